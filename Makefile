@@ -1,0 +1,76 @@
+# The same commands on a laptop and in CI. `make help` lists them.
+# A fresh Debian or Ubuntu needs python3 (3.11 or newer), python3-venv, git and make; everything else is fetched.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+ARGS    ?=
+PYTEST  ?=
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+           --no-emit-index-url --no-emit-find-links
+# Tests in namespaces start many processes each: more workers than cores only makes them wait for each other.
+WORKERS ?= auto
+# Real hosts are network namespaces, which only root may make. Run by sudo, the tests leave no files of root's in the tree.
+SUDO    := $(shell [ "$$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && echo sudo; })
+AS_ROOT := $(if $(SUDO),$(SUDO) env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/k3-hypothesis \
+           K3_REQUIRE_SERVERS=$(K3_REQUIRE_SERVERS))
+
+.DEFAULT_GOAL := help
+.PHONY: run test check bench lock clean help
+
+## run: install what running needs (locked, hash-checked) and start this machine's agent; ARGS="--store memory://" adds flags
+run: $(VENV)/.run
+	$(BIN)/k3 network $(ARGS)
+
+## check: format, lint, strict types, import rules and the fast tests; under a minute
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not netns and not servers" $(PYTEST)
+
+## test: everything, with real servers and real hosts; installs the servers first (asks sudo when not root)
+test: $(VENV)/.dev
+	./scripts/install-test-servers
+	$(AS_ROOT) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(SUDO),-p no:cacheprovider) $(PYTEST)
+
+## bench: measure; ARGS are handed on
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+## lock: resolve requirements/*.txt anew from pyproject.toml, for Linux and Python 3.11 and later
+lock: $(BIN)/uv
+	$(LOCK) $(UPGRADE) pyproject.toml -o requirements/run.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra mysql -c requirements/run.txt -o requirements/mysql.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra etcd -c requirements/run.txt -o requirements/etcd.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --all-extras --group dev -c requirements/run.txt -c requirements/mysql.txt \
+	    -c requirements/etcd.txt -o requirements/dev.txt
+	$(LOCK) $(UPGRADE) --group build -c requirements/dev.txt -o requirements/build.txt
+
+## clean: remove the virtual environment, caches and build results
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+## help: this list
+help:
+	@sed -n 's/^## \([a-z]*\): /  make \1|/p' Makefile | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "k3 needs Python 3.11 or newer; PYTHON=... names one"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv module: apt-get install python3-venv"; exit 1; }
+
+$(BIN)/uv: $(BIN)/python
+	$(PIP) uv
+
+$(VENV)/.run: $(BIN)/python requirements/run.txt requirements/build.txt pyproject.toml
+	$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	$(PIP) --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python requirements/dev.txt pyproject.toml
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-build-isolation --no-deps -e .
+	touch $@

@@ -1,0 +1,80 @@
+"""One watch in, the current objects of a kind in memory, and word of every change out.
+
+It never writes. After a gap it lists again; while the store is out of reach it says so and keeps what it had.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from k3.core import limits
+from k3.core.errors import Expired, Unavailable
+from k3.core.objects import Key, Kind, Object
+from k3.core.store import Bookmark, Change, Store
+
+FIRST_PAUSE_SECONDS: Final = 0.1
+LONGEST_PAUSE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The whole list, at start and after every gap; it is in the cache already."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The store is out of reach: what the cache holds may be old until the next `Listed`."""
+
+    why: str
+
+
+Notice = Listed | Change | Lost
+
+
+class Cache:
+    """The objects of one kind as the store last showed them."""
+
+    def __init__(self, store: Store, kind: Kind, *, random: Random) -> None:
+        self._store = store
+        self._kind = kind
+        self._random = random
+        self.objects: dict[Key, Object] = {}
+
+    async def follow(self) -> AsyncIterator[Notice]:
+        """Keep the cache current, for ever; yields each notice after the cache shows it."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                revision = await self._list()
+                pause = FIRST_PAUSE_SECONDS
+                yield Listed(revision)
+                async with self._store.watch(self._kind, revision) as events:
+                    async for event in events:
+                        if not isinstance(event, Bookmark):
+                            self._apply(event)
+                            yield event
+            except Expired:
+                continue
+            except Unavailable as error:
+                yield Lost(str(error))
+                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _list(self) -> int:
+        page = await self._store.list(self._kind, limit=limits.LIST_PAGE)
+        found = {item.key: item for item in page.objects}
+        while page.after is not None:
+            page = await self._store.list(self._kind, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
+            found |= {item.key: item for item in page.objects}
+        self.objects = found
+        return page.revision
+
+    def _apply(self, change: Change) -> None:
+        if change.type == "DELETED":
+            self.objects.pop(change.object.key, None)
+        else:
+            self.objects[change.object.key] = change.object

@@ -1,0 +1,104 @@
+"""The command line: finds the command, runs it, and turns every error into one line and an exit code.
+
+Only the chosen command's module is loaded, so that help and mistakes are answered at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from k3.cli.terminal import OutputClosed, answer, remark
+from k3.cli.usage import BadUsage
+from k3.core.errors import K3Error
+from k3.safe_text import one_line, printable
+
+HELP: Final = """\
+k3: which machines do I have right now, and are they healthy?
+
+Run
+  network    find the machines of this LAN and keep them as Nodes    k3 network
+Look
+  nodes      list the machines, or follow them                       k3 nodes -w
+Change
+  delete     remove a Node                                           k3 delete node web1
+Other
+  version    which k3 is this                                        k3 version -o json
+  help       this text, or that of a command                         k3 help nodes
+
+Every command but version takes --store URL (or K3_STORE) and --config FILE (or CONFIG_PATH).
+"""
+COMMANDS: Final = ("network", "nodes", "delete", "version")
+_ALIASES: Final = {"node": "nodes", "--version": "version", "-V": "version", "-h": "help", "--help": "help"}
+_INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 done, 1 failure, 2 usage, 3 not found, 4 store unreachable, 5 conflict, 130 interrupted, 141 nobody reads the answer.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(_unaliased(arguments))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a person is told in one line, whatever it is
+        return _report(_first(error), trace=_wants_trace(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    name, *rest = arguments
+    if name == "help":
+        if not rest:
+            answer(HELP)
+            return 0
+        name, rest = rest[0], ["--help"]
+    if name not in COMMANDS:
+        # difflib, behind the nearest known word, is too slow to load for those who make no mistake
+        from k3.parsing import nearest  # noqa: PLC0415 - see above
+
+        kind = "flag" if name.startswith("-") else "command"
+        msg = f'unknown {kind} "{printable(name, limit=60)}"{nearest(name, COMMANDS)}'
+        raise BadUsage(msg)
+    return int(importlib.import_module(f"{__name__}.{name}").run(rest))
+
+
+def _unaliased(arguments: list[str]) -> list[str]:
+    """The command line with aliases resolved; an empty one asks for help."""
+    if not arguments:
+        return ["help"]
+    if arguments[0] == "get" and arguments[1:2] in (["nodes"], ["node"], ["no"]):
+        return ["nodes", *arguments[2:]]
+    return [_ALIASES.get(arguments[0], arguments[0]), *arguments[1:]]
+
+
+def _wants_trace(arguments: list[str]) -> bool:
+    return "--log-level=debug" in arguments or ("--log-level", "debug") in pairwise(arguments)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, taken out of any group of tasks."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _report(error: BaseException, *, trace: bool) -> int:
+    """Tell a person; returns the exit code."""
+    if isinstance(error, OutputClosed):
+        return error.exit_code
+    if trace:
+        import traceback  # noqa: PLC0415 - only for this
+
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            remark(one_line(line))
+    if isinstance(error, K3Error):
+        remark(f"k3: {one_line(str(error))}")
+        if isinstance(error, BadUsage):
+            remark(error.hint)
+        return error.exit_code
+    hint = "" if trace else " (run with --log-level debug for the traceback)"
+    remark(f"k3: unexpected {type(error).__name__}: {one_line(str(error))}{hint}")
+    return 1

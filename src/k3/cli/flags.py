@@ -1,0 +1,34 @@
+"""What the commands' flags have in common. A mistake raises BadUsage; nothing here ends the process except --help."""
+
+import argparse
+from typing import NoReturn
+
+from k3 import settings
+from k3.cli.usage import BadUsage
+
+
+class Parser(argparse.ArgumentParser):
+    """One command's flags, written out in full: an abbreviation would change its meaning with the next flag k3 gets."""
+
+    def __init__(self, command: str, description: str, *, examples: str) -> None:
+        super().__init__(
+            prog=f"k3 {command}",
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self._command = command
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        raise BadUsage(message, command=self._command)
+
+
+def add_store_flags(parser: argparse.ArgumentParser) -> None:
+    """--store, --config and the two about logging."""
+    group = parser.add_argument_group("store and logging")
+    group.add_argument("--store", metavar="URL", help="sqlite:///path, mysql://user@host/db, etcd://host:2379 (K3_STORE)")
+    group.add_argument("--config", metavar="FILE", help="configuration file in YAML (CONFIG_PATH)")
+    group.add_argument("--log-level", choices=settings.LOG_LEVELS, help="how much to say on stderr")
+    group.add_argument("--log-format", choices=settings.LOG_FORMATS, help="text or json")

@@ -1,0 +1,42 @@
+"""From a command's flags to its settings and its store."""
+
+import argparse
+import logging
+from typing import Final
+
+from k3 import logs, settings
+from k3.config import Settings, SqliteStorage
+from k3.core.errors import NotFound
+from k3.core.store import Store
+from k3.settings import Flags
+from k3.stores import connect
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def settings_for_reading(arguments: argparse.Namespace) -> Settings:
+    """Settings of a command that answers and ends: it logs only warnings unless told otherwise."""
+    return settings_of(arguments, reading=True, log_level="warning")
+
+
+def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str = "info") -> Settings:
+    """Settings from flags, environment and file, with logging set up accordingly. Raises ConfigInvalid."""
+    flags = Flags(arguments.config, arguments.store, arguments.log_level, arguments.log_format)
+    found = settings.load(flags, settings.here(), reading=reading, log_level=log_level)
+    logs.set_up(found.log)
+    logs.tell(_LOG, found.notes)
+    return found
+
+
+async def open_existing(found: Settings) -> Store | None:
+    """The store, or None where nobody made this machine's default one yet. Opening a file that is not there would make it.
+
+    Raises NotFound where the missing file was named.
+    """
+    if isinstance(found.storage, SqliteStorage) and not settings.is_there(found.storage.path):
+        if found.is_default_store:
+            return None
+        url = settings.describe(found.storage)
+        msg = f"no store at {url}. Make it with: k3 network --store {url}"
+        raise NotFound(msg)
+    return await connect(found.storage)

@@ -1,0 +1,47 @@
+"""Every bound in one place. Text from outside is held to these before anything else looks at it."""
+
+from typing import Final
+
+# Kubernetes objects (names: RFC 1123 §2.1 as Kubernetes applies it; the rest is Kubernetes' own validation).
+NAME_BYTES: Final = 253
+LABEL_VALUE_BYTES: Final = 63
+OBJECT_BYTES: Final = 1024 * 1024
+LIST_PAGE: Final = 500
+
+# A store's history: at least this much is kept before compaction may take it.
+HISTORY_SECONDS: Final = 300
+HISTORY_REVISIONS: Final = 10_000
+COMPACT_CHUNK: Final = 1_000
+
+# Watches: a subscriber that lags further than this is cut off with Expired.
+WATCH_BUFFER: Final = 4_096
+WATCHERS: Final = 10_000
+
+# Waiting on the outside, in seconds.
+STORE_TIMEOUT_SECONDS: Final = 5.0
+SHUTDOWN_SECONDS: Final = 3.0
+
+# mDNS (RFC 6762 is link-local and unauthenticated: everything is bounded).
+INSTANCE_BYTES: Final = 63
+TXT_BYTES: Final = 1_300
+TXT_VALUE_BYTES: Final = 253
+PEER_ADDRESSES: Final = 8
+PEERS: Final = 4_096
+CANDIDATES: Final = 4_096
+UNPROVEN_NODES: Final = 32
+RESOLVES_AT_ONCE: Final = 16
+PROBES_AT_ONCE: Final = 64
+INFO_BYTES: Final = 16_384
+LINKS: Final = 32
+
+# The health server.
+HTTP_HEAD_BYTES: Final = 8_192
+HTTP_CONNECTIONS: Final = 256
+HTTP_SECONDS: Final = 5.0
+
+# Events kept per Node: their names are `<node>.<n mod EVENTS_PER_NODE>`, overwritten in turn.
+EVENTS_PER_NODE: Final = 64
+
+# Anything waiting to be decided or written.
+QUEUE: Final = 16_384
+WRITERS: Final = 32

@@ -1,0 +1,303 @@
+"""Reading and building a `v1 Node`: addresses, conditions, labels and annotations, and nothing about when to write them.
+
+Reading never fails: Nodes come from kubelets, people and other programs, and an odd field reads as absent.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from k3.core import limits
+from k3.core.objects import Manifest, Object
+from k3.core.observation import Evidence, SourceName
+
+READY: Final = "Ready"
+REACHABLE: Final = "k3.network/Reachable"
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def valid_name(name: str) -> bool:
+    """Whether Kubernetes takes this as a Node's name (RFC 1123 subdomain, dots allowed, at most 253 bytes)."""
+    return len(name) <= limits.NAME_BYTES and _NAME.fullmatch(name) is not None
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC, whole seconds: what Kubernetes writes (`2026-11-23T08:00:00Z`)."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def precise_timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds (`2026-11-23T08:00:00.123Z`)."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def parse_timestamp(text: object) -> datetime | None:
+    """An RFC 3339 time, or None."""
+    if not isinstance(text, str):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One entry of `status.conditions`."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    transition: str = ""
+    heartbeat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A Node as k3's own logic sees it. Texts are empty and numbers 0 where the Node does not say."""
+
+    name: str
+    owner: SourceName | None
+    """Which module of k3 manages it; None: a controller or a person does."""
+    ready: Condition | None
+    reachable: Condition | None
+    addresses: tuple[str, ...]
+    """InternalIP addresses."""
+    id: str
+    boot: str
+    agent: str
+    links: tuple[str, ...]
+    last_seen: str
+    seen_by: str
+    port: int
+    pid: int
+    peer_ttl_seconds: float
+    annotations: dict[str, str] = field(repr=False, compare=False)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Ready is True."""
+        return self.ready is not None and self.ready.status == "True"
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether nobody suspects it."""
+        return self.reachable is None or self.reachable.status != "False"
+
+    @property
+    def is_unproven(self) -> bool:
+        """Announced, shown, and never once reached."""
+        return self.owner == "network" and not self.last_seen
+
+    @property
+    def evidence(self) -> Evidence:
+        """What an observation formed now stands against."""
+        ready = f"{self.ready.status} {self.ready.reason} {self.ready.transition}" if self.ready else ""
+        return Evidence(self.last_seen, self.agent, ready, self.reachable.status if self.reachable else "")
+
+
+def view(item: Object) -> NodeView:
+    """Read a stored Node."""
+    return view_manifest(item.key.name, item.manifest())
+
+
+def view_manifest(name: str, manifest: Manifest) -> NodeView:
+    """Read a Node's manifest."""
+    notes = _texts(_mapping(manifest.get("metadata")).get("annotations"))
+    status = _mapping(manifest.get("status"))
+    owner = owner_of(manifest)
+    prefix = f"k3.{owner or 'network'}/"
+
+    def note(key: str) -> str:
+        return notes.get(prefix + key, "")
+
+    return NodeView(
+        name=name,
+        owner=owner,
+        ready=condition(manifest, READY),
+        reachable=condition(manifest, REACHABLE),
+        addresses=tuple(a for kind, a in addresses(status) if kind == "InternalIP"),
+        id=note("id"),
+        boot=note("boot"),
+        agent=note("agent"),
+        links=tuple(link for link in note("links").split(",") if link)[: limits.LINKS],
+        last_seen=note("lastSeen"),
+        seen_by=note("seen-by"),
+        port=whole_number(note("port"), 1, 65535),
+        pid=whole_number(note("pid"), 1, 2**31),
+        peer_ttl_seconds=seconds(note("peer-ttl")),
+        annotations=notes,
+    )
+
+
+def owner_of(manifest: Manifest) -> SourceName | None:
+    """Which module of k3 the labels name as manager."""
+    labels = _mapping(_mapping(manifest.get("metadata")).get("labels"))
+    if labels.get("k3.network/managed") == "true":
+        return "network"
+    if labels.get("k3.discovery/managed") == "true":
+        return "discovery"
+    return None
+
+
+def kubelet_version(manifest: Manifest) -> str:
+    """`status.nodeInfo.kubeletVersion`: set means that a kubelet lives there."""
+    version = _mapping(_mapping(manifest.get("status")).get("nodeInfo")).get("kubeletVersion")
+    return version if isinstance(version, str) else ""
+
+
+def condition(manifest: Manifest, type_: str) -> Condition | None:
+    """The first condition of a type, or None."""
+    for entry in _entries(_mapping(manifest.get("status")).get("conditions")):
+        if entry.get("type") == type_:
+            texts = _texts(entry)
+            return Condition(
+                type_,
+                texts.get("status", ""),
+                texts.get("reason", ""),
+                texts.get("message", ""),
+                texts.get("lastTransitionTime", ""),
+                texts.get("lastHeartbeatTime", ""),
+            )
+    return None
+
+
+def set_condition(manifest: Manifest, type_: str, *, status: str, reason: str, message: str, now: datetime) -> None:
+    """Put a condition in place; its transition time moves only with its status."""
+    former = condition(manifest, type_)
+    stamp = timestamp(now)
+    moved = former is None or former.status != status or not former.transition
+    entry: dict[str, Any] = {
+        "type": type_,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": stamp,
+        "lastTransitionTime": stamp if moved or former is None else former.transition,
+    }
+    part = manifest.setdefault("status", {})
+    conditions = _entries(part.get("conditions"))
+    places = [n for n, each in enumerate(conditions) if each.get("type") == type_]
+    if places:
+        conditions[places[0]] = {**conditions[places[0]], **entry}
+    else:
+        conditions.append(entry)
+    part["conditions"] = conditions
+
+
+def addresses(status: Manifest) -> list[tuple[str, str]]:
+    """`status.addresses` as (type, address)."""
+    found = []
+    for entry in _entries(status.get("addresses")):
+        kind, address = entry.get("type"), entry.get("address")
+        if isinstance(kind, str) and isinstance(address, str):
+            found.append((kind, address))
+    return found
+
+
+def set_addresses(manifest: Manifest, hostname: str, internal: Iterable[str]) -> None:
+    """Put Hostname and InternalIP addresses first; entries of other types stay behind them."""
+    part = manifest.setdefault("status", {})
+    others = [e for e in _entries(part.get("addresses")) if e.get("type") not in {"Hostname", "InternalIP"}]
+    wanted = [{"type": "Hostname", "address": hostname}]
+    wanted += [{"type": "InternalIP", "address": address} for address in publishable(internal)]
+    part["addresses"] = wanted + others
+
+
+def publishable(internal: Iterable[str]) -> list[str]:
+    """Addresses worth writing: IPv4 before IPv6, each once, in the given order otherwise, none that only a link or a host can use."""
+    parsed = [ip for ip in map(parse_address, internal) if ip is not None and not _local(ip)]
+    ordered = sorted(dict.fromkeys(parsed), key=lambda ip: ip.version)
+    return [str(ip) for ip in ordered[: limits.PEER_ADDRESSES]]
+
+
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP literal without scope, or None."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _local(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    only_link = ip.version == 6 and ip.is_link_local  # noqa: PLR2004 - the IP version
+    return only_link or ip.is_loopback or ip.is_multicast or ip.is_unspecified
+
+
+def whole_number(text: str, low: int, high: int) -> int:
+    """A decimal number within bounds, else 0."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(high))):
+        return 0
+    number = int(text)
+    return number if low <= number <= high else 0
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """A duration as Go writes it (`90s`, `1m30s`, `1.5h`) in seconds; 0.0 for anything else."""
+    if not _DURATION.match(text) or _DURATION.sub("", text):
+        return 0.0
+    total = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))
+    return total if math.isfinite(total) else 0.0
+
+
+def duration(total_seconds: float) -> str:
+    """The shortest Go duration: `90s`, `1m30s` and the like are all read back; this one writes plain seconds."""
+    return f"{total_seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _entries(value: object) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {key: text for key, text in _mapping(value).items() if isinstance(key, str) and isinstance(text, str)}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a person is told: `kubectl`'s word, and why."""
+
+    status: str
+    """Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
+    why: str = ""
+
+
+def health(manifest: Manifest, now: datetime) -> Health:
+    """A Node's health at reading time.
+
+    A Node of k3's that nobody has looked at for twice its time to live is Unknown, whatever is stored: the observers are gone.
+    """
+    seen = view_manifest("", manifest)
+    cordoned = ",SchedulingDisabled" if _mapping(manifest.get("spec")).get("unschedulable") is True else ""
+    if seen.ready is None:
+        return Health("Unknown" + cordoned)
+    if seen.is_ready and unobserved(seen, now):
+        return Health("Unknown" + cordoned, "no observer")
+    word = {"True": "Ready", "False": "NotReady"}.get(seen.ready.status, "NotReady")
+    why = "" if seen.is_ready else seen.ready.reason
+    if seen.is_ready and not seen.is_reachable:
+        why = "not answering"
+    return Health(word + cordoned, why)
+
+
+def unobserved(seen: NodeView, now: datetime) -> bool:
+    """Whether nobody has refreshed a network-managed Node for twice its time to live."""
+    last = parse_timestamp(seen.last_seen)
+    if seen.owner != "network" or last is None or not seen.peer_ttl_seconds:
+        return False
+    return (now - last).total_seconds() > 2 * seen.peer_ttl_seconds

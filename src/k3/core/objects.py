@@ -1,0 +1,148 @@
+"""Keys and objects: what a store holds, whatever the kind.
+
+An `Object` carries its document as immutable bytes and hands out a fresh manifest on every call, so no reader can
+change what another reader, or the store itself, holds.
+
+`metadata.resourceVersion` is never part of a document: it is the store's revision, overlaid when a manifest is read.
+`uid` and `creationTimestamp` are overlaid only where the document (written by somebody else) lacks them; writing back
+with `Object.with_manifest` leaves those three as they were found.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as parsed JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A Kubernetes group, version and kind."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """As written in a manifest: `v1`, `coordination.k8s.io/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+NODE: Final = Kind("", "v1", "Node", "nodes", namespaced=False)
+EVENT: Final = Kind("", "v1", "Event", "events", namespaced=True)
+LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
+KINDS: Final = (NODE, EVENT, LEASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where an object lives. A cluster-wide kind has no namespace; one given is dropped."""
+
+    kind: Kind
+    name: str
+    namespace: str = ""
+
+    def __post_init__(self) -> None:
+        """Drop the namespace of a kind that has none."""
+        if not self.kind.namespaced and self.namespace:
+            object.__setattr__(self, "namespace", "")
+
+    @property
+    def path(self) -> str:
+        """`/<group>/<version>/<Kind>/[<namespace>/]<name>`; ordering of lists follows it."""
+        middle = f"{self.namespace}/" if self.kind.namespaced else ""
+        return f"{kind_prefix(self.kind)}{middle}{self.name}"
+
+    def __str__(self) -> str:
+        """`Node web1`, `Event default/web1.3`."""
+        where = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind.name} {where}{self.name}"
+
+
+def kind_prefix(kind: Kind, namespace: str = "") -> str:
+    """The path every object of a kind (and of one namespace, if given) starts with. Ends in `/`."""
+    tail = f"{namespace}/" if namespace and kind.namespaced else ""
+    return f"/{kind.group}/{kind.version}/{kind.name}/{tail}"
+
+
+def key_from_path(path: str) -> Key | None:
+    """The inverse of `Key.path` for the kinds k3 knows; None for anything else."""
+    for kind in KINDS:
+        prefix = kind_prefix(kind)
+        if path.startswith(prefix):
+            parts = path[len(prefix) :].split("/")
+            if all(parts) and len(parts) == (2 if kind.namespaced else 1):
+                return Key(kind, parts[-1], parts[0] if kind.namespaced else "")
+    return None
+
+
+def encode(manifest: Manifest) -> bytes:
+    """A manifest as compact JSON in UTF-8. Raises ValueError for what JSON cannot say (NaN, odd types)."""
+    return json.dumps(manifest, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(document: bytes) -> Manifest:
+    """A document as a manifest. Raises ValueError unless it is a JSON object."""
+    manifest = json.loads(document)
+    if not isinstance(manifest, dict):
+        msg = "not a JSON object"
+        raise ValueError(msg)  # noqa: TRY004 - one error for every undecodable document
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One stored object at one revision."""
+
+    key: Key
+    uid: str
+    revision: int
+    document: bytes
+    created: str = ""
+    """RFC 3339; overlaid where the document has no creationTimestamp of its own."""
+
+    def manifest(self) -> Manifest:
+        """A fresh copy as a Kubernetes client sees it."""
+        manifest = decode(self.document)
+        manifest.setdefault("apiVersion", self.key.kind.api_version)
+        manifest.setdefault("kind", self.key.kind.name)
+        metadata = manifest["metadata"] = dict(manifest.get("metadata") or {})
+        metadata["name"] = self.key.name
+        if self.key.namespace:
+            metadata["namespace"] = self.key.namespace
+        metadata["uid"] = self.uid
+        metadata["resourceVersion"] = str(self.revision)
+        if self.created and not metadata.get("creationTimestamp"):
+            metadata["creationTimestamp"] = self.created
+        return manifest
+
+    def with_manifest(self, manifest: Manifest) -> Self:
+        """This object with new content, still at the revision that was read.
+
+        What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
+        """
+        if manifest == self.manifest():
+            return self
+        stored = decode(self.document)
+        found = stored.get("metadata") or {}
+        metadata = dict(manifest.get("metadata") or {})
+        for name in ("uid", "resourceVersion", "creationTimestamp"):
+            metadata.pop(name, None)
+            if name in found:
+                metadata[name] = found[name]
+        return replace(self, document=encode({**manifest, "metadata": metadata}))
+
+
+def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> bytes:
+    """The document of an object about to be created: typed, named, with its uid, without a resourceVersion."""
+    metadata = dict(manifest.get("metadata") or {})
+    metadata.pop("resourceVersion", None)
+    metadata |= {"name": key.name, "uid": uid, "creationTimestamp": created}
+    if key.namespace:
+        metadata["namespace"] = key.namespace
+    body = {name: value for name, value in manifest.items() if name not in {"apiVersion", "kind", "metadata"}}
+    return encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})

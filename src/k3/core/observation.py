@@ -1,0 +1,122 @@
+"""What a source may say about one machine. A source reports what it *saw*; only `policy.decide` knows what that means for a Node.
+
+Every observation that could do harm carries the `Evidence` it was formed against: it counts only while the Node still
+shows exactly that. Whoever writes first wins, and the late one finds its evidence outdated.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SourceName = Literal["network", "discovery"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a machine says of itself, already held to `limits`.
+
+    `addresses` are IP literals without scope, usable ones first; `links` are CIDR prefixes of its interfaces; `port`
+    and `pid` are 0 and the texts empty where it did not say.
+    """
+
+    node: str
+    addresses: tuple[str, ...] = ()
+    port: int = 0
+    pid: int = 0
+    id: str = ""
+    boot: str = ""
+    hostname: str = ""
+    os: str = ""
+    arch: str = ""
+    version: str = ""
+    links: tuple[str, ...] = ()
+    peer_ttl_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the Node showed when the observation was formed: its liveness fields, word for word."""
+
+    last_seen: str = ""
+    agent: str = ""
+    ready: str = ""
+    """Status, reason and transition time of Ready, joined."""
+    reachable: str = ""
+    """Status of Reachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The machine was asked and answered with the right identity."""
+
+    name: str
+    facts: Facts
+    seen_by: str
+    evidence: Evidence
+    displaces: str = ""
+    """The id of the former holder of the name, found dead by this observer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """This machine itself starts, changes, or refreshes its own Node; it has answered its own probe.
+
+    `fresh` is the first of a run: only that one may turn Ready to True.
+    """
+
+    name: str
+    facts: Facts
+    fresh: bool
+    conflict_with: str = ""
+    """The name it would have liked, held by another live machine."""
+    displaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """The machine stopped answering; `silent_seconds` since it last gave a sign of life."""
+
+    name: str
+    evidence: Evidence
+    silent_seconds: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The time to live has run out. With standing, the observer may say that the machine is down; else only that nobody knows."""
+
+    name: str
+    evidence: Evidence
+    standing: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The machine said goodbye and refuses connections, or (`by_itself`) is this one, shutting down."""
+
+    name: str
+    evidence: Evidence
+    by_itself: bool
+    boot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """The machine announces itself but never answered."""
+
+    name: str
+    facts: Facts
+    shown_by: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The Node is to be removed: never proven and no longer announced, or not Ready for longer than anybody wants to know."""
+
+    name: str
+    evidence: Evidence
+
+
+Observation = Alive | Joined | Suspected | Silent | Left | Unproven | Forgotten

@@ -1,0 +1,322 @@
+"""What becomes of a Node when a source has seen something: ownership and state, in one pure function.
+
+Theory of operation
+-------------------
+`decide` gets the Node as it is stored now (or None), one observation, and the time. It answers with one write or none.
+The write is made only if the Node is still exactly the one given, so everything below may be read as if nobody else
+were writing.
+
+*Whose Node is it?* k3's network module manages what carries `k3.network/managed=true`. Everything else belongs to a
+controller and is never touched. A controller takes a managed Node over by removing the label, by setting Ready with a
+reason k3 does not write, or by being a kubelet (`nodeInfo.kubeletVersion`); from then on k3 writes nothing.
+
+*Is the observation still about this Node?* Whatever could turn a Node away from Ready, and a sign of life that was
+under way while the machine said goodbye, counts only while the Node shows the very evidence the observer had before it.
+
+*What may be written?* The fields k3 owns, and nothing else: all that people and programs added survives.
+
+    now stored        Alive/Joined   Suspected          Silent                     Left
+    ──────────        ────────────   ─────────          ──────                     ────
+    nothing           True, created  –                  –                          –
+    True              refreshed      Reachable=False    False (standing) | Unknown False
+    True, suspected   True           –                  False (standing) | Unknown False
+    False, Unknown    True           –                  –                          False, if Unknown
+
+A change of Ready, of address or of identity is a *transition*: it is numbered on the Node, and the writer whose
+compare-and-swap made it, and only that one, tells of it in an Event.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from k3.core import limits, node
+from k3.core.node import NodeView
+from k3.core.objects import Manifest
+from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+
+OUR_REASONS: Final = frozenset({"PeerAlive", "SelfRegistered", "PeerUnreachable", "PeerLeft", "NodeShutdown", "ObserverLost"})
+GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
+
+_P = "k3.network/"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Something worth telling people, told once, by the one writer who made it happen."""
+
+    reason: str
+    message: str
+    warning: bool = False
+    number: int = 0
+    """Counts a Node's transitions from 1, kept on the Node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Write a new Node."""
+
+    manifest: Manifest
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Replace the Node that was given."""
+
+    manifest: Manifest
+    transition: Transition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the Node that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Write nothing. `foreign`: the Node belongs to a controller."""
+
+    why: str
+    foreign: bool = False
+
+
+Decision = Create | Update | Delete | Keep
+
+
+def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Decision:
+    """One write, or none, for one observation about one Node."""
+    if current is None:
+        return _create(seen, now)
+    stored = node.view_manifest(seen.name, current)
+    if foreign := foreign_reason(current, stored):
+        return Keep(foreign, foreign=True)
+    wanted = deepcopy(current)
+    match seen:
+        case Alive():
+            return _alive(stored, wanted, seen, now)
+        case Joined():
+            return _joined(stored, wanted, seen, now)
+        case Suspected():
+            return _suspected(stored, wanted, seen, now)
+        case Silent():
+            return _silent(stored, wanted, seen, now)
+        case Left():
+            return _left(stored, wanted, seen, now)
+        case Forgotten():
+            return _forgotten(stored, seen)
+        case Unproven():
+            return Keep("already known")
+
+
+def foreign_reason(current: Manifest, stored: NodeView) -> str:
+    """Why this Node is not ours to write; empty when it is."""
+    if stored.owner != "network":
+        return f"managed by k3 {stored.owner}" if stored.owner else "not labelled k3.network/managed=true"
+    if version := node.kubelet_version(current):
+        return f"a kubelet reports it ({version[:64]})"
+    if stored.ready is not None and stored.ready.reason not in OUR_REASONS:
+        return f"a controller set Ready ({stored.ready.reason[:64]})"
+    return ""
+
+
+def _create(seen: Observation, now: datetime) -> Decision:
+    match seen:
+        case Alive():
+            manifest = _managed(seen.facts, now, seen_by=seen.seen_by)
+            _set_ready(manifest, "True", "PeerAlive", "answered its identity probe", now)
+            return _registered(manifest, seen.facts, "")
+        case Joined():
+            manifest = _managed(seen.facts, now, seen_by=seen.name)
+            node_annotations(manifest)[_P + "agent"] = seen.facts.boot
+            _set_ready(manifest, "True", "SelfRegistered", "runs k3 network and answers its own probe", now)
+            return _registered(manifest, seen.facts, seen.conflict_with)
+        case Unproven():
+            manifest = _managed(seen.facts, None, seen_by="")
+            node_annotations(manifest)[_P + "seen-by"] = seen.shown_by
+            _set_ready(manifest, "False", "PeerUnreachable", seen.message, now)
+            node.set_condition(manifest, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
+            return Create(manifest, _number(manifest, Transition("NodeNotReady", seen.message, warning=True)))
+        case _:
+            return Keep("there is no such Node")
+
+
+def _registered(manifest: Manifest, facts: Facts, conflict_with: str) -> Create:
+    if conflict_with:
+        told = Transition(
+            "NameConflict", f"another live machine is called {conflict_with}; this one goes by {facts.node}", warning=True
+        )
+    else:
+        told = Transition(
+            "Registered", f"{facts.node} registered with {', '.join(node.publishable(facts.addresses)) or 'no address'}"
+        )
+    return Create(manifest, _number(manifest, told))
+
+
+def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> Decision:
+    if stored.id and seen.facts.id and stored.id != seen.facts.id and stored.id != seen.displaces:
+        return Keep("the name belongs to another machine")
+    ready = stored.ready
+    gone = ready is not None and ready.reason in GONE_REASONS and stored.boot == seen.facts.boot
+    if gone and stored.evidence != seen.evidence:
+        return Keep("it left while the probe was under way")
+    _put_facts(wanted, seen.facts)
+    healthy = stored.is_ready and stored.is_reachable
+    if healthy and stored.last_seen != seen.evidence.last_seen and _same_facts(stored, wanted):
+        return Keep("somebody else has just seen it")
+    _put_seen(wanted, now, seen.seen_by)
+    _set_ready(wanted, "True", "PeerAlive", "answered its identity probe", now)
+    _set_reachable(wanted, now)
+    return Update(wanted, _told(stored, wanted, seen.facts))
+
+
+def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> Decision:
+    if stored.id and stored.id not in {seen.facts.id, seen.displaces}:
+        return Keep("the name belongs to another machine")
+    _put_facts(wanted, seen.facts)
+    node_annotations(wanted)[_P + "agent"] = seen.facts.boot
+    condemned = not stored.is_ready or not stored.is_reachable
+    if seen.fresh or not condemned:
+        _put_seen(wanted, now, seen.name)
+        _set_reachable(wanted, now)
+        if not stored.is_ready:
+            _set_ready(wanted, "True", "SelfRegistered", "runs k3 network and answers its own probe", now)
+    elif _same_facts(stored, wanted) and stored.agent == seen.facts.boot:
+        return Keep("others could not reach it; only they can take that back")
+    return Update(wanted, _told(stored, wanted, seen.facts))
+
+
+def _suspected(stored: NodeView, wanted: Manifest, seen: Suspected, now: datetime) -> Decision:
+    if not stored.is_ready or not stored.is_reachable or stored.evidence != seen.evidence:
+        return Keep("the Node has changed meanwhile")
+    last = now - timedelta(seconds=seen.silent_seconds)
+    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(last)
+    node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
+    return Update(wanted)
+
+
+def _silent(stored: NodeView, wanted: Manifest, seen: Silent, now: datetime) -> Decision:
+    if not stored.is_ready or stored.evidence != seen.evidence:
+        return Keep("the Node has changed meanwhile")
+    if seen.standing:
+        _set_ready(wanted, "False", "PeerUnreachable", seen.message, now)
+    else:
+        _set_ready(wanted, "Unknown", "ObserverLost", seen.message, now)
+    node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
+    return Update(wanted, _number(wanted, Transition("NodeNotReady", seen.message, warning=True)))
+
+
+def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Decision:
+    if seen.by_itself and stored.agent != seen.boot:
+        return Keep("the name belongs to another machine")
+    if not seen.by_itself and stored.evidence != seen.evidence:
+        return Keep("the Node has changed meanwhile")
+    if stored.ready is not None and stored.ready.status == "False":
+        return Keep("already down")
+    reason, message = ("NodeShutdown", "k3 network was stopped") if seen.by_itself else ("PeerLeft", "said goodbye")
+    _set_ready(wanted, "False", reason, message, now)
+    return Update(wanted, _number(wanted, Transition("NodeNotReady", message)))
+
+
+def _forgotten(stored: NodeView, seen: Forgotten) -> Decision:
+    if stored.evidence != seen.evidence or stored.is_ready:
+        return Keep("the Node has changed meanwhile")
+    return Delete()
+
+
+def node_annotations(manifest: Manifest) -> dict[str, str]:
+    """The annotations of a manifest, to be written into."""
+    metadata = manifest.setdefault("metadata", {})
+    found = metadata.get("annotations")
+    notes: dict[str, str] = found if isinstance(found, dict) else {}
+    metadata["annotations"] = notes
+    return notes
+
+
+def _managed(facts: Facts, now: datetime | None, *, seen_by: str) -> Manifest:
+    """A Node of ours, without conditions; never seen alive when `now` is None."""
+    manifest: Manifest = {
+        "metadata": {"labels": {_P + "managed": "true", _P + "discovered": "true"}, "annotations": {}},
+        "spec": {},
+        "status": {},
+    }
+    _put_facts(manifest, facts)
+    if now is not None:
+        _put_seen(manifest, now, seen_by)
+        _set_reachable(manifest, now)
+    return manifest
+
+
+def _put_facts(manifest: Manifest, facts: Facts) -> None:
+    metadata = manifest.setdefault("metadata", {})
+    labels = metadata.get("labels")
+    labels = metadata["labels"] = dict(labels) if isinstance(labels, dict) else {}
+    hostname = facts.hostname or facts.node
+    if len(hostname.encode()) <= limits.LABEL_VALUE_BYTES and node.valid_name(hostname):
+        labels["kubernetes.io/hostname"] = hostname
+    labels |= {f"kubernetes.io/{key}": text for key, text in (("os", facts.os), ("arch", facts.arch)) if text}
+    notes = node_annotations(manifest)
+    notes |= {_P + key: text for key, text in _facts_notes(facts).items() if text}
+    node.set_addresses(manifest, hostname, facts.addresses)
+
+
+def _facts_notes(facts: Facts) -> dict[str, str]:
+    return {
+        "port": str(facts.port or ""),
+        "pid": str(facts.pid or ""),
+        "id": facts.id,
+        "boot": facts.boot,
+        "peer-ttl": node.duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
+        "links": ",".join(facts.links),
+    }
+
+
+def _put_seen(manifest: Manifest, now: datetime, seen_by: str) -> None:
+    node_annotations(manifest).update({_P + "lastSeen": node.precise_timestamp(now), _P + "seen-by": seen_by})
+
+
+def _set_ready(manifest: Manifest, status: str, reason: str, message: str, now: datetime) -> None:
+    node.set_condition(manifest, node.READY, status=status, reason=reason, message=message, now=now)
+
+
+def _set_reachable(manifest: Manifest, now: datetime) -> None:
+    node.set_condition(
+        manifest, node.REACHABLE, status="True", reason="ProbeSucceeded", message="answers its identity probe", now=now
+    )
+
+
+def _same_facts(stored: NodeView, wanted: Manifest) -> bool:
+    """Whether what the machine says of itself is what the Node already shows."""
+    fresh = node.view_manifest(stored.name, wanted)
+    return (stored.addresses, stored.id, stored.boot, stored.links, stored.port, stored.pid, stored.peer_ttl_seconds) == (
+        fresh.addresses,
+        fresh.id,
+        fresh.boot,
+        fresh.links,
+        fresh.port,
+        fresh.pid,
+        fresh.peer_ttl_seconds,
+    )
+
+
+def _told(stored: NodeView, wanted: Manifest, facts: Facts) -> Transition | None:
+    """The most telling transition between what was stored and what is wanted now."""
+    now_ready = node.condition(wanted, node.READY)
+    fresh = node.view_manifest(stored.name, wanted)
+    if stored.id and facts.id and stored.id != facts.id:
+        return _number(wanted, Transition("IdentityChanged", f"another machine answers to {stored.name} now", warning=True))
+    if not stored.is_ready and now_ready is not None and now_ready.status == "True":
+        return _number(wanted, Transition("NodeReady", now_ready.message))
+    if stored.addresses != fresh.addresses:
+        listed = f"{', '.join(stored.addresses) or 'none'} to {', '.join(fresh.addresses) or 'none'}"
+        return _number(wanted, Transition("AddressChanged", f"addresses changed from {listed}"))
+    return None
+
+
+def _number(manifest: Manifest, told: Transition) -> Transition:
+    notes = node_annotations(manifest)
+    text = notes.get(_P + "transitions", "")
+    number = node.whole_number(text if isinstance(text, str) else "", 1, 2**53) + 1
+    notes[_P + "transitions"] = str(number)
+    return Transition(told.reason, told.message, told.warning, number)

@@ -1,0 +1,214 @@
+"""What this machine is: its identity, name, operating system and architecture.
+
+Reads `/etc`, `/proc` and the kernel's interface table, and at most once writes a random machine id into the state
+directory. Knows nothing about peers, stores or interfaces to announce on.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import secrets
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from k3 import __version__
+from k3.core.errors import Invalid, StartFailed
+from k3.core.node import valid_name
+
+OS: Final = "linux"
+VERSION: Final = __version__
+ID_DIGITS: Final = 32
+BOOT_DIGITS: Final = 16
+
+_MACHINE_ID_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_PROC_NET: Final = Path("/proc/thread-self/net")  # of this thread: it may be in another network namespace
+_SIOCGIFHWADDR: Final = 0x8927
+_NAME_BYTES: Final = 15
+_RTF_UP: Final = 0x1
+
+_ARCHITECTURES: Final = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    "i386": "386",
+    "i486": "386",
+    "i586": "386",
+    "i686": "386",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+    "loongarch64": "loong64",
+}
+
+
+def machine_id(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:
+    """This installation's id, 32 hex digits (machine-id(5)); where the system has none, a random one kept in `state_dir`.
+
+    Raises StartFailed where one would have to be kept and cannot be.
+    """
+    for file in files:
+        if found := _read_id(file):
+            return found
+    return _kept_id(state_dir)
+
+
+def _read_id(file: Path) -> str:
+    try:
+        with file.open("rb") as source:
+            text = source.read(64).decode("ascii", "replace").strip()
+    except OSError:
+        return ""
+    return text if _MACHINE_ID.fullmatch(text) and text.strip("0") else ""
+
+
+def _kept_id(state_dir: Path) -> str:
+    file = state_dir / "machine-id"
+    if found := _read_id(file):
+        return found
+    fresh = state_dir / f".machine-id.{secrets.token_hex(8)}"
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(secrets.token_hex(16) + "\n", encoding="ascii")
+        try:
+            # A link fails where another process was first; a rename would take its id away again.
+            with suppress(FileExistsError):
+                os.link(fresh, file)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"cannot keep a machine id in {state_dir}: {error.strerror}; make it writable or create /etc/machine-id"
+        raise StartFailed(msg) from error
+    if found := _read_id(file):
+        return found
+    msg = f"{file} does not hold 32 hexadecimal digits; remove it to have a new one made"
+    raise StartFailed(msg)
+
+
+def identity(state_dir: Path, interfaces: Sequence[str] = ()) -> str:
+    """Who this machine is on its network, 32 hex digits: a hash of the machine id and one MAC address.
+
+    The MAC is the default route's interface's, else that of the first of `interfaces` (names) which has one, else none:
+    clones of one disk image differ, and a machine keeps its id over reboots and address changes.
+    """
+    mac = ""
+    for name in (*default_route_interfaces(), *interfaces):
+        mac = mac_address(name)
+        if mac:
+            break
+    return hashlib.sha256(f"k3 identity\n{machine_id(state_dir)}\n{mac}\n".encode()).hexdigest()[:ID_DIGITS]
+
+
+def boot_id() -> str:
+    """16 random hex digits: another run, another boot id."""
+    return secrets.token_hex(BOOT_DIGITS // 2)
+
+
+def mac_address(interface: str) -> str:
+    """`02:42:ac:11:00:02`, or empty where the interface has none or does not exist."""
+    name = interface.encode()
+    if not 0 < len(name) <= _NAME_BYTES:
+        return ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            answer = fcntl.ioctl(probe.fileno(), _SIOCGIFHWADDR, struct.pack("256s", name))
+        except OSError:
+            return ""
+    mac = answer[18:24]
+    return mac.hex(":") if any(mac) else ""
+
+
+def default_route_interfaces(proc_net: Path = _PROC_NET) -> tuple[str, ...]:
+    """Names of the interfaces that default routes leave through: IPv4 first, the smallest metric first, each once."""
+    found = sorted(_default_routes_v4(proc_net / "route")) + sorted(_default_routes_v6(proc_net / "ipv6_route"))
+    return tuple(dict.fromkeys(name for _metric, name in found if name != "lo"))
+
+
+def _default_routes_v4(table: Path) -> list[tuple[int, str]]:
+    routes = []
+    for line in _lines(table)[1:]:
+        match line.split():
+            case [name, "00000000", _gateway, flags, _, _, metric, "00000000", *_] if int(flags, 16) & _RTF_UP:
+                routes.append((int(metric), name))
+            case _:
+                pass
+    return routes
+
+
+def _default_routes_v6(table: Path) -> list[tuple[int, str]]:
+    routes = []
+    for line in _lines(table):
+        match line.split():
+            case [target, "00", _, _, _, metric, _, _, flags, name] if not target.strip("0") and int(flags, 16) & _RTF_UP:
+                routes.append((int(metric, 16), name))
+            case _:
+                pass
+    return routes
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def hostname() -> str:
+    """The machine's host name as a Node name: lower case, `_` as `-`. Not checked."""
+    return socket.gethostname().lower().replace("_", "-")
+
+
+def default_node_name() -> str:
+    """The name this machine takes when nobody gave it one. Raises Invalid where the host name cannot be a Node's name."""
+    name = hostname()
+    if not valid_name(name):
+        msg = (
+            f"the host name {socket.gethostname()!r} cannot be a Node's name "
+            "(letters, digits, '-' and '.', beginning and ending with a letter or digit); give one with --node-name"
+        )
+        raise Invalid(msg)
+    return name
+
+
+def architecture(machine: str = "") -> str:
+    """The processor in Kubernetes' spelling (Go's GOARCH): amd64, arm64, arm, 386, riscv64, …"""
+    name = (machine or platform.machine()).lower()
+    if name.startswith(("armv", "armeb")) or name == "arm":
+        return "arm64" if name.startswith("armv8") and struct.calcsize("P") == struct.calcsize("Q") else "arm"
+    return _ARCHITECTURES.get(name, name)
+
+
+def holder_of_port(port: int, proc: Path = Path("/proc"), proc_net: Path = _PROC_NET) -> str:
+    """The process that listens on a TCP port here, as `name (pid 123)`; empty where that cannot be known."""
+    inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(proc_net / table, port)}
+    if not inodes:
+        return ""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for process in proc.iterdir():
+        if process.name.isdigit() and _holds(process, wanted):
+            command = "".join(_lines(process / "comm")).strip()
+            return f"{command or '?'} (pid {process.name})"
+    return ""
+
+
+def _listening(table: Path, port: int) -> list[str]:
+    suffix = f":{port:04X}"
+    rows = (line.split() for line in _lines(table)[1:])
+    return [row[9] for row in rows if len(row) > 9 and row[3] == "0A" and row[1].endswith(suffix)]  # noqa: PLR2004 - the columns of proc(5)
+
+
+def _holds(process: Path, wanted: set[str]) -> bool:
+    try:
+        return any(os.readlink(file) in wanted for file in (process / "fd").iterdir())
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ESRCH}:
+            return False
+        raise

@@ -1,0 +1,107 @@
+"""Announces this machine over mDNS: one service instance, its addresses, and a goodbye at the end.
+
+Says only what it is told. The instance's name is unique by construction, so nobody is asked whether it is free
+(RFC 6762 §8.1 is for names that may collide), and peers hear of us within milliseconds.
+"""
+
+import asyncio
+import socket
+from typing import Final
+
+from zeroconf import ServiceInfo
+
+from k3.core import limits
+from k3.core.observation import Facts
+from k3.network.mdns import DOMAIN, Mdns, ServiceType
+
+REPEATS_SECONDS: Final = (1.0, 3.0)
+"""When an announcement is said again (RFC 6762 §8.3: at least twice, a second or more apart)."""
+
+GOODBYES: Final = 3
+GOODBYE_INTERVAL_SECONDS: Final = 0.1
+
+_SUFFIX_DIGITS: Final = 8
+
+
+def instance_name(node: str, id_: str) -> str:
+    """`<node>-<8 hex of id>`, one label of at most `limits.INSTANCE_BYTES`: dots become `-`, a long node is cut."""
+    suffix = f"-{id_[:_SUFFIX_DIGITS]}"
+    return node.replace(".", "-")[: limits.INSTANCE_BYTES - len(suffix)].rstrip("-") + suffix
+
+
+class Announcer:
+    """One announced instance: `announce`, as often as something changes, then `aclose`."""
+
+    def __init__(self, mdns: Mdns, service: ServiceType) -> None:
+        """Nothing is sent yet."""
+        self._mdns = mdns
+        self._service = service
+        self._info: ServiceInfo | None = None
+        self._repeats: list[asyncio.TimerHandle] = []
+
+    def announce(self, facts: Facts) -> None:
+        """Announce these facts, or what has changed in them. The first packet is out on return, repeats follow.
+
+        On a change of interfaces call this first and `Mdns.update` after it, so that no old address goes out on a new link.
+        """
+        info = _service_info(facts, self._service)
+        registry = self._mdns.zeroconf.registry
+        if self._info is not None and self._info.name != info.name:
+            self._say_goodbye(self._info)
+            registry.async_remove(self._info)
+            self._info = None
+        if self._info is None:
+            registry.async_add(info)
+        else:
+            registry.async_update(info)
+        self._info = info
+        self.again()
+        self._cancel_repeats()
+        loop = asyncio.get_running_loop()
+        self._repeats = [loop.call_later(delay, self.again) for delay in REPEATS_SECONDS]
+
+    def again(self) -> None:
+        """Say it once more, now: a peer has missed or forgotten us."""
+        if self._info is not None:
+            zeroconf = self._mdns.zeroconf
+            zeroconf.async_send(zeroconf.generate_service_broadcast(self._info, None))
+
+    async def aclose(self) -> None:
+        """Say goodbye, a few times over a fifth of a second."""
+        self._cancel_repeats()
+        info, self._info = self._info, None
+        if info is None:
+            return
+        self._mdns.zeroconf.registry.async_remove(info)
+        self._say_goodbye(info)
+        for _ in range(GOODBYES - 1):
+            await asyncio.sleep(GOODBYE_INTERVAL_SECONDS)
+            self._say_goodbye(info)
+
+    def _say_goodbye(self, info: ServiceInfo) -> None:
+        zeroconf = self._mdns.zeroconf
+        zeroconf.async_send(zeroconf.generate_service_broadcast(info, 0))
+
+    def _cancel_repeats(self) -> None:
+        for repeat in self._repeats:
+            repeat.cancel()
+        self._repeats = []
+
+
+def _service_info(facts: Facts, service: ServiceType) -> ServiceInfo:
+    instance = instance_name(facts.node, facts.id)
+    text = {"node": facts.node, "port": str(facts.port), "pid": str(facts.pid), "id": facts.id, "boot": facts.boot}
+    return ServiceInfo(
+        service.text,
+        service.full_name(instance),
+        port=facts.port,
+        properties={key.encode(): value.encode() for key, value in text.items() if value},
+        # A host name of our own: `<hostname>.local.` belongs to whatever responder the machine runs already.
+        server=f"{instance}.{DOMAIN}",
+        addresses=[_packed(address) for address in facts.addresses],
+    )
+
+
+def _packed(address: str) -> bytes:
+    literal = address.partition("%")[0]
+    return socket.inet_pton(socket.AF_INET6 if ":" in literal else socket.AF_INET, literal)

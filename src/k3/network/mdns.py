@@ -1,0 +1,145 @@
+"""Owns the one mDNS responder of this process: its sockets, the interfaces they are on, and their buffers.
+
+The announcer and the browser share it. It does not know what is announced or heard.
+"""
+
+import errno
+import logging
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Self
+
+from zeroconf import IPVersion, Zeroconf
+from zeroconf.asyncio import AsyncZeroconf
+
+from k3.core.errors import Invalid, StartFailed
+from k3.network.links import Interface, Links
+
+DOMAIN: Final = "local."
+RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
+
+_SO_RCVBUFFORCE: Final = 33
+_SERVICE: Final = re.compile(r"_(?=[a-z0-9-]*[a-z])[a-z0-9](?:-?[a-z0-9])*\._(?:tcp|udp)")
+_SERVICE_LABEL_BYTES: Final = 16
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceType:
+    """What is announced and browsed for, such as `_k3._tcp.local.`"""
+
+    text: str
+
+    @classmethod
+    def parse(cls, service: str, domain: str) -> Self:
+        """From `--service` and `--domain`. Raises Invalid (RFC 6335 §5.1, RFC 6763 §7, RFC 6762 §3)."""
+        name = service.lower().removesuffix(".")
+        if _SERVICE.fullmatch(name) is None or len(name.partition(".")[0]) > _SERVICE_LABEL_BYTES:
+            msg = f"--service {service!r}: expected a name of at most 15 letters, digits and '-', such as _k3._tcp"
+            raise Invalid(msg)
+        if domain.lower() not in {DOMAIN, DOMAIN.removesuffix(".")}:
+            msg = f"--domain {domain!r}: multicast DNS knows only local."
+            raise Invalid(msg)
+        return cls(f"{name}.{DOMAIN}")
+
+    def full_name(self, instance: str) -> str:
+        """The name of an instance's records."""
+        return f"{instance}.{self.text}"
+
+
+class Mdns:
+    """The responder and its interfaces. It runs with none as well, and waits for `update`."""
+
+    def __init__(self, responder: AsyncZeroconf, version: IPVersion, links: Links) -> None:
+        """Start with `open`."""
+        self._responder = responder
+        self._version = version
+        self._links = links
+
+    @classmethod
+    async def open(cls, links: Links) -> Self:
+        """Start on these interfaces. Raises StartFailed where the mDNS port cannot be shared."""
+        # Its warnings quote packets, and what they are about is noticed here by the interface that does not work.
+        logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
+        version = IPVersion.All if _has_ipv6() else IPVersion.V4Only
+        try:
+            # Interfaces come second: one that vanishes meanwhile must not stop the start.
+            responder = AsyncZeroconf(interfaces=[], ip_version=version)
+            await responder.zeroconf.async_wait_for_start()
+        except OSError as error:
+            raise StartFailed(_explain(error)) from error
+        mdns = cls(responder, version, Links())
+        await mdns.update(links)
+        return mdns
+
+    @property
+    def zeroconf(self) -> Zeroconf:
+        """The responder, for the announcer and the browser."""
+        return self._responder.zeroconf
+
+    @property
+    def links(self) -> Links:
+        """The interfaces it is on."""
+        return self._links
+
+    async def update(self, links: Links) -> None:
+        """Move to these interfaces; what is registered is announced on new ones.
+
+        An interface replaced by one with the same address has lost its multicast membership, which a comparison of addresses
+        does not show: everything whose index or address is not the same as before is left first, then joined.
+        """
+        before = {_place(each) for each in self._links.interfaces}
+        kept = [each for each in links.interfaces if _place(each) in before]
+        if len(kept) < len(before):
+            await self._join(kept)
+        await self._join(links.interfaces)
+        self._links = links
+        _enlarge_buffers(self.zeroconf)
+        log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
+
+    async def _join(self, interfaces: Sequence[Interface]) -> None:
+        wanted: list[str | int] = [a for each in interfaces for a in each.addresses if ":" not in a]
+        if self._version is IPVersion.All:
+            wanted += [each.index for each in interfaces if any(":" in a for a in each.addresses)]
+        try:
+            await self._responder.async_update_interfaces(wanted, ip_version=self._version)
+        except (OSError, RuntimeError) as error:
+            # It went away between the look and the join; the next look shows that.
+            log.warning("mdns.join_failed", extra={"fields": {"error": str(error)}})
+
+    async def aclose(self) -> None:
+        """Close the sockets. What is still registered says goodbye first."""
+        await self._responder.async_close()
+
+
+def _place(interface: Interface) -> tuple[int, tuple[str, ...]]:
+    return interface.index, interface.addresses
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "UDP port 5353 is taken by a program that does not share it (avahi: set disallow-other-stacks=no); stop it"
+    return f"cannot open the mDNS port (UDP 5353): {error.strerror}"
+
+
+def _enlarge_buffers(zeroconf: Zeroconf) -> None:
+    """A few hundred peers answer one question at once; the default buffer loses some of them."""
+    for reader in zeroconf.engine.readers:
+        with suppress(OSError):
+            reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        with suppress(OSError):
+            reader.sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)

@@ -1,0 +1,91 @@
+"""What passes between the network module's parts: announcements heard, probes asked for, and how they went. Data only."""
+
+from dataclasses import dataclass
+
+from k3.core.observation import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A peer's mDNS records, parsed and held to limits. A hint: nothing in it is proven.
+
+    `addresses` are IP literals, link-local IPv6 ones with the local scope (`fe80::1%eth0`), all on one of our own links.
+    `id`, `boot` are empty and `pid` 0 where the TXT record lacks them.
+    """
+
+    instance: str
+    node: str
+    addresses: tuple[str, ...]
+    port: int
+    pid: int = 0
+    id: str = ""
+    boot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A goodbye, real or forged, or an expiry: the instance's pointer record is gone."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a peer's health server listens. The address may carry a local scope."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to ask, and where. A later group of endpoints is tried only when the earlier one failed altogether.
+
+    `id` is what must answer; empty: any id that goes with the name.
+    """
+
+    name: str
+    groups: tuple[tuple[Endpoint, ...], ...]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """It answered, and is who it should be. `group` is the place of the endpoint's group in the target."""
+
+    facts: Facts
+    endpoint: Endpoint
+    group: int
+    uptime_seconds: float = 0.0
+    store_id: str = ""
+    """Which store it writes to, as `/info` says; empty: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The host is there and nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Nothing came back in time, or not a whole answer. `why` is our own text."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Impostor:
+    """Somebody else answered: another name or id."""
+
+    node: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFault:
+    """We could not even ask (no route, no address of ours): says nothing about the peer."""
+
+    why: str
+
+
+Outcome = Answered | Refused | NoAnswer | Impostor | LocalFault

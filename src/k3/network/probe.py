@@ -1,0 +1,211 @@
+"""Asks one peer who it is, and says how it went. One question per probe; nothing is remembered between probes.
+
+Connects to the endpoints it is given and to nothing else (a redirect is an answer, not an instruction), reads no more than
+`core.limits` allows, and waits no longer than it is told.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import h11
+
+from k3.core import limits
+from k3.core.errors import Invalid
+from k3.network.info import parse_info
+from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+
+HEAD_START_SECONDS: Final = 0.25
+"""How long an address has the field to itself (RFC 8305 §5)."""
+
+_LINGER_NONE: Final = b"\1\0\0\0\0\0\0\0"
+_OK: Final = 200
+_WEIGHT: Final = (LocalFault, Refused, NoAnswer, Impostor, Answered)
+"""Of several outcomes the last in this order is the peer's: one answer outweighs any failure, any failure our own fault."""
+
+_OURS: Final = frozenset(
+    {
+        errno.EADDRNOTAVAIL,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EINVAL,
+        errno.ENODEV,
+        errno.ENETDOWN,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EAFNOSUPPORT,
+    }
+)
+_NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH})
+
+
+async def probe(target: Target, *, timeout_seconds: float) -> Outcome:
+    """Ask `GET /info` at the target's endpoints, group after group until one answers as the target.
+
+    Within a group the next endpoint is tried when the former failed, or after `HEAD_START_SECONDS`; each group gets
+    `timeout_seconds`. Never raises for what a peer or network does.
+    """
+    outcomes: list[Outcome] = []
+    for number, group in enumerate(target.groups):
+        if not group:
+            continue
+        outcome = await _ask_group(target, number, timeout_seconds=timeout_seconds)
+        if isinstance(outcome, Answered):
+            return outcome
+        outcomes.append(outcome)
+    return _heaviest(outcomes) if outcomes else LocalFault("no address to ask")
+
+
+def _heaviest(outcomes: Sequence[Outcome]) -> Outcome:
+    return max(outcomes, key=lambda outcome: _WEIGHT.index(type(outcome)))
+
+
+async def _ask_group(target: Target, number: int, *, timeout_seconds: float) -> Outcome:
+    group = target.groups[number]
+    outcomes: list[Outcome] = []
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            if len(group) == 1:
+                return await _ask(target, group[0], number)
+            await _race(target, number, outcomes)
+    except TimeoutError:
+        outcomes.append(NoAnswer("no answer in time"))
+    return _heaviest(outcomes)
+
+
+async def _race(target: Target, number: int, outcomes: list[Outcome]) -> None:
+    """Fill `outcomes` until one is an answer or every endpoint has one."""
+    group = target.groups[number]
+    finished = asyncio.Event()
+
+    async def attempt(endpoint: Endpoint) -> None:
+        outcomes.append(await _ask(target, endpoint, number))
+        finished.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        running = []
+        for started, endpoint in enumerate(group, 1):
+            running.append(tasks.create_task(attempt(endpoint)))
+            patience = HEAD_START_SECONDS if started < len(group) else None
+            while len(outcomes) < started and not _answered(outcomes):
+                finished.clear()
+                if not await _within(patience, finished):
+                    break
+            if _answered(outcomes):
+                break
+        for task in running:
+            task.cancel()
+
+
+def _answered(outcomes: Sequence[Outcome]) -> bool:
+    return any(isinstance(outcome, Answered) for outcome in outcomes)
+
+
+async def _within(patience_seconds: float | None, event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(patience_seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _ask(target: Target, endpoint: Endpoint, group: int) -> Outcome:
+    try:
+        body = await _fetch(endpoint)
+    except OSError as error:
+        return _failure(error, endpoint)
+    except h11.RemoteProtocolError:
+        return NoAnswer("not an HTTP answer")
+    except _Unusable as why:
+        return NoAnswer(str(why))
+    try:
+        facts, uptime_seconds, store_id = parse_info(body)
+    except Invalid:
+        return NoAnswer("not an /info document")
+    if facts.node != target.name or (target.id and facts.id != target.id):
+        return Impostor(facts.node, facts.id)
+    return Answered(facts, endpoint, group, uptime_seconds, store_id)
+
+
+class _Unusable(Exception):
+    """An answer that is not the document; the text is ours."""
+
+
+async def _fetch(endpoint: Endpoint) -> bytes:
+    """The body of the answer. Raises OSError, h11.RemoteProtocolError or _Unusable."""
+    family, address = _socket_address(endpoint)
+    loop = asyncio.get_running_loop()
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
+        # Closing resets the connection: neither side keeps a TIME_WAIT for a question asked every few seconds.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
+        await loop.sock_connect(sock, address)
+        await loop.sock_sendall(sock, _request(endpoint))
+        return await _read_answer(loop, sock)
+
+
+def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
+    literal, _, scope = endpoint.address.partition("%")
+    if ":" not in literal:
+        return socket.AF_INET, (literal, endpoint.port)
+    return socket.AF_INET6, (literal, endpoint.port, 0, socket.if_nametoindex(scope) if scope else 0)
+
+
+def _request(endpoint: Endpoint) -> bytes:
+    literal = endpoint.address.partition("%")[0]
+    host = f"[{literal}]" if ":" in literal else literal
+    return f"GET /info HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\nUser-Agent: k3\r\nAccept: application/json\r\n\r\n".encode()
+
+
+async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
+    http.send(_QUESTION)
+    http.send(h11.EndOfMessage())
+    body = b""
+    received = 0
+    while True:
+        match http.next_event():
+            case h11.NEED_DATA:
+                data = await loop.sock_recv(sock, limits.INFO_BYTES)
+                received += len(data)
+                if received > limits.HTTP_HEAD_BYTES + limits.INFO_BYTES:
+                    raise _Unusable("answer too large")  # noqa: EM101, TRY003 - the text is the outcome
+                http.receive_data(data)
+            case h11.Response(status_code=status) if status != _OK:
+                raise _Unusable(f"HTTP status {status}")  # noqa: EM102, TRY003 - the text is the outcome
+            case h11.Data(data=part):
+                body += bytes(part)
+            case h11.EndOfMessage():
+                return body
+            case h11.ConnectionClosed():
+                raise _Unusable("connection closed")  # noqa: EM101, TRY003 - the text is the outcome
+
+
+_QUESTION: Final = h11.Request(method="GET", target="/info", headers=[("Host", "peer")])
+
+
+def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
+    number = error.errno or errno.ENODEV  # if_nametoindex says no number: the scope names no interface
+    if number == errno.ECONNREFUSED:
+        return Refused()
+    if number in _OURS or (number in _NO_ROUTE and not _has_route(endpoint)):
+        return LocalFault(errno.errorcode.get(number, "error"))
+    return NoAnswer("connection closed" if number in {errno.ECONNRESET, errno.EPIPE} else errno.errorcode.get(number, "error"))
+
+
+def _has_route(endpoint: Endpoint) -> bool:
+    """Whether this machine knows a way there: if so, somebody on the way, or the peer's firewall, said that it is unreachable.
+
+    Connecting a datagram socket looks the route up and sends nothing.
+    """
+    try:
+        family, address = _socket_address(endpoint)
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.connect(address)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""Who looks after whom: the times that follow from one time to live, shared links, and each observer's rank for a peer.
+
+Pure functions and tables. All agents on a store compute the same order without talking to each other.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, Self
+
+from k3.core.node import NodeView
+
+LAST_RANK: Final = 8
+"""Higher ranks never probe."""
+
+HINT_RANKS: Final = 2
+"""A hint (announcement, goodbye, suspicion) is followed by ranks 0 to 2."""
+
+_MIX: Final = 0x9E3779B97F4A7C15
+_WORD: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """All times, in seconds, as they follow from the time to live of one Node."""
+
+    ttl: float
+    period: float
+    """Between two probes by the peer's first observer."""
+    write: float
+    """Between two refreshes of the stored lastSeen."""
+    timeout: float
+    retry: float
+    step: float
+    """Between one rank and the next."""
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, ttl: float) -> Self:
+        """The times for a time to live."""
+        return cls(
+            ttl=ttl,
+            period=min(max(ttl / 6, 0.5), 15.0),
+            write=ttl / 3,
+            timeout=min(2.0, ttl / 6),
+            retry=min(1.0, ttl / 10),
+            step=min(2.0, ttl / 40),
+        )
+
+    def takeover(self, rank: int) -> float:
+        """How long a peer must have been out of sight before this rank looks for itself."""
+        return self.write + self.period + self.step * rank
+
+    def order(self, rank: int) -> float:
+        """How long this rank lets earlier ones go first with a verdict."""
+        return min(2.0, self.ttl / 20) * min(rank, LAST_RANK) / (LAST_RANK + 1)
+
+
+@lru_cache(maxsize=16_384)
+def place(text: str) -> int:
+    """A machine's place among all others: 64 bits of its hashed id."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+def score(observer: int, peer: int) -> int:
+    """The smaller, the sooner this observer looks after this peer. Both are places."""
+    return ((observer ^ peer) * _MIX & _WORD) >> 16
+
+
+@lru_cache(maxsize=4_096)
+def network_of(link: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """A CIDR prefix, or None where the text is none."""
+    try:
+        return ipaddress.ip_network(link, strict=False)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=16_384)
+def within(address: str, links: frozenset[str]) -> bool:
+    """Whether an address lies on one of these links."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return any(net is not None and ip.version == net.version and ip in net for net in map(network_of, links))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One machine as the order sees it."""
+
+    name: str
+    place: int
+    links: frozenset[str]
+    addresses: tuple[str, ...] = ()
+
+    def shares_link(self, other: "Member") -> bool:
+        """Whether this observer and that peer are on one link, as far as both say."""
+        if self.links and other.links:
+            return not self.links.isdisjoint(other.links)
+        if self.links and other.addresses:
+            return any(within(address, self.links) for address in other.addresses)
+        return True
+
+
+def member(seen: NodeView) -> Member:
+    """A Node's entry in the order."""
+    return Member(seen.name, place(seen.id or seen.name), frozenset(seen.links), seen.addresses)
+
+
+def is_observer(seen: NodeView) -> bool:
+    """Whether this Node's own agent writes to the store and can be relied on."""
+    return bool(seen.agent) and seen.owner == "network" and seen.is_ready and seen.is_reachable
+
+
+def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:
+    """My place in the line of a peer's observers: 0 looks after it, above `LAST_RANK` nobody needs me.
+
+    Alone on a store every agent is first. An agent that is no observer itself (its own Node is missing, suspected or
+    not Ready) comes last where there are others.
+    """
+    mine = score(me.place, peer.place)
+    listed = me.name in observers
+    before = 0
+    for each in observers.values():
+        if each.name in {me.name, peer.name} or not each.shares_link(peer):
+            continue
+        if not listed:
+            return LAST_RANK
+        if score(each.place, peer.place) < mine:
+            before += 1
+            if before > LAST_RANK:
+                break
+    return before

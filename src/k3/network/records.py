@@ -1,0 +1,120 @@
+"""Reads one instance's mDNS records as an `Announcement`, or says why not. Pure: no sockets, no clock, no memory.
+
+Everything here was sent by anybody on the link. What breaks a rule is refused whole; of addresses, those we could not
+reach without a router are passed over, so that no packet makes us connect anywhere else.
+"""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from k3.core import limits
+from k3.core.errors import Invalid
+from k3.core.node import valid_name, whole_number
+from k3.network.info import BOOT, ID, PID_MAX, PORT_MAX
+from k3.network.links import Links
+from k3.network.messages import Announcement
+
+_KEYS: Final = frozenset({"node", "port", "pid", "id", "boot"})
+
+
+@dataclass(frozen=True, slots=True)
+class HeardAddress:
+    """An address record: 4 or 16 bytes, and the interface index it came in on where the kernel told."""
+
+    packed: bytes
+    index: int = 0
+
+
+def instance_of(name: str, service: str) -> str:
+    """The instance part of `<instance>.<service>`, lower case. Raises Invalid with the reason (RFC 6763 §4.3, held to RFC 1123)."""
+    lowered = name.lower()
+    instance = lowered.removesuffix(f".{service}")
+    if instance == lowered:
+        raise Invalid("not of the service")
+    if len(instance) > limits.INSTANCE_BYTES or not valid_name(instance):
+        raise Invalid("instance name")
+    return instance
+
+
+def read_announcement(
+    instance: str, *, port: int, text: bytes, addresses: Iterable[HeardAddress], links: Links
+) -> Announcement:
+    """The records of one instance, checked. Raises Invalid; the message is one of a few fixed reasons, fit for counting."""
+    values = _text_values(text)
+    node = values.get("node") or instance
+    if not valid_name(node):
+        raise Invalid("node name")
+    if not 0 < port <= PORT_MAX or _number(values, "port", PORT_MAX) not in {0, port}:
+        raise Invalid("port")
+    reachable = _on_link(addresses, links)
+    if not reachable:
+        raise Invalid("no on-link address")
+    return Announcement(
+        instance=instance,
+        node=node,
+        addresses=reachable,
+        port=port,
+        pid=_number(values, "pid", PID_MAX),
+        id=_matching(values, "id", ID),
+        boot=_matching(values, "boot", BOOT),
+    )
+
+
+def _text_values(text: bytes) -> dict[str, str]:
+    """The keys we know (RFC 6763 §6.4: ASCII, any case, the first of a kind counts)."""
+    if len(text) > limits.TXT_BYTES:
+        raise Invalid("text too long")
+    found: dict[str, str] = {}
+    offset = 0
+    while offset < len(text):
+        end = offset + 1 + text[offset]
+        if end > len(text):
+            raise Invalid("text broken")
+        raw_key, _, raw_value = text[offset + 1 : end].partition(b"=")
+        key = raw_key.decode("ascii", "replace").lower()
+        if key in _KEYS and key not in found:
+            found[key] = _value(raw_value)
+        offset = end
+    return found
+
+
+def _value(raw: bytes) -> str:
+    if len(raw) > limits.TXT_VALUE_BYTES or not raw.isascii():
+        raise Invalid("text value")
+    return raw.decode("ascii")
+
+
+def _number(values: dict[str, str], key: str, high: int) -> int:
+    text = values.get(key, "")
+    if text in {"", "0"}:
+        return 0
+    if number := whole_number(text, 1, high):
+        return number
+    raise Invalid(key)
+
+
+def _matching(values: dict[str, str], key: str, allowed: re.Pattern[str]) -> str:
+    text = values.get(key, "")
+    if text and allowed.fullmatch(text) is None:
+        raise Invalid(key)
+    return text
+
+
+def _on_link(addresses: Iterable[HeardAddress], links: Links) -> tuple[str, ...]:
+    literals = dict.fromkeys(_literal(address, links) for address in addresses)
+    reachable = [each for each in literals if links.on_link(each)]
+    # Link-local addresses mean something else on every machine: only where there is no other.
+    preferred = [each for each in reachable if "%" not in each] or reachable
+    preferred.sort(key=lambda each: ":" in each)
+    return tuple(preferred[: limits.PEER_ADDRESSES])
+
+
+def _literal(address: HeardAddress, links: Links) -> str:
+    if len(address.packed) == 4:  # noqa: PLR2004 - an IPv4 address
+        return socket.inet_ntoa(address.packed)
+    ip = ipaddress.IPv6Address(address.packed)
+    return f"{ip}%{links.name_of(address.index)}" if ip.is_link_local else str(ip)

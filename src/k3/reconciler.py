@@ -1,0 +1,168 @@
+"""Observations in, one conditional write out.
+
+One observation per Node is worked on at a time and one more may wait: a newer one replaces it, since it knows more. A
+write lost to somebody else's is decided again on what they wrote. When the store does not answer, the observation is
+dropped: whether the write happened is unknown, and the source, which sees what the store shows, will say it again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from k3.core import limits, node
+from k3.core.errors import AlreadyExists, Conflict, K3Error, NotFound, Unavailable
+from k3.core.objects import EVENT, NODE, Key, Manifest, Object
+from k3.core.observation import Observation
+from k3.core.policy import Create, Decision, Delete, Keep, Transition, Update, decide
+from k3.core.store import Store, modify
+
+ATTEMPTS: Final = 16
+NAMESPACE: Final = "default"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One observation and the wall-clock time it was made at."""
+
+    observation: Observation
+    at: datetime
+
+
+class Reconciler:
+    """Turns observations into writes, several Nodes at once, each Node one at a time."""
+
+    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None], reporter: str) -> None:
+        """`lookup` gives the Node as last seen, to spare a read; `reporter` signs the Events (`k3-network`)."""
+        self._store = store
+        self._lookup = lookup
+        self._reporter = reporter
+        self._waiting: dict[str, Work] = {}
+        self._busy: set[str] = set()
+        self._names: asyncio.Queue[str] = asyncio.Queue(limits.QUEUE)
+        self._foreign: set[str] = set()
+        self._is_down = False
+        self.writes = 0
+        """Nodes written so far; Events do not count."""
+
+    def submit(self, observation: Observation, at: datetime) -> None:
+        """Have this decided soon. Never blocks; beyond the bound it is dropped, and the source will say it again."""
+        name = observation.name
+        if name not in self._waiting and name not in self._busy:
+            if self._names.full():
+                log.warning("reconciler.full", extra={"fields": {"node": name}})
+                return
+            self._names.put_nowait(name)
+        self._waiting[name] = Work(observation, at)
+
+    async def run(self) -> None:
+        """Work for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(limits.WRITERS):
+                tasks.create_task(self._worker())
+
+    async def _worker(self) -> None:
+        while True:
+            name = await self._names.get()
+            self._busy.add(name)
+            try:
+                while (work := self._waiting.pop(name, None)) is not None:
+                    await self.settle(work)
+            finally:
+                self._busy.discard(name)
+
+    async def settle(self, work: Work) -> None:
+        """Decide and write one observation; everything that can go wrong is logged, once."""
+        try:
+            await self._write(work)
+        except Unavailable as error:
+            if not self._is_down:
+                log.warning("store.unavailable", extra={"fields": {"store": self._store.url, "error": str(error)}})
+            self._is_down = True
+        except K3Error as error:
+            log.error("node.write_failed", extra={"fields": {"node": work.observation.name, "error": str(error)}})  # noqa: TRY400 - a traceback tells a person nothing here
+        else:
+            if self._is_down:
+                log.info("store.back", extra={"fields": {"store": self._store.url}})
+            self._is_down = False
+
+    async def _write(self, work: Work) -> None:
+        key = Key(NODE, work.observation.name)
+        current = self._lookup(key)
+        for _ in range(ATTEMPTS):
+            decision = decide(current.manifest() if current else None, work.observation, now=work.at)
+            try:
+                written = await self._apply(key, current, decision)
+            except (AlreadyExists, Conflict, NotFound):
+                current = await self._read(key)
+            else:
+                self._tell(key, decision)
+                if written is not None and isinstance(decision, Create | Update) and decision.transition is not None:
+                    await self._record(written, decision.transition, work.at)
+                return
+        msg = f"{key}: lost {ATTEMPTS} races in a row against other writers"
+        raise Conflict(msg)
+
+    async def _read(self, key: Key) -> Object | None:
+        try:
+            return await self._store.get(key)
+        except NotFound:
+            return None
+
+    async def _apply(self, key: Key, current: Object | None, decision: Decision) -> Object | None:
+        match decision:
+            case Create(manifest):
+                written = await self._store.create(key, manifest)
+            case Update(manifest) if current is not None:
+                written = await self._store.update(current.with_manifest(manifest))
+            case Delete() if current is not None:
+                written = await self._store.delete(key, revision=current.revision, uid=current.uid)
+            case _:
+                return None
+        self.writes += 1
+        return written
+
+    def _tell(self, key: Key, decision: Decision) -> None:
+        if not isinstance(decision, Keep):
+            self._foreign.discard(key.name)
+        elif decision.foreign and key.name not in self._foreign:
+            self._foreign.add(key.name)
+            log.info("node.not_ours", extra={"fields": {"node": key.name, "why": decision.why}})
+        else:
+            log.debug("node.kept", extra={"fields": {"node": key.name, "why": decision.why}})
+
+    async def _record(self, written: Object, told: Transition, at: datetime) -> None:
+        """Write the transition's Event, best effort: the Node already says it."""
+        fields = {"node": written.key.name, "reason": told.reason, "message": told.message}
+        log.log(logging.WARNING if told.warning else logging.INFO, "node.transition", extra={"fields": fields})
+        manifest = event_manifest(written, told, at, reporter=self._reporter)
+        key = Key(EVENT, manifest["metadata"]["name"], NAMESPACE)
+        try:
+            try:
+                await self._store.create(key, manifest)
+            except AlreadyExists:
+                await modify(self._store, key, lambda old: {**manifest, "metadata": {**old["metadata"], **manifest["metadata"]}})
+        except K3Error as error:
+            log.debug("event.lost", extra={"fields": {"event": key.name, "error": str(error)}})
+
+
+def event_manifest(about: Object, told: Transition, at: datetime, *, reporter: str) -> Manifest:
+    """A `v1 Event` about a Node, under one of its few names, which are used in turn."""
+    stamp = node.timestamp(at)
+    subject: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "name": about.key.name, "uid": about.uid}
+    return {
+        "metadata": {"name": f"{about.key.name[:240]}.{told.number % limits.EVENTS_PER_NODE}"},
+        "involvedObject": subject,
+        "reason": told.reason,
+        "message": told.message,
+        "type": "Warning" if told.warning else "Normal",
+        "source": {"component": reporter},
+        "reportingComponent": reporter,
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }

@@ -1,0 +1,30 @@
+"""Where Nodes are kept: one file per backend, each loaded only when asked for.
+
+A backend is a module here with `async def open_store(storage) -> Store`. Read `memory` first: it is the reference.
+Nothing here imports a backend at the top, so an agent on SQLite never loads a MySQL or etcd driver.
+"""
+
+import importlib
+from typing import Final
+
+from k3.config import EtcdStorage, MemoryStorage, MysqlStorage, SqliteStorage, Storage
+from k3.core.errors import StartFailed
+from k3.core.store import Store
+
+_BACKENDS: Final = {MemoryStorage: "memory", SqliteStorage: "sqlite", MysqlStorage: "mysql", EtcdStorage: "etcd"}
+
+
+async def connect(storage: Storage) -> Store:
+    """Open the store that `storage` describes.
+
+    Raises StartFailed where this machine lacks something for it (a driver, a local disk), Forbidden where the store
+    says no, and Unavailable where it does not answer.
+    """
+    name = _BACKENDS[type(storage)]
+    try:
+        backend = importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as missing:
+        msg = f"storage type {name} needs {missing.name}, which is not installed: pip install 'k3[{name}]'"
+        raise StartFailed(msg) from missing
+    store: Store = await backend.open_store(storage)
+    return store

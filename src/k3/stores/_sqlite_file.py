@@ -1,0 +1,195 @@
+"""The database file: where it may lie, opening it, and turning SQLite's refusals into k3's errors.
+
+Runs on connection threads, never on the event loop. Opens the file through SQLite only: closing any other descriptor of
+it would drop the process's POSIX locks on it.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from k3.core import limits
+from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
+from k3.stores import _sql
+from k3.stores._local_disk import prepare
+
+BUSY_SECONDS: Final = limits.STORE_TIMEOUT_SECONDS * 0.8
+WAL_BYTES: Final = 4 * 1024 * 1024
+
+_TABLES: Final = (
+    "CREATE TABLE meta (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, store_id TEXT NOT NULL,"
+    " rev INTEGER NOT NULL, compact INTEGER NOT NULL)",
+    "CREATE TABLE cur (k TEXT PRIMARY KEY, rev INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE log (rev INTEGER PRIMARY KEY, k TEXT NOT NULL, prev_rev INTEGER NOT NULL, op TEXT NOT NULL,"
+    " at REAL NOT NULL, uid TEXT NOT NULL, created TEXT NOT NULL, doc BLOB NOT NULL)",
+)
+_PRAGMAS: Final = (
+    "synchronous = FULL",  # NORMAL may lose acknowledged commits with the power, and would hand out their revisions again
+    f"journal_size_limit = {WAL_BYTES}",
+    "secure_delete = OFF",
+    "temp_store = MEMORY",
+)
+
+_FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_LOCKED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REFUSED: Final = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_PRIMARY: Final = 0xFF
+
+
+class Database(sqlite3.Connection):
+    """A connection that knows which file it opened."""
+
+    inode: tuple[int, int] | None = None
+
+    def rows(self, statement: str, *parameters: object) -> list[Any]:
+        """Every row at once: a statement left half read would keep the write-ahead log from being reused."""
+        return self.execute(statement, parameters).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[_sql.Head]:
+        """Read within, all as of one moment."""
+        self.execute("BEGIN")
+        try:
+            yield self.head()
+        finally:
+            self.execute("ROLLBACK")
+
+    def head(self) -> _sql.Head:
+        """How far the store is."""
+        return _sql.Head(*self.rows(_sql.HEAD)[0])
+
+
+class DatabaseFile:
+    """The file at one path, whichever file that is at the moment."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float], new_uid: Callable[[], str]) -> None:
+        """`clock` and `new_uid` serve where the store has to be made."""
+        self.path = path
+        self.store_id = ""
+        self._clock = clock
+        self._new_uid = new_uid
+        self._opened = False
+
+    def connect(self) -> Database:
+        """A connection to the store in the file, which is made if it is not there. The first time, so is its directory."""
+        if not self._opened:
+            prepare(self.path)
+        with self.errors():
+            before = self._inode()
+            database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
+            try:
+                self._set_up(database)
+                database.inode = self._inode()
+                if before not in (None, database.inode):
+                    self._moved()
+            except BaseException:
+                database.close()
+                raise
+        self._opened = True
+        return database
+
+    @contextmanager
+    def in_place(self, database: Database) -> Iterator[None]:
+        """Work on `database`, then or before raising Unavailable if the path no longer leads to its file."""
+        with self.errors():
+            if self._inode() != database.inode:
+                self._moved()
+            yield
+            if self._inode() != database.inode:
+                self._moved()
+
+    def touch(self) -> None:
+        """Wake whoever listens: something was committed."""
+        os.utime(self.path)
+
+    def shorten_log(self, database: Database) -> None:
+        """Give back the write-ahead log where readers have kept it from being reused for long."""
+        with self.errors():
+            if os.stat(f"{self.path}-wal").st_size > 4 * WAL_BYTES:
+                database.execute("PRAGMA busy_timeout = 50")
+                database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+                database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise SQLite's and the system's refusals within as k3's."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        except OSError as error:
+            msg = f"{self.path}: {error.strerror}"
+            raise Unavailable(msg) from error
+
+    def _translate(self, error: sqlite3.Error) -> K3Error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+        if code in _REFUSED:
+            return Forbidden(f"{self.path} cannot be written: {error}; run as its owner, or choose another with --store sqlite:///PATH")
+        if code in _FULL:
+            return Unavailable(f"{self.path}: {error}; see that the disk has space and is healthy")
+        if code in _LOCKED:
+            return Unavailable(f"{self.path}: another process has been writing for {BUSY_SECONDS:g} s")
+        if code in _DAMAGED:
+            why = f"{self.path} is not a k3 store, or damaged ({error}); move it away, or restore a copy"
+            return Unavailable(why) if self._opened else StartFailed(why)
+        return Unavailable(f"{self.path}: {error}")
+
+    def _inode(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _moved(self) -> None:
+        msg = f"{self.path} was deleted or replaced while in use; what is there now is opened with the next call"
+        raise Unavailable(msg)
+
+    def _set_up(self, database: Database) -> None:
+        for pragma in _PRAGMAS:
+            database.execute(f"PRAGMA {pragma}")
+        if not self._tables(database):
+            self._make(database)
+        if not {"meta", "cur", "log"} <= self._tables(database):
+            msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
+            raise StartFailed(msg)
+        version, self.store_id = database.rows(_sql.IDENTITY)[0]
+        if version > _sql.SCHEMA:
+            msg = f"{self.path} was made by a newer k3 (schema {version}, this one knows {_sql.SCHEMA}): upgrade k3"
+            raise StartFailed(msg)
+
+    def _tables(self, database: Database) -> set[str]:
+        return {name for (name,) in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def _make(self, database: Database) -> None:
+        _use_wal(database)
+        database.execute("BEGIN IMMEDIATE")
+        if not self._tables(database):  # else another process was faster
+            for statement in _TABLES:
+                database.execute(statement)
+            # A store made anew in place of a lost one must not hand out the lost one's revisions again.
+            first = int(self._clock() * 1000)
+            database.execute(_sql.MAKE_META, (_sql.SCHEMA, self._new_uid(), first, first))
+        database.execute("COMMIT")
+
+
+def _use_wal(database: Database) -> None:
+    """Switch the journal mode, for which SQLite does not wait while another process is switching it."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode = database.rows("PRAGMA journal_mode = WAL")[0][0]
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            break
+    if mode != "wal":
+        msg = "the file system has no shared memory for a write-ahead log; choose a local one with --store sqlite:///PATH"
+        raise StartFailed(msg)

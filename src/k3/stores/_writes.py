@@ -1,0 +1,202 @@
+"""What one write does to one object: pure, and the same for every backend that keeps its own log.
+
+A verb becomes a `Create`, `Update` or `Delete` in the caller, where everything the caller could have got wrong is
+refused. `apply` then holds it against the object as it stands, inside the backend's transaction.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from k3.core import limits
+from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound, TooLarge
+from k3.core.node import timestamp
+from k3.core.objects import Key, Manifest, Object, decode, key_from_path, new_document
+from k3.core.store import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A new object under a name that must be free."""
+
+    key: Key
+    uid: str
+    created: str
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """New content for the object that was read."""
+
+    item: Object
+    manifest: Manifest = field(repr=False)
+
+    @property
+    def key(self) -> Key:
+        """The object's key."""
+        return self.item.key
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The end of an object; of that revision or uid only, where given."""
+
+    key: Key
+    revision: int | None
+    uid: str | None
+
+
+Write = Create | Update | Delete
+Outcome = Object | K3Error
+"""What the caller of a write gets: the stored object, or the error to raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a log: what was committed, and what stood there before."""
+
+    change: Change
+    previous: Object | None
+
+    @property
+    def key(self) -> Key:
+        """Whose line it is."""
+        return self.change.object.key
+
+    @property
+    def revision(self) -> int:
+        """The revision of this write."""
+        return self.change.object.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several writes decided together: one outcome each, and the lines that go into the log."""
+
+    outcomes: tuple[Outcome, ...]
+    entries: tuple[Entry, ...]
+
+
+def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> Create:
+    """A create at wall time `now` (seconds since 1970). Raises Invalid (odd key, not JSON) and TooLarge."""
+    if not is_storable(key):
+        msg = f"{str(key)!r} cannot be stored: a name is 1 to {limits.NAME_BYTES} printable ASCII characters without '/'"
+        raise Invalid(msg)
+    created = timestamp(datetime.fromtimestamp(now, UTC))
+    try:
+        document = new_document(key, manifest, uid=uid, created=created)
+    except (TypeError, ValueError, RecursionError) as odd:
+        msg = f"{key} cannot be written as JSON: {odd}"
+        raise Invalid(msg) from odd
+    _check_size(key, document)
+    return Create(key, uid, created, document)
+
+
+def new_update(item: Object) -> Update:
+    """An update to `item.document`. Raises NotFound (a key that cannot exist), Invalid (not a JSON object), TooLarge."""
+    _check_storable(item.key)
+    _check_size(item.key, item.document)
+    try:
+        return Update(item, decode(item.document))
+    except (ValueError, RecursionError) as odd:
+        msg = f"{item.key} is not JSON: {odd}"
+        raise Invalid(msg) from odd
+
+
+def new_delete(key: Key, *, revision: int | None, uid: str | None) -> Delete:
+    """A delete. Raises NotFound (a key that cannot exist)."""
+    _check_storable(key)
+    return Delete(key, revision, uid)
+
+
+def is_storable(key: Key) -> bool:
+    """Whether a key has a path of its own. Anything else can neither be stored nor found."""
+    path = key.path
+    fits = max(len(key.name), len(key.namespace)) <= limits.NAME_BYTES
+    return fits and path.isascii() and path.isprintable() and key_from_path(path) == key
+
+
+def apply(write: Write, current: Object | None, revision: int) -> Entry | None:
+    """The log line for `write` on top of `current`, numbered `revision`; None where it changes nothing.
+
+    Raises AlreadyExists, NotFound, Conflict.
+    """
+    if isinstance(write, Create):
+        if current is not None:
+            msg = f"{write.key} already exists"
+            raise AlreadyExists(msg)
+        made = Object(write.key, write.uid, revision, write.document, write.created)
+        return Entry(Change("ADDED", made), None)
+    if current is None:
+        msg = f"{write.key} not found"
+        raise NotFound(msg)
+    if isinstance(write, Delete):
+        _expect(current, revision=write.revision, uid=write.uid)
+        gone = Object(current.key, current.uid, revision, current.document, current.created)
+        return Entry(Change("DELETED", gone), current)
+    _expect(current, revision=write.item.revision, uid=write.item.uid)
+    if _same(write, current):
+        return None
+    made = Object(current.key, current.uid, revision, write.item.document, current.created)
+    return Entry(Change("MODIFIED", made), current)
+
+
+def apply_all(writes: Iterable[Write], current: dict[Key, Object], revision: int) -> Batch:
+    """Decide `writes` one after the other on top of `current`, numbering from `revision` + 1 without gaps.
+
+    `current` holds the stored objects of all keys concerned, and afterwards what they have become.
+    """
+    outcomes: list[Outcome] = []
+    entries: list[Entry] = []
+    for write in writes:
+        stored = current.get(write.key)
+        try:
+            entry = apply(write, stored, revision + len(entries) + 1)
+        except K3Error as refused:
+            outcomes.append(refused)
+            continue
+        if entry is None:
+            outcomes.append(current[write.key])
+            continue
+        entries.append(entry)
+        outcomes.append(entry.change.object)
+        if entry.change.type == "DELETED":
+            del current[write.key]
+        else:
+            current[write.key] = entry.change.object
+    return Batch(tuple(outcomes), tuple(entries))
+
+
+def _check_storable(key: Key) -> None:
+    if not is_storable(key):
+        msg = f"{str(key)!r} not found"
+        raise NotFound(msg)
+
+
+def _check_size(key: Key, document: bytes) -> None:
+    if len(document) > limits.OBJECT_BYTES:
+        msg = f"{key} is {len(document)} bytes; at most {limits.OBJECT_BYTES} are stored"
+        raise TooLarge(msg)
+
+
+def _expect(current: Object, *, revision: int | None, uid: str | None) -> None:
+    if uid is not None and uid != current.uid:
+        msg = f"{current.key} is another object now (uid {current.uid}); read it again"
+        raise Conflict(msg)
+    if revision is not None and revision != current.revision:
+        msg = f"{current.key} was changed by somebody else (now at revision {current.revision}); read it again"
+        raise Conflict(msg)
+
+
+def _same(write: Update, current: Object) -> bool:
+    if write.item.document == current.document:
+        return True
+    stored = decode(current.document)
+    # Python calls 1, 1.0 and True equal; JSON does not, hence the second look.
+    return stored == write.manifest and _canonical(stored) == _canonical(write.manifest)
+
+
+def _canonical(manifest: Manifest) -> str:
+    return json.dumps(manifest, sort_keys=True)

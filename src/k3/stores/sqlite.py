@@ -1,0 +1,250 @@
+"""`storage.type: sqlite`: one file for several processes of one machine; the standard library's `sqlite3` and nothing else.
+
+Three threads with a connection each: one commits (many writes in one transaction, `synchronous=FULL`), one reads, one
+follows the log while somebody watches. The event loop never waits for the disk. Another process's commit is heard of
+through inotify. SQL lives in `_sql`, the file's own troubles in `_sqlite_file` and `_local_disk`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from k3.config import SqliteStorage
+from k3.core.errors import K3Error, NotFound, Unavailable
+from k3.core.objects import Key, Kind, Manifest, Object
+from k3.core.store import Change, Event, Page, Watch
+from k3.stores import _sql
+from k3.stores._commit import GroupCommit
+from k3.stores._fanout import Fanout
+from k3.stores._inotify import DatabaseListener
+from k3.stores._sqlite_file import Database, DatabaseFile
+from k3.stores._sqlite_thread import ConnectionThread
+from k3.stores._tail import READ_AT_ONCE, Stretch, Tail
+from k3.stores._writes import Batch, Outcome, Write, apply_all, is_storable, new_create, new_delete, new_update
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""How often a watching process looks at the log although nobody told it to (a writer died before it could)."""
+
+POLL_SECONDS: Final = 0.05
+"""The same where there is no inotify."""
+
+COMPACT_EVERY: Final = 250
+"""Revisions between two looks at whether history may go; each takes at most `limits.COMPACT_CHUNK`."""
+
+
+async def open_store(storage: SqliteStorage) -> "SqliteStore":
+    """Open the file, or make it. Raises StartFailed, Forbidden, Unavailable."""
+    store = SqliteStore(storage.path)
+    try:
+        await store.open()
+    except BaseException:
+        await store.aclose()
+        raise
+    return store
+
+
+class SqliteStore:
+    """A `k3.core.store.Store` in a file."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, new_uid: Callable[[], str] = lambda: str(uuid4())
+    ) -> None:
+        """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next."""
+        self._clock = clock
+        self._new_uid = new_uid
+        self._file = DatabaseFile(path.absolute(), clock=clock, new_uid=new_uid)
+        self._writer = ConnectionThread("k3-store-write", self._file.connect)
+        self._reader = ConnectionThread("k3-store-read", self._file.connect)
+        self._follower = ConnectionThread("k3-store-follow", self._file.connect)
+        self._commits = GroupCommit(self._commit, rest=self._compact)
+        self._fanout = Fanout(0)
+        self._tail = Tail(self._fanout, self._read_log, listen=self._listen)
+        self._listener: DatabaseListener | None = None
+        self._inotify = True
+        self._running: asyncio.Task[None] | None = None
+        self._newest = self._compact_at = 0
+
+    async def open(self) -> None:
+        """Open or make the file and begin to serve. Raises StartFailed, Forbidden, Unavailable."""
+        await self._writer.run(lambda database: database.head())
+        self._running = asyncio.create_task(self._run(), name="k3-store")
+
+    @property
+    def id(self) -> str:
+        """Made with the file."""
+        return self._file.store_id
+
+    @property
+    def url(self) -> str:
+        """Opens the same file."""
+        return f"sqlite://{self._file.path}"
+
+    async def get(self, key: Key) -> Object:
+        """See `Store.get`."""
+
+        def job(database: Database) -> Object | None:
+            with self._file.in_place(database):
+                rows = database.rows(_sql.GET, key.path)
+                return _sql.read_object(rows[0]) if rows else None
+
+        found = await self._reader.run(job) if is_storable(key) else None
+        if found is None:
+            msg = f"{key} not found"
+            raise NotFound(msg)
+        return found
+
+    async def list(
+        self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
+    ) -> Page:
+        """See `Store.list`."""
+        query = _sql.ListQuery(kind, namespace, limit, after, at)
+
+        def job(database: Database) -> Page:
+            with self._file.in_place(database), database.snapshot() as head:
+                head.check_kept(head.revision if at is None else at)
+                statement, parameters = query.statement()
+                return query.page(database.rows(statement, *parameters), head.revision)
+
+        return await self._reader.run(job)
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        """See `Store.create`."""
+        return await self._commits.submit(new_create(key, manifest, uid=self._new_uid(), now=self._clock()))
+
+    async def update(self, item: Object) -> Object:
+        """See `Store.update`."""
+        return await self._commits.submit(new_update(item))
+
+    async def delete(self, key: Key, *, revision: int | None = None, uid: str | None = None) -> Object:
+        """See `Store.delete`."""
+        return await self._commits.submit(new_delete(key, revision=revision, uid=uid))
+
+    def watch(self, kind: Kind, since: int) -> Watch:
+        """See `Store.watch`."""
+        return self._watch(kind, since)
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        self._commits.close("the store was closed")
+        self._fanout.cut(Unavailable, "the store was closed")
+        if self._listener is not None:
+            self._listener.close()
+        for thread in (self._follower, self._reader, self._writer):
+            await thread.aclose()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._commits.run(), name="k3-store-commit")
+            group.create_task(self._tail.run(), name="k3-store-tail")
+
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        batch = await self._writer.run(lambda database: self._transact(database, writes))
+        self._tail.committed(batch.entries)
+        return batch.outcomes
+
+    def _transact(self, database: Database, writes: Sequence[Write]) -> Batch:
+        with self._file.in_place(database):
+            database.execute("BEGIN IMMEDIATE")
+            head = database.head()
+            current = {}
+            for key in {write.key for write in writes}:
+                for _path, revision, uid, created, document in database.rows(_sql.GET, key.path):
+                    current[key] = Object(key, uid, revision, document, created)
+            batch = apply_all(writes, current, head.revision)
+            if not batch.entries:
+                database.execute("ROLLBACK")
+                return batch
+            put, remove = _sql.final_states(batch.entries)
+            database.executemany(_sql.APPEND, _sql.log_rows(batch.entries, self._clock()))
+            database.executemany(_sql.PUT, put)
+            database.executemany(_sql.REMOVE, remove)
+            database.execute(_sql.SET_REVISION, (batch.entries[-1].revision,))
+            database.execute("COMMIT")
+            self._file.touch()
+            self._newest = batch.entries[-1].revision
+        return batch
+
+    async def _compact(self) -> None:
+        """Let old history go, a chunk at a time, where it is time to look."""
+        if self._newest < self._compact_at:
+            return
+        self._compact_at = self._newest + COMPACT_EVERY
+        try:
+            await self._writer.run(self._forget)
+        except K3Error as error:
+            log.warning("store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
+
+    def _forget(self, database: Database) -> None:
+        with self._file.in_place(database):
+            database.execute("BEGIN IMMEDIATE")
+            head = database.head()
+            until = head.next_compaction()
+            if until is None or not self._is_old(database, until):
+                database.execute("ROLLBACK")
+                return
+            for statement in _sql.COMPACT:
+                database.execute(statement, (head.compacted, until))
+            database.execute(_sql.SET_COMPACT, (until,))
+            database.execute("COMMIT")
+        self._file.shorten_log(database)
+
+    def _is_old(self, database: Database, revision: int) -> bool:
+        written = database.rows(_sql.WRITTEN_AT, revision)
+        return not written or _sql.is_old(written[0][0], self._clock())
+
+    @asynccontextmanager
+    async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
+        head = await self._reader.run(self._head)
+        head.check_kept(since)
+        if not self._fanout.watched:
+            self._fanout.revision = head.revision
+        with self._fanout.subscribe(kind, since, self._replay) as events:
+            self._tail.poke()
+            yield events
+
+    def _head(self, database: Database) -> _sql.Head:
+        with self._file.in_place(database), database.snapshot() as head:
+            return head
+
+    async def _replay(self, kind: Kind, since: int, until: int) -> tuple[Sequence[Change], int]:
+        stretch = await self._reader.run(lambda database: self._stretch(database, since, until))
+        changes = [change for change in stretch.changes if change.object.key.kind == kind]
+        return changes, stretch.revision
+
+    async def _read_log(self, since: int) -> Stretch:
+        return await self._follower.run(lambda database: self._stretch(database, since, _sql.ALL))
+
+    def _stretch(self, database: Database, since: int, until: int) -> Stretch:
+        with self._file.in_place(database), database.snapshot() as head:
+            head.check_kept(since)
+            if since == head.revision:
+                return Stretch((), since, more=False)
+            rows = database.rows(_sql.CHANGES, since, until, READ_AT_ONCE)
+            _sql.check_contiguous(rows, since=since)
+            return Stretch(_sql.read_changes(rows), since + len(rows), more=len(rows) == READ_AT_ONCE)
+
+    def _listen(self, watched: bool) -> float | None:  # noqa: FBT001 - the answer to one question, asked by `Tail` alone
+        if not watched:
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
+            return None
+        if self._listener is None and self._inotify:
+            try:
+                self._listener = DatabaseListener(self._file.path, self._tail.poke)
+            except OSError as error:
+                self._inotify = False
+                log.warning("store.polling", extra={"fields": {"store": self.url, "why": str(error)}})
+        if self._listener is not None and self._listener.renew():
+            return LOOK_SECONDS
+        return POLL_SECONDS

@@ -1,0 +1,342 @@
+"""A fleet of agents in simulated time: many `PeerTable`s, real `decide`, simulated links, stores and clocks.
+
+Nothing of the logic under test is replaced: only time, the network and the store's disk are. Every host has a wall
+clock of its own, off by a random amount. Deterministic for a given seed; a thousand hosts run many times faster than
+life. Times are seconds since the start of the simulation.
+"""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Final
+
+from k3.core import node
+from k3.core.node import NodeView
+from k3.core.objects import Manifest
+from k3.core.observation import Facts, Left, Observation
+from k3.core.policy import Create, Delete, Keep, Update, decide
+from k3.network.messages import Announcement, Answered, Impostor, NoAnswer, Outcome, Refused, Target, Withdrawal
+from k3.network.peers import (
+    Action,
+    Contested,
+    Event,
+    LinksChanged,
+    NodeGone,
+    NodeShown,
+    PeerTable,
+    Probed,
+    Reannounce,
+    Report,
+    SelfProven,
+    Settings,
+    Stalled,
+    StartProbe,
+    StoreLost,
+    Synced,
+    Tick,
+)
+
+EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+ROUND_TRIP_SECONDS: Final = 0.001
+STORE_SECONDS: Final = 0.02
+LINK: Final = "10.0.0.0/8"
+
+
+@dataclass(slots=True)
+class SimulatedStore:
+    """One store: manifests, who watches, and what was ever written."""
+
+    name: str
+    nodes: dict[str, Manifest] = field(default_factory=dict)
+    views: dict[str, NodeView] = field(default_factory=dict)
+    watchers: list["Host"] = field(default_factory=list)
+    writes: Counter[str] = field(default_factory=Counter)
+    history: list[tuple[float, str, str]] = field(default_factory=list)
+    """(time, node, what): Ready and Reachable as they changed."""
+    reachable: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """One machine with its agent."""
+
+    name: str
+    address: str
+    store: SimulatedStore
+    ttl: float
+    skew: timedelta
+    id: str
+    boots: int = 0
+    running: bool = False
+    frozen_at: float | None = None
+    powered: bool = True
+    table: PeerTable | None = None
+    tick_at: float = float("inf")
+    backlog: list[Event] = field(default_factory=list)
+    reannounced: int = 0
+    contested: int = 0
+    probes: int = 0
+
+    @property
+    def boot(self) -> str:
+        """This run's id."""
+        return f"{self.name}.{self.boots}"
+
+    @property
+    def facts(self) -> Facts:
+        """What `/info` would say."""
+        return Facts(
+            node=self.name,
+            addresses=(self.address,),
+            port=7946,
+            pid=1000 + self.boots,
+            id=self.id,
+            boot=self.boot,
+            links=(LINK,),
+            peer_ttl_seconds=self.ttl,
+        )
+
+    @property
+    def announcement(self) -> Announcement:
+        """What mDNS would say."""
+        return Announcement(
+            f"{self.name}-{self.id[:8]}", self.name, (self.address,), 7946, id=self.id, boot=self.boot, pid=1000 + self.boots
+        )
+
+
+class Fleet:
+    """Hosts on one link, on one shared store or on a store each."""
+
+    def __init__(self, count: int, *, ttl: float, shared: bool, seed: int = 1, loss: float = 0.0) -> None:
+        self.now = 0.0
+        self.random = Random(seed)  # noqa: S311 - a simulation wants repeatable numbers
+        self.loss = loss
+        self.cut: set[frozenset[str]] = set()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._sequence = itertools.count()
+        one = SimulatedStore("shared")
+        self.hosts = [self._host(n, one if shared else SimulatedStore(f"store-{n}"), ttl) for n in range(count)]
+        self._by_address = {host.address: host for host in self.hosts}
+
+    def _host(self, number: int, store: SimulatedStore, ttl: float) -> Host:
+        address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+        skew = timedelta(seconds=self.random.uniform(-3600, 3600))
+        return Host(f"h{number}", address, store, ttl, skew, f"{self.random.getrandbits(128):032x}")
+
+    # ── what a test does to the fleet ───────────────────────────────────────────────────────────────────────────────
+
+    def run(self, seconds: float) -> None:
+        """Let simulated time pass."""
+        end = self.now + seconds
+        while self._events and self._events[0][0] <= end:
+            self.now, _, act = heapq.heappop(self._events)
+            act()
+        self.now = end
+
+    def start(self, *hosts: Host) -> None:
+        """Start the agents of these hosts (all, if none is named), in one instant."""
+        for host in hosts or self.hosts:
+            host.boots += 1
+            host.running, host.powered, host.frozen_at = True, True, None
+            host.table = PeerTable(
+                Settings(host.name, host.id, host.ttl), random=Random(self.random.random()), now=self.now  # noqa: S311 - as above
+            )
+            host.tick_at = float("inf")
+            host.store.watchers.append(host)
+            self.give(host, LinksChanged((LINK,)))
+            if host.store.reachable:
+                self.give(host, Synced(tuple(host.store.views.values())))
+            self.give(host, SelfProven(host.facts))
+        for host in hosts or self.hosts:
+            self.announce(host)
+            for other in self.hosts:
+                if other is not host and other.running and other.frozen_at is None and self.connected(host, other):
+                    self.later(0.01, lambda o=other, h=host: self.give(h, o.announcement))  # type: ignore[misc]
+
+    def announce(self, host: Host) -> None:
+        """Multicast a host's records."""
+        heard = host.announcement
+        for other in self.hosts:
+            if other is not host and self.connected(host, other):
+                self.later(ROUND_TRIP_SECONDS, lambda o=other: self.give(o, heard))  # type: ignore[misc]
+
+    def say_goodbye_for(self, host: Host) -> None:
+        """Multicast a goodbye for a host, whoever sends it."""
+        gone = Withdrawal(host.announcement.instance)
+        for other in self.hosts:
+            if other is not host and self.connected(host, other):
+                self.later(ROUND_TRIP_SECONDS, lambda o=other: self.give(o, gone))  # type: ignore[misc]
+
+    def kill(self, *hosts: Host, power: bool = True) -> None:
+        """kill -9: connections are refused. Without power: silence."""
+        for host in hosts:
+            host.running, host.powered, host.table = False, power, None
+            host.store.watchers.remove(host)
+
+    def stop(self, host: Host) -> None:
+        """SIGTERM: goodbye, and the own Node NotReady."""
+        self.say_goodbye_for(host)
+        self._report(host, Left(host.name, host.store.views[host.name].evidence, by_itself=True, boot=host.boot))
+        self.kill(host)
+
+    def freeze(self, host: Host) -> None:
+        """SIGSTOP: the kernel accepts, nobody answers."""
+        host.frozen_at = self.now
+
+    def thaw(self, host: Host) -> None:
+        """SIGCONT: everything that piled up arrives at once, behind the stall itself."""
+        stood = self.now - (self.now if host.frozen_at is None else host.frozen_at)
+        host.frozen_at = None
+        self.give(host, Stalled(stood))
+        backlog, host.backlog = host.backlog, []
+        for event in backlog:
+            self.give(host, event)
+
+    def lose_store(self, store: SimulatedStore) -> None:
+        """The store goes out of reach of everybody."""
+        store.reachable = False
+        for host in store.watchers:
+            self.give(host, StoreLost())
+
+    def heal_store(self, store: SimulatedStore) -> None:
+        """The store is back."""
+        store.reachable = True
+        for host in store.watchers:
+            self.give(host, Synced(tuple(store.views.values())))
+
+    def partition(self, one: Iterable[Host], other: Iterable[Host]) -> None:
+        """No packet passes between these two sides."""
+        others = list(other)
+        self.cut |= {frozenset((a.name, b.name)) for a in one for b in others}
+
+    # ── what a test asks ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def seen(self, store: SimulatedStore, name: str) -> str:
+        """Ready as stored: its status and reason, or `-`."""
+        shown = store.views.get(name)
+        return f"{shown.ready.status} {shown.ready.reason}" if shown and shown.ready else "-"
+
+    def times(self, store: SimulatedStore, name: str, what: str, *, since: float = 0.0) -> list[float]:
+        """When a Node turned to this state (`Ready=False`, `Reachable=False`, …)."""
+        return [at for at, who, state in store.history if who == name and state == what and at >= since]
+
+    def connected(self, one: Host, other: Host) -> bool:
+        """Whether packets pass between two hosts."""
+        return frozenset((one.name, other.name)) not in self.cut
+
+    # ── the machinery ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something after a while."""
+        self._at(self.now + seconds, act)
+
+    def _at(self, when: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._sequence), act))
+
+    def give(self, host: Host, event: Event) -> None:
+        """Hand an event to an agent, if it is there to take it."""
+        if host.table is None:
+            return
+        if host.frozen_at is not None:
+            if not isinstance(event, Tick):
+                host.backlog.append(event)
+            return
+        for action in host.table.handle(event, self.now):
+            self._do(host, action)
+        self._schedule(host, host.table)
+
+    def _schedule(self, host: Host, table: PeerTable) -> None:
+        at = table.deadline
+        if at < host.tick_at:
+            host.tick_at = max(at, self.now)
+            self._at(host.tick_at, lambda: self._tick(host, table, at))
+
+    def _tick(self, host: Host, table: PeerTable, at: float) -> None:
+        if host.table is table and host.tick_at <= self.now:
+            host.tick_at = float("inf")
+            self.give(host, Tick())
+            if host.frozen_at is not None:
+                host.tick_at = at
+
+    def _do(self, host: Host, action: Action) -> None:
+        match action:
+            case StartProbe(target, timeout):
+                host.probes += 1
+                self._probe(host, target, timeout)
+            case Report(observation):
+                self._report(host, observation)
+            case Reannounce():
+                host.reannounced += 1
+                self.announce(host)
+            case Contested():
+                host.contested += 1
+
+    def _probe(self, host: Host, target: Target, timeout: float) -> None:
+        outcome: Outcome = NoAnswer("timeout")
+        delay = timeout
+        for number, group in enumerate(target.groups):
+            there = self._by_address.get(group[0].address)
+            if there is None or not self.connected(host, there) or not there.powered or self.random.random() < self.loss:
+                continue
+            if there.running and there.frozen_at is not None:
+                continue
+            delay = ROUND_TRIP_SECONDS + timeout * number
+            outcome = self._answer(there, target, group[0].address, number)
+            break
+        self.later(delay, lambda: self.give(host, Probed(target.name, outcome)))
+
+    def _answer(self, there: Host, target: Target, address: str, group: int) -> Outcome:
+        if not there.running:
+            return Refused()
+        if there.name != target.name or (target.id and target.id != there.id):
+            return Impostor(there.name, there.id)
+        endpoint = next(end for end in target.groups[group] if end.address == address)
+        return Answered(there.facts, endpoint, group)
+
+    def _report(self, host: Host, observation: Observation) -> None:
+        stamp = EPOCH + timedelta(seconds=self.now) + host.skew
+        self.later(STORE_SECONDS, lambda: self._write(host.store, observation, stamp))
+
+    def _write(self, store: SimulatedStore, observation: Observation, stamp: datetime) -> None:
+        if not store.reachable:
+            return
+        name = observation.name
+        match decide(store.nodes.get(name), observation, now=stamp):
+            case Create(manifest) | Update(manifest):
+                if manifest == store.nodes.get(name):
+                    return
+                store.nodes[name] = manifest
+                self._committed(store, name, node.view_manifest(name, manifest))
+            case Delete():
+                del store.nodes[name]
+                self._committed(store, name, None)
+            case Keep():
+                pass
+
+    def put(self, store: SimulatedStore, name: str, manifest: Manifest) -> None:
+        """Write as another program would."""
+        store.nodes[name] = manifest
+        self._committed(store, name, node.view_manifest(name, manifest))
+
+    def _committed(self, store: SimulatedStore, name: str, shown: NodeView | None) -> None:
+        store.writes[name] += 1
+        former = store.views.pop(name, None)
+        if shown is not None:
+            store.views[name] = shown
+        for label, before, after in (
+            ("Ready", former and former.ready, shown and shown.ready),
+            ("Reachable", former and former.reachable, shown and shown.reachable),
+        ):
+            if after and (not before or before.status != after.status):
+                store.history.append((self.now, name, f"{label}={after.status}"))
+        event: Event = NodeShown(shown) if shown is not None else NodeGone(name)
+        self.later(STORE_SECONDS, lambda: self._deliver(store, event))
+
+    def _deliver(self, store: SimulatedStore, event: Event) -> None:
+        if store.reachable:
+            for host in list(store.watchers):
+                self.give(host, event)

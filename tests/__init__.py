@@ -1,0 +1,1 @@
+"""The tests of k3; `lab` makes real hosts, `servers` starts real servers."""

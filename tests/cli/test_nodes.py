@@ -1,0 +1,248 @@
+"""`k3 nodes`: what it prints, of which store, and where it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from k3.cli.printers import printer
+from k3.core.objects import NODE, Key, Object
+from tests.cli.conftest import K3, Start, StoreFile, node
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("   ") if cell.strip()]
+
+
+def test_table_has_kubectls_columns_and_source_and_last_seen(k3: K3, store: StoreFile) -> None:
+    head, *rows = k3("nodes", "--store", store.url).out.splitlines()
+    assert cells(head) == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST SEEN"]
+    assert [cells(row)[0] for row in rows] == ["box", "web1", "web2"]
+    box, web1, _ = map(cells, rows)
+    assert box[1:3] + box[4:] == ["NotReady", "control-plane", "v1.32.4", "controller", "-"]
+    assert web1[1:3] + web1[4:6] == ["Ready", "worker", "<none>", "network"]
+    assert web1[6].endswith("s ago")
+
+
+def test_wide_adds_kubectls_columns_and_the_reason(k3: K3, store: StoreFile) -> None:
+    head, box, web1, _ = k3("nodes", "--store", store.url, "-o", "wide").out.splitlines()
+    wide = ["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME", "REASON"]
+    assert cells(head)[7:] == wide
+    assert cells(box)[7:] == ["<none>", "<none>", "Debian 12", "6.1.0", "x://1", "KubeletNotReady"]
+    assert cells(web1)[7:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive"]
+
+
+def test_columns_are_aligned(k3: K3, store: StoreFile) -> None:
+    store.put("a-much-longer-name.example.org")
+    head, *rows = k3("nodes", "--store", store.url).out.splitlines()
+    assert {row[head.index("STATUS") - 1] for row in rows} == {" "}
+    assert {row[head.index("STATUS") :].split()[0] for row in rows} == {"Ready", "NotReady"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "status"),
+    [
+        (node("n", seen_ago=200), "Unknown (no observer)"),
+        (node("n", conditions=[{"type": "k3.network/Reachable", "status": "False"}]), "Ready (not answering)"),
+        (node("n", spec={"unschedulable": True}), "Ready,SchedulingDisabled"),
+        ({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "ObserverLost"}]}}, "NotReady"),
+        ({}, "Unknown"),
+    ],
+)
+def test_status_says_what_is_known(k3: K3, store: StoreFile, manifest: dict[str, object], status: str) -> None:
+    store.put("n", manifest)
+    [row] = k3("nodes", "n", "--store", store.url, "--no-headers").out.splitlines()
+    assert cells(row)[:2] == ["n", status]
+
+
+def test_a_node_never_reached_has_no_last_seen(k3: K3, store: StoreFile) -> None:
+    store.put("n", node("n", seen_ago=None))
+    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[-1] == "-"
+
+
+def test_one_node_as_json_is_a_v1_node(k3: K3, store: StoreFile) -> None:
+    found = json.loads(k3("nodes", "web1", "--store", store.url, "-o", "json").out)
+    assert (found["apiVersion"], found["kind"], found["metadata"]["name"]) == ("v1", "Node", "web1")
+    assert found["metadata"]["resourceVersion"].isdigit()
+    assert found["metadata"]["uid"]
+
+
+@pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_many_nodes_are_a_v1_list_of_nodes(k3: K3, store: StoreFile, output: str, read: type) -> None:
+    found: dict[str, list[dict[str, str]]] = read(k3("nodes", "--store", store.url, "-o", output).out)
+    assert (found["apiVersion"], found["kind"]) == ("v1", "List")
+    assert [(item["apiVersion"], item["kind"]) for item in found["items"]] == [("v1", "Node")] * 3
+
+
+def test_yaml_says_the_same_as_json_and_keeps_every_text_a_text(k3: K3, store: StoreFile) -> None:
+    odd = {f"x/{n}": text for n, text in enumerate(["on", "y", "1e3", "0o14", "0x1F", "1:30", "~", "", ".5", "-", "2026-01-01", "a: b"])}
+    store.put("odd", {"metadata": {"annotations": {**odd, "x/hidden": "a\x9b\u202eb\n\x1b", "x/word": "机器"}}})
+    shown = k3("nodes", "odd", "--store", store.url, "-o", "yaml").out
+    assert yaml.safe_load(shown) == json.loads(k3("nodes", "odd", "--store", store.url, "-o", "json").out)
+    assert "'1e3'" in shown
+    assert "'0o14'" in shown
+    assert "'y'" in shown
+    assert "机器" in shown
+
+
+def test_names_are_for_other_commands(k3: K3, store: StoreFile) -> None:
+    assert k3("nodes", "--store", store.url, "-o", "name").out == "node/box\nnode/web1\nnode/web2\n"
+
+
+def test_selector_chooses(k3: K3, store: StoreFile) -> None:
+    assert k3("nodes", "--store", store.url, "-l", "tier in (front,back),tier!=back", "-o", "name").out == "node/web1\n"
+
+
+def test_selector_that_fits_nothing_says_so(k3: K3, store: StoreFile) -> None:
+    result = k3("nodes", "--store", store.url, "-l", "tier=none")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == f"No nodes match tier=none in {store.url}.\n"
+
+
+def test_missing_name_ends_with_3(k3: K3, store: StoreFile) -> None:
+    result = k3("nodes", "nobody", "--store", store.url)
+    assert (result.code, result.out) == (3, "")
+    assert result.err == f'k3: node "nobody" not found in {store.url}\n'
+
+
+def test_empty_store_says_which_and_what_to_do(k3: K3, tmp_path: Path) -> None:
+    file = StoreFile(tmp_path / "empty.db")
+    assert file.names() == []
+    result = k3("nodes", "--store", file.url)
+    assert (result.code, result.out) == (0, "")
+    assert result.err == f"No nodes in {file.url}. Start one with: k3 network --store {file.url}\n"
+
+
+def test_empty_answer_is_still_a_document(k3: K3) -> None:
+    result = k3("nodes", "--store", "memory://", "-o", "json")
+    assert json.loads(result.out)["items"] == []
+    assert "memory://" in result.err
+
+
+@pytest.mark.parametrize("command", [("nodes",), ("nodes", "web1"), ("delete", "node", "web1")])
+def test_reading_makes_no_file(k3: K3, tmp_path: Path, command: tuple[str, ...]) -> None:
+    result = k3(*command, "--store", f"sqlite://{tmp_path}/none.db")
+    assert result.code == 3
+    assert result.err.startswith(f"k3: no store at sqlite://{tmp_path}/none.db. ")
+    assert list(tmp_path.iterdir()) == []
+
+
+EVIL = "a\x1b[31m\r\nb\x9bm\u202e"
+
+
+def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -> None:
+    store.put("evil", node("evil", labels={f"node-role.kubernetes.io/{EVIL}": ""}, info={"osImage": EVIL}))
+    for output in ("table", "wide", "json", "yaml", "name"):
+        shown = k3("nodes", "--store", store.url, "-o", output).out
+        assert all(line.isprintable() for line in shown.split("\n")), output
+        assert ("[31m" in shown) == (output != "name")
+
+
+@pytest.mark.parametrize("output", ["table", "wide", "json", "yaml", "name"])
+def test_a_name_that_some_other_program_stored_cannot_either(capsys: pytest.CaptureFixture[str], output: str) -> None:
+    # What another program put into etcd: a name no store of ours takes, and half a surrogate pair, which JSON can say.
+    item = Object(Key(NODE, f"{EVIL}\ud800"), "uid", 1, b'{"metadata":{"annotations":{"half":"\\ud800"}}}')
+    for single in (True, False):
+        printer(output, headers=True, single=single, following=False).everything([item], datetime.now(UTC))
+    printer(output, headers=True, single=False, following=True).change("DELETED", item, datetime.now(UTC))
+    shown = capsys.readouterr().out
+    assert "[31m" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_aliases(k3: K3, store: StoreFile) -> None:
+    wanted = k3("nodes", "--store", store.url, "-o", "name").out
+    assert k3("node", "--store", store.url, "-o", "name").out == wanted
+    assert k3("get", "nodes", "--store", store.url, "-o", "name").out == wanted
+
+
+def test_store_comes_from_the_environment(k3: K3, store: StoreFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K3_STORE", store.url)
+    assert k3("nodes", "-o", "name").out.startswith("node/box\n")
+
+
+# --- -w, as real processes: the store is written by this one ---------------------------------------------------------
+
+
+def test_watch_prints_every_change_of_another_process_at_once(start: Start, store: StoreFile) -> None:
+    watching = start("nodes", "-w", "--store", store.url)
+    watching.wait_for("web2")
+    assert watching.lines[0].startswith("NAME ")
+    before = len(watching.lines)
+    store.put("web3")
+    watching.wait_for(lambda line: line.startswith("web3 "), skip=before)
+    store.put("web1", {"spec": {"unschedulable": True}})
+    watching.wait_for("Ready,SchedulingDisabled", skip=before)
+    store.delete("web2")
+    watching.wait_for(lambda line: line.startswith("web2 ") and " Deleted " in line, skip=before)
+    assert len(watching.lines) == before + 3
+
+
+def test_watch_of_one_node_prints_only_that(start: Start, store: StoreFile) -> None:
+    watching = start("nodes", "web1", "-w", "--no-headers", "-o", "name", "--store", store.url)
+    watching.wait_for("node/web1")
+    store.put("web2", {"spec": {"unschedulable": True}})
+    store.put("web1", {"spec": {"unschedulable": True}})
+    watching.wait_for("node/web1", skip=1)
+    assert watching.lines == ("node/web1", "node/web1")
+
+
+def test_a_node_that_no_longer_fits_the_selector_is_gone(start: Start, store: StoreFile) -> None:
+    watching = start("nodes", "-w", "-l", "tier=front", "--store", store.url)
+    watching.wait_for("web1")
+    store.put("web1", node("web1", labels={"tier": "back"}))
+    watching.wait_for("Deleted")
+
+
+def test_watch_as_json_is_a_stream_of_nodes(start: Start, store: StoreFile) -> None:
+    watching = start("nodes", "-w", "-o", "json", "--store", store.url)
+    watching.wait_for('"name": "web2"')
+    store.delete("box")
+    watching.wait_for("deletionTimestamp")
+    watching.wait_for("}", skip=len(watching.lines) - 1)
+    text, decoder, found = watching.text, json.JSONDecoder(), []
+    while text.strip():
+        document, end = decoder.raw_decode(text.lstrip())
+        found.append((document["kind"], document["metadata"]["name"], "deletionTimestamp" in document["metadata"]))
+        text = text.lstrip()[end:]
+    assert found == [("Node", "box", False), ("Node", "web1", False), ("Node", "web2", False), ("Node", "box", True)]
+
+
+def test_watch_says_when_nobody_observes_any_more(start: Start, store: StoreFile) -> None:
+    manifest = node("lone", seen_ago=0)
+    manifest["metadata"]["annotations"]["k3.network/peer-ttl"] = "1s"
+    store.put("lone", manifest)
+    watching = start("nodes", "lone", "-w", "--store", store.url)
+    watching.wait_for("Unknown (no observer)")
+
+
+def test_ctrl_c_ends_a_watch_with_130_and_without_a_word(start: Start, store: StoreFile) -> None:
+    watching = start("nodes", "-w", "--store", store.url)
+    watching.wait_for("web2")
+    before = watching.lines
+    assert watching.kill(signal.SIGINT) == 130
+    assert watching.lines == before
+
+
+@pytest.mark.parametrize("output", ["table", "yaml"])
+def test_nobody_reading_ends_it_quietly(store: StoreFile, output: str) -> None:
+    argv = [sys.executable, "-m", "k3.cli", "nodes", "-o", output, "--store", store.url]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 141
+
+
+def test_full_disk_is_one_line(store: StoreFile) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        argv = [sys.executable, "-m", "k3.cli", "nodes", "--store", store.url]
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "k3: cannot write the answer: No space left on device\n"

@@ -1,0 +1,60 @@
+"""What every test has: needs that are checked by name, a LAN on request, and a look at what was left behind."""
+
+import collections
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import needs
+from tests.lab import Lan
+from tests.lab.namespace import Namespace, left_open
+from tests.servers.server import Server, left_running
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hold a test to its `servers(...)` and `netns` marks before any fixture starts something."""
+    for mark in item.iter_markers("servers"):
+        for name in mark.args:
+            needs.require(name)
+    if item.get_closest_marker(needs.NETNS):
+        needs.require(needs.NETNS)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name and count what this machine could not run: a green run that ran half says so."""
+    by_need = collections.defaultdict(list)
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        _, found, need = reason.partition(needs.MARK)
+        if found:
+            by_need[need].append(report.nodeid)
+    if by_need:
+        terminalreporter.section("not run on this machine")
+        for need, names in sorted(by_need.items()):
+            terminalreporter.write_line(f"{len(names)} for want of {need}:")
+            for name in names:
+                terminalreporter.write_line(f"  {name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fails the last test of a process that leaves a host or a server running, after ending it."""
+    yield
+    leaks: list[Namespace | Server] = [*left_open(), *left_running()]
+    for leak in leaks:
+        leak.close()
+    assert not leaks, f"left behind: {', '.join(leak.name for leak in leaks)}"
+
+
+@pytest.fixture
+def require_server() -> Callable[[str], None]:
+    """`require_server("etcd")`: for a test that learns what it needs while running."""
+    return needs.require
+
+
+@pytest.fixture
+def lan() -> Iterator[Lan]:
+    """A network 10.77.1.0/24 of its own; hosts by `lan.host("a")`."""
+    needs.require(needs.NETNS)
+    with Lan() as network:
+        yield network

@@ -1,0 +1,20 @@
+"""Waiting for a condition, never for a time. The guard only ends a wait that hangs; it is not what a test measures."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], *, guard_seconds: float = 30.0, every_seconds: float = 0.02, what: str = "") -> T:
+    """The first true value of `condition`. Raises AssertionError, naming the last value, when the guard has passed."""
+    deadline = time.monotonic() + guard_seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            msg = f"not within {guard_seconds:g} s: {what or repr(condition)}; last value {value!r}"
+            raise AssertionError(msg)
+        time.sleep(every_seconds)

@@ -1,0 +1,62 @@
+"""What a test needs from the machine, and what happens where it is missing: skipped by name, counted, or failed.
+
+`make test` installs all of it. Under K3_REQUIRE_SERVERS=1, as in CI, a missing need fails the test instead.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+from typing import Final
+
+import pytest
+
+NETNS: Final = "netns"
+COMMANDS: Final = {
+    "etcd": ("etcd",),
+    "mariadb": ("mariadbd", "mariadb-install-db", "mariadb"),
+    "consul": ("consul",),
+    "avahi": ("avahi-daemon", "avahi-browse"),
+    NETNS: ("ip", "nft", "nsenter", "unshare"),
+}
+MARK: Final = "not on this machine: "
+
+_SYSTEM_PATHS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+_NETNS_TRIAL: Final = "ip link set lo up && nft add table bridge lab && mount -t tmpfs lab /run && mount -t sysfs lab /sys"
+
+
+def require(name: str) -> None:
+    """Skip, or under K3_REQUIRE_SERVERS=1 fail, the running test unless the machine has what `name` stands for."""
+    why = missing(name)
+    if not why:
+        return
+    if os.environ.get("K3_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"{MARK}{name} ({why}), and K3_REQUIRE_SERVERS=1", pytrace=False)
+    pytest.skip(f"{MARK}{name} ({why})")
+
+
+@functools.cache
+def missing(name: str) -> str:
+    """Why the need is not met, or empty text. Raises KeyError for a name that stands for nothing."""
+    absent = [command for command in COMMANDS[name] if not find(command)]
+    if absent:
+        return f"no {', '.join(absent)}"
+    return _netns_refusal() if name == NETNS else ""
+
+
+def find(command: str) -> str | None:
+    """Where a command is, system directories included: they are not on every user's path."""
+    return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATHS}")
+
+
+def _netns_refusal() -> str:
+    """Try what the laboratory does, since neither being root nor a capability says whether a container allows it."""
+    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATHS}"
+    trial = subprocess.run(
+        ["unshare", "--net", "--uts", "--mount", "sh", "-ec", _NETNS_TRIAL],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "" if trial.returncode == 0 else trial.stderr.strip().splitlines()[-1]

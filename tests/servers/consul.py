@@ -1,0 +1,67 @@
+"""Consul: a server of one (in memory, or on disk so that it survives a restart), or a client of another."""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.lab import Host, Lan
+from tests.needs import require
+from tests.servers.server import Server, Site
+
+
+@contextlib.contextmanager
+def consul_agent(
+    *,
+    node: str = "consul",
+    datacenter: str = "dc1",
+    config: Mapping[str, Any] | None = None,
+    join: str = "",
+    lan: Lan | None = None,
+    host: Host | None = None,
+) -> Iterator[Server]:
+    """An agent whose HTTP API is `server.endpoint`, once it knows a leader and has listed itself.
+
+    `join`: the `serf` address of a server, which makes this a client. `config` is merged over the configuration.
+    """
+    require("consul")
+    site = Site(lan, host)
+    ports = {name: site.free_port() for name in ("http", "serf_lan", "serf_wan", "server")}
+    with tempfile.TemporaryDirectory(prefix="k3-consul-") as folder, contextlib.ExitStack() as stack:
+        settings = {**_settings(site, node=node, datacenter=datacenter, ports=ports), "data_dir": f"{folder}/data"}
+        settings |= {"retry_join": [join], "retry_interval": "1s"} if join else {"server": True, "bootstrap_expect": 1}
+        file = Path(folder, "agent.json")
+        file.write_text(json.dumps({**settings, **(config or {})}), encoding="utf-8")
+        base = f"http://{site.address}:{ports['http']}"
+        server = Server(
+            "consul",
+            site,
+            ["consul", "agent", f"-config-file={file}"],
+            port=ports["http"],
+            ready=lambda: node in site.get(f"{base}/v1/catalog/nodes?dc={datacenter}"),
+        )
+        stack.callback(server.close)
+        yield server
+
+
+def serf(server: Server) -> str:
+    """Where other agents join a server: `127.0.0.1:20001`."""
+    self_ = json.loads(server.site.get(f"{server.endpoint}/v1/agent/self"))
+    return f"{server.address}:{self_['DebugConfig']['SerfPortLAN']}"
+
+
+def _settings(site: Site, *, node: str, datacenter: str, ports: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "node_name": node,
+        "datacenter": datacenter,
+        "bind_addr": site.address,
+        "client_addr": site.address,
+        "ports": {**ports, "dns": -1, "https": -1, "grpc": -1},
+        "disable_update_check": True,
+        "leave_on_terminate": False,
+        "log_level": "WARN",
+        # The default suits a busy cluster; a lone server need not wait seconds to elect itself.
+        "performance": {"raft_multiplier": 1},
+    }
