@@ -4,7 +4,7 @@ It never writes. After a gap it lists again; while the store is out of reach it 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -44,7 +44,7 @@ class Cache:
         self._random = random
         self.objects: dict[Key, Object] = {}
 
-    async def follow(self) -> AsyncIterator[Notice]:
+    async def follow(self) -> AsyncGenerator[Notice, None]:
         """Keep the cache current, for ever; yields each notice after the cache shows it."""
         pause = FIRST_PAUSE_SECONDS
         while True:

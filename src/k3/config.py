@@ -15,6 +15,8 @@ from k3.core.errors import ConfigInvalid
 from k3.safe_text import printable
 
 MIN_PEER_TTL_SECONDS: Final = 2.0
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("text", "json")
 _SERVICE: Final = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?\._(?:tcp|udp)")
 _INTERFACE: Final = re.compile(r"[^\s/]{1,15}")
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:\[\]/]*)):(\d{1,5})", re.ASCII)

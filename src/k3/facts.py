@@ -51,7 +51,7 @@ _ARCHITECTURES: Final = {
 
 
 def machine_id(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:
-    """This installation's id, 32 hex digits (machine-id(5)); where the system has none, a random one kept in `state_dir`.
+    """The id of this installation, 32 hex digits (machine-id(5)); where the system has none, a random one kept in `state_dir`.
 
     Raises StartFailed where one would have to be kept and cannot be.
     """
@@ -179,7 +179,7 @@ def default_node_name() -> str:
 
 
 def architecture(machine: str = "") -> str:
-    """The processor in Kubernetes' spelling (Go's GOARCH): amd64, arm64, arm, 386, riscv64, …"""
+    """The processor in Kubernetes' spelling (Go's GOARCH), such as amd64, arm64, arm or 386."""
     name = (machine or platform.machine()).lower()
     if name.startswith(("armv", "armeb")) or name == "arm":
         return "arm64" if name.startswith("armv8") and struct.calcsize("P") == struct.calcsize("Q") else "arm"
@@ -207,7 +207,7 @@ def _listening(table: Path, port: int) -> list[str]:
 
 def _holds(process: Path, wanted: set[str]) -> bool:
     try:
-        return any(os.readlink(file) in wanted for file in (process / "fd").iterdir())
+        return any(str(file.readlink()) in wanted for file in (process / "fd").iterdir())
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ESRCH}:
             return False

@@ -39,17 +39,19 @@ def parse_listen(listen: str) -> tuple[str, int]:
     """`:7946` (every address), `10.0.0.1:7946`, `[::1]:7946` as (IP literal or empty, port). Raises Invalid."""
     host, colon, port = listen.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    try:
-        if not colon or not (port.isascii() and port.isdigit()) or int(port) > _PORT_MAX or ((":" in bare) == (bare == host)):
-            raise ValueError
-        if bare:
-            ipaddress.ip_address(bare)
-    except ValueError:
-        if colon and not host and port.isascii() and port.isdigit() and int(port) <= _PORT_MAX:
-            return "", int(port)
+    if not (
+        colon and port.isascii() and port.isdigit() and int(port) <= _PORT_MAX and _is_literal(bare, bracketed=bare != host)
+    ):
         msg = f"--listen {listen!r}: expected :PORT, IPV4:PORT or [IPV6]:PORT, such as :7946"
-        raise Invalid(msg) from None
+        raise Invalid(msg)
     return bare, int(port)
+
+
+def _is_literal(host: str, *, bracketed: bool) -> bool:
+    try:
+        return (not host and not bracketed) or ipaddress.ip_address(host).version == (6 if bracketed else 4)
+    except ValueError:
+        return False
 
 
 class HealthServer:
@@ -228,7 +230,7 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)
         self._deadline = asyncio.get_running_loop().call_later(limits.HTTP_SECONDS, self.drop)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._connections.discard(self)
         if self._deadline is not None:
             self._deadline.cancel()

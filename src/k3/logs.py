@@ -20,7 +20,7 @@ from typing import Any, Final, TextIO
 from k3.config import LogSettings, Note
 from k3.core import node
 from k3.core.errors import ConfigInvalid
-from k3.safe_text import escaped, one_line, without_passwords
+from k3.safe_text import one_line, without_passwords
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_.:/@%+,*-]+")
 _WORDS: Final = {"WARNING": "WARN", "CRITICAL": "ERROR"}
@@ -135,7 +135,9 @@ def _text(value: object) -> str:
     if _BARE.fullmatch(word):
         return word
     quoted = json.dumps(word, ensure_ascii=False)
-    return quoted if quoted.isprintable() else "".join(char if char.isprintable() else escaped(char) for char in quoted)
+    return (
+        quoted if quoted.isprintable() else "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in quoted)
+    )
 
 
 class Once:

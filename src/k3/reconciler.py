@@ -145,7 +145,9 @@ class Reconciler:
             try:
                 await self._store.create(key, manifest)
             except AlreadyExists:
-                await modify(self._store, key, lambda old: {**manifest, "metadata": {**old["metadata"], **manifest["metadata"]}})
+                await modify(
+                    self._store, key, lambda old: {**manifest, "metadata": {**old["metadata"], **manifest["metadata"]}}
+                )
         except K3Error as error:
             log.debug("event.lost", extra={"fields": {"event": key.name, "error": str(error)}})
 

@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from k3 import parsing
-from k3.config import EtcdStorage, LogSettings, MemoryStorage, MysqlStorage, Note, Settings, SqliteStorage, Storage
+from k3.config import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    EtcdStorage,
+    LogSettings,
+    MemoryStorage,
+    MysqlStorage,
+    Note,
+    Settings,
+    SqliteStorage,
+    Storage,
+)
 from k3.parsing import TEXT, Fields
 from k3.store_settings import StorageSection, StoreUrl, read_section, read_url, storage
 
 SYSTEM_STATE: Final = Path("/var/lib/k3")
 DATABASE: Final = "k3.db"
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-LOG_FORMATS: Final = ("text", "json")
 _LEVEL: Final = parsing.choice(*LOG_LEVELS, "warn")
 
 

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -29,6 +29,7 @@ class Result:
     err: str
 
 
+T = TypeVar("T")
 K3 = Callable[..., Result]
 Start = Callable[..., Process]
 
@@ -104,7 +105,6 @@ class StoreFile:
 
     def put(self, name: str, manifest: Manifest | None = None) -> Object:
         """Create a Node, or replace its manifest."""
-
         wanted = node(name) if manifest is None else manifest
 
         async def work(store: Store) -> Object:
@@ -123,8 +123,8 @@ class StoreFile:
     def names(self) -> list[str]:
         return [item.key.name for item in self._do(lambda store: store.list(NODE)).objects]
 
-    def _do(self, work: Callable[[Store], Any]) -> Any:
-        async def session() -> Any:
+    def _do(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        async def session() -> T:
             store = await connect(SqliteStorage(self.path))
             try:
                 return await work(store)

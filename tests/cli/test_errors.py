@@ -35,7 +35,7 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("nodes", "--store", "sqlit:///x"), 'k3: --store: not a store\'s URL, expected memory://'),
+        (("nodes", "--store", "sqlit:///x"), "k3: --store: not a store's URL, expected memory://"),
         (("nodes", "--store", "mysql://u:hunter2"), "k3: --store: bad host or port in the mysql:// URL"),
         (("nodes", "--config", "/none.yaml"), "k3: cannot read the configuration file /none.yaml: No such file or directory"),
         (("network", "--peer-ttl", "90"), 'k3: --peer-ttl: bad duration "90", expected like 90s, 1m30s or 1.5h'),
@@ -83,11 +83,17 @@ def _raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (errors.Conflict("two\nlines"), 5, "k3: two\\nlines\n"),
         (ExceptionGroup("tasks", [ExceptionGroup("more", [errors.NotFound("gone")])]), 3, "k3: gone\n"),
         (KeyboardInterrupt(), 130, ""),
-        (ZeroDivisionError("oops"), 1, "k3: unexpected ZeroDivisionError: oops (run with --log-level debug for the traceback)\n"),
+        (
+            ZeroDivisionError("oops"),
+            1,
+            "k3: unexpected ZeroDivisionError: oops (run with --log-level debug for the traceback)\n",
+        ),
         (OSError("mysql://a:hunter2@h/db"), 1, "k3: unexpected OSError: mysql://a:***@h/db (run with "),
     ],
 )
-def test_each_error_has_its_line_and_code(k3: K3, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str) -> None:
+def test_each_error_has_its_line_and_code(
+    k3: K3, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+) -> None:
     _raising(monkeypatch, error)
     result = k3("nodes")
     assert (result.code, result.out) == (code, "")

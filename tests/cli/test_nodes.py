@@ -1,11 +1,14 @@
 """`k3 nodes`: what it prints, of which store, and where it ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -73,14 +76,17 @@ def test_one_node_as_json_is_a_v1_node(k3: K3, store: StoreFile) -> None:
 
 
 @pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
-def test_many_nodes_are_a_v1_list_of_nodes(k3: K3, store: StoreFile, output: str, read: type) -> None:
-    found: dict[str, list[dict[str, str]]] = read(k3("nodes", "--store", store.url, "-o", output).out)
+def test_many_nodes_are_a_v1_list_of_nodes(k3: K3, store: StoreFile, output: str, read: Callable[[str], Any]) -> None:
+    found = read(k3("nodes", "--store", store.url, "-o", output).out)
     assert (found["apiVersion"], found["kind"]) == ("v1", "List")
     assert [(item["apiVersion"], item["kind"]) for item in found["items"]] == [("v1", "Node")] * 3
 
 
 def test_yaml_says_the_same_as_json_and_keeps_every_text_a_text(k3: K3, store: StoreFile) -> None:
-    odd = {f"x/{n}": text for n, text in enumerate(["on", "y", "1e3", "0o14", "0x1F", "1:30", "~", "", ".5", "-", "2026-01-01", "a: b"])}
+    odd = {
+        f"x/{n}": text
+        for n, text in enumerate(["on", "y", "1e3", "0o14", "0x1F", "1:30", "~", "", ".5", "-", "2026-01-01", "a: b"])
+    }
     store.put("odd", {"metadata": {"annotations": {**odd, "x/hidden": "a\x9b\u202eb\n\x1b", "x/word": "机器"}}})
     shown = k3("nodes", "odd", "--store", store.url, "-o", "yaml").out
     assert yaml.safe_load(shown) == json.loads(k3("nodes", "odd", "--store", store.url, "-o", "json").out)
@@ -153,6 +159,13 @@ def test_a_name_that_some_other_program_stored_cannot_either(capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "[31m" in shown
     assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_a_terminal_without_unicode_gets_escapes(start: Start, store: StoreFile) -> None:
+    store.put("word", {"metadata": {"annotations": {"x": "机器"}}})
+    shown = start("nodes", "word", "-o", "json", "--store", store.url, PYTHONIOENCODING="ascii")
+    assert shown.wait() == 0
+    assert json.loads(shown.text)["metadata"]["annotations"] == {"x": "机器"}
 
 
 def test_aliases(k3: K3, store: StoreFile) -> None:
@@ -229,10 +242,14 @@ def test_ctrl_c_ends_a_watch_with_130_and_without_a_word(start: Start, store: St
     assert watching.lines == before
 
 
+# As a shell has it: with a buffer, which the interpreter flushes once more when it ends.
+BUFFERED = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+
+
 @pytest.mark.parametrize("output", ["table", "yaml"])
 def test_nobody_reading_ends_it_quietly(store: StoreFile, output: str) -> None:
     argv = [sys.executable, "-m", "k3.cli", "nodes", "-o", output, "--store", store.url]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, env=BUFFERED, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -243,6 +260,6 @@ def test_nobody_reading_ends_it_quietly(store: StoreFile, output: str) -> None:
 def test_full_disk_is_one_line(store: StoreFile) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         argv = [sys.executable, "-m", "k3.cli", "nodes", "--store", store.url]
-        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, env=BUFFERED, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert done.stderr == "k3: cannot write the answer: No space left on device\n"

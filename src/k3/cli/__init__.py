@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(_unaliased(arguments))
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except SystemExit as ended:  # argparse, when asked for help
+        return int(ended.code or 0)
     except Exception as error:  # noqa: BLE001 - a person is told in one line, whatever it is
         return _report(_first(error), trace=_wants_trace(arguments))
 

@@ -3,8 +3,8 @@
 import argparse
 from typing import NoReturn
 
-from k3 import settings
 from k3.cli.usage import BadUsage
+from k3.config import LOG_FORMATS, LOG_LEVELS
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,5 +30,5 @@ def add_store_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("store and logging")
     group.add_argument("--store", metavar="URL", help="sqlite:///path, mysql://user@host/db, etcd://host:2379 (K3_STORE)")
     group.add_argument("--config", metavar="FILE", help="configuration file in YAML (CONFIG_PATH)")
-    group.add_argument("--log-level", choices=settings.LOG_LEVELS, help="how much to say on stderr")
-    group.add_argument("--log-format", choices=settings.LOG_FORMATS, help="text or json")
+    group.add_argument("--log-level", choices=LOG_LEVELS, help="how much to say on stderr")
+    group.add_argument("--log-format", choices=LOG_FORMATS, help="text or json")

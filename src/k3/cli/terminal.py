@@ -17,8 +17,7 @@ def answer(text: str) -> None:
     if not text:
         return
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _write(text)
     except BrokenPipeError:
         _discard_output()
         raise OutputClosed from None
@@ -26,6 +25,14 @@ def answer(text: str) -> None:
         _discard_output()
         msg = f"cannot write the answer: {error.strerror}"
         raise StartFailed(msg) from None
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:  # an old locale: escape what it lacks
+        sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
+    sys.stdout.flush()
 
 
 def remark(text: str) -> None:

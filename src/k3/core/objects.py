@@ -82,7 +82,11 @@ def key_from_path(path: str) -> Key | None:
 
 def encode(manifest: Manifest) -> bytes:
     """A manifest as compact JSON in UTF-8. Raises ValueError for what JSON cannot say (NaN, odd types)."""
-    return json.dumps(manifest, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(manifest, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, written by somebody else: only an escape can say it
+        return json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
 
 
 def decode(document: bytes) -> Manifest:

@@ -80,6 +80,9 @@ class Announcer:
 
     def _say_goodbye(self, info: ServiceInfo) -> None:
         zeroconf = self._mdns.zeroconf
+        # Answers that wait to be sent together would take the goodbye back.
+        zeroconf.out_queue.queue.clear()
+        zeroconf.out_delay_queue.queue.clear()
         zeroconf.async_send(zeroconf.generate_service_broadcast(info, 0))
 
     def _cancel_repeats(self) -> None:

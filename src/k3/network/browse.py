@@ -1,35 +1,222 @@
 """Listens to mDNS for other machines and reports what they announce. A hint source: nothing heard is proven or acted on.
 
-Theory of operation. The library's cache holds the records; its service browser is not used, since one exception in a
-callback, or one odd name, silences it for good, and it never asks again by itself for most of an hour. Instead:
+Theory of operation. The library's service browser is not used, since one exception in a callback, or one odd name, silences
+it for good, and it does not ask again by itself for most of an hour. Instead:
 
-* A listener marks the names of instances whose records changed in a bounded, coalescing table. It does nothing else.
-* `next` takes one marked name at a time, reads its records from the cache, holds them to the rules of
-  `k3.network.records`, and reports the result if it differs from the last one. A slow reader costs memory for names only.
-* Questions are asked on a schedule of our own (RFC 6762 §5.2): at the start, again after 1, 5 and 14 seconds, then every
-  minute, with the answers already known; again after a change of links. An instance whose records are incomplete, or that
-  is said to have left, is asked by its own name, a few at a time: a forged goodbye is answered by its victim.
-
-Memory is bounded by `limits.CANDIDATES` names; the name that was heard longest ago makes room, so that a flood of
-invented ones cannot keep a real one out.
+* A listener hands every packet's records to `k3.network.instances`, which keeps the latest of each name and marks the names
+  of which something changed. It does nothing else.
+* `next` takes one marked name at a time, holds its records to the rules of `k3.network.records`, and reports the result if
+  it differs from the last one. A slow reader costs memory for names only, and gets the newest state of each.
+* `run` asks questions on a schedule of our own, see `k3.network.questions`. An instance whose records are incomplete, have
+  changed, or that is said to have left, is asked by its own name: a forgery is answered by its victim.
 """
 
 import asyncio
-import heapq
 import logging
-import math
-import random
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from random import Random
 from typing import Final
 
-from zeroconf import RecordUpdate, RecordUpdateListener, Zeroconf, const, current_time_millis
-from zeroconf import DNSAddress, DNSOutgoing, DNSPointer, DNSQuestion, DNSRecord, DNSService, DNSText
+from zeroconf import RecordUpdate, RecordUpdateListener, Zeroconf, current_time_millis
+from zeroconf._dns import DNSPointer, DNSRecord
 
-from k3.core import limits
-from k3.core.errors import Invalid
+from k3.network.instances import Instance, InstanceTable
 from k3.network.mdns import Mdns, ServiceType
 from k3.network.messages import Announcement, Withdrawal
-from k3.network.records import HeardAddress, instance_of, read_announcement
+from k3.network.questions import AGAIN_SECONDS, STARTUP_SECONDS, GeneralSchedule, NamedSchedule, ask_about, ask_who
+from k3.network.records import Reason, Unacceptable, read_announcement
+
+COMPLETION_SECONDS: Final = 1.0
+"""How long an instance's other records may take to arrive by themselves."""
+
+_DOUBT_SECONDS: Final = (0.02, 0.1)
+_INSTANCES_PER_SECOND: Final = 2_000
+_EVALUATIONS_AT_ONCE: Final = 64
+_LOGGED_PER_SECOND: Final = 10
+
+log = logging.getLogger(__name__)
+
+
+class Browser:
+    """Who announces the service. Keep `run` going and iterate, or call `next`.
+
+    `refused` counts what was not reported, by reason.
+    """
+
+    def __init__(self, mdns: Mdns, service: ServiceType, ours: str = "", *, random: Random | None = None) -> None:
+        """Listen from now on. `ours` is our own instance, never reported. `random` spreads the questions."""
+        loop = asyncio.get_running_loop()
+        self._mdns = mdns
+        self._service = service
+        self._clock = loop.time
+        self._table = InstanceTable(service.text, self._cached)
+        self._table.ours = ours
+        self._stirred = asyncio.Event()
+        self._replanned = asyncio.Event()
+        self._random = random or Random()  # noqa: S311 - it spreads load, it keeps no secret
+        self._general = GeneralSchedule(self._random)
+        self._named = NamedSchedule()
+        self._evaluated = 0
+        self._quiet_until = 0.0
+        self._logged = 0
+        self._listener = _Listener(self._hear)
+        self._general.series(self._clock(), STARTUP_SECONDS)
+        mdns.zeroconf.async_add_listener(self._listener, None)
+
+    def __aiter__(self) -> AsyncIterator[Announcement | Withdrawal]:
+        return self
+
+    async def __anext__(self) -> Announcement | Withdrawal:
+        return await self.next()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def refused(self) -> Counter[Reason]:
+        """What was not reported, by reason."""
+        return self._table.refused
+
+    @property
+    def ours(self) -> str:
+        """Our own instance, never reported. May be set."""
+        return self._table.ours
+
+    @ours.setter
+    def ours(self, instance: str) -> None:
+        self._table.ours = instance
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._mdns.zeroconf.async_remove_listener(self._listener)
+
+    def relinked(self) -> None:
+        """The links have changed: ask again, and look at everything anew (other addresses are on-link now)."""
+        self._general.series(self._clock(), AGAIN_SECONDS)
+        self._replanned.set()
+        self._table.mark_all()
+        self._stirred.set()
+
+    def repeat(self) -> None:
+        """Report once more what has been reported and has not left."""
+        for entry in self._table.entries():
+            entry.again = entry.told is not None
+        self._table.mark_all()
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """Ask the questions that are due, for ever."""
+        while True:
+            self._ask_what_is_due()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(self._general.next, self._named.next)):
+                    await self._replanned.wait()
+            self._replanned.clear()
+
+    async def next(self) -> Announcement | Withdrawal:
+        """The next news. Waits for it; may be cancelled at any time without losing any."""
+        while True:
+            if self._evaluated >= _EVALUATIONS_AT_ONCE:
+                self._evaluated = 0
+                await asyncio.sleep(0)
+            if not self._table.marked:
+                self._stirred.clear()
+                await self._stirred.wait()
+            elif (message := self._evaluate(self._table.marked.popitem(last=False)[0])) is not None:
+                return message
+
+    def _hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
+        try:
+            self._table.hear(updates, now)
+        except Exception:  # the library would stop listening
+            self._table.refused[Reason.OUR_FAULT] += 1
+            log.exception("mdns.listener_failed")
+        if self._table.marked:
+            self._stirred.set()
+
+    def _cached(self, server: str) -> Iterable[DNSRecord]:
+        return self._mdns.zeroconf.cache.async_entries_with_name(server)
+
+    def _evaluate(self, name: str) -> Announcement | Withdrawal | None:
+        self._evaluated += 1
+        entry = self._table.get(name)
+        if entry is None:
+            return None
+        if entry.gone:
+            return self._withdraw(name, entry)
+        announcement = self._read(name, entry) or entry.told
+        if announcement == entry.told and not entry.again:
+            return None
+        if entry.told not in {None, announcement}:
+            self._ask_about(name, self._random.uniform(*_DOUBT_SECONDS))
+        entry.told, entry.again = announcement, False
+        return announcement
+
+    def _withdraw(self, name: str, entry: Instance) -> Withdrawal | None:
+        self._table.forget(name)
+        self._named.settle(name)
+        if entry.told is None:
+            return None
+        self._ask_about(name, self._random.uniform(*_DOUBT_SECONDS))
+        return Withdrawal(name)
+
+    def _read(self, name: str, entry: Instance) -> Announcement | None:
+        addresses = self._table.addresses(name)
+        if not entry.server or entry.text is None or not addresses:
+            if entry.told is None:
+                self._ask_about(name, COMPLETION_SECONDS)
+            return None
+        self._named.settle(name)
+        try:
+            return read_announcement(name, port=entry.port, text=entry.text, addresses=addresses, links=self._mdns.links)
+        except Unacceptable as error:
+            self._table.refused[error.reason] += 1
+            self._log_refusal(name, error.reason)
+            return None
+
+    def _log_refusal(self, name: str, why: Reason) -> None:
+        now = self._clock()
+        if now >= self._quiet_until:
+            self._quiet_until, self._logged = now + 1.0, 0
+        if self._logged < _LOGGED_PER_SECOND:
+            self._logged += 1
+            log.debug("announcement.refused", extra={"fields": {"name": name, "why": why.value}})
+
+    def _ask_about(self, name: str, after_seconds: float) -> None:
+        """Plan a question, later where many will ask it."""
+        spread = self._random.uniform(0, len(self._table) / _INSTANCES_PER_SECOND)
+        self._named.add(name, self._clock() + after_seconds + spread)
+        self._replanned.set()
+
+    def _ask_what_is_due(self) -> None:
+        now = self._clock()
+        zeroconf = self._mdns.zeroconf
+        unicast = self._general.take(now, len(self._table))
+        if unicast is not None:
+            ask_who(zeroconf, self._service.text, self._known(), unicast=unicast)
+        batch, unicast = self._named.take(now)
+        if batch:
+            ask_about(zeroconf, [self._service.full_name(name) for name in batch], unicast=unicast)
+
+    def _known(self) -> Iterator[DNSPointer]:
+        """Pointers we need not hear again: reported, and with more than half their life left (RFC 6762 §7.1)."""
+        now = current_time_millis()
+        for entry in self._table.entries():
+            if entry.pointer is not None and entry.told is not None and not entry.gone and not entry.pointer.is_stale(now):
+                yield entry.pointer
+
+
+class _Listener(RecordUpdateListener):
+    """Between the library and the browser."""
+
+    def __init__(self, hear: Callable[[Iterable[RecordUpdate], float], None]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002 - the library's signature
+        self._hear(records, now)
+
+    def async_update_records_complete(self) -> None:
+        """Nothing: the names are marked."""

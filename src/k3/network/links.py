@@ -6,11 +6,11 @@ Reads the kernel's tables; opens no socket to the outside and sets nothing.
 import asyncio
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from k3.core import limits
 from k3.core.errors import Invalid
@@ -22,7 +22,9 @@ POLL_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 1.0
 
-_CONTAINER_BRIDGE: Final = re.compile(r"docker\d+|br-[0-9a-f]{6,}|virbr\d+.*|cni.*|veth.*|podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|flannel.*|cali.*")
+_CONTAINER_BRIDGE: Final = re.compile(
+    r"docker\d+|br-[0-9a-f]{6,}|virbr\d+.*|cni.*|veth.*|podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|flannel.*|cali.*"
+)
 _USABLE_FLAGS: Final = netlink.IFF_UP | netlink.IFF_MULTICAST
 _UNSETTLED: Final = 0x08 | 0x20 | 0x40  # duplicate, deprecated, tentative
 _TEMPORARY_V6: Final = 0x01
@@ -61,7 +63,7 @@ class Links:
 
     @cached_property
     def prefixes(self) -> tuple[str, ...]:
-        """The networks this machine is on, CIDR, IPv4 first, at most `limits.LINKS`; no link-local IPv6, which everybody has."""
+        """The networks this machine is on: CIDR, IPv4 first, at most `limits.LINKS`, no link-local IPv6: all have it."""
         every = (ipaddress.ip_network(p) for each in self.interfaces for p in each.prefixes)
         shared = dict.fromkeys(net for net in every if net.version == 4 or not net.is_link_local)  # noqa: PLR2004 - the IP version
         return tuple(str(net) for net in sorted(shared, key=lambda net: net.version))[: limits.LINKS]
@@ -87,7 +89,7 @@ class Links:
         return self._names.get(index, "")
 
     def on_link(self, address: str) -> bool:
-        """Whether an address is a host's on one of these networks: reached without a router, no broadcast, multicast or loopback.
+        """Whether an address is a host's on one of these networks: reached without a router, and no broadcast or loopback.
 
         A link-local IPv6 address is on-link only with the scope of one of these interfaces (`fe80::1%eth0`).
         """
@@ -159,7 +161,7 @@ async def changes(
     poll_seconds: float = POLL_SECONDS,
     quiet_seconds: float = QUIET_SECONDS,
     look: Callable[[Sequence[str]], Links] = read,
-) -> AsyncIterator[Links]:
+) -> AsyncGenerator[Links, None]:
     """Every new state of the links after `first`, once it has been quiet for `quiet_seconds` (at most `PATIENCE_SECONDS`).
 
     The kernel's notice is only a wake-up; a look every `poll_seconds` finds what it missed. An interface replaced by one
@@ -191,7 +193,7 @@ class _Notices:
         self._stirred = asyncio.Event()
         self._sock = netlink.changes_socket()
 
-    def __enter__(self) -> "_Notices":
+    def __enter__(self) -> Self:
         if self._sock is not None:
             self._loop.add_reader(self._sock, self._hear)
         return self

@@ -7,7 +7,7 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
@@ -16,7 +16,7 @@ from zeroconf import IPVersion, Zeroconf
 from zeroconf.asyncio import AsyncZeroconf
 
 from k3.core.errors import Invalid, StartFailed
-from k3.network.links import Interface, Links
+from k3.network.links import Links
 
 DOMAIN: Final = "local."
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServiceType:
-    """What is announced and browsed for, such as `_k3._tcp.local.`"""
+    """What is announced and browsed for, for instance `_k3._tcp.local.` (the dot belongs to it)."""
 
     text: str
 
@@ -89,22 +89,19 @@ class Mdns:
     async def update(self, links: Links) -> None:
         """Move to these interfaces; what is registered is announced on new ones.
 
-        An interface replaced by one with the same address has lost its multicast membership, which a comparison of addresses
-        does not show: everything whose index or address is not the same as before is left first, then joined.
+        An interface replaced by one with the same address has lost its multicast membership, which the library, comparing
+        addresses, does not see: places that are not the same as before are left first, then joined.
         """
-        before = {_place(each) for each in self._links.interfaces}
-        kept = [each for each in links.interfaces if _place(each) in before]
-        if len(kept) < len(before):
-            await self._join(kept)
-        await self._join(links.interfaces)
+        before, after = _places(self._links), _places(links)
+        if before - after:
+            await self._join(before & after)
+        await self._join(after)
         self._links = links
         _enlarge_buffers(self.zeroconf)
         log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
 
-    async def _join(self, interfaces: Sequence[Interface]) -> None:
-        wanted: list[str | int] = [a for each in interfaces for a in each.addresses if ":" not in a]
-        if self._version is IPVersion.All:
-            wanted += [each.index for each in interfaces if any(":" in a for a in each.addresses)]
+    async def _join(self, places: Set[tuple[int, str]]) -> None:
+        wanted = [address or index for index, address in sorted(places) if address or self._version is IPVersion.All]
         try:
             await self._responder.async_update_interfaces(wanted, ip_version=self._version)
         except (OSError, RuntimeError) as error:
@@ -116,8 +113,9 @@ class Mdns:
         await self._responder.async_close()
 
 
-def _place(interface: Interface) -> tuple[int, tuple[str, ...]]:
-    return interface.index, interface.addresses
+def _places(links: Links) -> Set[tuple[int, str]]:
+    """What can be joined: an index with each IPv4 address, and with no address for IPv6, which is joined by index alone."""
+    return {(each.index, "" if ":" in address else address) for each in links.interfaces for address in each.addresses}
 
 
 def _has_ipv6() -> bool:

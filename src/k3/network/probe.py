@@ -121,8 +121,8 @@ async def _ask(target: Target, endpoint: Endpoint, group: int) -> Outcome:
         return _failure(error, endpoint)
     except h11.RemoteProtocolError:
         return NoAnswer("not an HTTP answer")
-    except _Unusable as why:
-        return NoAnswer(str(why))
+    if isinstance(body, NoAnswer):
+        return body
     try:
         facts, uptime_seconds, store_id = parse_info(body)
     except Invalid:
@@ -132,12 +132,8 @@ async def _ask(target: Target, endpoint: Endpoint, group: int) -> Outcome:
     return Answered(facts, endpoint, group, uptime_seconds, store_id)
 
 
-class _Unusable(Exception):
-    """An answer that is not the document; the text is ours."""
-
-
-async def _fetch(endpoint: Endpoint) -> bytes:
-    """The body of the answer. Raises OSError, h11.RemoteProtocolError or _Unusable."""
+async def _fetch(endpoint: Endpoint) -> bytes | NoAnswer:
+    """The body of a good answer. Raises OSError and h11.RemoteProtocolError."""
     family, address = _socket_address(endpoint)
     loop = asyncio.get_running_loop()
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
@@ -161,7 +157,7 @@ def _request(endpoint: Endpoint) -> bytes:
     return f"GET /info HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\nUser-Agent: k3\r\nAccept: application/json\r\n\r\n".encode()
 
 
-async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
+async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes | NoAnswer:
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
     http.send(_QUESTION)
     http.send(h11.EndOfMessage())
@@ -173,16 +169,16 @@ async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> 
                 data = await loop.sock_recv(sock, limits.INFO_BYTES)
                 received += len(data)
                 if received > limits.HTTP_HEAD_BYTES + limits.INFO_BYTES:
-                    raise _Unusable("answer too large")  # noqa: EM101, TRY003 - the text is the outcome
+                    return NoAnswer("answer too large")
                 http.receive_data(data)
             case h11.Response(status_code=status) if status != _OK:
-                raise _Unusable(f"HTTP status {status}")  # noqa: EM102, TRY003 - the text is the outcome
+                return NoAnswer(f"HTTP status {status}")
             case h11.Data(data=part):
                 body += bytes(part)
             case h11.EndOfMessage():
                 return body
             case h11.ConnectionClosed():
-                raise _Unusable("connection closed")  # noqa: EM101, TRY003 - the text is the outcome
+                return NoAnswer("connection closed")
 
 
 _QUESTION: Final = h11.Request(method="GET", target="/info", headers=[("Host", "peer")])

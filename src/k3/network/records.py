@@ -9,16 +9,43 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from k3.core import limits
-from k3.core.errors import Invalid
 from k3.core.node import valid_name, whole_number
 from k3.network.info import BOOT, ID, PID_MAX, PORT_MAX
 from k3.network.links import Links
 from k3.network.messages import Announcement
 
 _KEYS: Final = frozenset({"node", "port", "pid", "id", "boot"})
+
+
+class Reason(StrEnum):
+    """Why something heard was not reported."""
+
+    SERVICE = "not of the service"
+    INSTANCE = "instance name"
+    NODE = "node name"
+    PORT = "port"
+    PID = "pid"
+    ID = "id"
+    BOOT = "boot"
+    ADDRESS = "no on-link address"
+    TEXT_LONG = "text too long"
+    TEXT_BROKEN = "text broken"
+    TEXT_VALUE = "text value"
+    TOO_MANY = "too many"
+    OUR_FAULT = "our fault"
+
+
+class Unacceptable(Exception):
+    """A record breaks a rule."""
+
+    def __init__(self, reason: Reason) -> None:
+        """For this reason."""
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +57,32 @@ class HeardAddress:
 
 
 def instance_of(name: str, service: str) -> str:
-    """The instance part of `<instance>.<service>`, lower case. Raises Invalid with the reason (RFC 6763 §4.3, held to RFC 1123)."""
+    """The instance part of `<instance>.<service>`, lower case. Raises Unacceptable.
+
+    RFC 6763 §4.3 allows any text; k3 uses only what could be a Node's name (RFC 1123).
+    """
     lowered = name.lower()
     instance = lowered.removesuffix(f".{service}")
     if instance == lowered:
-        raise Invalid("not of the service")
+        raise Unacceptable(Reason.SERVICE)
     if len(instance) > limits.INSTANCE_BYTES or not valid_name(instance):
-        raise Invalid("instance name")
+        raise Unacceptable(Reason.INSTANCE)
     return instance
 
 
 def read_announcement(
     instance: str, *, port: int, text: bytes, addresses: Iterable[HeardAddress], links: Links
 ) -> Announcement:
-    """The records of one instance, checked. Raises Invalid; the message is one of a few fixed reasons, fit for counting."""
+    """The records of one instance, checked. Raises Unacceptable."""
     values = _text_values(text)
     node = values.get("node") or instance
     if not valid_name(node):
-        raise Invalid("node name")
+        raise Unacceptable(Reason.NODE)
     if not 0 < port <= PORT_MAX or _number(values, "port", PORT_MAX) not in {0, port}:
-        raise Invalid("port")
+        raise Unacceptable(Reason.PORT)
     reachable = _on_link(addresses, links)
     if not reachable:
-        raise Invalid("no on-link address")
+        raise Unacceptable(Reason.ADDRESS)
     return Announcement(
         instance=instance,
         node=node,
@@ -67,13 +97,13 @@ def read_announcement(
 def _text_values(text: bytes) -> dict[str, str]:
     """The keys we know (RFC 6763 §6.4: ASCII, any case, the first of a kind counts)."""
     if len(text) > limits.TXT_BYTES:
-        raise Invalid("text too long")
+        raise Unacceptable(Reason.TEXT_LONG)
     found: dict[str, str] = {}
     offset = 0
     while offset < len(text):
         end = offset + 1 + text[offset]
         if end > len(text):
-            raise Invalid("text broken")
+            raise Unacceptable(Reason.TEXT_BROKEN)
         raw_key, _, raw_value = text[offset + 1 : end].partition(b"=")
         key = raw_key.decode("ascii", "replace").lower()
         if key in _KEYS and key not in found:
@@ -84,7 +114,7 @@ def _text_values(text: bytes) -> dict[str, str]:
 
 def _value(raw: bytes) -> str:
     if len(raw) > limits.TXT_VALUE_BYTES or not raw.isascii():
-        raise Invalid("text value")
+        raise Unacceptable(Reason.TEXT_VALUE)
     return raw.decode("ascii")
 
 
@@ -94,13 +124,13 @@ def _number(values: dict[str, str], key: str, high: int) -> int:
         return 0
     if number := whole_number(text, 1, high):
         return number
-    raise Invalid(key)
+    raise Unacceptable(Reason(key))
 
 
 def _matching(values: dict[str, str], key: str, allowed: re.Pattern[str]) -> str:
     text = values.get(key, "")
     if text and allowed.fullmatch(text) is None:
-        raise Invalid(key)
+        raise Unacceptable(Reason(key))
     return text
 
 

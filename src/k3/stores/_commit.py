@@ -18,7 +18,10 @@ BATCH_WRITES: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 
 Commit = Callable[[Sequence[Write]], Awaitable[Sequence[Outcome]]]
-"""Commits all in one transaction and answers each in turn. An exception is the answer to all: outcome unknown."""
+"""Commits all in one transaction, within its own time limit, and answers each in turn.
+
+An exception is the answer to all: outcome unknown.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,7 @@ class GroupCommit:
         while True:
             batch = await self._gather()
             try:
-                async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
-                    outcomes = await self._commit([waiting.write for waiting in batch])
+                outcomes = await self._commit([waiting.write for waiting in batch])
             except asyncio.CancelledError:
                 _refuse(batch, Unavailable("the store was closed; the write may or may not have happened"))
                 raise
@@ -110,8 +112,6 @@ def _again(error: Exception, why: str) -> Exception:
     """One exception per caller: each adds its own traceback."""
     if isinstance(error, K3Error):
         return type(error)(why)
-    if isinstance(error, TimeoutError):
-        return Unavailable(f"no answer from the store for {limits.STORE_TIMEOUT_SECONDS:g} s; it may or may not be written")
     return error
 
 

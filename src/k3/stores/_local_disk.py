@@ -1,6 +1,7 @@
 """Whether a database file may lie where it is asked for: a directory that is there, writable and of this machine."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,9 @@ REMOTE: Final = frozenset(
     }
 )
 """File systems, as /proc/self/mountinfo names them, whose locks or shared memory do not reach every machine that writes."""
+
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+"""Blanks and backslashes in a mount point (proc(5))."""
 
 _ELSEWHERE: Final = "choose another place with --store sqlite:///PATH"
 
@@ -40,7 +44,7 @@ def file_system(path: Path, mounts: str) -> str:
         fields = line.split(" ")
         if "-" not in fields[6:]:
             continue
-        point = fields[4].encode().decode("unicode_escape").encode("latin-1").decode(errors="replace")
+        point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields[4])
         inside = path.is_relative_to(point)
         if inside and len(point) >= len(best):
             best, found = point, fields[fields.index("-", 6) + 1]
@@ -67,5 +71,7 @@ def _check_writable(path: Path) -> None:
         raise StartFailed(msg)
     for needed in (path, path.parent):
         if needed.exists() and not os.access(needed, os.R_OK | os.W_OK):
-            msg = f"{needed} cannot be written by this user (SQLite writes beside its file too); run as its owner, or {_ELSEWHERE}"
+            msg = (
+                f"{needed} cannot be written by this user (SQLite needs file and directory); run as its owner, or {_ELSEWHERE}"
+            )
             raise Forbidden(msg)

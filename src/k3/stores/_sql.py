@@ -10,6 +10,7 @@ so revisions are committed in the order they are numbered, without gaps, and a r
 
 Statements use `?` for parameters and nothing else looks like one. An engine brings connections, locking and its errors.
 """
+# ruff: noqa: S608 - the statements are put together from constants of this file alone
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -4,11 +4,12 @@ Runs on connection threads, never on the event loop. Opens the file through SQLi
 it would drop the process's POSIX locks on it.
 """
 
+import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,14 @@ BUSY_SECONDS: Final = limits.STORE_TIMEOUT_SECONDS * 0.8
 WAL_BYTES: Final = 4 * 1024 * 1024
 
 _TABLES: Final = (
-    "CREATE TABLE meta (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, store_id TEXT NOT NULL,"
-    " rev INTEGER NOT NULL, compact INTEGER NOT NULL)",
+    """CREATE TABLE meta (
+        id INTEGER PRIMARY KEY, version INTEGER NOT NULL, store_id TEXT NOT NULL, rev INTEGER NOT NULL, compact INTEGER NOT NULL
+    )""",
     "CREATE TABLE cur (k TEXT PRIMARY KEY, rev INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE log (rev INTEGER PRIMARY KEY, k TEXT NOT NULL, prev_rev INTEGER NOT NULL, op TEXT NOT NULL,"
-    " at REAL NOT NULL, uid TEXT NOT NULL, created TEXT NOT NULL, doc BLOB NOT NULL)",
+    """CREATE TABLE log (
+        rev INTEGER PRIMARY KEY, k TEXT NOT NULL, prev_rev INTEGER NOT NULL, op TEXT NOT NULL, at REAL NOT NULL,
+        uid TEXT NOT NULL, created TEXT NOT NULL, doc BLOB NOT NULL
+    )""",
 )
 _PRAGMAS: Final = (
     "synchronous = FULL",  # NORMAL may lose acknowledged commits with the power, and would hand out their revisions again
@@ -41,10 +45,13 @@ _REFUSED: Final = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_
 _PRIMARY: Final = 0xFF
 
 
+Inode = tuple[int, int]
+
+
 class Database(sqlite3.Connection):
     """A connection that knows which file it opened."""
 
-    inode: tuple[int, int] | None = None
+    inode: Inode | None = None
 
     def rows(self, statement: str, *parameters: object) -> list[Any]:
         """Every row at once: a statement left half read would keep the write-ahead log from being reused."""
@@ -57,7 +64,8 @@ class Database(sqlite3.Connection):
         try:
             yield self.head()
         finally:
-            self.execute("ROLLBACK")
+            if self.in_transaction:
+                self.execute("ROLLBACK")
 
     def head(self) -> _sql.Head:
         """How far the store is."""
@@ -81,15 +89,29 @@ class DatabaseFile:
             prepare(self.path)
         with self.errors():
             before = self._inode()
-            database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
-            try:
-                self._set_up(database)
-                database.inode = self._inode()
-                if before not in (None, database.inode):
-                    self._moved()
-            except BaseException:
-                database.close()
-                raise
+            if before is None:
+                return self._create()
+            return self._open(before)
+
+    def _create(self) -> Database:
+        """Make the file, one process at a time. What a deleted database left beside it must not be taken for the new one's."""
+        with _locked(self.path.parent):
+            before = self._inode()
+            if before is None:
+                for left in ("-wal", "-shm", "-journal"):
+                    self._beside(left).unlink(missing_ok=True)
+            return self._open(before)
+
+    def _open(self, before: Inode | None) -> Database:
+        database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
+        try:
+            self._set_up(database)
+            database.inode = self._inode()
+            if before not in (None, database.inode):
+                self._moved()
+        except BaseException:
+            database.close()
+            raise
         self._opened = True
         return database
 
@@ -105,12 +127,13 @@ class DatabaseFile:
 
     def touch(self) -> None:
         """Wake whoever listens: something was committed."""
-        os.utime(self.path)
+        with suppress(OSError):  # it is committed all the same, and listeners look now and then anyway
+            os.utime(self.path)
 
     def shorten_log(self, database: Database) -> None:
         """Give back the write-ahead log where readers have kept it from being reused for long."""
         with self.errors():
-            if os.stat(f"{self.path}-wal").st_size > 4 * WAL_BYTES:
+            if self._beside("-wal").stat().st_size > 4 * WAL_BYTES:
                 database.execute("PRAGMA busy_timeout = 50")
                 database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
                 database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
@@ -129,7 +152,9 @@ class DatabaseFile:
     def _translate(self, error: sqlite3.Error) -> K3Error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
         if code in _REFUSED:
-            return Forbidden(f"{self.path} cannot be written: {error}; run as its owner, or choose another with --store sqlite:///PATH")
+            return Forbidden(
+                f"{self.path} cannot be written: {error}; run as its owner, or choose another with --store sqlite:///PATH"
+            )
         if code in _FULL:
             return Unavailable(f"{self.path}: {error}; see that the disk has space and is healthy")
         if code in _LOCKED:
@@ -139,9 +164,12 @@ class DatabaseFile:
             return Unavailable(why) if self._opened else StartFailed(why)
         return Unavailable(f"{self.path}: {error}")
 
-    def _inode(self) -> tuple[int, int] | None:
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _inode(self) -> Inode | None:
         try:
-            found = os.stat(self.path)
+            found = os.stat(self.path)  # noqa: PTH116 - before and after every call, and twice as fast
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
@@ -178,18 +206,36 @@ class DatabaseFile:
         database.execute("COMMIT")
 
 
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a lock (flock(2)) on the directory, which leaves SQLite's own locks on the file alone."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _use_wal(database: Database) -> None:
     """Switch the journal mode, for which SQLite does not wait while another process is switching it."""
     deadline = time.monotonic() + BUSY_SECONDS
-    while True:
+    mode = ""
+    while not mode:
         try:
             mode = database.rows("PRAGMA journal_mode = WAL")[0][0]
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-        else:
-            break
     if mode != "wal":
         msg = "the file system has no shared memory for a write-ahead log; choose a local one with --store sqlite:///PATH"
         raise StartFailed(msg)

@@ -40,6 +40,7 @@ class ConnectionThread:
         # A daemon, so that a disk that never answers cannot keep the process from ending.
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._closing = False
+        self._current: _Queued | None = None
 
     async def run(self, job: Job[T]) -> T:
         """The job's result, or what it raised. Raises Unavailable after `limits.STORE_TIMEOUT_SECONDS`, or once closed."""
@@ -54,7 +55,8 @@ class ConnectionThread:
                 result: T = await queued.answer
                 return result
         except TimeoutError:
-            self._interrupt()
+            if self._current is queued:
+                self._interrupt()
             msg = f"no answer from the disk for {limits.STORE_TIMEOUT_SECONDS:g} s"
             raise Unavailable(msg) from None
 
@@ -80,7 +82,9 @@ class ConnectionThread:
     def _serve(self) -> None:
         while (queued := self._queue.get()) is not None:
             if not queued.answer.done():
+                self._current = queued
                 self._do(queued)
+                self._current = None
         self._drop()
         self._post(self._ended.set)
 

@@ -34,7 +34,7 @@ class Tail:
     """The one reader behind a `Fanout`."""
 
     def __init__(self, fanout: Fanout, read: ReadLog, *, listen: Callable[[bool], float | None]) -> None:
-        """`listen` is told whether anybody watches, sees to being poked by others, and says after how many seconds to look anyway."""
+        """`listen` is told whether anybody watches; it sees to being poked, and says after how many seconds to look anyway."""
         self._fanout = fanout
         self._read = read
         self._listen = listen
@@ -45,7 +45,7 @@ class Tail:
         self._poked.set()
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        """This process wrote `entries`. Spares reading them back where nobody else wrote in between."""
+        """Note what this process wrote. Spares reading them back where nobody else wrote in between."""
         if not entries or not self._fanout.watched:
             return
         if entries[0].revision == self._fanout.revision + 1:

@@ -20,6 +20,7 @@ from k3.core.store import Change, Event, Page, Watch
 from k3.stores._fanout import Fanout
 from k3.stores._writes import Entry, Write, apply, new_create, new_delete, new_update
 
+
 async def open_store(_storage: MemoryStorage) -> "MemoryStore":
     """An empty store."""
     return MemoryStore()

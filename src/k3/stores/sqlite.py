@@ -74,7 +74,8 @@ class SqliteStore:
     async def open(self) -> None:
         """Open or make the file and begin to serve. Raises StartFailed, Forbidden, Unavailable."""
         await self._writer.run(lambda database: database.head())
-        self._running = asyncio.create_task(self._run(), name="k3-store")
+        # Owned by this store, which waits for it in `aclose`.
+        self._running = asyncio.create_task(self._run(), name="k3-store")  # noqa: TID251
 
     @property
     def id(self) -> str:
@@ -135,17 +136,23 @@ class SqliteStore:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
-        self._commits.close("the store was closed")
-        self._fanout.cut(Unavailable, "the store was closed")
         if self._listener is not None:
             self._listener.close()
         for thread in (self._follower, self._reader, self._writer):
             await thread.aclose()
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._commits.run(), name="k3-store-commit")
-            group.create_task(self._tail.run(), name="k3-store-tail")
+        why = "the store was closed"
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._commits.run(), name="k3-store-commit")
+                group.create_task(self._tail.run(), name="k3-store-tail")
+        except Exception:
+            why = "the store has failed; see the log"
+            log.exception("store.failed", extra={"fields": {"store": self.url}})
+        finally:
+            self._commits.close(why)
+            self._fanout.cut(Unavailable, why)
 
     async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         batch = await self._writer.run(lambda database: self._transact(database, writes))

@@ -136,11 +136,12 @@ class _CuttableWatch(AsyncIterator[Event]):
         self._events = events
         self._cut = cut
         self._next: asyncio.Task[Event] | None = None
-        self._ended = asyncio.create_task(cut.wait(), name="faulty-store-cut")
+        # Tasks of this watch alone, which waits for them in `aclose`.
+        self._ended = asyncio.create_task(cut.wait(), name="faulty-store-cut")  # noqa: TID251
 
     async def __anext__(self) -> Event:
         if self._next is None:
-            self._next = asyncio.create_task(self._read(), name="faulty-store-watch")
+            self._next = asyncio.create_task(self._read(), name="faulty-store-watch")  # noqa: TID251
         await asyncio.wait([self._next, self._ended], return_when=asyncio.FIRST_COMPLETED)
         if self._cut.is_set():
             msg = "the watch broke (cut on purpose)"

@@ -19,15 +19,13 @@ from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Facts, Left, Observation
 from k3.core.policy import Create, Delete, Keep, Update, decide
-from k3.network.messages import Announcement, Answered, Impostor, NoAnswer, Outcome, Refused, Target, Withdrawal
-from k3.network.peers import (
+from k3.network.events import (
     Action,
     Contested,
     Event,
     LinksChanged,
     NodeGone,
     NodeShown,
-    PeerTable,
     Probed,
     Reannounce,
     Report,
@@ -39,6 +37,8 @@ from k3.network.peers import (
     Synced,
     Tick,
 )
+from k3.network.messages import Announcement, Answered, Impostor, NoAnswer, Outcome, Refused, Target, Withdrawal
+from k3.network.peers import PeerTable
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ROUND_TRIP_SECONDS: Final = 0.001
@@ -143,7 +143,9 @@ class Fleet:
             host.boots += 1
             host.running, host.powered, host.frozen_at = True, True, None
             host.table = PeerTable(
-                Settings(host.name, host.id, host.ttl), random=Random(self.random.random()), now=self.now  # noqa: S311 - as above
+                Settings(host.name, host.id, host.ttl),
+                random=Random(self.random.random()),
+                now=self.now,  # noqa: S311 - as above
             )
             host.tick_at = float("inf")
             host.store.watchers.append(host)

@@ -233,7 +233,8 @@ class StoreMachine(RuleBasedStateMachine):
     async def listen(self, watcher: _Watcher, until: int) -> None:
         """Read up to the change at `until`."""
         while not watcher.heard or watcher.heard[-1].object.revision < until:
-            event = await anext(watcher.events)
+            event = await anext(watcher.events, None)
+            assert event is not None, "a watch ended by itself"
             if isinstance(event, Change):
                 watcher.heard.append(event)
 

@@ -1,0 +1,172 @@
+"""The composition root: the only module that knows every part. Builds them, runs them in one task group, stops them in order."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from k3 import facts, health, node_table, settings, stores
+from k3.cache import Cache
+from k3.config import MemoryStorage, NetworkConfig
+from k3.core import limits
+from k3.core.errors import StartFailed
+from k3.core.objects import NODE
+from k3.core.store import Store
+from k3.network import naming
+from k3.network.info import info_document
+from k3.network.mdns import ServiceType
+from k3.network.service import Agent, NameLost, Options
+from k3.reconciler import Reconciler, Work
+from k3.safe_text import printable
+
+EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
+"""The signals that stop us, and what a shell is told when we have stopped in order."""
+
+log = logging.getLogger(__name__)
+
+
+def run_network(config: NetworkConfig) -> int:
+    """`k3 network`: run until told to stop. Raises K3Error for whatever it cannot start or go on with."""
+    return asyncio.run(_network(config))
+
+
+async def _network(config: NetworkConfig) -> int:
+    state_dir = _state_directory()
+    name = config.node_name or facts.default_node_name()
+    explicit = config.is_name_explicit
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_only_one(state_dir, name))
+        store = await stores.connect(config.storage)
+        stack.push_async_callback(store.aclose)
+        if isinstance(config.storage, MemoryStorage):
+            log.warning(
+                "store.memory", extra={"fields": {"advice": "only this process sees these Nodes; --store sqlite shares them"}}
+            )
+        while True:
+            try:
+                await _run_agent(config, store, state_dir, name=name, explicit=explicit, stop=stop)
+            except* NameLost:
+                identity = facts.identity(state_dir)
+                log.warning("name.lost", extra={"fields": {"name": name}})
+                name, explicit = naming.second_name(name, identity), True
+            else:
+                return stop.result()
+
+
+async def _run_agent(
+    config: NetworkConfig, store: Store, state_dir: Path, *, name: str, explicit: bool, stop: asyncio.Future[int]
+) -> None:
+    options = Options(
+        ServiceType.parse(config.service, config.domain),
+        name,
+        explicit,
+        config.peer_ttl_seconds,
+        config.register_self,
+        config.forget_after_seconds,
+        config.interfaces,
+    )
+    cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
+    reconciler = Reconciler(store, lookup=lambda key: cache.objects.get(key), reporter="k3-network")
+    agent = Agent(options, store, cache, submit=lambda report, at: reconciler.submit(report.observation, at))
+    agent.prepare(state_dir)
+
+    def info() -> dict[str, Any]:
+        return info_document(agent.facts, agent.uptime_seconds, store.id)
+
+    async with await health.serve(config.listen, info) as server, asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(server.run()),
+            tasks.create_task(reconciler.run()),
+            tasks.create_task(agent.run(server.port)),
+            tasks.create_task(_greet(cache, store, agent)),
+        ]
+        await asyncio.shield(stop)
+        await _leave(server, agent, reconciler)
+        for task in running:
+            task.cancel()
+
+
+async def _leave(server: health.HealthServer, agent: Agent, reconciler: Reconciler) -> None:
+    """Stop in the order that lets others see it: no longer answer, say goodbye, tell the store."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limits.SHUTDOWN_SECONDS), asyncio.TaskGroup() as tasks:
+            await server.aclose()
+            left = agent.leave()
+            tasks.create_task(agent.say_goodbye())
+            if left is not None:
+                tasks.create_task(reconciler.settle(Work(left, datetime.now(UTC))))
+    log.info("network.stopped")
+
+
+async def _greet(cache: Cache, store: Store, agent: Agent) -> None:
+    """Once this machine is a Node, show a person what they have and what to do next."""
+    await agent.joined.wait()
+    now = datetime.now(UTC)
+    rows = [node_table.row(item.manifest(), now, wide=False) for item in cache.objects.values()]
+    lines = [node_table.titles(wide=False), *sorted(rows)]
+    widths = [max(len(printable(line[n])) for line in lines) for n in range(len(lines[0]))]
+    table = "\n".join(
+        "   ".join(printable(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+    sys.stdout.write(
+        f"{table}\n\nThis machine is on the list, kept in {store.url}.\n"
+        "Add a second one: run the same command on it; both lists show it within a second.\n"
+        "Watch the list from another terminal: k3 nodes -w\n"
+    )
+    sys.stdout.flush()
+
+
+def _stop_on_signals() -> asyncio.Future[int]:
+    """Given the exit code by the first SIGTERM or SIGINT; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[int] = loop.create_future()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.done():
+            os._exit(128 + number)
+        stop.set_result(EXIT_CODES[number])
+
+    for number in EXIT_CODES:
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _state_directory() -> Path:
+    path = settings.here().state_directory
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make the state directory {path}: {error.strerror}; set XDG_STATE_HOME to a directory you can write"
+        raise StartFailed(msg) from error
+    return path
+
+
+@contextmanager
+def _only_one(state_dir: Path, name: str) -> Iterator[None]:
+    """Two agents of one name on one machine would overwrite each other: the second one is told so. Raises StartFailed."""
+    path = state_dir / f"network-{name}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}"
+        raise StartFailed(msg) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 16).decode(errors="replace").strip() or "?"
+        msg = f'k3 network runs here already as "{name}" (pid {holder}); stop it first, or choose another --node-name'
+        raise StartFailed(msg) from error
+    finally:
+        os.close(descriptor)

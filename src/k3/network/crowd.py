@@ -1,0 +1,65 @@
+"""Names that are announced but not proven: bounded in number, in probes at once, and in Nodes shown. Anybody can invent them."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from k3.core import limits
+
+PROBES_AT_ONCE: Final = 16
+
+
+class Crowd:
+    """The candidates: who they are, who is being asked, who waits, and which of them are shown as never-proven Nodes."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+        """In order of arrival."""
+        self._probing: set[str] = set()
+        self._waiting: deque[str] = deque(maxlen=limits.CANDIDATES)
+        self._shown: dict[str, str] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a newcomer needs somebody else's place."""
+        return len(self.names) >= limits.CANDIDATES
+
+    def ask(self, name: str) -> bool:
+        """Take a place for a probe; without one the name waits."""
+        if len(self._probing) >= PROBES_AT_ONCE:
+            self._waiting.append(name)
+            return False
+        self._probing.add(name)
+        return True
+
+    def done(self, name: str) -> None:
+        """Its probe is over."""
+        self._probing.discard(name)
+
+    def next_waiting(self) -> str | None:
+        """Who comes next: the newest, so that a flood cannot hold up a newcomer."""
+        while self._waiting:
+            name = self._waiting.pop()
+            if name in self.names:
+                return name
+        return None
+
+    def drop(self, name: str) -> None:
+        """It is no candidate any more."""
+        self.names.pop(name, None)
+        self._probing.discard(name)
+
+    def show(self, name: str, shown_by: str) -> None:
+        """A never-proven Node is in the store, or will be."""
+        self._shown[name] = shown_by
+
+    def hide(self, name: str) -> None:
+        """No such Node any more."""
+        self._shown.pop(name, None)
+
+    def has_room(self, me: str, observers: Iterable[str]) -> bool:
+        """Whether we may show one more. The few places are dealt out among the observers, so none need count together."""
+        agents = sorted({me, *observers})
+        mine = len(range(agents.index(me), limits.UNPROVEN_NODES, len(agents)))
+        used = sum(1 for shown_by in self._shown.values() if shown_by == me)
+        return used < mine and len(self._shown) < limits.UNPROVEN_NODES

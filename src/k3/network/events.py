@@ -1,0 +1,121 @@
+"""What happens to the peer table, and what it asks for. Data only."""
+
+from dataclasses import dataclass
+
+from k3.core.node import NodeView
+from k3.core.observation import Facts, Observation
+from k3.network.messages import Announcement, Outcome, Target, Withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What this agent is told at start."""
+
+    name: str
+    id: str
+    peer_ttl_seconds: float = 90.0
+    register_self: bool = True
+    forget_after_seconds: float = 0.0
+    conflict_with: str = ""
+    """The name it would have had, held by another live machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The store's whole list, at start and after every break of the watch."""
+
+    nodes: tuple[NodeView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeShown:
+    """The store shows this Node now."""
+
+    node: NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """The store no longer holds this Node."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLost:
+    """The watch broke: what the store says is unknown until the next `Synced`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """How the probe of a name went."""
+
+    name: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SelfProven:
+    """This machine answers its own probe, and this is what it says of itself now."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class LinksChanged:
+    """Our usable links. None at all means that we are the ones cut off."""
+
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Our own loop stood still for so long (seconds)."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NameKept:
+    """The other holder of our name is dead, or has to give way: its id may be displaced."""
+
+    displaces: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The deadline has come."""
+
+
+StoreEvent = Synced | NodeShown | NodeGone | StoreLost
+Event = StoreEvent | Announcement | Withdrawal | Probed | SelfProven | NameKept | LinksChanged | Stalled | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class StartProbe:
+    """Ask this target; the answer comes back as `Probed`, exactly once."""
+
+    target: Target
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the reconciler."""
+
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Reannounce:
+    """Say again on the network that we are here: others could not reach us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """Another id uses our own name: on the network, or in the store's Node. Ask it, then say `NameKept` or stop."""
+
+    target: Target
+
+
+Action = StartProbe | Report | Reannounce | Contested

@@ -1,0 +1,196 @@
+"""What was heard of each instance of the service: its latest records, in a table of bounded size. Pure bookkeeping.
+
+The library's cache is not relied upon: it makes room by dropping what expires first, which under a flood are the addresses
+of whoever came last, for an hour. Here a name heard longest ago makes room, so invented names cannot keep a real one out.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from zeroconf import RecordUpdate
+from zeroconf._dns import DNSAddress, DNSPointer, DNSRecord, DNSService, DNSText
+
+from k3.core import limits
+from k3.network.messages import Announcement
+from k3.network.records import HeardAddress, Reason, Unacceptable, instance_of
+
+_ADDRESSES_KEPT: Final = 4 * limits.PEER_ADDRESSES
+_FLUSH_AFTER_MS: Final = 1_000
+
+
+@dataclass(slots=True)
+class Instance:
+    """The records of one instance as heard last, and what was made of them."""
+
+    pointer: DNSPointer | None = None
+    server: str = ""
+    port: int = 0
+    text: bytes | None = None
+    told: Announcement | None = None
+    gone: bool = False
+    again: bool = False
+
+
+@dataclass(slots=True)
+class _Host:
+    """One host name's addresses (bytes to interface index and time heard, ms), and the instances that are there."""
+
+    instances: set[str] = field(default_factory=set)
+    addresses: dict[bytes, tuple[int, float]] = field(default_factory=dict)
+
+
+class InstanceTable:
+    """Instances by name. `marked` are those of which something was heard since they were last looked at, oldest first."""
+
+    def __init__(self, service: str, cached: Callable[[str], Iterable[DNSRecord]]) -> None:
+        """`service` as in `_k3._tcp.local.`; `cached` gives the records of a host name that came too early."""
+        self.ours = ""
+        self.refused: Counter[Reason] = Counter()
+        self.marked: OrderedDict[str, None] = OrderedDict()
+        self._service = service
+        self._suffix = f".{service}"
+        self._cached = cached
+        self._instances: OrderedDict[str, Instance] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def entries(self) -> Iterable[Instance]:
+        """Every instance, the one heard longest ago first."""
+        return self._instances.values()
+
+    def get(self, name: str) -> Instance | None:
+        """One instance."""
+        return self._instances.get(name)
+
+    def addresses(self, name: str) -> list[HeardAddress]:
+        """Where an instance is, the newest address first; empty while that is unknown."""
+        host = self._hosts.get(self._instances[name].server)
+        newest = sorted(host.addresses.items(), key=lambda item: -item[1][1]) if host else []
+        return [HeardAddress(packed, index) for packed, (index, _) in newest]
+
+    def mark(self, name: str) -> None:
+        """Have an instance looked at."""
+        self.marked[name] = None
+
+    def mark_all(self) -> None:
+        """Have every instance looked at."""
+        self.marked.update(self._instances.fromkeys(self._instances))
+
+    def forget(self, name: str) -> None:
+        """Drop an instance, and its host if nobody else is there."""
+        entry = self._instances.pop(name)
+        self._place(name, entry, "")
+        self.marked.pop(name, None)
+
+    def hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
+        """Take in the records of one packet, heard at `now` (ms). Addresses come last: by then it is known whose they are."""
+        addresses = []
+        for update in updates:
+            record = update.new
+            match record:
+                case DNSAddress():
+                    addresses.append(record)
+                case DNSPointer() if record.key == self._service:
+                    self._hear_pointer(record, expired=record.is_expired(now))
+                case DNSService() | DNSText() if record.key.endswith(self._suffix) and not record.is_expired(now):
+                    self._hear_details(record)
+                case _:
+                    pass
+        for address in addresses:
+            self._hear_address(address, now)
+
+    def _hear_pointer(self, record: DNSPointer, *, expired: bool) -> None:
+        name = self._accept(record.alias)
+        if name is None or (expired and name not in self._instances):
+            return
+        entry = self._enter(name)
+        entry.gone = expired
+        entry.pointer = record
+        if expired or entry.told is None:
+            self.mark(name)
+
+    def _hear_details(self, record: DNSService | DNSText) -> None:
+        """Fresh details show that somebody speaks for the instance, whatever goodbye was heard before."""
+        name = self._accept(record.key)
+        if name is None:
+            return
+        entry = self._enter(name)
+        before = (entry.port, entry.server, entry.text, entry.gone)
+        entry.gone = False
+        if isinstance(record, DNSService):
+            entry.port = record.port
+            self._place(name, entry, record.server_key)
+        else:
+            entry.text = record.text[: limits.TXT_BYTES + 1]
+        if before != (entry.port, entry.server, entry.text, entry.gone):
+            self.mark(name)
+
+    def _hear_address(self, record: DNSAddress, now: float) -> None:
+        host = self._hosts.get(record.key)
+        if host is None or len(record.address) not in {4, 16}:
+            return
+        before = _places(host)
+        self._update_host(host, record, now)
+        if before != _places(host):
+            for name in host.instances:
+                self.mark(name)
+
+    def _update_host(self, host: _Host, record: DNSAddress, now: float) -> None:
+        if record.ttl == 0:
+            host.addresses.pop(record.address, None)
+            return
+        if record.is_expired(now):
+            return  # of age, not by a goodbye: nothing better is known
+        if record.unique:  # it replaces what was heard more than a second ago (RFC 6762 §10.2)
+            for packed, (_, heard) in list(host.addresses.items()):
+                if len(packed) == len(record.address) and heard < now - _FLUSH_AFTER_MS:
+                    del host.addresses[packed]
+        index, _ = host.addresses.pop(record.address, (0, 0.0))
+        host.addresses[record.address] = (record.scope_id or index, now)
+        while len(host.addresses) > _ADDRESSES_KEPT:
+            del host.addresses[next(iter(host.addresses))]
+
+    def _accept(self, full_name: str) -> str | None:
+        try:
+            name = instance_of(full_name, self._service)
+        except Unacceptable as error:
+            self.refused[error.reason] += 1
+            return None
+        return None if name == self.ours else name
+
+    def _enter(self, name: str) -> Instance:
+        entry = self._instances.get(name)
+        if entry is None:
+            entry = self._instances[name] = Instance()
+            if len(self._instances) > limits.CANDIDATES:
+                self.forget(next(iter(self._instances)))
+                self.refused[Reason.TOO_MANY] += 1
+        self._instances.move_to_end(name)
+        return entry
+
+    def _place(self, name: str, entry: Instance, server: str) -> None:
+        if entry.server == server:
+            return
+        if (former := self._hosts.get(entry.server)) is not None:
+            former.instances.discard(name)
+            if not former.instances:
+                del self._hosts[entry.server]
+        entry.server = server
+        if server:
+            host = self._hosts.get(server) or self._new_host(server)
+            host.instances.add(name)
+
+    def _new_host(self, server: str) -> _Host:
+        host = self._hosts[server] = _Host()
+        for record in self._cached(server):
+            if isinstance(record, DNSAddress) and len(record.address) in {4, 16}:
+                self._update_host(host, record, record.created)
+        return host
+
+
+def _places(host: _Host) -> set[tuple[bytes, int]]:
+    return {(packed, index) for packed, (index, _) in host.addresses.items()}

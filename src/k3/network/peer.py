@@ -1,0 +1,174 @@
+"""What one agent privately knows of one peer, and when that makes it due. Times are local, monotonic, in seconds.
+
+Nothing here changes anything: `PeerTable` does that. Every function answers from the peer alone.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from k3.core import node
+from k3.core.node import NodeView
+from k3.core.observation import Evidence, Facts, Forgotten, Observation, Silent
+from k3.network.messages import Announcement, Endpoint
+from k3.network.ranks import HINT_RANKS, LAST_RANK, Member, Timing
+
+NEVER: Final = float("inf")
+FAILURES: Final = 2
+"""In a row, before anything is concluded from silence."""
+
+GOODBYE_RETRY_SECONDS: Final = 0.2
+HINT_PAUSE_SECONDS: Final = 0.5
+BACKOFF_CEILING_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """Private knowledge of one name: a Node of the store, a candidate that is only announced, or both."""
+
+    name: str
+    member: Member
+    timing: Timing
+    ref: float
+    """The newest evidence that it lives: an own success, or the store showing a fresh lastSeen."""
+
+    stored: NodeView | None = None
+    stored_at: float = 0.0
+    """When the stored lastSeen last changed, as seen here."""
+    not_ready_at: float = NEVER
+
+    heard: dict[str, Announcement] = field(default_factory=dict)
+    unheard_at: float = 0.0
+    ends: tuple[tuple[Endpoint, ...], ...] = ()
+    """Where it can be asked from here: what the store records first, then what is announced."""
+
+    rank: int = 0
+    far_rank: int = LAST_RANK + 1
+    """Our place among all agents, wherever they are: counts only for a peer that cannot be asked from here."""
+
+    probing: bool = False
+    probed_at: float = -NEVER
+    probe_evidence: Evidence = field(default_factory=Evidence)
+    hinted_at: float = NEVER
+    leaving: bool = False
+    """It said goodbye, or somebody did in its name."""
+    challenger: Announcement | None = None
+    """Who claims the name while its holder does not answer."""
+    backoff: float = 0.0
+    abstain_until: float = -NEVER
+
+    answered: bool = False
+    """It answered us at least once in this run."""
+    failures: int = 0
+    failed_at: tuple[float, float] = (-NEVER, -NEVER)
+    """The last two failures, newest last."""
+    refusals: int = 0
+
+    reported: type[Observation] | None = None
+    settled_at: float = -NEVER
+    """The same is not reported again before this: the store is still to show the last report."""
+    suspected_by_me: bool = False
+    due: float = NEVER
+
+    @property
+    def is_candidate(self) -> bool:
+        """Announced, but not a Node of ours."""
+        return self.stored is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store shows it Ready."""
+        return self.stored is not None and self.stored.is_ready
+
+    @property
+    def ceiling(self) -> float:
+        """The longest pause between two probes of a peer that is not Ready."""
+        return max(min(BACKOFF_CEILING_SECONDS, self.timing.ttl), self.timing.period)
+
+    def just_said(self, kind: type[Observation], now: float) -> bool:
+        """Whether this has been reported and the store has had no time to show it."""
+        return self.reported is kind and now < self.settled_at
+
+    def same_facts(self, facts: Facts) -> bool:
+        """Whether the Node already shows what the machine says of itself."""
+        seen = self.stored
+        return seen is not None and (
+            (seen.id or facts.id, seen.boot, seen.port, seen.pid, seen.links)
+            == (facts.id, facts.boot, facts.port, facts.pid, facts.links)
+            and seen.addresses == tuple(node.publishable(facts.addresses))
+        )
+
+    def already_shows(self, heard: Announcement) -> bool:
+        """Whether an announcement says nothing that the Node does not show."""
+        seen = self.stored
+        return (
+            seen is not None
+            and seen.is_ready
+            and bool(heard.boot)
+            and (seen.boot, seen.port) == (heard.boot, heard.port)
+            and {address for address in heard.addresses if "%" not in address} <= set(seen.addresses)
+        )
+
+
+def probe_at(peer: Peer) -> float:
+    """When to ask it next, by its state and our rank."""
+    if peer.rank > LAST_RANK or not peer.ends:
+        return NEVER
+    hinted = peer.hinted_at + peer.timing.step * peer.rank if peer.rank <= HINT_RANKS else NEVER
+    if 0 < peer.failures < FAILURES:
+        pause = GOODBYE_RETRY_SECONDS if peer.leaving and peer.refusals else peer.timing.retry
+        regular = peer.failed_at[1] + pause
+    elif peer.is_ready:
+        regular = max(peer.probed_at + peer.timing.period, _turn(peer), peer.abstain_until)
+    elif peer.is_candidate:
+        regular = max(peer.probed_at + (peer.backoff or peer.timing.period), _turn(peer) if peer.rank > HINT_RANKS else 0.0)
+    elif peer.rank <= HINT_RANKS:
+        regular = peer.probed_at + (peer.backoff or peer.timing.period)
+    else:
+        regular = NEVER
+    return max(min(regular, hinted), _earliest(peer))
+
+
+def _turn(peer: Peer) -> float:
+    """From when on this rank looks for itself."""
+    return peer.ref + peer.timing.takeover(peer.rank) if peer.rank else -NEVER
+
+
+def _earliest(peer: Peer) -> float:
+    """Never two probes of one peer closer than this, whatever is announced."""
+    return peer.probed_at + (GOODBYE_RETRY_SECONDS if peer.leaving else min(HINT_PAUSE_SECONDS, peer.timing.retry))
+
+
+def verdict_at(peer: Peer) -> float:
+    """When its time to live has run out for us: earlier ranks go first, and those who cannot ask it come last."""
+    if not peer.is_ready:
+        return NEVER
+    rank = peer.rank if peer.ends else peer.far_rank
+    if rank > LAST_RANK:
+        return NEVER
+    at = peer.ref + peer.timing.ttl + peer.timing.order(rank)
+    return _unless_said(peer, Silent, at if peer.ends else at + peer.timing.write)
+
+
+def may_judge(peer: Peer, now: float) -> bool:
+    """Whether two own failures just now stand behind a verdict; nobody can ask that of a peer out of reach."""
+    return not peer.ends or (peer.failures >= FAILURES and peer.failed_at[0] >= now - 2 * peer.timing.period)
+
+
+def forget_at(peer: Peer, forget_after_seconds: float) -> float:
+    """When its Node, or what we heard of it, is to be dropped."""
+    seen = peer.stored
+    if seen is None:
+        return NEVER if peer.heard else peer.unheard_at + peer.timing.ttl
+    if peer.rank > HINT_RANKS or seen.is_ready:
+        return NEVER
+    if seen.is_unproven and not peer.heard:
+        gone = max(peer.unheard_at, peer.ref) + peer.timing.ttl
+    elif forget_after_seconds:
+        gone = peer.not_ready_at + forget_after_seconds
+    else:
+        return NEVER
+    return _unless_said(peer, Forgotten, gone + peer.rank)
+
+
+def _unless_said(peer: Peer, kind: type[Observation], at: float) -> float:
+    return max(at, peer.settled_at) if peer.reported is kind else at

@@ -1,0 +1,375 @@
+"""One running agent: sockets, timers and the store around the pure `PeerTable`.
+
+Everything happens on one loop: whatever arrives is handed to the table at once, and what the table asks for is started
+at once. This module decides nothing about any peer.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from k3 import __version__, facts
+from k3.cache import Cache, Listed, Lost
+from k3.core import limits, node
+from k3.core.errors import Unavailable
+from k3.core.node import NodeView
+from k3.core.objects import NODE, Key
+from k3.core.observation import Facts, Left
+from k3.core.store import Store
+from k3.network import links as links_
+from k3.network import naming
+from k3.network.announce import Announcer, instance_name
+from k3.network.browse import Browser
+from k3.network.events import (
+    Contested,
+    Event,
+    LinksChanged,
+    NameKept,
+    NodeGone,
+    NodeShown,
+    Probed,
+    Reannounce,
+    Report,
+    SelfProven,
+    Settings,
+    Stalled,
+    StartProbe,
+    StoreLost,
+    Synced,
+    Tick,
+)
+from k3.network.links import Links
+from k3.network.mdns import Mdns, ServiceType
+from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
+from k3.network.naming import Claim
+from k3.network.peer import NEVER
+from k3.network.peers import PeerTable
+from k3.network.probe import probe
+
+BEAT_SECONDS: Final = 0.5
+LISTEN_SECONDS: Final = 0.3
+SELF_PROBE_SECONDS: Final = 2.0
+SELF_RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class NameLost(Exception):
+    """Another live machine keeps our name: start again under a second one. Never leaves the daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `k3 network` was told, as far as the agent goes."""
+
+    service: ServiceType
+    name: str
+    explicit: bool
+    peer_ttl_seconds: float
+    register_self: bool
+    forget_after_seconds: float
+    interfaces: tuple[str, ...]
+
+
+class Agent:
+    """The agent of this machine, for one run under one name. `facts` is what it says of itself at any moment."""
+
+    def __init__(self, options: Options, store: Store, cache: Cache, *, submit: Callable[[Report, datetime], None]) -> None:
+        """`submit` hands a report to the reconciler and returns at once."""
+        self._options = options
+        self._store = store
+        self._cache = cache
+        self._submit = submit
+        self._links = Links()
+        self._claim = Claim(options.name)
+        self._table: PeerTable | None = None
+        self._announcer: Announcer | None = None
+        self._browser: Browser | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
+        self._changed = asyncio.Event()
+        self._contested: set[str] = set()
+        self._leaving = False
+        self._started_at = self._beat_at = asyncio.get_running_loop().time()
+        self.joined = asyncio.Event()
+        """Set when the store shows this machine's own Node of this run, or another one's that k3 leaves alone."""
+        self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Since this run began."""
+        return asyncio.get_running_loop().time() - self._started_at
+
+    def prepare(self, state_dir: Path) -> None:
+        """Learn who and where this machine is. Raises Invalid, StartFailed."""
+        self._links = links_.read(self._options.interfaces)
+        hostname = facts.hostname()
+        self.facts = replace(
+            self.facts,
+            addresses=self._links.addresses,
+            links=self._links.prefixes,
+            id=facts.identity(state_dir, tuple(each.name for each in self._links.interfaces)),
+            hostname=hostname if node.valid_name(hostname) else "",
+            os="linux",
+            arch=facts.architecture(),
+            peer_ttl_seconds=self._options.peer_ttl_seconds,
+        )
+
+    async def run(self, port: int) -> None:
+        """Find, announce, probe, for ever. Raises NameTaken, NameLost (in a group), StartFailed.
+
+        `port` is where this machine's health server answers.
+        """
+        self.facts = replace(self.facts, port=port)
+        mdns = await Mdns.open(self._links)
+        try:
+            self._announcer = Announcer(mdns, self._options.service)
+            self._browser = browser = Browser(mdns, self._options.service)
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(browser.run())
+                browser.ours = instance_name(self._options.name, self.facts.id)
+                heard = await self._settle_name(browser)
+                browser.ours = instance_name(self.facts.node, self.facts.id)
+                self._begin(tasks, mdns, browser)
+                for each in heard:
+                    self._handle(each)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._browser is not None:
+                self._browser.close()
+            await mdns.aclose()
+
+    def _begin(self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser) -> None:
+        settings = Settings(
+            self.facts.node,
+            self.facts.id,
+            self._options.peer_ttl_seconds,
+            self._options.register_self,
+            self._options.forget_after_seconds,
+            self._claim.conflict_with,
+        )
+        now = asyncio.get_running_loop().time()
+        self._table = PeerTable(settings, random=Random(), now=now)  # noqa: S311 - spreads probes, guards nothing
+        if self._claim.displaces:
+            self._handle(NameKept(self._claim.displaces))
+        self._handle(LinksChanged(_usable(self._links)))
+        if not self._links.interfaces:
+            log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
+        tasks.create_task(self._follow_store())
+        tasks.create_task(self._follow_network(browser))
+        tasks.create_task(self._follow_links(mdns, browser))
+        tasks.create_task(self._prove_self())
+        tasks.create_task(self._beat())
+        self._announce()
+
+    # ── whose name it is ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _settle_name(self, browser: Browser) -> list[Announcement | Withdrawal]:
+        """Listen a moment and ask the store, before anybody hears from us. Returns what was heard."""
+        messages: list[Announcement | Withdrawal] = []
+        wanted = self._options.name
+        holders = []
+        stored = await self._stored(wanted)
+        on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
+        if (recorded := naming.recorded_holder(stored, self.facts.id, on_link)) is not None:
+            holders.append(recorded)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LISTEN_SECONDS):
+                while True:
+                    messages.append(await browser.next())
+        for heard in messages:
+            if isinstance(heard, Announcement) and heard.node == wanted and heard.id not in {"", self.facts.id}:
+                holders.append(naming.announced_holder(heard))
+        self._claim = await naming.settle(wanted, self.facts.id, holders[:8], explicit=self._options.explicit)
+        if self._claim.name != wanted:
+            log.warning("name.taken", extra={"fields": {"wanted": wanted, "using": self._claim.name}})
+        self.facts = replace(self.facts, node=self._claim.name)
+        return messages
+
+    async def _stored(self, name: str) -> NodeView | None:
+        with suppress(Unavailable):
+            page = await self._store.list(NODE)
+            return next((node.view(item) for item in page.objects if item.key.name == name), None)
+        return None
+
+    async def _contest(self, target: Target) -> None:
+        """Somebody else uses our name while we run."""
+        outcome = await probe(target, timeout_seconds=SELF_PROBE_SECONDS)
+        if not isinstance(outcome, Answered):
+            self._handle(NameKept(target.id))
+        elif self._gives_way(outcome):
+            if self._options.explicit:
+                where = f"at {outcome.endpoint.address} port {outcome.endpoint.port}"
+                raise naming.taken(self.facts.node, outcome.facts.id, where)
+            raise NameLost
+        else:
+            fields = {"node": self.facts.node, "other": outcome.endpoint.address}
+            log.warning("name.contested", extra={"fields": fields})
+        await asyncio.sleep(SELF_RETRY_SECONDS)
+        self._contested.discard(target.id)
+
+    def _gives_way(self, other: Answered) -> bool:
+        """On one store its Node says who keeps the name; else whoever has been up for longer."""
+        item = self._cache.objects.get(Key(NODE, self.facts.node))
+        if other.store_id and other.store_id == self._store.id and item is not None:
+            return node.view(item).id == other.facts.id
+        return naming.gives_way((self.uptime_seconds, self.facts.id), (other.uptime_seconds, other.facts.id))
+
+    # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _follow_store(self) -> None:
+        async with aclosing(self._cache.follow()) as notices:
+            async for notice in notices:
+                match notice:
+                    case Listed():
+                        self._handle(Synced(tuple(node.view(item) for item in self._cache.objects.values())))
+                    case Lost(why):
+                        log.warning("store.lost", extra={"fields": {"store": self._store.url, "why": why}})
+                        self._handle(StoreLost())
+                    case _ if notice.type == "DELETED":
+                        self._handle(NodeGone(notice.object.key.name))
+                    case _:
+                        self._handle(NodeShown(node.view(notice.object)))
+                self._look_for_self()
+
+    def _look_for_self(self) -> None:
+        item = self._cache.objects.get(Key(NODE, self.facts.node))
+        if item is not None and not self.joined.is_set():
+            seen = node.view(item)
+            if seen.agent == self.facts.boot or seen.owner != "network":
+                self.joined.set()
+
+    async def _follow_network(self, browser: Browser) -> None:
+        while True:
+            heard = await browser.next()
+            self._handle(heard)
+
+    async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
+        async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
+            async for links in changes:
+                self._links = links
+                self.facts = replace(self.facts, addresses=links.addresses, links=links.prefixes)
+                fields = {"interfaces": [each.name for each in links.interfaces], "addresses": links.addresses}
+                log.info("network.links_changed", extra={"fields": fields})
+                self._announce()
+                await mdns.update(links)
+                browser.relinked()
+                self._handle(LinksChanged(_usable(links)))
+
+    async def _prove_self(self) -> None:
+        """Ask ourselves, where others would, whenever what we say has changed."""
+        told = False
+        while True:
+            self._changed.clear()
+            if isinstance(outcome := await self._ask_self(), Answered):
+                told = False
+                self._handle(SelfProven(self.facts))
+                await self._changed.wait()
+                continue
+            if not told:
+                told = True
+                fields = {"port": self.facts.port, "addresses": self.facts.addresses, "outcome": type(outcome).__name__}
+                log.warning(
+                    "self.unproven", extra={"fields": {**fields, "advice": "do --listen and the firewall let others in?"}}
+                )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SELF_RETRY_SECONDS):
+                    await self._changed.wait()
+
+    async def _ask_self(self) -> Outcome:
+        known = self.facts.addresses or ("127.0.0.1",)
+        scoped = (f"{a}%{self._links.interfaces[0].name}" if a.startswith("fe80:") else a for a in known)
+        ends = tuple(Endpoint(address, self.facts.port) for address in scoped)
+        return await probe(Target(self.facts.node, (ends,), self.facts.id), timeout_seconds=SELF_PROBE_SECONDS)
+
+    async def _beat(self) -> None:
+        """A loop that stands still notices by this that it did."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            self._notice_stall(loop.time())
+
+    def _notice_stall(self, now: float) -> None:
+        stood = now - self._beat_at - BEAT_SECONDS
+        self._beat_at = now
+        if stood > 1.0 and self._table is not None:
+            log.warning("agent.stalled", extra={"fields": {"seconds": round(stood, 1)}})
+            self._perform(self._table.handle(Stalled(stood), now))
+
+    # ── through the table ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _handle(self, event: Event) -> None:
+        table, loop = self._table, asyncio.get_running_loop()
+        if table is None or self._leaving:
+            return
+        now = loop.time()
+        if now - self._beat_at > BEAT_SECONDS + 1.0:
+            self._notice_stall(now)
+        self._perform(table.handle(event, now))
+        if self._timer is not None:
+            self._timer.cancel()
+        at = table.deadline
+        self._timer = loop.call_at(at, self._handle, Tick()) if at < NEVER else None
+
+    def _perform(self, actions: list[StartProbe | Report | Reannounce | Contested]) -> None:
+        for action in actions:
+            match action:
+                case StartProbe():
+                    self._start(self._probe(action))
+                case Report():
+                    self._submit(action, datetime.now(UTC))
+                case Reannounce():
+                    if self._announcer is not None:
+                        self._announcer.again()
+                case Contested(target) if target.id not in self._contested and len(self._contested) < limits.PEER_ADDRESSES:
+                    self._contested.add(target.id)
+                    self._start(self._contest(target))
+                case _:
+                    pass
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(work)
+
+    async def _probe(self, wanted: StartProbe) -> None:
+        outcome: Outcome
+        try:
+            async with self._gate:
+                outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds)
+        except OSError as error:
+            outcome = LocalFault(str(error))
+        self._handle(Probed(wanted.target.name, outcome))
+
+    def _announce(self) -> None:
+        self._changed.set()
+        if self._announcer is not None and not self._leaving:
+            self._announcer.announce(self.facts)
+
+    def leave(self) -> Left | None:
+        """Stop handling anything; returns what to tell the store."""
+        self._leaving = True
+        item = self._cache.objects.get(Key(NODE, self.facts.node))
+        if item is None or not self._options.register_self:
+            return None
+        return Left(self.facts.node, node.view(item).evidence, by_itself=True, boot=self.facts.boot)
+
+    async def say_goodbye(self) -> None:
+        """Tell the network that we are going."""
+        if self._announcer is not None:
+            await self._announcer.aclose()
+
+
+def _usable(links: Links) -> tuple[str, ...]:
+    """The prefixes of links with a carrier; where there is only link-local IPv6, that."""
+    running = Links(tuple(each for each in links.interfaces if each.running))
+    return running.prefixes or (("fe80::/64",) if running.running else ())

@@ -1,0 +1,41 @@
+"""Notices what a test left open: tasks, threads and file descriptors. Closes nothing."""
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Final
+
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+
+
+class LeakCheck:
+    """What was open when this was made; anything more at the end is a leak."""
+
+    def __init__(self) -> None:
+        self._before = _open()
+
+    def finish(self) -> None:
+        """Raise AssertionError with the names of what was left."""
+        left = {what: names - self._before[what] for what, names in _open().items()}
+        if any(left.values()):
+            raise AssertionError({what: names for what, names in left.items() if names})
+
+
+def _open() -> dict[str, set[str]]:
+    current = asyncio.current_task()
+    return {
+        "tasks": {repr(task) for task in asyncio.all_tasks() if task is not current and not task.done()},
+        "threads": {repr(thread) for thread in threading.enumerate() if thread.is_alive()},
+        "files": _descriptors(),
+    }
+
+
+def _descriptors() -> set[str]:
+    """File descriptors of the process and where they lead; empty where there is no /proc."""
+    found: set[str] = set()
+    for number in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.is_dir() else []:
+        try:
+            found.add(f"{number.name} {number.readlink()}")
+        except OSError:
+            continue  # the descriptor of this very listing
+    return found

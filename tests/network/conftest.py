@@ -1,0 +1,5 @@
+"""Speakers for the tests of the network module."""
+
+from tests.network.speaking import speak
+
+__all__ = ["speak"]

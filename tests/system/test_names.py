@@ -1,0 +1,299 @@
+"""Two machines, one name: both stay visible, a person's choice is refused, and nobody silently replaces anybody."""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k3.core.objects import EVENT
+from k3.core.store import Store
+from tests.lab import Host, Lan, until
+from tests.system.agents import OWN_STORE, Agent, Sight, is_ready
+from tests.system.conftest import MakeFleet
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+ON_THE_LIST = "This machine is on the list"
+SECOND_NAME = re.compile(r"web-[0-9a-f]{6}")
+ONE_STORE = pytest.mark.parametrize("shared", [True], ids=["one-store"], indirect=True)
+SEPARATE_STORES = pytest.mark.parametrize("shared", [False], ids=["separate-stores"], indirect=True)
+
+
+def join(agent: Agent, *options: str, env: Mapping[str, str] | None = None) -> None:
+    """Start an agent and wait until its machine is a Node."""
+    agent.start(*options, env=env).wait_for(ON_THE_LIST)
+
+
+def ready_names(agent: Agent) -> set[str]:
+    """Who is Ready in this agent's view now."""
+    names = {sight.name for sight in agent.watcher.sights}
+    return {name for name in names if is_ready(agent.watcher.last(name))}
+
+
+def both(agent: Agent, name: str = "web") -> str:
+    """Wait until this view shows the name and one second name, both Ready; returns the second."""
+
+    def second() -> str:
+        names = ready_names(agent)
+        others = [other for other in names if re.fullmatch(rf"{name}-[0-9a-f]{{6}}", other)]
+        return others[0] if name in names and len(others) == 1 else ""
+
+    return until(second, what=f"{name} and a second one in the view of {agent.host.namespace.pid}")
+
+
+def newest(agent: Agent, name: str) -> Sight:
+    found = agent.watcher.last(name)
+    assert found is not None
+    return found
+
+
+def ids(agent: Agent, name: str) -> set[str]:
+    """Every identity this view ever showed under a name."""
+    return {sight.view.id for sight in agent.watcher.of(name)}
+
+
+def events(agent: Agent, reason: str) -> list[tuple[str, str]]:
+    """Node and type of every Event with this reason in the agent's store."""
+
+    async def read(store: Store) -> list[dict[str, Any]]:
+        return [item.manifest() for item in (await store.list(EVENT)).objects]
+
+    return [(each["involvedObject"]["name"], each["type"]) for each in agent.in_store(read) if each["reason"] == reason]
+
+
+def no_traceback(*agents: Agent) -> None:
+    for agent in agents:
+        for run in agent.runs:
+            assert "Traceback" not in run.text
+            assert "our fault" not in run.text
+
+
+# --- one host name, two machines
+
+
+def test_the_second_of_a_name_goes_on_under_another(fleet: MakeFleet) -> None:
+    first, second = fleet("web", "web", start=False).agents
+    join(first)
+    holder = newest_when_there(first, "web")
+    join(second)
+    names = {both(agent) for agent in (first, second)}
+    assert len(names) == 1
+    name = names.pop()
+    for agent in (first, second):
+        assert ids(agent, "web") == {holder.view.id}, "somebody replaced the holder"
+        assert name == f"web-{newest(agent, name).view.id[:6]}"
+        assert newest(agent, "web").view.addresses == (first.lan.address(first.host),)
+        assert newest(agent, name).view.addresses == (second.lan.address(second.host),)
+    until(lambda: (name, "Warning") in events(second, "NameConflict"), what="the Warning Event")
+    assert second.process.wait_for("name.taken")
+    assert "name.taken" not in first.process.text
+    no_traceback(first, second)
+
+
+def newest_when_there(agent: Agent, name: str) -> Sight:
+    return agent.watcher.wait_for(name, is_ready)
+
+
+def test_two_of_a_name_at_the_same_instant(fleet: MakeFleet) -> None:
+    """One of them keeps it, whichever; once both are there, neither moves again."""
+    pair = fleet("web", "web", start=False).agents
+    for agent in pair:
+        agent.start()
+    for agent in pair:
+        agent.process.wait_for(ON_THE_LIST)
+    names = [both(agent) for agent in pair]
+    holders = [newest(agent, "web").view.id for agent in pair]
+    until(lambda: len({newest(agent, "web").view.id for agent in pair}) == 1, what=f"one holder in both views, not {holders}")
+    names = [both(agent) for agent in pair]
+    assert names[0] == names[1]
+    loser = next(agent for agent in pair if agent.lan.address(agent.host) in newest(agent, names[0]).view.addresses)
+    keeper = next(agent for agent in pair if agent is not loser)
+    until(lambda: (names[0], "Warning") in events(loser, "NameConflict"), what="the Warning Event")
+    for agent in pair:
+        assert newest(agent, "web").view.addresses == (keeper.lan.address(keeper.host),)
+        assert agent.process.running
+    no_traceback(*pair)
+
+
+def test_a_cut_that_heals_between_two_of_a_name(fleet: MakeFleet) -> None:
+    """Each was alone with the name when it started, as far as it could know."""
+    pair = fleet("web", "web", start=False).agents
+    lan = pair[0].lan
+    join(pair[0])
+    lan.partition([pair[0].host], [pair[1].host])
+    join(pair[1])
+    lan.partition()
+    names = {both(agent) for agent in pair}
+    until(lambda: len({newest(agent, "web").view.id for agent in pair}) == 1, what="one holder in both views")
+    assert {both(agent) for agent in pair} == names
+    assert len(names) == 1
+    no_traceback(*pair)
+
+
+# --- a name that a person chose
+
+
+@pytest.mark.parametrize("way", ["flag", "environment"])
+def test_a_chosen_name_that_is_held_is_refused(fleet: MakeFleet, way: str) -> None:
+    first, second = fleet("web", "other", start=False).agents
+    join(first)
+    holder = newest_when_there(first, "web")
+    told = {"flag": ["--node-name", "web"], "environment": []}[way]
+    env = {"NODE_NAME": "web"} if way == "environment" else None
+    done = second.host.run(["k3", "network", *told, *second._store], env=env)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (5, "", 1), done.stdout + done.stderr
+    assert done.stderr.startswith('k3: node name "web" is held by another live machine')
+    assert f"(id {holder.view.id[:8]}) at {first.lan.address(first.host)} port 7946" in done.stderr
+    assert ids(first, "web") == {holder.view.id}
+    assert is_ready(newest(first, "web"))
+    assert ready_names(first) == {"web"}
+
+
+def test_two_choose_one_name_at_the_same_instant(fleet: MakeFleet) -> None:
+    """Exactly one goes away, with exit code 5 and one line; the other stays, Ready."""
+    pair = fleet("a", "b", start=False).agents
+    for agent in pair:
+        agent.start("--node-name", "web")
+    until(lambda: [agent.process.running for agent in pair].count(False) == 1, what="one gave way")
+    loser, keeper = sorted(pair, key=lambda agent: agent.process.running)
+    assert loser.process.wait() == 5
+    assert [line for line in loser.process.lines if line.startswith("k3: ")] == [loser.process.lines[-1]]
+    assert 'node name "web" is held by another live machine' in loser.process.lines[-1]
+    keeper.process.wait_for(ON_THE_LIST)
+    own = f"{keeper.lan.address(keeper.host)}"
+    keeper.watcher.wait_for("web", lambda sight: is_ready(sight) and own in sight.view.addresses)
+    assert keeper.process.running
+
+
+def test_the_environment_names_the_node(fleet: MakeFleet) -> None:
+    first, second = fleet("a", "b", start=False).agents
+    join(first, env={"NODE_NAME": "from-environment"})
+    join(second, "--node-name", "from-flag", env={"NODE_NAME": "ignored"})
+    for agent in (first, second):
+        until(lambda a=agent: ready_names(a) == {"from-environment", "from-flag"})  # type: ignore[misc]
+
+
+# --- clones and reinstalls
+
+
+def test_a_cloned_machine_is_another_machine(lan: Lan, fleet: MakeFleet, shared: bool, tmp_path: Path) -> None:
+    """Same disk image: host name, machine id. The network card is its own."""
+    store = f"sqlite://{tmp_path}/k3.db" if shared else ""
+    pair = [Agent(lan, lan.host("web", machine_id="c" * 32), store=store) for _ in range(2)]
+    try:
+        join(pair[0])
+        join(pair[1])
+        names = {both(agent) for agent in pair}
+        assert len(names) == 1
+        name = names.pop()
+        for agent in pair:
+            assert newest(agent, "web").view.id != newest(agent, name).view.id
+            assert newest(agent, "web").view.addresses == (lan.address(pair[0].host),)
+        no_traceback(*pair)
+    finally:
+        for agent in pair:
+            agent.close()
+
+
+@SEPARATE_STORES
+def test_a_disk_cloned_with_its_store(lan: Lan, fleet: MakeFleet) -> None:
+    """The clone finds the original's Node in its own file, and the file says that it is the same store."""
+    original, clone = fleet("web", "web", start=False).agents
+    join(original)
+    original.stop()
+    clone.host.path("/var/lib/k3").mkdir()
+    shutil.copy(original.host.path(OWN_STORE), clone.host.path(OWN_STORE))
+    join(original)
+    join(clone)
+    names = {both(agent) for agent in (original, clone)}
+    assert len(names) == 1
+    for agent in (original, clone):
+        assert newest(agent, "web").view.addresses == (lan.address(original.host),)
+    no_traceback(original, clone)
+
+
+def reinstall(host: Host) -> None:
+    host.run(["rm", "-rf", "/var/lib/k3"])
+    host.set_machine_id("d" * 32)
+
+
+def new_card(host: Host, lan: Lan) -> None:
+    lan.nic(host).recreate()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda host, lan: reinstall(host), lambda host, lan: new_card(host, lan)],
+    ids=["new-machine-id", "new-network-card"],
+)
+def test_a_machine_that_comes_back_with_another_identity(
+    fleet: MakeFleet, lan: Lan, change: Callable[[Host, Lan], None]
+) -> None:
+    """The old one is dead, so its Node is taken over in place: same uid, what people put on it stays."""
+    machines = fleet("web", "peer")
+    web, peer = machines.agents
+    before = newest(peer, "web")
+    assert peer.run("nodes", "web", "-o", "name").returncode == 0
+    web.kill()
+    change(web.host, lan)
+    join(web)
+    after = peer.watcher.wait_for("web", lambda s: is_ready(s) and s.view.id not in {"", before.view.id})
+    assert after.manifest["metadata"]["uid"] == before.manifest["metadata"]["uid"]
+    assert ids(peer, "web") == {before.view.id, after.view.id}
+    until(lambda: ("web", "Warning") in events(peer, "IdentityChanged"), what="the Event")
+    assert ready_names(peer) == {"web", "peer"}
+    no_traceback(web, peer)
+
+
+# --- what a name may be
+
+
+@SEPARATE_STORES
+@pytest.mark.parametrize("hostname", ["-web", "web..x", "wéb", "web-"])
+def test_a_host_name_that_no_node_can_have(fleet: MakeFleet, hostname: str) -> None:
+    (agent,) = fleet("placeholder", start=False).agents
+    agent.host.run(["sh", "-c", 'printf "%s" "$1" > /proc/sys/kernel/hostname', "sh", hostname])
+    done = agent.host.run(["k3", "network"])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stdout + done.stderr
+    assert "cannot be a Node's name" in done.stderr
+    assert "--node-name" in done.stderr
+    join(agent, "--node-name", "good")
+
+
+@SEPARATE_STORES
+@pytest.mark.parametrize(("hostname", "name"), [("WEB_One", "web-one"), ("web.example.org", "web.example.org")])
+def test_a_host_name_becomes_a_nodes_name(fleet: MakeFleet, hostname: str, name: str) -> None:
+    first, second = fleet("x", "y", start=False).agents
+    first.host.run(["sh", "-c", 'printf "%s" "$1" > /proc/sys/kernel/hostname', "sh", hostname])
+    join(first)
+    join(second)
+    for agent in (first, second):
+        until(lambda a=agent: ready_names(a) == {name, "y"})  # type: ignore[misc]
+
+
+@SEPARATE_STORES
+def test_the_longest_name_there_may_be(fleet: MakeFleet) -> None:
+    """253 characters (RFC 1123): too many for an instance's label, so the text record says it. A second one is told apart."""
+    name = ".".join(["n" * 63] * 3 + ["n" * 61])
+    assert len(name) == 253
+    first, second = fleet("a", "b", start=False).agents
+    join(first, "--node-name", name)
+    join(second)
+    for agent in (first, second):
+        until(lambda a=agent: ready_names(a) == {name, "b"})  # type: ignore[misc]
+    done = second.host.run(["k3", "network", "--node-name", name, "--store", "sqlite:///run/other.db"])
+    assert done.returncode == 5, done.stderr
+
+
+@SEPARATE_STORES
+@pytest.mark.parametrize("name", ["Web", "a_b", "a/b", "..", "web.", "a b", "\x1b[31m", "n" * 254, "w\u00e9b"])
+def test_a_chosen_name_that_no_node_can_have(fleet: MakeFleet, name: str) -> None:
+    (agent,) = fleet("a", start=False).agents
+    for argv, env in ((["--node-name", name], None), ([], {"NODE_NAME": name})):
+        done = agent.host.run(["k3", "network", *argv], env=env)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert "--node-name: bad value" in done.stderr
+        assert "\x1b" not in done.stderr
