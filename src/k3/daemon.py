@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -20,7 +21,6 @@ from k3.core import limits
 from k3.core.errors import StartFailed
 from k3.core.objects import NODE
 from k3.core.store import Store
-from k3.network import naming
 from k3.network.info import info_document
 from k3.network.mdns import ServiceType
 from k3.network.service import Agent, NameLost, Options
@@ -29,6 +29,9 @@ from k3.safe_text import printable
 
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
 """The signals that stop us, and what a shell is told when we have stopped in order."""
+
+LOCK_CHARACTERS: Final = 200
+"""Of a name in a file's name, which may have 255."""
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,15 @@ def run_network(config: NetworkConfig) -> int:
 async def _network(config: NetworkConfig) -> int:
     state_dir = _state_directory()
     name = config.node_name or facts.default_node_name()
-    explicit = config.is_name_explicit
+    options = Options(
+        ServiceType.parse(config.service, config.domain),
+        name,
+        config.is_name_explicit,
+        config.peer_ttl_seconds,
+        config.register_self,
+        config.forget_after_seconds,
+        config.interfaces,
+    )
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.enter_context(_only_one(state_dir, name))
@@ -53,36 +64,36 @@ async def _network(config: NetworkConfig) -> int:
             )
         while True:
             try:
-                await _run_agent(config, store, state_dir, name=name, explicit=explicit, stop=stop)
-            except* NameLost:
-                identity = facts.identity(state_dir)
-                log.warning("name.lost", extra={"fields": {"name": name}})
-                name, explicit = naming.second_name(name, identity), True
+                await _run_agent(options, store, state_dir, listen=config.listen, stop=stop)
+            except* NameLost as lost:
+                options = replace(options, name=_second_name(lost), explicit=True, conflict_with=name)
+                log.warning("name.lost", extra={"fields": {"name": name, "using": options.name}})
             else:
                 return stop.result()
 
 
-async def _run_agent(
-    config: NetworkConfig, store: Store, state_dir: Path, *, name: str, explicit: bool, stop: asyncio.Future[int]
-) -> None:
-    options = Options(
-        ServiceType.parse(config.service, config.domain),
-        name,
-        explicit,
-        config.peer_ttl_seconds,
-        config.register_self,
-        config.forget_after_seconds,
-        config.interfaces,
-    )
+def _second_name(lost: BaseException) -> str:
+    while isinstance(lost, BaseExceptionGroup):
+        lost = lost.exceptions[0]
+    return lost.second if isinstance(lost, NameLost) else ""
+
+
+async def _run_agent(options: Options, store: Store, state_dir: Path, *, listen: str, stop: asyncio.Future[int]) -> None:
     cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
     reconciler = Reconciler(store, lookup=lambda key: cache.objects.get(key), reporter="k3-network")
-    agent = Agent(options, store, cache, submit=lambda report, at: reconciler.submit(report.observation, at))
+    agent = Agent(
+        options,
+        store,
+        cache,
+        submit=lambda report, at: reconciler.submit(report.observation, at),
+        disown=reconciler.disown,
+    )
     agent.prepare(state_dir)
 
     def info() -> dict[str, Any]:
         return info_document(agent.facts, agent.uptime_seconds, store.id)
 
-    async with await health.serve(config.listen, info) as server, asyncio.TaskGroup() as tasks:
+    async with await health.serve(listen, info) as server, asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(server.run()),
             tasks.create_task(reconciler.run()),
@@ -153,7 +164,7 @@ def _state_directory() -> Path:
 @contextmanager
 def _only_one(state_dir: Path, name: str) -> Iterator[None]:
     """Two agents of one name on one machine would overwrite each other: the second one is told so. Raises StartFailed."""
-    path = state_dir / f"network-{name}.lock"
+    path = state_dir / f"network-{name[-LOCK_CHARACTERS:]}.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -129,11 +129,16 @@ class Reconciler:
     def _tell(self, key: Key, decision: Decision) -> None:
         if not isinstance(decision, Keep):
             self._foreign.discard(key.name)
-        elif decision.foreign and key.name not in self._foreign:
-            self._foreign.add(key.name)
-            log.info("node.not_ours", extra={"fields": {"node": key.name, "why": decision.why}})
+        elif decision.foreign:
+            self.disown(key.name, decision.why)
         else:
             log.debug("node.kept", extra={"fields": {"node": key.name, "why": decision.why}})
+
+    def disown(self, name: str, why: str) -> None:
+        """Say that a Node is not ours: once, until we write it again."""
+        if name not in self._foreign:
+            self._foreign.add(name)
+            log.info("node.not_ours", extra={"fields": {"node": name, "why": why}})
 
     async def _record(self, written: Object, told: Transition, at: datetime) -> None:
         """Write the transition's Event, best effort: the Node already says it."""

@@ -89,3 +89,16 @@ def test_unique_local_ipv6_alone(speak: Speak) -> None:
         first, second = speak(lan.host("a"), "node-a"), speak(lan.host("b"), "node-b")
         heard = until(lambda: first.news_of("node-b"), what="a peer with IPv6 only")[0]
         assert heard["addresses"] == [lan.address(second.host)]
+
+
+def test_without_ipv6_a_new_address_is_announced_too(lan: Lan, speak: Speak) -> None:
+    hosts = [lan.host(name) for name in "abc"]
+    for host in hosts:
+        host.run(["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"])
+    first, second = speak(hosts[0], "node-a"), speak(hosts[1], "node-b")
+    until(lambda: first.news_of("node-b"))
+    lan.nic(second.host).readdress("10.77.1.99/24")
+    until(lambda: first.news_of("node-b")[-1]["addresses"] == ["10.77.1.99"], what="the new address")
+    late = speak(hosts[2], "node-c")
+    assert until(lambda: late.news_of("node-b"))[0]["addresses"] == ["10.77.1.99"]
+    until(lambda: second.news_of("node-c"), what="a peer that came after the change")

@@ -1,5 +1,7 @@
 """A backend is a public module of `k3.stores`; each has a test file here that runs the suite and the state machine."""
 
+import pkgutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import k3.stores
 
 HERE = Path(__file__).parent
-BACKENDS = sorted(path.stem for path in Path(k3.stores.__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+BACKENDS = sorted(module.name for module in pkgutil.iter_modules(k3.stores.__path__) if not module.name.startswith("_"))
 
 
 def test_there_are_backends() -> None:
@@ -23,4 +25,7 @@ def test_it_has_a_test_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_it_can_be_opened_by_connect(name: str) -> None:
-    assert "async def open_store(" in (Path(k3.stores.__file__).parent / f"{name}.py").read_text()
+    spec = find_spec(f"k3.stores.{name}")
+    assert spec is not None
+    assert spec.origin is not None
+    assert "open_store" in Path(spec.origin).read_text()

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -102,11 +103,37 @@ async def test_a_write_wakes_a_watcher_in_another_process(store: Store, start: S
     assert median(waits) < 5 * WAKE_SECONDS
 
 
+async def test_another_processes_write_is_heard_among_ones_own(store: Store, start: Start) -> None:
+    """Although one's own touches of the file are no news."""
+    worker = await start("write", 10, "theirs")
+    waits = []
+    theirs = asyncio.Event()
+
+    async def write_all_the_time() -> None:
+        for number in count():
+            await store.create(node(f"ours-{number}"), {})
+            if theirs.is_set():
+                return
+
+    async with store.watch(NODE, (await store.list(NODE)).revision) as events, asyncio.TaskGroup() as group:
+        group.create_task(write_all_the_time())
+        for _ in range(10):
+            began = time.perf_counter()
+            await worker.go()
+            change = await next_change(events)
+            while not change.object.key.name.startswith("theirs"):
+                change = await next_change(events)
+            waits.append(time.perf_counter() - began)
+            assert change.object.revision == int(await worker.line())
+        theirs.set()
+    assert median(waits) < 5 * WAKE_SECONDS
+
+
 async def test_without_inotify_it_is_polled(store: SqliteStore, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(24, "no instance to spare")
 
-    monkeypatch.setattr(sqlite, "DatabaseListener", refuse)
+    monkeypatch.setattr(sqlite, "TouchListener", refuse)
     worker = await start("write", 3, "n")
     async with store.watch(NODE, (await store.list(NODE)).revision) as events:
         for _ in range(3):

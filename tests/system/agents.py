@@ -283,6 +283,11 @@ class Fleet:
             msg = "\n".join(["not everyone is Ready everywhere", *shown, *logs])
             raise AssertionError(msg) from error
 
+    def downs(self, *names: str) -> list[str]:
+        """Every sight of these machines, on any host and at any time, in which they were not Ready."""
+        sights = [sight for agent in self.agents for sight in agent.watcher.sights if sight.name in names]
+        return [brief(sight) for sight in sights if not sight.is_deleted and not sight.view.is_ready]
+
     def close(self) -> None:
         for agent in self.agents:
             agent.close()

@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from k3.core.objects import EVENT
 from k3.core.store import Store
 from tests.lab import Host, Lan, until
-from tests.system.agents import OWN_STORE, Agent, Sight, is_ready
+from tests.system.agents import Agent, Sight, is_ready
 from tests.system.conftest import MakeFleet
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -20,6 +19,18 @@ ON_THE_LIST = "This machine is on the list"
 SECOND_NAME = re.compile(r"web-[0-9a-f]{6}")
 ONE_STORE = pytest.mark.parametrize("shared", [True], ids=["one-store"], indirect=True)
 SEPARATE_STORES = pytest.mark.parametrize("shared", [False], ids=["separate-stores"], indirect=True)
+
+
+def rename(host: Host, hostname: str) -> None:
+    host.run(["sh", "-c", 'printf "%s" "$1" > /proc/sys/kernel/hostname', "sh", hostname])
+
+
+def namesakes(fleet: MakeFleet) -> list[Agent]:
+    """Two machines that are both called web."""
+    pair = fleet("first", "second", start=False).agents
+    for agent in pair:
+        rename(agent.host, "web")
+    return pair
 
 
 def join(agent: Agent, *options: str, env: Mapping[str, str] | None = None) -> None:
@@ -41,7 +52,7 @@ def both(agent: Agent, name: str = "web") -> str:
         others = [other for other in names if re.fullmatch(rf"{name}-[0-9a-f]{{6}}", other)]
         return others[0] if name in names and len(others) == 1 else ""
 
-    return until(second, what=f"{name} and a second one in the view of {agent.host.namespace.pid}")
+    return until(second, what=f"{name} and a second one in the view of {agent.name}")
 
 
 def newest(agent: Agent, name: str) -> Sight:
@@ -75,7 +86,7 @@ def no_traceback(*agents: Agent) -> None:
 
 
 def test_the_second_of_a_name_goes_on_under_another(fleet: MakeFleet) -> None:
-    first, second = fleet("web", "web", start=False).agents
+    first, second = namesakes(fleet)
     join(first)
     holder = newest_when_there(first, "web")
     join(second)
@@ -99,7 +110,7 @@ def newest_when_there(agent: Agent, name: str) -> Sight:
 
 def test_two_of_a_name_at_the_same_instant(fleet: MakeFleet) -> None:
     """One of them keeps it, whichever; once both are there, neither moves again."""
-    pair = fleet("web", "web", start=False).agents
+    pair = namesakes(fleet)
     for agent in pair:
         agent.start()
     for agent in pair:
@@ -120,7 +131,7 @@ def test_two_of_a_name_at_the_same_instant(fleet: MakeFleet) -> None:
 
 def test_a_cut_that_heals_between_two_of_a_name(fleet: MakeFleet) -> None:
     """Each was alone with the name when it started, as far as it could know."""
-    pair = fleet("web", "web", start=False).agents
+    pair = namesakes(fleet)
     lan = pair[0].lan
     join(pair[0])
     lan.partition([pair[0].host], [pair[1].host])
@@ -179,33 +190,28 @@ def test_the_environment_names_the_node(fleet: MakeFleet) -> None:
 # --- clones and reinstalls
 
 
-def test_a_cloned_machine_is_another_machine(lan: Lan, fleet: MakeFleet, shared: bool, tmp_path: Path) -> None:
+def test_a_cloned_machine_is_another_machine(lan: Lan, fleet: MakeFleet) -> None:
     """Same disk image: host name, machine id. The network card is its own."""
-    store = f"sqlite://{tmp_path}/k3.db" if shared else ""
-    pair = [Agent(lan, lan.host("web", machine_id="c" * 32), store=store) for _ in range(2)]
-    try:
-        join(pair[0])
-        join(pair[1])
-        names = {both(agent) for agent in pair}
-        assert len(names) == 1
-        name = names.pop()
-        for agent in pair:
-            assert newest(agent, "web").view.id != newest(agent, name).view.id
-            assert newest(agent, "web").view.addresses == (lan.address(pair[0].host),)
-        no_traceback(*pair)
-    finally:
-        for agent in pair:
-            agent.close()
+    pair = namesakes(fleet)
+    for agent in pair:
+        agent.host.set_machine_id("c" * 32)
+        join(agent)
+    names = {both(agent) for agent in pair}
+    assert len(names) == 1
+    name = names.pop()
+    for agent in pair:
+        assert newest(agent, "web").view.id != newest(agent, name).view.id
+        assert newest(agent, "web").view.addresses == (lan.address(pair[0].host),)
+    no_traceback(*pair)
 
 
 @SEPARATE_STORES
 def test_a_disk_cloned_with_its_store(lan: Lan, fleet: MakeFleet) -> None:
     """The clone finds the original's Node in its own file, and the file says that it is the same store."""
-    original, clone = fleet("web", "web", start=False).agents
+    original, clone = namesakes(fleet)
     join(original)
     original.stop()
-    clone.host.path("/var/lib/k3").mkdir()
-    shutil.copy(original.host.path(OWN_STORE), clone.host.path(OWN_STORE))
+    shutil.copy(original.path, clone.path)
     join(original)
     join(clone)
     names = {both(agent) for agent in (original, clone)}
@@ -216,7 +222,7 @@ def test_a_disk_cloned_with_its_store(lan: Lan, fleet: MakeFleet) -> None:
 
 
 def reinstall(host: Host) -> None:
-    host.run(["rm", "-rf", "/var/lib/k3"])
+    host.run(["sh", "-c", "rm -rf /var/lib/k3/*"])
     host.set_machine_id("d" * 32)
 
 
@@ -255,7 +261,7 @@ def test_a_machine_that_comes_back_with_another_identity(
 @pytest.mark.parametrize("hostname", ["-web", "web..x", "wéb", "web-"])
 def test_a_host_name_that_no_node_can_have(fleet: MakeFleet, hostname: str) -> None:
     (agent,) = fleet("placeholder", start=False).agents
-    agent.host.run(["sh", "-c", 'printf "%s" "$1" > /proc/sys/kernel/hostname', "sh", hostname])
+    rename(agent.host, hostname)
     done = agent.host.run(["k3", "network"])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stdout + done.stderr
     assert "cannot be a Node's name" in done.stderr
@@ -267,7 +273,7 @@ def test_a_host_name_that_no_node_can_have(fleet: MakeFleet, hostname: str) -> N
 @pytest.mark.parametrize(("hostname", "name"), [("WEB_One", "web-one"), ("web.example.org", "web.example.org")])
 def test_a_host_name_becomes_a_nodes_name(fleet: MakeFleet, hostname: str, name: str) -> None:
     first, second = fleet("x", "y", start=False).agents
-    first.host.run(["sh", "-c", 'printf "%s" "$1" > /proc/sys/kernel/hostname', "sh", hostname])
+    rename(first.host, hostname)
     join(first)
     join(second)
     for agent in (first, second):

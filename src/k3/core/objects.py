@@ -129,7 +129,7 @@ class Object:
 
         What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
         """
-        if manifest == self.manifest():
+        if _same(manifest, self.manifest()):
             return self
         stored = decode(self.document)
         found = stored.get("metadata") or {}
@@ -150,3 +150,8 @@ def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> byt
         metadata["namespace"] = key.namespace
     body = {name: value for name, value in manifest.items() if name not in {"apiVersion", "kind", "metadata"}}
     return encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})
+
+
+def _same(one: Manifest, other: Manifest) -> bool:
+    """Whether both are the same JSON; Python alone takes 1, 1.0 and true for equals."""
+    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

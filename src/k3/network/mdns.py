@@ -7,7 +7,7 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
@@ -100,7 +100,7 @@ class Mdns:
         _enlarge_buffers(self.zeroconf)
         log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
 
-    async def _join(self, places: Set[tuple[int, str]]) -> None:
+    async def _join(self, places: AbstractSet[tuple[int, str]]) -> None:
         wanted = [address or index for index, address in sorted(places) if address or self._version is IPVersion.All]
         try:
             await self._responder.async_update_interfaces(wanted, ip_version=self._version)
@@ -113,7 +113,7 @@ class Mdns:
         await self._responder.async_close()
 
 
-def _places(links: Links) -> Set[tuple[int, str]]:
+def _places(links: Links) -> AbstractSet[tuple[int, str]]:
     """What can be joined: an index with each IPv4 address, and with no address for IPv6, which is joined by index alone."""
     return {(each.index, "" if ":" in address else address) for each in links.interfaces for address in each.addresses}
 

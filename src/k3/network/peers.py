@@ -173,7 +173,7 @@ class PeerTable:
             self._meet(peer, seen, now)
         else:
             self._follow(peer, former, seen, now)
-        if not seen.is_ready:
+        if seen.ready is not None and seen.ready.status == "False":
             self._doubt.forget(peer.name)
         if seen.is_unproven:
             self._crowd.show(seen.name, seen.seen_by)
@@ -446,7 +446,8 @@ class PeerTable:
 
     def _act(self, peer: Peer, now: float) -> None:
         if peer is self._self:
-            self._act_self(now)
+            if self._self_at() <= now:
+                self._act_self(now)
         elif self._online and peers_.forget_at(peer, self.settings.forget_after_seconds) <= now:
             self._forget(peer, now)
         elif self._online and peers_.verdict_at(peer) <= now and peers_.may_judge(peer, now):

@@ -17,10 +17,10 @@ from typing import Final
 
 from k3 import __version__, facts
 from k3.cache import Cache, Listed, Lost
-from k3.core import limits, node
+from k3.core import limits, node, policy
 from k3.core.errors import Unavailable
 from k3.core.node import NodeView
-from k3.core.objects import NODE, Key
+from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
 from k3.core.store import Store
 from k3.network import links as links_
@@ -57,12 +57,18 @@ BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
 SELF_PROBE_SECONDS: Final = 2.0
 SELF_RETRY_SECONDS: Final = 1.0
+CONTEST_SECONDS: Final = 0.25
+CONTEST_SECONDS_MAX: Final = 15.0
 
 log = logging.getLogger(__name__)
 
 
 class NameLost(Exception):
-    """Another live machine keeps our name: start again under a second one. Never leaves the daemon."""
+    """Another live machine keeps our name: start again under `second`. Never leaves the daemon."""
+
+    def __init__(self, second: str) -> None:
+        super().__init__(second)
+        self.second = second
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +82,28 @@ class Options:
     register_self: bool
     forget_after_seconds: float
     interfaces: tuple[str, ...]
+    conflict_with: str = ""
+    """The name it ran under until another live machine turned out to keep that."""
 
 
 class Agent:
     """The agent of this machine, for one run under one name. `facts` is what it says of itself at any moment."""
 
-    def __init__(self, options: Options, store: Store, cache: Cache, *, submit: Callable[[Report, datetime], None]) -> None:
-        """`submit` hands a report to the reconciler and returns at once."""
+    def __init__(
+        self,
+        options: Options,
+        store: Store,
+        cache: Cache,
+        *,
+        submit: Callable[[Report, datetime], None],
+        disown: Callable[[str, str], None],
+    ) -> None:
+        """Both return at once: `submit` hands a report to the reconciler, `disown` says once why a Node (its name) is not ours."""
         self._options = options
         self._store = store
         self._cache = cache
         self._submit = submit
+        self._disown = disown
         self._links = Links()
         self._claim = Claim(options.name)
         self._table: PeerTable | None = None
@@ -191,6 +208,8 @@ class Agent:
             if isinstance(heard, Announcement) and heard.node == wanted and heard.id not in {"", self.facts.id}:
                 holders.append(naming.announced_holder(heard))
         self._claim = await naming.settle(wanted, self.facts.id, holders[:8], explicit=self._options.explicit)
+        if self._options.conflict_with:
+            self._claim = replace(self._claim, conflict_with=self._options.conflict_with)
         if self._claim.name != wanted:
             log.warning("name.taken", extra={"fields": {"wanted": wanted, "using": self._claim.name}})
         self.facts = replace(self.facts, node=self._claim.name)
@@ -203,26 +222,38 @@ class Agent:
         return None
 
     async def _contest(self, target: Target) -> None:
-        """Somebody else uses our name while we run."""
-        outcome = await probe(target, timeout_seconds=SELF_PROBE_SECONDS)
-        if not isinstance(outcome, Answered):
-            self._handle(NameKept(target.id))
-        elif self._gives_way(outcome):
-            if self._options.explicit:
-                where = f"at {outcome.endpoint.address} port {outcome.endpoint.port}"
-                raise naming.taken(self.facts.node, outcome.facts.id, where)
-            raise NameLost
-        else:
-            fields = {"node": self.facts.node, "other": outcome.endpoint.address}
-            log.warning("name.contested", extra={"fields": fields})
+        """Somebody else uses our name while we run: ask until one of the two has let go of it."""
+        pause_seconds = CONTEST_SECONDS
+        while True:
+            outcome = await probe(target, timeout_seconds=SELF_PROBE_SECONDS)
+            if isinstance(outcome, Answered):
+                self._stand_or_give_way(outcome, is_news=pause_seconds == CONTEST_SECONDS)
+            elif not isinstance(outcome, LocalFault) or not any(target.groups):
+                break
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
+        self._handle(NameKept(target.id))
         await asyncio.sleep(SELF_RETRY_SECONDS)
         self._contested.discard(target.id)
 
+    def _stand_or_give_way(self, other: Answered, *, is_news: bool) -> None:
+        where = f"at {other.endpoint.address} port {other.endpoint.port}"
+        if not self._gives_way(other):
+            if is_news:
+                log.warning("name.contested", extra={"fields": {"node": self.facts.node, "other": other.endpoint.address}})
+        elif self._options.explicit:
+            raise naming.taken(self.facts.node, other.facts.id, where)
+        else:
+            raise NameLost(naming.second_name(self.facts.node, self.facts.id))
+
     def _gives_way(self, other: Answered) -> bool:
-        """On one store its Node says who keeps the name; else whoever has been up for longer."""
-        item = self._cache.objects.get(Key(NODE, self.facts.node))
-        if other.store_id and other.store_id == self._store.id and item is not None:
-            return node.view(item).id == other.facts.id
+        """On one store its Node says who keeps the name, and until there is one nobody knows; else whoever is up for longer."""
+        if other.store_id and other.store_id == self._store.id:
+            item = self._cache.objects.get(Key(NODE, self.facts.node))
+            if item is None:
+                return False
+            if keeper := node.view(item).id:
+                return keeper == other.facts.id
         return naming.gives_way((self.uptime_seconds, self.facts.id), (other.uptime_seconds, other.facts.id))
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,26 +263,46 @@ class Agent:
             async for notice in notices:
                 match notice:
                     case Listed():
-                        self._handle(Synced(tuple(node.view(item) for item in self._cache.objects.values())))
+                        self._handle(Synced(tuple(self._seen(item) for item in self._cache.objects.values())))
                     case Lost(why):
                         log.warning("store.lost", extra={"fields": {"store": self._store.url, "why": why}})
                         self._handle(StoreLost())
                     case _ if notice.type == "DELETED":
                         self._handle(NodeGone(notice.object.key.name))
                     case _:
-                        self._handle(NodeShown(node.view(notice.object)))
+                        self._handle(NodeShown(self._seen(notice.object)))
                 self._look_for_self()
+
+    def _seen(self, item: Object) -> NodeView:
+        """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say."""
+        manifest = item.manifest()
+        seen = node.view_manifest(item.key.name, manifest)
+        why = policy.foreign_reason(manifest, seen)
+        if not why:
+            return seen
+        if seen.owner == "network" or seen.name == self.facts.node or (self._table and seen.name in self._table.peers):
+            self._disown(seen.name, why)
+        return replace(seen, owner=None) if seen.owner == "network" else seen
+
+    def _tell_if_foreign(self, name: str) -> None:
+        """A machine is here whose name is that of a controller's Node."""
+        item = self._cache.objects.get(Key(NODE, name))
+        if item is not None and self._table is not None and name in self._table.foreign:
+            manifest = item.manifest()
+            self._disown(name, policy.foreign_reason(manifest, node.view_manifest(name, manifest)))
 
     def _look_for_self(self) -> None:
         item = self._cache.objects.get(Key(NODE, self.facts.node))
         if item is not None and not self.joined.is_set():
-            seen = node.view(item)
+            seen = self._seen(item)
             if seen.agent == self.facts.boot or seen.owner != "network":
                 self.joined.set()
 
     async def _follow_network(self, browser: Browser) -> None:
         while True:
             heard = await browser.next()
+            if isinstance(heard, Announcement):
+                self._tell_if_foreign(heard.node)
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:

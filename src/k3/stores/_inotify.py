@@ -1,38 +1,31 @@
-"""Tells when another process has written to a SQLite database, by the file system alone (inotify(7)).
+"""Tells when another process has committed to a SQLite database, by the file system alone (inotify(7)).
 
-Sockets would end at a network namespace; the file does not. The write-ahead log is modified before its commit can be
-seen, so that alone only asks for a look a little later; each k3 touches the database file after its commit, and that
-asks for a look at once. Where the system has no inotify, or no instance to spare, one has to poll.
+Sockets would end at a network namespace; the file does not. Each k3 touches the database file after a commit: the
+write-ahead log itself changes before its commit can be seen, so watching that would be too early. Where the system has no
+inotify, or no instance to spare, one has to poll.
 """
 
 import asyncio
 import ctypes
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-WAL_SETTLE_SECONDS: Final = 0.05
-"""How long after a change of the write-ahead log to look, if no touch has come."""
+_TOUCHED: Final = 0x4 | 0x400 | 0x800
+"""IN_ATTRIB, which also comes when a link to the file goes; IN_DELETE_SELF; IN_MOVE_SELF."""
 
-_MODIFY: Final = 0x2
-_ATTRIB: Final = 0x4
-_DELETE_SELF: Final = 0x400
-_MOVE_SELF: Final = 0x800
-_EVENT: Final = struct.Struct("iIII")
 _READ_BYTES: Final = 16_384
 
 
-class DatabaseListener:
-    """Calls `changed` on the event loop soon after anybody has committed to the database at `path`."""
+class TouchListener:
+    """Calls `touched` on the event loop when the file at `path` was touched, deleted or moved."""
 
-    def __init__(self, path: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, path: Path, touched: Callable[[], None]) -> None:
         """Begin to listen. Raises OSError where inotify cannot be had."""
-        self._changed = changed
-        self._files = ((os.fsencode(path), _ATTRIB | _DELETE_SELF | _MOVE_SELF), (os.fsencode(f"{path}-wal"), _MODIFY))
+        self._path = os.fsencode(path)
+        self._touched = touched
         self._loop = asyncio.get_running_loop()
-        self._later: asyncio.TimerHandle | None = None
         self._libc = ctypes.CDLL(None, use_errno=True)
         if not hasattr(self._libc, "inotify_init1"):
             msg = "no inotify on this system"
@@ -43,14 +36,12 @@ class DatabaseListener:
         self._loop.add_reader(self._fd, self._read)
 
     def renew(self) -> bool:
-        """Listen to the files that are there now; the same ones stay as they were. False where one cannot be."""
-        marks = [self._libc.inotify_add_watch(self._fd, path, mask) for path, mask in self._files]
-        return all(mark >= 0 for mark in marks)
+        """Listen to the file that is there now, which costs nothing if it is the same. False where it cannot be."""
+        mark: int = self._libc.inotify_add_watch(self._fd, self._path, _TOUCHED)
+        return mark >= 0
 
     def close(self) -> None:
         """Stop. Closing twice is fine."""
-        if self._later is not None:
-            self._later.cancel()
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -58,22 +49,7 @@ class DatabaseListener:
 
     def _read(self) -> None:
         try:
-            events = os.read(self._fd, _READ_BYTES)
+            os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
             return
-        masks = 0
-        offset = 0
-        while offset < len(events):
-            _mark, mask, _cookie, length = _EVENT.unpack_from(events, offset)
-            masks |= mask
-            offset += _EVENT.size + length
-        if masks & ~_MODIFY:
-            self._look()
-        elif self._later is None:
-            self._later = self._loop.call_later(WAL_SETTLE_SECONDS, self._look)
-
-    def _look(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        self._changed()
+        self._touched()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -21,7 +21,7 @@ from k3.core.store import Change, Event, Page, Watch
 from k3.stores import _sql
 from k3.stores._commit import GroupCommit
 from k3.stores._fanout import Fanout
-from k3.stores._inotify import DatabaseListener
+from k3.stores._inotify import TouchListener
 from k3.stores._sqlite_file import Database, DatabaseFile
 from k3.stores._sqlite_thread import ConnectionThread
 from k3.stores._tail import READ_AT_ONCE, Stretch, Tail
@@ -29,8 +29,11 @@ from k3.stores._writes import Batch, Outcome, Write, apply_all, is_storable, new
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 2.0
 """How often a watching process looks at the log although nobody told it to (a writer died before it could)."""
+
+COMPANY_SECONDS: Final = 10.0
+"""For so long after another process has written, one's own touch of the file is no reason not to look at the log."""
 
 POLL_SECONDS: Final = 0.05
 """The same where there is no inotify."""
@@ -66,9 +69,11 @@ class SqliteStore:
         self._commits = GroupCommit(self._commit, rest=self._compact)
         self._fanout = Fanout(0)
         self._tail = Tail(self._fanout, self._read_log, listen=self._listen)
-        self._listener: DatabaseListener | None = None
+        self._listener: TouchListener | None = None
         self._inotify = True
         self._running: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._company_until = 0.0
         self._newest = self._compact_at = 0
 
     async def open(self) -> None:
@@ -177,7 +182,8 @@ class SqliteStore:
             database.executemany(_sql.REMOVE, remove)
             database.execute(_sql.SET_REVISION, (batch.entries[-1].revision,))
             database.execute("COMMIT")
-            self._file.touch()
+            with suppress(OSError):  # it is committed all the same, and listeners look now and then anyway
+                self._file.touch()
             self._newest = batch.entries[-1].revision
         return batch
 
@@ -229,7 +235,10 @@ class SqliteStore:
         return changes, stretch.revision
 
     async def _read_log(self, since: int) -> Stretch:
-        return await self._follower.run(lambda database: self._stretch(database, since, _sql.ALL))
+        stretch = await self._follower.run(lambda database: self._stretch(database, since, _sql.ALL))
+        if stretch.revision > self._fanout.revision:
+            self._company_until = self._loop.time() + COMPANY_SECONDS
+        return stretch
 
     def _stretch(self, database: Database, since: int, until: int) -> Stretch:
         with self._file.in_place(database), database.snapshot() as head:
@@ -240,6 +249,11 @@ class SqliteStore:
             _sql.check_contiguous(rows, since=since)
             return Stretch(_sql.read_changes(rows), since + len(rows), more=len(rows) == READ_AT_ONCE)
 
+    def _touched(self) -> None:
+        """Look at the log, unless it was this process that touched the file and nobody else is writing."""
+        if self._loop.time() < self._company_until or not self._file.touched_by_us():
+            self._tail.poke()
+
     def _listen(self, watched: bool) -> float | None:  # noqa: FBT001 - the answer to one question, asked by `Tail` alone
         if not watched:
             if self._listener is not None:
@@ -248,7 +262,7 @@ class SqliteStore:
             return None
         if self._listener is None and self._inotify:
             try:
-                self._listener = DatabaseListener(self._file.path, self._tail.poke)
+                self._listener = TouchListener(self._file.path, self._touched)
             except OSError as error:
                 self._inotify = False
                 log.warning("store.polling", extra={"fields": {"store": self.url, "why": str(error)}})

@@ -17,7 +17,7 @@ from typing import Final
 from k3.core import node
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
-from k3.core.observation import Facts, Left, Observation
+from k3.core.observation import Facts, Joined, Left, Observation
 from k3.core.policy import Create, Delete, Keep, Update, decide
 from k3.network.events import (
     Action,
@@ -57,6 +57,9 @@ class SimulatedStore:
     writes: Counter[str] = field(default_factory=Counter)
     history: list[tuple[float, str, str]] = field(default_factory=list)
     """(time, node, what): Ready and Reachable as they changed."""
+    ages: dict[tuple[str, str], float] = field(default_factory=dict)
+    """How old the stored lastSeen was, in true seconds, when a Node last turned to a state."""
+    seen_at: dict[str, float] = field(default_factory=dict)
     reachable: bool = True
 
 
@@ -159,6 +162,24 @@ class Fleet:
                 if other is not host and other.running and other.frozen_at is None and self.connected(host, other):
                     self.later(0.01, lambda o=other, h=host: self.give(h, o.announcement))  # type: ignore[misc]
 
+    def resume(self) -> None:
+        """Start everybody at once over a store that knows everybody, as after a power cut; nobody announces anything new."""
+        for host in self.hosts:
+            host.boots, host.running = 1, True
+            host.table = PeerTable(
+                Settings(host.name, host.id, host.ttl),
+                random=Random(self.random.random()),
+                now=self.now,  # noqa: S311 - as above
+            )
+            joined = decide(None, Joined(host.name, host.facts, fresh=True), now=EPOCH + host.skew)
+            if isinstance(joined, Create):
+                self.put(host.store, host.name, joined.manifest)
+            host.store.watchers.append(host)
+        for host in self.hosts:
+            self.give(host, LinksChanged((LINK,)))
+            self.give(host, Synced(tuple(host.store.views.values())))
+            self.give(host, SelfProven(host.facts))
+
     def announce(self, host: Host) -> None:
         """Multicast a host's records."""
         heard = host.announcement
@@ -225,6 +246,10 @@ class Fleet:
     def times(self, store: SimulatedStore, name: str, what: str, *, since: float = 0.0) -> list[float]:
         """When a Node turned to this state (`Ready=False`, `Reachable=False`, …)."""
         return [at for at, who, state in store.history if who == name and state == what and at >= since]
+
+    def age_at(self, store: SimulatedStore, name: str, what: str) -> float:
+        """How old the stored lastSeen truly was when the Node last turned to this state, in seconds."""
+        return store.ages[name, what]
 
     def connected(self, one: Host, other: Host) -> bool:
         """Whether packets pass between two hosts."""
@@ -301,9 +326,10 @@ class Fleet:
 
     def _report(self, host: Host, observation: Observation) -> None:
         stamp = EPOCH + timedelta(seconds=self.now) + host.skew
-        self.later(STORE_SECONDS, lambda: self._write(host.store, observation, stamp))
+        self.later(STORE_SECONDS, lambda: self._write(host, observation, stamp))
 
-    def _write(self, store: SimulatedStore, observation: Observation, stamp: datetime) -> None:
+    def _write(self, host: Host, observation: Observation, stamp: datetime) -> None:
+        store = host.store
         if not store.reachable:
             return
         name = observation.name
@@ -312,7 +338,7 @@ class Fleet:
                 if manifest == store.nodes.get(name):
                     return
                 store.nodes[name] = manifest
-                self._committed(store, name, node.view_manifest(name, manifest))
+                self._committed(store, name, node.view_manifest(name, manifest), host.skew)
             case Delete():
                 del store.nodes[name]
                 self._committed(store, name, None)
@@ -324,17 +350,22 @@ class Fleet:
         store.nodes[name] = manifest
         self._committed(store, name, node.view_manifest(name, manifest))
 
-    def _committed(self, store: SimulatedStore, name: str, shown: NodeView | None) -> None:
+    def _committed(self, store: SimulatedStore, name: str, shown: NodeView | None, skew: timedelta = timedelta()) -> None:
         store.writes[name] += 1
         former = store.views.pop(name, None)
         if shown is not None:
             store.views[name] = shown
+            last = node.parse_timestamp(shown.last_seen)
+            if last is not None and (former is None or former.last_seen != shown.last_seen):
+                store.seen_at[name] = (last - EPOCH - skew).total_seconds()
         for label, before, after in (
             ("Ready", former and former.ready, shown and shown.ready),
             ("Reachable", former and former.reachable, shown and shown.reachable),
         ):
             if after and (not before or before.status != after.status):
-                store.history.append((self.now, name, f"{label}={after.status}"))
+                state = f"{label}={after.status}"
+                store.history.append((self.now, name, state))
+                store.ages[name, state] = self.now - store.seen_at.get(name, self.now)
         event: Event = NodeShown(shown) if shown is not None else NodeGone(name)
         self.later(STORE_SECONDS, lambda: self._deliver(store, event))
 

@@ -1,0 +1,36 @@
+"""`storage.type: etcd`: Nodes in an etcd v3 cluster, for many machines. Loaded only when chosen; needs the extra `k3[etcd]`.
+
+    messages     the protocol's messages and methods
+    troubles     what went wrong, as k3's errors: one line with cause and remedy
+    client       endpoints, failover, login, time limits; one call at a time, never a write twice
+    documents    keys and values of etcd as keys and objects of k3
+    remembered   what was read or written last
+    following    one watch: resumes by itself, and distrusts silence
+    compaction   lets history go, by whichever process wins
+    store        the verbs
+
+Nothing outside this package imports grpc or protobuf.
+"""
+
+import os
+
+# Read by grpc's core when it is first imported: it would write its own lines to standard error for every refused connection,
+# and would hook itself into fork(), which k3 does only to start another program.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
+from k3.config import EtcdStorage  # noqa: E402 - after the environment grpc reads
+from k3.stores.etcd.store import EtcdStore  # noqa: E402 - the same
+
+__all__ = ["EtcdStore", "open_store"]
+
+
+async def open_store(storage: EtcdStorage) -> EtcdStore:
+    """Connect, log in and find or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file that cannot be read)."""
+    store = EtcdStore(storage)
+    try:
+        await store.open()
+    except BaseException:
+        await store.aclose()
+        raise
+    return store

@@ -1,0 +1,286 @@
+"""Calls to an etcd cluster: which member to ask, as whom, and for how long.
+
+A read that a member does not answer is asked again of the next one. A write is sent once: it is repeated only where etcd refused
+it for the login's sake, which it checks before doing anything. A connection is proven by a call that changes nothing before a
+write goes over it, so that a member that is down costs no unknown outcome. Every call has a time limit.
+
+Knows nothing of keys and objects.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import grpc
+from grpc.aio import AioRpcError
+
+from k3.config import EtcdStorage
+from k3.core import limits
+from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
+from k3.stores.etcd import messages, troubles
+from k3.stores.etcd.messages import Message, Method
+from k3.stores.etcd.troubles import Asker
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT: Final = 64
+"""Writes on their way at once."""
+
+_READ_SHARE: Final = 0.4
+_WRITE_SHARE: Final = 0.8
+"""Of `limits.STORE_TIMEOUT_SECONDS`, for one attempt: less than all, so that the client learns of it before its caller gives up."""
+
+_CONNECT_SECONDS: Final = 2.0
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Pings more often than every 5 s make etcd hang up.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    # A store is where the configuration says; a proxy for the web is no way to it.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Replaced(Unavailable):
+    """The revisions went back: what answers now is not the store of before."""
+
+
+class Endpoint:
+    """One member: a connection that opens, and opens again, as it is used."""
+
+    def __init__(self, url: str, channel: grpc.aio.Channel) -> None:
+        self.url = url
+        self._channel = channel
+        self._calls: dict[str, Any] = {
+            method.path: channel.unary_unary(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            for method in messages.METHODS
+        }
+        self._watch: Any = channel.stream_stream(
+            messages.WATCH.path,
+            request_serializer=messages.WATCH.request.SerializeToString,
+            response_deserializer=messages.WATCH.response.FromString,
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a connection."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+    async def call(self, method: Method, request: Message, *, timeout: float, metadata: Metadata = ()) -> Message:  # noqa: ASYNC109 - grpc's own
+        """One call. Raises AioRpcError."""
+        return await self._calls[method.path](request, timeout=timeout, metadata=metadata)
+
+    def watch(self, metadata: Metadata) -> Any:  # noqa: ANN401 - grpc's call object, typed by its messages alone
+        """A stream of watch requests and responses. Cancelling a read of it ends it."""
+        return self._watch(metadata=metadata)
+
+    async def reach(self, timeout: float) -> None:  # noqa: ASYNC109 - grpc's own
+        """Make sure of a connection: any answer proves it. Raises AioRpcError."""
+        try:
+            await self.call(messages.STATUS, messages.StatusRequest(), timeout=timeout)
+        except AioRpcError as error:
+            if troubles.is_outage(error) or error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        await self._channel.close()
+
+
+class Client:
+    """The members of one cluster, one of them in use."""
+
+    def __init__(self, settings: EtcdStorage, *, random: Random) -> None:
+        """`random` picks the member to begin with. Raises StartFailed where a certificate's file cannot be read."""
+        self._settings = settings
+        self._endpoints = [Endpoint(url, channel) for url, channel in _channels(settings)]
+        self._current = random.randrange(len(self._endpoints))
+        self._connecting = asyncio.Lock()
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._token: Metadata = ()
+        self._lost = ""
+        self._newest = 0
+        self._closed = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The member in use."""
+        return self._endpoints[self._current]
+
+    def asker(self, endpoint: Endpoint | None = None) -> Asker:
+        """What errors name."""
+        where = endpoint.url if endpoint else ", ".join(each.url for each in self._endpoints)
+        return Asker(where, self._settings.username, self._settings.prefix)
+
+    async def open(self) -> None:
+        """Find a member that answers, and log in. Raises Unavailable, Forbidden."""
+        async with self._connecting:
+            await self._connect(self._settings.dial_timeout_seconds)
+        if self._settings.username:
+            await self._log_in(self._token)
+
+    async def read(self, method: Method, request: Message) -> Message:
+        """A call that may be repeated, of another member if need be. Raises K3Error."""
+        left = max(2, len(self._endpoints))
+        while True:
+            left -= 1
+            try:
+                return await self._call(method, request, timeout=_READ_SHARE * limits.STORE_TIMEOUT_SECONDS)
+            except AioRpcError as error:
+                if not left or not troubles.is_outage(error):
+                    raise troubles.explain(error, self.asker()) from None
+
+    async def write(self, method: Method, request: Message) -> Message:
+        """A call that is made once, one of at most `IN_FLIGHT`. Raises K3Error; Unavailable: nobody knows whether it happened."""
+        async with self._slots:
+            try:
+                return await self._call(method, request, timeout=_WRITE_SHARE * limits.STORE_TIMEOUT_SECONDS)
+            except AioRpcError as error:
+                raise troubles.explain(error, self.asker()) from None
+
+    async def ready(self) -> Endpoint:
+        """A member with a connection. Raises Unavailable, Forbidden."""
+        if self._closed:
+            raise Unavailable(troubles.CLOSED)
+        if not self.endpoint.is_ready:
+            async with self._connecting:
+                if not self.endpoint.is_ready:
+                    await self._connect(min(self._settings.dial_timeout_seconds, _WRITE_SHARE * limits.STORE_TIMEOUT_SECONDS))
+        return self.endpoint
+
+    @property
+    def metadata(self) -> Metadata:
+        """What goes with every call: the login's token, if there is a login."""
+        return self._token
+
+    def lose(self, endpoint: Endpoint, why: str) -> None:
+        """Note that a member does not answer, and go on with the next."""
+        if endpoint is self.endpoint:
+            self._current = (self._current + 1) % len(self._endpoints)
+        if not self._lost and not self._closed:
+            log.warning("etcd.lost", extra={"fields": {"endpoint": endpoint.url, "why": why}})
+        self._lost = why
+
+    async def aclose(self) -> None:
+        """Hang up everywhere; calls under way end with Unavailable."""
+        self._closed = True
+        for endpoint in self._endpoints:
+            await endpoint.aclose()
+
+    async def _call(self, method: Method, request: Message, *, timeout: float) -> Message:  # noqa: ASYNC109 - grpc's own
+        renewed = False
+        while True:
+            endpoint, token, floor = await self.ready(), self._token, self._newest
+            try:
+                response = await endpoint.call(method, request, timeout=timeout, metadata=token)
+            except AioRpcError as error:
+                if troubles.is_old_token(error) and self._settings.username and not renewed:
+                    renewed = True
+                    await self._log_in(token)
+                    continue
+                if troubles.is_outage(error):
+                    self.lose(endpoint, str(troubles.unreachable(error, self.asker(endpoint))))
+                raise
+            except asyncio.CancelledError:
+                self._check_cancelled()
+                raise
+            self._heard(endpoint, response.header.revision, floor)
+            return response
+
+    def _heard(self, endpoint: Endpoint, revision: int, floor: int) -> None:
+        if self._lost:
+            self._lost = ""
+            log.info("etcd.back", extra={"fields": {"endpoint": endpoint.url}})
+        if revision < floor:
+            self._newest = revision
+            msg = f"etcd at {endpoint.url} went back from revision {floor} to {revision}: it was emptied or restored; read again"
+            raise Replaced(msg)
+        self._newest = max(self._newest, revision)
+
+    def _check_cancelled(self) -> None:
+        """Hanging up cancels the calls under way, which is not the same as cancelling who waits for them."""
+        task = asyncio.current_task()
+        if self._closed and not (task and task.cancelling()):
+            raise Unavailable(troubles.CLOSED)
+
+    async def _connect(self, seconds: float) -> None:
+        failures: list[K3Error] = []
+        for _ in self._endpoints:
+            endpoint = self.endpoint
+            try:
+                await endpoint.reach(seconds / len(self._endpoints))
+            except AioRpcError as error:
+                failures.append(troubles.explain(error, self.asker(endpoint)))
+                self.lose(endpoint, str(failures[-1]))
+            except asyncio.CancelledError:
+                self._check_cancelled()
+                raise
+            else:
+                return
+        kind = Forbidden if all(isinstance(failure, Forbidden) for failure in failures) else Unavailable
+        raise kind("; ".join(str(failure) for failure in failures))
+
+    async def _log_in(self, old: Metadata) -> None:
+        """A new token, unless somebody else has fetched one meanwhile. Raises Forbidden, Unavailable."""
+        async with self._connecting:
+            if self._token != old:
+                return
+            request = messages.AuthenticateRequest(name=self._settings.username, password=self._settings.password)
+            timeout = _WRITE_SHARE * limits.STORE_TIMEOUT_SECONDS
+            try:
+                response = await self.endpoint.call(messages.AUTHENTICATE, request, timeout=timeout)
+            except AioRpcError as error:
+                if not troubles.has_no_login(error):
+                    raise troubles.explain(error, self.asker(self.endpoint)) from None
+                log.warning("etcd.has_no_users", extra={"fields": {"endpoint": self.endpoint.url, "user": self._settings.username}})
+                return
+            self._token = (("token", response.token),)
+
+
+def _channels(settings: EtcdStorage) -> Iterator[tuple[str, grpc.aio.Channel]]:
+    connect_ms = int(1_000 * min(settings.dial_timeout_seconds, _CONNECT_SECONDS))
+    options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", connect_ms))
+    credentials: Any = None
+    for url in settings.endpoints:
+        scheme, _, address = url.partition("://")
+        if scheme == "https":
+            credentials = credentials or _credentials(settings)
+            yield url, grpc.aio.secure_channel(address, credentials, options=options)
+        else:
+            yield url, grpc.aio.insecure_channel(address, options=options)
+
+
+def _credentials(settings: EtcdStorage) -> Any:  # noqa: ANN401 - grpc's own, opaque
+    """TLS by the machine's own CAs where none is named. Raises StartFailed."""
+    if bool(settings.cert_file) != bool(settings.key_file):
+        msg = "storage.etcd.cert_file and key_file belong together: set both or neither"
+        raise StartFailed(msg)
+    ca_file = settings.ca_file or ssl.get_default_verify_paths().cafile or ""
+    ca, cert, key = (
+        _contents(name, path) for name, path in (("ca", ca_file), ("cert", settings.cert_file), ("key", settings.key_file))
+    )
+    return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def _contents(name: str, path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        msg = f"storage.etcd.{name}_file: {path}: {error.strerror}"
+        raise StartFailed(msg) from None

@@ -1,0 +1,149 @@
+"""Keys and values in etcd as keys and objects of k3, and back. Other programs write there too, and what they wrote is kept.
+
+    <prefix>/<group>/<version>/<Kind>/[<namespace>/]<name>    one object: a JSON manifest
+    <prefix>/k3/...                                           k3's own notes
+
+k3 writes no uid into a manifest. It is made of the store's id, the key and the revision the key was created at, so it stays the
+same whoever writes the object, with or without it, and a key created again has another. A manifest that carries one (Kubernetes
+wrote it) keeps it. What cannot be read as a manifest is reported once and then passed over. No I/O but the log.
+"""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from k3.core import limits
+from k3.core.errors import Invalid, TooLarge
+from k3.core.node import timestamp
+from k3.core.objects import Key, Kind, Manifest, Object, encode, key_from_path, kind_prefix
+from k3.core.store import Change
+from k3.safe_text import printable
+from k3.stores._writes import is_storable
+from k3.stores.etcd import messages
+from k3.stores.etcd.messages import Message
+
+log = logging.getLogger(__name__)
+
+_REPORTED: Final = 1_024
+_UID_LENGTH: Final = 128
+
+
+def _refuse(constant: str) -> None:
+    msg = f"{constant} is not JSON"
+    raise ValueError(msg)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
+def metadata_of(document: bytes) -> Manifest:
+    """The metadata of a manifest. Raises ValueError unless the document is one: JSON, an object, its metadata an object."""
+    try:
+        manifest = _DECODER.decode(document.decode())
+    except RecursionError as odd:
+        msg = "nested too deeply"
+        raise ValueError(msg) from odd
+    metadata = manifest.get("metadata") if isinstance(manifest, dict) else manifest
+    if not isinstance(manifest, dict) or not isinstance(metadata, dict | None):
+        msg = "not a manifest"
+        raise ValueError(msg)
+    return metadata or {}
+
+
+class Documents:
+    """Reading and naming what lies under one prefix, for the store with one id."""
+
+    def __init__(self, prefix: str, store_id: UUID) -> None:
+        self.store_id = store_id
+        self._prefix = prefix
+        self._reported: set[bytes] = set()
+
+    def path(self, key: Key) -> bytes:
+        """Where an object lies. The key is a storable one."""
+        return f"{self._prefix}{key.path}".encode()
+
+    def span(self, kind: Kind, namespace: str = "") -> tuple[bytes, bytes]:
+        """From the first key of a kind, or of a namespace, to the first behind."""
+        start = f"{self._prefix}{kind_prefix(kind, namespace)}".encode()
+        return start, messages.prefix_end(start)
+
+    def made(self, key: Key, document: bytes, *, revision: int, create_revision: int, metadata: Manifest) -> Object:
+        """The object a document is."""
+        uid, created = metadata.get("uid"), metadata.get("creationTimestamp")
+        if not _is_uid(uid):
+            uid = str(uuid5(self.store_id, f"{key.path}@{create_revision}"))
+        return Object(key, uid, revision, document, created if isinstance(created, str) else "")
+
+    def read(self, kv: Message, *, revision: int = 0) -> Object | None:
+        """The object a key and its value are, at the revision of its last change or the one given; None: they are none."""
+        key = self._key(kv.key)
+        if key is None:
+            return None
+        document: bytes = kv.value
+        try:
+            metadata = metadata_of(document)
+        except ValueError as odd:
+            return self._pass_over(kv.key, str(odd))
+        at = revision or kv.mod_revision
+        return self.made(key, document, revision=at, create_revision=kv.create_revision, metadata=metadata)
+
+    def change(self, event: Message) -> Change | None:
+        """What an event did to what can be read; None: nothing. Raises LookupError where etcd no longer has the state before."""
+        kv, revision = event.kv, event.kv.mod_revision
+        if self._key(kv.key) is None:
+            return None
+        had = event.HasField("prev_kv")
+        former = self.read(event.prev_kv, revision=revision) if had else None
+        if event.type == messages.EVENT_DELETE:
+            if not had:
+                raise LookupError
+            return Change("DELETED", former) if former else None
+        current = self.read(kv)
+        if current is None:
+            return Change("DELETED", former) if former else None
+        is_new = kv.create_revision == revision or (had and former is None)
+        return Change("ADDED" if is_new else "MODIFIED", current)
+
+    def _key(self, path: bytes) -> Key | None:
+        text = path.decode(errors="replace").removeprefix(self._prefix)
+        key = key_from_path(text)
+        return key if key and is_storable(key) else self._pass_over(path, "not the key of an object")
+
+    def _pass_over(self, path: bytes, why: str) -> None:
+        if path not in self._reported and len(self._reported) < _REPORTED:
+            self._reported.add(path)
+            fields = {"key": printable(path.decode(errors="replace")), "why": printable(why)}
+            log.warning("etcd.not_an_object", extra={"fields": fields})
+
+
+def new_document(key: Key, manifest: Manifest, *, now: float) -> tuple[bytes, str]:
+    """The document of an object about to be created at wall time `now` (seconds since 1970), and its creationTimestamp.
+
+    Raises Invalid, TooLarge.
+    """
+    if not is_storable(key):
+        msg = f"{str(key)!r} cannot be stored: a name is 1 to {limits.NAME_BYTES} printable ASCII characters without '/'"
+        raise Invalid(msg)
+    created = timestamp(datetime.fromtimestamp(now, UTC))
+    try:
+        metadata = dict(manifest.get("metadata") or {})
+        for name in ("resourceVersion", "uid"):
+            metadata.pop(name, None)
+        metadata |= {"name": key.name, "creationTimestamp": created}
+        if key.namespace:
+            metadata["namespace"] = key.namespace
+        body = {name: value for name, value in manifest.items() if name not in {"apiVersion", "kind", "metadata"}}
+        document = encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})
+    except (TypeError, ValueError, RecursionError) as odd:
+        msg = f"{key} cannot be written as JSON: {odd}"
+        raise Invalid(msg) from odd
+    if len(document) > limits.OBJECT_BYTES:
+        msg = f"{key} is {len(document)} bytes; at most {limits.OBJECT_BYTES} are stored"
+        raise TooLarge(msg)
+    return document, created
+
+
+def _is_uid(uid: Any) -> bool:  # noqa: ANN401 - whatever somebody wrote there
+    return isinstance(uid, str) and 0 < len(uid) <= _UID_LENGTH and uid.isascii() and uid.isprintable()

@@ -1,0 +1,280 @@
+"""One watch of one kind: it resumes by itself after a short cut, and does not trust silence.
+
+The cursor is the revision of the last change handed on. It never follows the revision in a header, which during catching up is
+already the newest, except in etcd's own notes of progress, which are empty. After a cut the stream is opened again behind the
+cursor; where that is no longer kept, the watch ends with Expired, and where no member answers for
+`limits.STORE_TIMEOUT_SECONDS`, with Unavailable. A stream that says nothing is compared with what a read shows: it may have been
+forgotten by its server, or the server by its cluster.
+
+A slow reader stops the stream by flow control, and etcd replays to it from its history, as long as that is kept.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Self
+
+from grpc.aio import AioRpcError, UsageError
+
+from k3.core import limits
+from k3.core.errors import Expired, K3Error, Unavailable
+from k3.core.objects import Kind
+from k3.core.store import Bookmark, Change, Event
+from k3.stores.etcd import messages, troubles
+from k3.stores.etcd.client import Client, Endpoint
+from k3.stores.etcd.documents import Documents
+from k3.stores.etcd.messages import Message
+
+log = logging.getLogger(__name__)
+
+BOOKMARK_SECONDS: Final = 30.0
+"""A reader that hears nothing for this long gets a bookmark."""
+
+GUARD_SECONDS: Final = 3.0
+"""A stream that says nothing for this long is compared with a read, again and again."""
+
+_LATE_SECONDS: Final = 2.0
+"""So much later than a read may the stream be."""
+
+_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
+
+
+class _Cut(Exception):  # noqa: N818 - what happened
+    """The stream is of no use any more."""
+
+
+class Stream:
+    """An open watch stream on one member."""
+
+    def __init__(self, endpoint: Endpoint, call: Any) -> None:  # noqa: ANN401 - grpc's call object
+        self.endpoint = endpoint
+        self._call = call
+
+    async def read(self) -> Message:
+        """The next whole response. Raises _Cut. Cancelling it ends the stream."""
+        response = await self._read()
+        while response.fragment:
+            rest = await self._read()
+            response.events.extend(rest.events)
+            response.fragment = rest.fragment
+        return response
+
+    async def send(self, request: Message) -> None:
+        """Raises _Cut."""
+        try:
+            await self._call.write(request)
+        except (AioRpcError, UsageError, asyncio.InvalidStateError) as error:
+            raise _Cut(str(error)) from None
+
+    def close(self) -> None:
+        """End it."""
+        self._call.cancel()
+
+    async def _read(self) -> Message:
+        try:
+            response = await self._call.read()
+        except AioRpcError as error:
+            raise _Cut(error.details()) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            raise _Cut(troubles.CLOSED) from None
+        if not hasattr(response, "watch_id"):
+            msg = "the server ended the stream"
+            raise _Cut(msg)
+        return response
+
+
+class Following(AsyncIterator[Event]):
+    """The reader's end of a watch. To be read by one task at a time; a cancelled read loses nothing."""
+
+    def __init__(self, client: Client, documents: Documents, kind: Kind, since: int) -> None:
+        """Behind revision `since`. `open` comes next, then `run` in a task of its own."""
+        self._client = client
+        self._documents = documents
+        self._kind = kind
+        self._cursor = self._told = max(since, 0)
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(limits.WATCH_BUFFER)
+        self._end: K3Error | None = None
+        self._stream: Stream | None = None
+        self._responses = 0
+        self._is_reading = False
+
+    async def open(self) -> None:
+        """Open the stream. Raises Expired, Forbidden, Unavailable."""
+        try:
+            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+                self._stream, newest = await self._opened()
+        except (_Cut, TimeoutError) as error:
+            msg = f"etcd at {self._client.asker().endpoint} ended the watch before it began: {error or 'no answer in time'}"
+            raise Unavailable(msg) from None
+        if self._cursor >= newest:
+            self._queue.put_nowait(Bookmark(self._cursor))
+
+    async def run(self) -> None:
+        """Fill the reader's queue until something ends it."""
+        try:
+            while True:
+                await self._drain()
+                self._stream = await self._reopened()
+        except K3Error as error:
+            self.end(error)
+        finally:
+            if self._stream:
+                self._stream.close()
+
+    def end(self, error: K3Error) -> None:
+        """Raise `error` to the reader after what it has been given. The first one counts."""
+        self._end = self._end or error
+        if not self._queue.full():
+            self._queue.put_nowait(None)
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises Expired, Unavailable, Forbidden, again and again."""
+        while True:
+            if self._queue.empty() and self._end is not None:
+                raise self._end.with_traceback(None)
+            try:
+                async with asyncio.timeout(BOOKMARK_SECONDS if self._queue.empty() else None):
+                    event = await self._queue.get()
+            except TimeoutError:
+                return Bookmark(self._told)
+            if event is not None:
+                self._told = event.object.revision if isinstance(event, Change) else event.revision
+                return event
+
+    # --- one stream
+
+    async def _opened(self) -> tuple[Stream, int]:
+        """A stream behind the cursor, and the store's newest revision."""
+        newest = await self._check_kept()
+        endpoint = await self._client.ready()
+        stream = Stream(endpoint, endpoint.watch(self._client.metadata))
+        try:
+            start, end = self._documents.span(self._kind)
+            wanted = messages.WatchCreateRequest(
+                key=start, range_end=end, start_revision=self._cursor + 1, progress_notify=True, prev_kv=True, fragment=True
+            )
+            await stream.send(messages.WatchRequest(create_request=wanted))
+            self._check_alive(await stream.read())
+        except BaseException:
+            stream.close()
+            raise
+        return stream, newest
+
+    async def _check_kept(self) -> int:
+        """Raises Expired where the cursor is compacted or lies in the future; proves the login and the right to read besides."""
+        start, end = self._documents.span(self._kind)
+        request = messages.RangeRequest(key=start, range_end=end, limit=1, keys_only=True, revision=max(self._cursor, 1))
+        return int((await self._client.read(messages.RANGE, request)).header.revision)
+
+    def _check_alive(self, response: Message) -> None:
+        if not response.canceled:
+            return
+        if response.compact_revision:
+            msg = f"revision {self._cursor} is no longer kept (oldest: {response.compact_revision}): list again"
+            raise Expired(msg)
+        asker = self._client.asker()
+        if "permission denied" in response.cancel_reason:
+            raise troubles.no_right(asker)
+        raise _Cut(response.cancel_reason)
+
+    async def _drain(self) -> None:
+        """Hand on what the stream brings, until it breaks."""
+        assert self._stream is not None  # noqa: S101 - `open` has been called
+        stream = self._stream
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(stream))
+                group.create_task(self._guard(stream))
+        except* _Cut as cuts:
+            self._client.lose(stream.endpoint, str(cuts.exceptions[0]))
+        except* K3Error as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            stream.close()
+
+    async def _read(self, stream: Stream) -> None:
+        while True:
+            response = await stream.read()
+            self._is_reading = False
+            self._responses += 1
+            self._check_alive(response)
+            await self._hand_on(response)
+            self._is_reading = True
+
+    async def _hand_on(self, response: Message) -> None:
+        for event in response.events:
+            try:
+                change = self._documents.change(event)
+            except LookupError:
+                msg = f"the state before revision {event.kv.mod_revision} is no longer kept: list again"
+                raise Expired(msg) from None
+            if change is not None:
+                await self._queue.put(change)
+        if response.events:
+            self._cursor = response.events[-1].kv.mod_revision
+        elif not response.created and response.watch_id >= 0 and response.header.revision > self._cursor:
+            self._cursor = response.header.revision
+            await self._queue.put(Bookmark(self._cursor))
+
+    async def _guard(self, stream: Stream) -> None:
+        while True:
+            before = self._responses
+            await asyncio.sleep(GUARD_SECONDS)
+            if self._responses == before and self._is_idle():
+                await self._compare(stream)
+
+    def _is_idle(self) -> bool:
+        """Whether the stream is waited for, and not the reader."""
+        return self._is_reading or not self._responses
+
+    async def _compare(self, stream: Stream) -> None:
+        """Raises _Cut where the member does not answer, or has something that it has not sent."""
+        start, end = self._documents.span(self._kind)
+        request = messages.RangeRequest(
+            key=start, range_end=end, limit=1, keys_only=True, min_mod_revision=self._cursor + 1
+        )
+        kvs = (await self._asked(stream, request)).kvs
+        if not kvs:
+            return
+        before, missing = self._responses, kvs[0].mod_revision
+        await asyncio.sleep(_LATE_SECONDS)
+        if self._cursor < missing and self._responses == before and self._is_idle():
+            msg = f"revision {missing} was not sent"
+            raise _Cut(msg)
+
+    async def _asked(self, stream: Stream, request: Message) -> Message:
+        """Of the very member that the stream is on."""
+        try:
+            return await stream.endpoint.call(
+                messages.RANGE, request, timeout=limits.STORE_TIMEOUT_SECONDS, metadata=self._client.metadata
+            )
+        except AioRpcError as error:
+            if troubles.is_old_token(error):
+                return await self._client.read(messages.RANGE, request)
+            raise _Cut(str(troubles.explain(error, self._client.asker(stream.endpoint)))) from None
+
+    # --- the next stream
+
+    async def _reopened(self) -> Stream:
+        """Raises Unavailable where that takes too long, Expired where too much is gone."""
+        why = "the watch was cut"
+        try:
+            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+                for attempt in range(1_000):
+                    try:
+                        return (await self._opened())[0]
+                    except (_Cut, Unavailable) as error:
+                        why = str(error)
+                    await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+        except TimeoutError:
+            pass
+        raise Unavailable(why)
+
+

@@ -1,0 +1,45 @@
+"""The states of objects this process has seen last, within a bound of memory. No I/O; it knows nothing of etcd."""
+
+from collections import OrderedDict
+from typing import Final
+
+from k3.core.objects import Key, Object
+
+REMEMBERED_BYTES: Final = 8 * 1024 * 1024
+
+
+class Remembered:
+    """The newest known state of the objects last read or written, so that an update need not read before it writes.
+
+    It may be old. What is decided by it is put to etcd as the condition of a transaction.
+    """
+
+    def __init__(self) -> None:
+        self._objects: OrderedDict[Key, Object] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Key, revision: int) -> Object | None:
+        """The object, if it is known as of that revision."""
+        found = self._objects.get(key)
+        return found if found and found.revision == revision else None
+
+    def put(self, item: Object) -> Object:
+        """Keep it, and forget the oldest if that is too much."""
+        self.drop(item.key)
+        self._objects[item.key] = item
+        self._bytes += len(item.document)
+        while self._bytes > REMEMBERED_BYTES:
+            _, oldest = self._objects.popitem(last=False)
+            self._bytes -= len(oldest.document)
+        return item
+
+    def drop(self, key: Key) -> None:
+        """Forget it."""
+        former = self._objects.pop(key, None)
+        if former:
+            self._bytes -= len(former.document)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._objects.clear()
+        self._bytes = 0

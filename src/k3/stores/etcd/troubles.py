@@ -1,0 +1,123 @@
+"""What went wrong with an etcd, as one of k3's errors: cause and remedy in one line, without a secret in it. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from k3.core.errors import Expired, Forbidden, K3Error, TooLarge, Unavailable
+from k3.safe_text import one_line
+
+CLOSED: Final = "the store was closed"
+LOGIN: Final = "set storage.etcd.username, and storage.etcd.password or K3_STORE_PASSWORD"
+
+_NO_AUTH: Final = "authentication is not enabled"
+_OUTAGES: Final = {
+    StatusCode.UNAVAILABLE,
+    StatusCode.DEADLINE_EXCEEDED,
+    StatusCode.UNKNOWN,
+    StatusCode.INTERNAL,
+    StatusCode.ABORTED,
+    StatusCode.CANCELLED,
+}
+_LAST_ERROR: Final = re.compile(r"last error: \w+: (?:ipv[46]:\S+:\d+: )?(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and whom: what an error message may name."""
+
+    endpoint: str
+    user: str
+    prefix: str
+
+
+def is_outage(error: AioRpcError) -> bool:
+    """Whether another member, or the same one later, may answer. Whether a write has happened is then unknown."""
+    return error.code() in _OUTAGES and not _is_full(error)
+
+
+def is_old_token(error: AioRpcError) -> bool:
+    """Whether etcd refused the call, before doing anything, because of the token alone."""
+    return error.code() is StatusCode.UNAUTHENTICATED or "revision of auth store is old" in _text(error)
+
+
+def has_no_login(error: AioRpcError) -> bool:
+    """Whether etcd knows no users at all."""
+    return _NO_AUTH in _text(error)
+
+
+def explain(error: AioRpcError, asker: Asker) -> K3Error:
+    """The error to raise for a call that failed."""
+    text, where = _text(error), f"etcd at {asker.endpoint}"
+    if "invalid user ID or password" in text:
+        return Forbidden(f"{where} refuses user {asker.user}: unknown name or wrong password; {LOGIN}")
+    if "user name is empty" in text:
+        return Forbidden(f"{where} wants a user: {LOGIN}")
+    if error.code() is StatusCode.UNAUTHENTICATED:
+        return Forbidden(f"{where} refuses the login of user {asker.user or '(none)'}: {LOGIN}")
+    if error.code() is StatusCode.PERMISSION_DENIED:
+        return no_right(asker)
+    if _is_full(error):
+        return Unavailable(
+            f"{where} is full (NOSPACE alarm) and takes no writes: compact it, run `etcdctl defrag`, then `etcdctl alarm disarm`,"
+            " or raise --quota-backend-bytes"
+        )
+    if "request is too large" in text:
+        return TooLarge(f"{where} takes no requests of that size: raise its --max-request-bytes")
+    if error.code() is StatusCode.OUT_OF_RANGE:
+        return Expired(f"{where}: {one_line(text)}: list again")
+    if error.code() is StatusCode.UNIMPLEMENTED:
+        return Unavailable(f"what answers at {asker.endpoint} is no etcd v3 ({one_line(text)}); correct storage.etcd.endpoints")
+    return unreachable(error, asker)
+
+
+def no_right(asker: Asker) -> Forbidden:
+    """etcd knows the user, who may not do this."""
+    return Forbidden(
+        f"etcd at {asker.endpoint} denies user {asker.user or '(none)'} access to {asker.prefix}/: "
+        f"etcdctl role grant-permission ROLE --prefix=true readwrite {asker.prefix}/"
+    )
+
+
+def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
+    """No connection, or an answer that says nothing: by what grpc's text lets one tell."""
+    text = _text(error)
+    for mark, kind, said in _CONNECTION:
+        if mark in text:
+            return kind(said.format(endpoint=asker.endpoint))
+    if error.code() is StatusCode.DEADLINE_EXCEEDED:
+        return Unavailable(f"etcd at {asker.endpoint} does not answer in time; a write may or may not have happened")
+    last = _LAST_ERROR.search(text)
+    return Unavailable(f"no etcd answers at {asker.endpoint} ({one_line(last[1] if last else text)[:200]})")
+
+
+_CERTIFICATE: Final = "the certificate of etcd at {endpoint} "
+_CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
+    ("Connection refused", Unavailable, "no etcd answers at {endpoint} (connection refused): start it, or correct the endpoints"),
+    ("errors resolving", Unavailable, "no etcd answers at {endpoint} (no such host): correct storage.etcd.endpoints"),
+    ("Name or service not known", Unavailable, "no etcd answers at {endpoint} (no such host): correct storage.etcd.endpoints"),
+    ("Hostname Verification", Forbidden, _CERTIFICATE + "is for another name: use a name or address that it lists"),
+    ("certificate has expired", Forbidden, _CERTIFICATE + "has expired: renew it on the server"),
+    ("CERTIFICATE_VERIFY_FAILED", Forbidden, _CERTIFICATE + "is not signed by a known CA: set storage.etcd.ca_file to its CA"),
+    (
+        "TSI_DATA_CORRUPTED",
+        Forbidden,
+        "etcd at {endpoint} wants a client certificate it trusts: set storage.etcd.cert_file and key_file",
+    ),
+    ("Handshake read failed", Unavailable, "what answers at {endpoint} does not speak TLS: is it http:// there?"),
+    ("WRONG_VERSION_NUMBER", Unavailable, "what answers at {endpoint} does not speak TLS: is it http:// there?"),
+    ("before receiving SETTINGS", Unavailable, "what listens at {endpoint} does not answer: is it hanging, or is it https:// there?"),
+    ("last error: UNAVAILABLE", Unavailable, "{endpoint} closes every connection: is it https:// there?"),
+    ("http1.x", Unavailable, "what answers at {endpoint} is no etcd v3; correct storage.etcd.endpoints"),
+)
+
+
+def _is_full(error: AioRpcError) -> bool:
+    return "database space exceeded" in _text(error)
+
+
+def _text(error: AioRpcError) -> str:
+    return error.details() or error.code().name

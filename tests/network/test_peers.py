@@ -1,0 +1,464 @@
+"""The state machine alone, event by event, on a clock that only the test moves."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from k3.core import limits, node
+from k3.core.node import NodeView
+from k3.core.objects import Manifest
+from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.policy import Create, Update, decide
+from k3.network.events import (
+    Action,
+    Contested,
+    Event,
+    LinksChanged,
+    NameKept,
+    NodeGone,
+    NodeShown,
+    Probed,
+    Reannounce,
+    Report,
+    SelfProven,
+    Settings,
+    Stalled,
+    StartProbe,
+    StoreLost,
+    Synced,
+    Tick,
+)
+from k3.network.messages import (
+    Announcement,
+    Answered,
+    Endpoint,
+    Impostor,
+    LocalFault,
+    NoAnswer,
+    Outcome,
+    Refused,
+    Target,
+    Withdrawal,
+)
+from k3.network.peer import NEVER
+from k3.network.peers import PeerTable
+from k3.network.ranks import Timing
+
+T = 6.0
+TIMING = Timing.of(T)
+LINK = "10.0.0.0/24"
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+ME = Facts("me", ("10.0.0.1",), 7946, 1, id="0" * 32, boot="me.1", links=(LINK,), peer_ttl_seconds=T)
+WEB = Facts("web", ("10.0.0.2",), 7946, 2, id="1" * 32, boot="web.1", links=(LINK,), peer_ttl_seconds=T)
+SILENCE = NoAnswer("timeout")
+
+
+def heard(facts: Facts, instance: str = "") -> Announcement:
+    name = instance or f"{facts.node}-{facts.id[:8]}"
+    return Announcement(name, facts.node, facts.addresses, facts.port, facts.pid, facts.id, facts.boot)
+
+
+class Bench:
+    """One table, a clock, and a store that writes at once what `decide` says."""
+
+    def __init__(self, *, settings: Settings | None = None, online: bool = True) -> None:
+        self.now = 1_000.0
+        self.table = PeerTable(settings or Settings("me", ME.id, T), random=Random(7), now=self.now)  # noqa: S311 - repeatable
+        self.nodes: dict[str, Manifest] = {}
+        self.log: list[tuple[float, Action]] = []
+        self._written = 0
+        self.probes: dict[str, Target] = {}
+        self.give(LinksChanged((LINK,)))
+        if online:
+            self.give(Synced(()))
+
+    def give(self, event: Event) -> list[Action]:
+        actions = self.table.handle(event, self.now)
+        for action in actions:
+            self.log.append((self.now, action))
+            if isinstance(action, StartProbe):
+                assert action.target.name not in self.probes, "one probe of a peer at a time"
+                self.probes[action.target.name] = action.target
+        return actions
+
+    def write(self, observation: Observation) -> bool:
+        """Do what the reconciler would; whether anything was written."""
+        decision = decide(self.nodes.get(observation.name), observation, now=EPOCH + timedelta(seconds=self.now))
+        if not isinstance(decision, Create | Update):
+            return False
+        self.nodes[observation.name] = decision.manifest
+        self.give(NodeShown(node.view_manifest(observation.name, decision.manifest)))
+        return True
+
+    def run(self, seconds: float, answers: dict[str, Outcome] | None = None, *, writing: bool = True) -> None:
+        """Let time pass; probes are answered at once (`answers` by name, silence otherwise)."""
+        end = self.now + seconds
+        while True:
+            self.settle({} if answers is None else answers, writing=writing)
+            at = max(self.table.deadline, self.now)
+            if at > end:
+                break
+            self.now = at
+            self.give(Tick())
+        self.now = end
+
+    def settle(self, answers: dict[str, Outcome], *, writing: bool) -> None:
+        while self.probes or len(self.reports) > self._written:
+            for name in list(self.probes):
+                del self.probes[name]
+                self.give(Probed(name, answers.get(name, SILENCE)))
+            fresh, self._written = self.reports[self._written :], len(self.reports)
+            for observation in fresh if writing else []:
+                self.write(observation)
+
+    @property
+    def reports(self) -> list[Observation]:
+        return [action.observation for _, action in self.log if isinstance(action, Report)]
+
+    def said(self, kind: type[Observation]) -> list[tuple[float, Observation]]:
+        return [(at, a.observation) for at, a in self.log if isinstance(a, Report) and isinstance(a.observation, kind)]
+
+    def asked(self, name: str) -> list[float]:
+        return [at for at, action in self.log if isinstance(action, StartProbe) and action.target.name == name]
+
+    def seen(self, name: str) -> NodeView:
+        return node.view_manifest(name, self.nodes[name])
+
+
+def answer(facts: Facts) -> Answered:
+    return Answered(facts, Endpoint(facts.addresses[0], facts.port), 0)
+
+
+def known(facts: Facts = WEB) -> tuple[Bench, dict[str, Outcome]]:
+    """A bench with one live peer."""
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.give(heard(facts))
+    answers: dict[str, Outcome] = {facts.node: answer(facts)}
+    bench.run(0.1, answers)
+    assert bench.seen(facts.node).is_ready
+    return bench, answers
+
+
+def test_nothing_is_written_about_a_peer_before_it_has_answered() -> None:
+    bench = Bench()
+    bench.give(heard(WEB))
+    assert bench.probes["web"] == Target("web", ((Endpoint("10.0.0.2", 7946),),), WEB.id)
+    assert not bench.reports
+    bench.run(0, {"web": answer(WEB)})
+    assert [type(each) for each in bench.reports] == [Alive]
+
+
+def test_a_live_peer_is_asked_every_period_and_written_every_third_of_its_ttl() -> None:
+    bench, answers = known()
+    before = len(bench.said(Alive))
+    start = bench.now
+    bench.run(60, answers)
+    assert len([at for at in bench.asked("web") if at > start]) == pytest.approx(60 / TIMING.period, abs=1)
+    assert len(bench.said(Alive)) - before == pytest.approx(60 / TIMING.write, abs=1)
+
+
+def test_silence_becomes_a_suspicion_and_then_a_verdict_exactly_at_the_ttl() -> None:
+    bench, answers = known()
+    bench.run(10, answers)
+    last = bench.asked("web")[-1]
+    bench.run(T + 1)
+    [(suspected, observation)] = bench.said(Suspected)
+    assert isinstance(observation, Suspected)
+    assert suspected == pytest.approx(last + TIMING.period + TIMING.retry)
+    assert observation.silent_seconds == pytest.approx(suspected - last)
+    [(judged, verdict)] = bench.said(Silent)
+    assert isinstance(verdict, Silent)
+    assert verdict.standing
+    assert last + T <= judged <= last + T + TIMING.period
+
+
+def test_no_verdict_without_two_own_failures_just_now() -> None:
+    bench, answers = known()
+    bench.run(5, answers)
+    bench.run(3 * T, {"web": LocalFault("no route")})
+    assert not bench.said(Silent)
+    assert not bench.said(Suspected)
+
+
+def test_a_goodbye_is_believed_after_two_refusals_only() -> None:
+    bench, answers = known()
+    bench.run(5, answers)
+    bench.give(Withdrawal(heard(WEB).instance))
+    at = bench.now
+    bench.run(1, answers)
+    assert not bench.said(Left)
+    bench.give(heard(WEB))
+    bench.give(Withdrawal(heard(WEB).instance))
+    at = bench.now
+    bench.run(1, {"web": Refused()})
+    [(left, _)] = bench.said(Left)
+    assert left - at <= 0.5
+    assert bench.seen("web").ready is not None
+    assert bench.seen("web").ready.reason == "PeerLeft"  # type: ignore[union-attr]
+
+
+def test_a_restart_with_a_silent_peer_judges_it_a_ttl_later_with_standing_if_it_was_the_last_to_see_it() -> None:
+    first, _ = known()
+    seen = first.seen("web")
+    for seen_by, standing in (("me", True), ("somebody", False)):
+        bench = Bench(online=False)
+        bench.nodes = dict(first.nodes)
+        start = bench.now
+        bench.give(Synced((replace(seen, seen_by=seen_by),)))
+        bench.run(T + 1, writing=False)
+        (judged, verdict), *_ = bench.said(Silent)
+        assert isinstance(verdict, Silent)
+        assert verdict.standing is standing
+        assert T <= judged - start <= T + TIMING.period
+
+
+def test_while_the_store_is_away_nothing_is_said_and_ages_start_again() -> None:
+    bench, answers = known()
+    bench.run(4, answers)
+    bench.give(StoreLost())
+    count = len(bench.reports)
+    bench.run(5 * T)
+    assert len(bench.reports) == count
+    assert len(bench.asked("web")) > 5  # it goes on probing in memory
+    back = bench.now
+    bench.give(Synced(tuple(bench.seen(name) for name in bench.nodes)))
+    bench.run(T + 1)
+    assert bench.said(Silent)[0][0] - back >= T
+
+
+def test_a_stall_of_our_own_is_not_held_against_others() -> None:
+    bench, answers = known()
+    bench.run(4, answers)
+    bench.now += 3 * T
+    actions = bench.give(Stalled(3 * T))
+    assert any(isinstance(action, Reannounce) for action in actions)
+    stalled = bench.now
+    bench.run(2 * TIMING.period - 0.01)
+    assert not bench.said(Suspected)
+    bench.run(T + 1)
+    assert bench.said(Silent)[0][0] - stalled >= T
+
+
+def test_without_links_it_suspects_nobody_and_says_only_unknown() -> None:
+    bench, answers = known()
+    bench.run(4, answers)
+    bench.give(LinksChanged(()))
+    bench.run(2 * T)
+    assert not bench.said(Suspected)
+    assert all(isinstance(o, Silent) and not o.standing for _, o in bench.said(Silent))
+    assert bench.seen("web").ready.status == "Unknown"  # type: ignore[union-attr]
+
+
+def test_of_several_peers_none_answers_so_it_doubts_itself() -> None:
+    bench, answers = known()
+    db = replace(WEB, node="db", id="2" * 32, addresses=("10.0.0.3",))
+    bench.give(heard(db))
+    answers["db"] = answer(db)
+    bench.run(5, answers)
+    bench.run(2 * T)
+    assert {bench.seen(name).ready.reason for name in ("web", "db")} == {"ObserverLost"}  # type: ignore[union-attr]
+    bench, answers = known()
+    bench.give(heard(db))
+    answers["db"] = answer(db)
+    bench.run(5, answers)
+    bench.run(2 * T, {"web": Refused()})  # a refusal is an answer: the network works
+    assert {bench.seen(name).ready.reason for name in ("web", "db")} == {"PeerUnreachable"}  # type: ignore[union-attr]
+
+
+def test_the_old_place_is_asked_before_a_new_one_and_moves_only_when_it_fails() -> None:
+    bench, answers = known()
+    bench.run(3, answers)
+    forged = replace(heard(WEB), addresses=("10.0.0.66",), port=6666)
+    bench.give(forged)
+    bench.run(1, answers)
+    targets = [action.target for _, action in bench.log if isinstance(action, StartProbe)]
+    assert targets[-1].groups == ((Endpoint("10.0.0.2", 7946),), (Endpoint("10.0.0.66", 6666),))
+    assert bench.seen("web").addresses == ("10.0.0.2",)
+
+
+def test_another_id_gets_the_name_only_when_its_holder_is_dead() -> None:
+    bench, answers = known()
+    other = replace(WEB, id="9" * 32, addresses=("10.0.0.9",), boot="web.9")
+    bench.give(heard(other))
+    bench.run(3 * T, answers)
+    assert bench.seen("web").id == WEB.id
+
+    class Both(dict[str, Outcome]):
+        def get(self, name: str, default: Outcome | None = None) -> Outcome:  # type: ignore[override]
+            asked = [a.target for _, a in bench.log if isinstance(a, StartProbe) and a.target.name == name][-1]
+            return answer(other) if asked.id == other.id else SILENCE
+
+    bench.run(T, Both())
+    assert bench.seen("web").id == other.id
+    assert bench.seen("web").is_ready
+
+
+def test_a_reinstalled_machine_at_the_same_place_takes_its_name_over() -> None:
+    bench, answers = known()
+    bench.run(3, answers)
+    fresh = replace(WEB, id="9" * 32, boot="web.9")
+    bench.give(heard(fresh))
+
+    class Reinstalled(dict[str, Outcome]):
+        def get(self, name: str, default: Outcome | None = None) -> Outcome:  # type: ignore[override]
+            asked = [a.target for _, a in bench.log if isinstance(a, StartProbe) and a.target.name == name][-1]
+            return answer(fresh) if asked.id == fresh.id else Impostor("web", fresh.id)
+
+    bench.run(2, Reinstalled())
+    assert bench.seen("web").id == fresh.id
+    assert not bench.said(Silent)
+
+
+def test_announced_but_never_answering_is_shown_once_and_dropped_when_gone() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.give(heard(WEB))
+    at = bench.now
+    bench.run(2 * T)
+    [(shown, observation)] = bench.said(Unproven)
+    assert isinstance(observation, Unproven)
+    assert observation.message == "announced, but 10.0.0.2:7946 never answered: firewall?"
+    assert shown == pytest.approx(at + TIMING.retry)
+    bench.give(Withdrawal(heard(WEB).instance))
+    gone = bench.now
+    bench.run(T - 0.1)
+    assert not bench.said(Forgotten)
+    bench.run(0.5)
+    assert bench.said(Forgotten)[0][0] == pytest.approx(gone + T)
+
+
+def fake(number: int) -> Facts:
+    return Facts(f"fake{number}", (f"10.0.0.{3 + number % 250}",), 1 + number, id=f"{number:032x}", boot="x")
+
+
+def test_a_flood_of_names_is_bounded_and_a_newcomer_is_still_found() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    for number in range(10_000):
+        bench.give(heard(fake(number)))
+        if number % 100 == 0:
+            assert len(bench.probes) <= 16
+            bench.run(0.05)
+    assert len(bench.table.peers) <= limits.CANDIDATES + limits.UNPROVEN_NODES
+    bench.run(2)
+    assert len(bench.said(Unproven)) <= limits.UNPROVEN_NODES
+    bench.give(heard(WEB))
+    joined = bench.now
+    bench.run(1, {"web": answer(WEB)})
+    assert bench.seen("web").is_ready
+    assert next(at for at, o in bench.said(Alive) if o.name == "web") - joined < 0.5
+
+
+def test_never_proven_nodes_are_limited_whoever_counts() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    for number in range(200):
+        bench.give(heard(fake(number)))
+    bench.run(5 * T)
+    assert sum(bench.seen(name).is_unproven for name in bench.nodes) == limits.UNPROVEN_NODES
+
+
+def test_an_impostor_gets_no_node_and_few_questions() -> None:
+    bench = Bench()
+    bench.give(heard(WEB))
+    bench.run(60, {"web": Impostor("other", "3" * 32)})
+    assert not bench.reports
+    assert len(bench.asked("web")) <= 60 / T + 2
+
+
+def test_a_foreign_node_is_neither_asked_nor_written() -> None:
+    bench = Bench()
+    bench.give(NodeShown(replace(node.view_manifest("web", {}), name="web")))
+    bench.give(heard(WEB))
+    bench.run(60)
+    assert not bench.log or all(not isinstance(action, StartProbe | Report) for _, action in bench.log)
+
+
+def test_our_own_node_is_written_on_joining_on_change_and_when_nobody_else_looks() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.run(0)
+    assert bench.said(Joined)[0][1] == Joined("me", ME, fresh=True)
+    bench.run(10 * TIMING.write)
+    assert len(bench.said(Joined)) == pytest.approx(11, abs=1)
+    moved = replace(ME, addresses=("10.0.0.100",))
+    bench.give(SelfProven(moved))
+    bench.run(0)
+    assert bench.said(Joined)[-1][1] == Joined("me", moved, fresh=False)
+    assert bench.seen("me").addresses == ("10.0.0.100",)
+
+
+def test_what_others_concluded_about_us_is_not_ours_to_take_back() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.run(1)
+    verdict = Silent("me", bench.seen("me").evidence, standing=True, message="…")
+    assert bench.write(verdict)
+    bench.run(5 * T)
+    assert not bench.seen("me").is_ready
+    again = [at for at, action in bench.log if isinstance(action, Reannounce)]
+    assert len(again) >= 2
+    assert min(b - a for a, b in zip(again, again[1:], strict=False)) >= TIMING.period - 1e-6
+
+
+def test_a_deleted_own_node_returns_a_little_later() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.run(1)
+    count = len(bench.said(Joined))
+    del bench.nodes["me"]
+    bench.give(NodeGone("me"))
+    gone = bench.now
+    bench.run(3)
+    assert bench.said(Joined)[count][0] == pytest.approx(gone + TIMING.period)
+
+
+def test_a_deleted_peer_that_lives_returns_at_its_next_probe() -> None:
+    bench, answers = known()
+    bench.run(3, answers)
+    del bench.nodes["web"]
+    bench.give(NodeGone("web"))
+    gone = bench.now
+    bench.run(2 * TIMING.period, answers)
+    assert bench.seen("web").is_ready
+    assert bench.said(Alive)[-1][0] - gone <= TIMING.period + 1e-6
+
+
+def test_our_name_on_another_machine_is_contested_and_may_be_kept() -> None:
+    bench = Bench()
+    twin = replace(ME, id="7" * 32, addresses=("10.0.0.7",))
+    assert bench.give(heard(twin)) == [Contested(Target("me", ((Endpoint("10.0.0.7", 7946),),), twin.id))]
+    bench.nodes["me"] = _manifest(twin)
+    actions = bench.give(NodeShown(bench.seen("me")))
+    assert any(isinstance(action, Contested) for action in actions)
+    bench.give(SelfProven(ME))
+    bench.run(5)
+    assert not bench.said(Joined)
+    bench.give(NameKept(twin.id))
+    bench.run(0)
+    assert bench.seen("me").id == ME.id
+
+
+def _manifest(facts: Facts) -> Manifest:
+    made = decide(None, Alive(facts.node, facts, "x", Evidence()), now=EPOCH)
+    assert isinstance(made, Create)
+    return made.manifest
+
+
+def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
+    bench = Bench(settings=Settings("me", ME.id, T, forget_after_seconds=30))
+    bench.give(heard(WEB))
+    bench.run(1, {"web": answer(WEB)})
+    bench.run(T + 29)
+    assert not bench.said(Forgotten)
+    bench.run(4)
+    assert bench.said(Forgotten)
+
+
+def test_an_empty_table_wants_nothing() -> None:
+    table = PeerTable(Settings("me", ME.id, T, register_self=False), random=Random(1), now=0.0)  # noqa: S311 - repeatable
+    assert table.handle(Synced(()), 0.0) == []
+    assert table.deadline == NEVER
