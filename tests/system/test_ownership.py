@@ -81,7 +81,7 @@ def assert_told_once(agent: Agent, name: str) -> None:
 
 
 def test_a_node_of_a_controller_stays_byte_for_byte(fleet: MakeFleet) -> None:
-    """b and c live all their lives under names that belong to a controller, in a's store; d is ours and shows how far we are.
+    """Two machines live all their lives under names that belong to a controller, in a's store; d is ours and shows the time.
 
     The controller of b is idle, that of c writes all the time.
     """
@@ -97,15 +97,16 @@ def test_a_node_of_a_controller_stays_byte_for_byte(fleet: MakeFleet) -> None:
         for name in "bcd":
             machines[name].kill()
         a.watcher.wait_for("d", lambda sight: sight.ready == ("False", "PeerUnreachable"), since=died)
+        again = datetime.now(UTC)
         for name in "bcd":
             machines[name].start()
-        back = a.watcher.wait_for("d", is_ready, since=datetime.now(UTC))
+        back = a.watcher.wait_for("d", is_ready, since=again)
         for name in "bcd":
             machines[name].stop()
-        a.watcher.wait_for("d", lambda sight: not sight.view.is_ready, since=back.at)
+        left = a.watcher.wait_for("d", lambda sight: not sight.view.is_ready, since=back.at)
         for name in "bcd":
             machines[name].start("--node-name", name)
-        a.watcher.wait_for("d", is_ready, since=datetime.now(UTC))
+        a.watcher.wait_for("d", is_ready, since=left.at)
         for name in "bcd":
             machines[name].process.wait_for("This machine is on the list")
     assert get(a, "b") == idle
@@ -142,14 +143,15 @@ def test_a_controller_takes_over(fleet: MakeFleet) -> None:
     for name in (*TAKEOVERS, "e"):
         machines[name].kill()
     a.watcher.wait_for("e", lambda sight: sight.ready == ("False", "PeerUnreachable"), since=died)
+    again = datetime.now(UTC)
     for name in (*TAKEOVERS, "e"):
         machines[name].start()
     for name in TAKEOVERS:
         machines[name].process.wait_for("This machine is on the list")
-    a.watcher.wait_for("e", is_ready, since=datetime.now(UTC))
+    back = a.watcher.wait_for("e", is_ready, since=again)
     for name in (*TAKEOVERS, "e"):
         machines[name].stop()
-    a.watcher.wait_for("e", lambda sight: not sight.view.is_ready, since=datetime.now(UTC))
+    a.watcher.wait_for("e", lambda sight: not sight.view.is_ready, since=back.at)
     for name, item in taken.items():
         assert get(a, name) == item, name
     for name in TAKEOVERS:
@@ -188,7 +190,7 @@ def check_decorations(manifest: Manifest) -> None:
 
 
 def test_what_people_put_on_a_node_stays(fleet: MakeFleet, lan: Lan) -> None:
-    """Through a death, a rejoin, an address change and a goodbye; and each of these is told once, as an Event of a bounded name."""
+    """Through a death, a rejoin, an address change and a goodbye; each of these is told once, as an Event of a bounded name."""
     machines = fleet("a", "b")
     a, b = machines["a"], machines["b"]
 
@@ -198,9 +200,9 @@ def test_what_people_put_on_a_node_stays(fleet: MakeFleet, lan: Lan) -> None:
 
     uid = change(a, "b", near_the_end_of_names).uid
     died = b.kill()
-    a.watcher.wait_for("b", lambda sight: not sight.view.is_ready, since=died)
+    verdict = a.watcher.wait_for("b", lambda sight: not sight.view.is_ready, since=died)
     b.start()
-    back = a.watcher.wait_for("b", is_ready, since=datetime.now(UTC))
+    back = a.watcher.wait_for("b", is_ready, since=verdict.at)
     lan.nic(b.host).readdress("10.77.1.200/24")
     moved = a.watcher.wait_for("b", lambda sight: "10.77.1.200" in sight.view.addresses, since=back.at)
     assert moved.view.addresses == ("10.77.1.200",)
@@ -238,9 +240,9 @@ def test_each_transition_is_told_once(fleet: MakeFleet) -> None:
     machines = fleet("a", "b", "c")
     a, c = machines["a"], machines["c"]
     died = c.kill()
-    a.watcher.wait_for("c", lambda sight: not sight.view.is_ready, since=died)
+    verdict = a.watcher.wait_for("c", lambda sight: not sight.view.is_ready, since=died)
     c.start()
-    back = a.watcher.wait_for("c", is_ready, since=datetime.now(UTC))
+    back = a.watcher.wait_for("c", is_ready, since=verdict.at)
     expected = {"c.1": "Registered", "c.2": "NodeNotReady", "c.3": "NodeReady"}
     until(lambda: reasons(a, "c") == expected, what=f"{expected}, not {reasons(a, 'c')}")
     assert back.view.annotations["k3.network/transitions"] == "3"
@@ -256,8 +258,8 @@ def test_a_deleted_machine_that_lives_returns(fleet: MakeFleet) -> None:
     done = a.run("delete", "node", "b")
     assert done.returncode == 0, done.stderr
     assert "returns" in done.stderr + done.stdout
-    assert a.watcher.wait_for("b", lambda sight: sight.is_deleted, since=deleted)
-    back = a.watcher.wait_for("b", is_ready, since=datetime.now(UTC))
+    a.watcher.wait_for("b", lambda sight: sight.is_deleted, since=deleted)
+    back = a.watcher.wait_for("b", lambda sight: is_ready(sight) and not sight.is_deleted, since=deleted)
     assert back.manifest["metadata"]["uid"] != former.uid
     assert "rack" not in back.manifest["metadata"]["labels"], "a new Node, not the old one out of somebody's memory"
     kept = deepcopy(back.manifest["status"]["addresses"])

@@ -98,7 +98,7 @@ class Agent:
         submit: Callable[[Report, datetime], None],
         disown: Callable[[str, str], None],
     ) -> None:
-        """Both return at once: `submit` hands a report to the reconciler, `disown` says once why a Node (its name) is not ours."""
+        """Both return at once: `submit` hands a report to the reconciler, `disown` says once why a Node is not ours."""
         self._options = options
         self._store = store
         self._cache = cache
@@ -273,36 +273,32 @@ class Agent:
                         self._handle(NodeShown(self._seen(notice.object)))
                 self._look_for_self()
 
-    def _seen(self, item: Object) -> NodeView:
-        """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say."""
+    def _seen(self, item: Object, *, is_here: bool = False) -> NodeView:
+        """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say.
+
+        `is_here`: its machine is known to be on this network, or is this one.
+        """
         manifest = item.manifest()
         seen = node.view_manifest(item.key.name, manifest)
         why = policy.foreign_reason(manifest, seen)
         if not why:
             return seen
-        if seen.owner == "network" or seen.name == self.facts.node or (self._table and seen.name in self._table.peers):
+        if is_here or seen.owner == "network" or (self._table is not None and seen.name in self._table.peers):
             self._disown(seen.name, why)
         return replace(seen, owner=None) if seen.owner == "network" else seen
-
-    def _tell_if_foreign(self, name: str) -> None:
-        """A machine is here whose name is that of a controller's Node."""
-        item = self._cache.objects.get(Key(NODE, name))
-        if item is not None and self._table is not None and name in self._table.foreign:
-            manifest = item.manifest()
-            self._disown(name, policy.foreign_reason(manifest, node.view_manifest(name, manifest)))
 
     def _look_for_self(self) -> None:
         item = self._cache.objects.get(Key(NODE, self.facts.node))
         if item is not None and not self.joined.is_set():
-            seen = self._seen(item)
+            seen = self._seen(item, is_here=True)
             if seen.agent == self.facts.boot or seen.owner != "network":
                 self.joined.set()
 
     async def _follow_network(self, browser: Browser) -> None:
         while True:
             heard = await browser.next()
-            if isinstance(heard, Announcement):
-                self._tell_if_foreign(heard.node)
+            if isinstance(heard, Announcement) and (item := self._cache.objects.get(Key(NODE, heard.node))) is not None:
+                self._seen(item, is_here=True)
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:

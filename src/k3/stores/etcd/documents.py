@@ -10,6 +10,7 @@ wrote it) keeps it. What cannot be read as a manifest is reported once and then 
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -75,6 +76,13 @@ class Documents:
         if not _is_uid(uid):
             uid = str(uuid5(self.store_id, f"{key.path}@{create_revision}"))
         return Object(key, uid, revision, document, created if isinstance(created, str) else "")
+
+    def updated(self, former: Object, document: bytes, *, metadata: Manifest, revision: int) -> Object | None:
+        """What `former` is with a new document; None: only reading it will tell, since a uid that somebody wrote was left out."""
+        if not _is_uid(metadata.get("uid")) and _is_uid(metadata_of(former.document).get("uid")):
+            return None
+        made = self.made(former.key, document, revision=revision, create_revision=0, metadata=metadata)
+        return made if _is_uid(metadata.get("uid")) else replace(made, uid=former.uid)
 
     def read(self, kv: Message, *, revision: int = 0) -> Object | None:
         """The object a key and its value are, at the revision of its last change or the one given; None: they are none."""

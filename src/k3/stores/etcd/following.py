@@ -89,8 +89,14 @@ class Stream:
 class Following(AsyncIterator[Event]):
     """The reader's end of a watch. To be read by one task at a time; a cancelled read loses nothing."""
 
-    def __init__(self, client: Client, documents: Documents, kind: Kind, since: int) -> None:
-        """Behind revision `since`. `open` comes next, then `run` in a task of its own."""
+    def __init__(
+        self, client: Client, documents: Documents, kind: Kind, since: int, *, on_resume: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Behind revision `since`. `open` comes next, then `run` in a task of its own.
+
+        `on_resume` is called before a stream is opened again; it ends this watch where the store is another one than before.
+        """
+        self._on_resume = on_resume
         self._client = client
         self._documents = documents
         self._kind = kind
@@ -269,6 +275,8 @@ class Following(AsyncIterator[Event]):
             async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
                 for attempt in range(1_000):
                     try:
+                        await self._on_resume()
+                        self._check_not_ended()
                         return (await self._opened())[0]
                     except (_Cut, Unavailable) as error:
                         why = str(error)
@@ -276,5 +284,9 @@ class Following(AsyncIterator[Event]):
         except TimeoutError:
             pass
         raise Unavailable(why)
+
+    def _check_not_ended(self) -> None:
+        if self._end is not None:
+            raise self._end
 
 

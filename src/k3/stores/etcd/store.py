@@ -13,17 +13,18 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from k3.config import EtcdStorage
 from k3.core import limits
-from k3.core.errors import AlreadyExists, Conflict, Expired, NotFound, Unavailable
+from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Watch
-from k3.stores._writes import Update, apply, is_storable, new_delete, new_update
+from k3.stores._writes import Delete, Update, apply, is_storable, new_delete, new_update
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.client import Client, Replaced
 from k3.stores.etcd.compaction import Compactor
@@ -49,10 +50,15 @@ class EtcdStore:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        new_uid: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
-        """`clock` gives seconds since 1970, `random` picks the member to begin with, `sleep` waits between compactions."""
+        """`clock` gives seconds since 1970, `random` picks the member to begin with, `sleep` waits between compactions.
+
+        `new_uid` gives a UUID never given before. `open` comes next.
+        """
         self._storage = storage
         self._clock = clock
+        self._new_uid = new_uid
         self._client = Client(storage, random=random or Random())  # noqa: S311 - spreads load, guards nothing
         self._notes = f"{storage.prefix}/k3"
         self._compactor = Compactor(self._client, f"{self._notes}/compaction".encode(), sleep=sleep)
@@ -129,7 +135,7 @@ class EtcdStore:
 
     async def delete(self, key: Key, *, revision: int | None = None, uid: str | None = None) -> Object:
         """See `Store.delete`."""
-        return await self._in_time(self._delete(key, revision, uid))
+        return await self._in_time(self._delete(new_delete(key, revision=revision, uid=uid)))
 
     def watch(self, kind: Kind, since: int) -> Watch:
         """See `Store.watch`."""
@@ -144,3 +150,163 @@ class EtcdStore:
             self._running.cancel()
             await asyncio.wait([self._running])
         await self._client.aclose()
+
+    # --- writes
+
+    async def _put(self, key: Key, document: bytes, *, revision: int) -> Message:
+        return await self._client.write(
+            messages.TXN, messages.put_if(self._documents.path(key), document, revision=revision)
+        )
+
+    async def _update(self, write: Update) -> Object:
+        item, known = write.item, self._remembered.get(write.key, write.item.revision)
+        former = known or await self._get(write.key)
+        if known is not None and not _changes(write, known):
+            former = await self._get(write.key)
+        if apply(write, former, 0) is None:
+            return former
+        metadata = _checked_metadata(item)
+        response = await self._put(item.key, item.document, revision=item.revision)
+        if not response.succeeded:
+            raise self._refusal(write, response)
+        stored = self._documents.updated(former, item.document, metadata=metadata, revision=response.header.revision)
+        if stored is None:
+            return await self._get(item.key)
+        return self._remembered.put(stored)
+
+    async def _delete(self, write: Delete) -> Object:
+        former = self._remembered.get(write.key, write.revision or 0) or await self._get(write.key)
+        for _ in range(_RACES):
+            if not _changes(write, former):
+                former = await self._get(write.key)
+                apply(write, former, 0)
+            request = messages.delete_if(self._documents.path(write.key), revision=former.revision)
+            response = await self._client.write(messages.TXN, request)
+            if response.succeeded:
+                self._remembered.drop(write.key)
+                return replace(former, revision=response.header.revision)
+            truth = self._read_instead(response)
+            apply(write, truth, 0)
+            assert truth is not None  # noqa: S101 - otherwise `apply` has raised
+            former = truth
+        msg = f"{write.key}: lost {_RACES} races in a row against other writers"
+        raise Conflict(msg)
+
+    def _refusal(self, write: Update, response: Message) -> K3Error:
+        """Why the transaction was refused, by what it found instead."""
+        try:
+            apply(write, self._read_instead(response), 0)
+        except K3Error as error:
+            return error
+        return Conflict(f"{write.key} was changed by somebody else; read it again")
+
+    def _read_instead(self, response: Message) -> Object | None:
+        kv = messages.found_instead(response)
+        return self._documents.read(kv) if kv is not None else None
+
+    # --- reads
+
+    async def _get(self, key: Key) -> Object:
+        found = None
+        if is_storable(key):
+            response = await self._client.read(messages.RANGE, messages.RangeRequest(key=self._documents.path(key)))
+            found = self._documents.read(response.kvs[0]) if response.kvs else None
+        if found is None:
+            self._remembered.drop(key)
+            msg = f"{key} not found"
+            raise NotFound(msg)
+        return self._remembered.put(found)
+
+    @asynccontextmanager
+    async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
+        self._check_open()
+        if len(self._watches) >= limits.WATCHERS:
+            msg = f"{limits.WATCHERS} watches are open already"
+            raise Unavailable(msg)
+        watch = Following(self._client, self._documents, kind, since, on_resume=self._identify)
+        await watch.open()
+        self._watches.add(watch)
+        task = self._group.create_task(self._run_watch(watch), name=f"k3-etcd-watch-{kind.name}")
+        try:
+            yield watch
+        finally:
+            self._watches.discard(watch)
+            task.cancel()
+            await asyncio.wait([task])
+
+    # --- the store itself
+
+    async def _identify(self) -> None:
+        """Learn or make the store's id. Another one than before is another store: what was known of the old one is dropped."""
+        key = f"{self._notes}/store-id".encode()
+        response = await self._client.read(messages.RANGE, messages.RangeRequest(key=key))
+        kv = response.kvs[0] if response.kvs else None
+        value = kv.value if kv is not None else await self._make_id(key)
+        try:
+            store_id = UUID(value.decode())
+        except ValueError:
+            msg = f"{key.decode()} in etcd at {self._client.asker().endpoint} is not a store's id: remove that key"
+            raise StartFailed(msg) from None
+        if store_id == self._documents.store_id:
+            return
+        self._documents = Documents(self._storage.prefix, store_id)
+        self._remembered.clear()
+        for watch in self._watches:
+            watch.end(Expired("etcd holds another store than before: list again"))
+
+    async def _make_id(self, key: bytes) -> bytes:
+        value = self._new_uid().encode()
+        response = await self._client.write(messages.TXN, messages.put_if(key, value, revision=0))
+        return value if response.succeeded else bytes(messages.found_instead(response).value)
+
+    async def _run(self, started: asyncio.Event) -> None:
+        async with self._group as group:
+            if self._storage.compact:
+                group.create_task(self._compactor.run(), name="k3-etcd-compaction")
+            started.set()
+            await asyncio.Event().wait()
+
+    async def _run_watch(self, watch: Following) -> None:
+        try:
+            await watch.run()
+        except Exception:
+            log.exception("store.failed", extra={"fields": {"store": self.url}})
+            watch.end(Unavailable("the watch has failed; see the log"))
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result. Raises Unavailable after `limits.STORE_TIMEOUT_SECONDS`."""
+        try:
+            self._check_open()
+            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+                return await work
+        except TimeoutError:
+            msg = (
+                f"no answer from etcd at {self._client.asker().endpoint} for {limits.STORE_TIMEOUT_SECONDS:g} s; "
+                "a write may or may not have happened"
+            )
+            raise Unavailable(msg) from None
+        except Replaced:
+            await self._identify()
+            raise
+        finally:
+            work.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable(troubles.CLOSED)
+
+
+def _changes(write: Update | Delete, known: Object) -> bool:
+    """Whether the write would go ahead against a state that may be old. If not, only the present state can say so."""
+    try:
+        return apply(write, known, 0) is not None
+    except K3Error:
+        return False
+
+
+def _checked_metadata(item: Object) -> Manifest:
+    try:
+        return metadata_of(item.document)
+    except ValueError as odd:
+        msg = f"{item.key} would not be readable: {odd}"
+        raise Invalid(msg) from None
