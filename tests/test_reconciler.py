@@ -86,10 +86,13 @@ async def test_a_newer_observation_replaces_the_waiting_one(store: Store) -> Non
     agent = reconciler(store)
     for pid in range(1, 500):
         agent.submit(Alive("web", Facts("web", ("10.0.0.2",), 7946, pid, id="1" * 32, boot="b"), "hub", Evidence()), now())
+    before = (await store.list(NODE)).revision
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
         running = tasks.create_task(agent.run())
-        while not (await store.list(NODE)).objects:
-            await asyncio.sleep(0)
+        async with store.watch(NODE, before) as changes:
+            async for change in changes:
+                if isinstance(change, Change):
+                    break
         running.cancel()
     assert node.view(await store.get(WEB)).pid == 499
     assert agent.writes == 1
@@ -97,7 +100,7 @@ async def test_a_newer_observation_replaces_the_waiting_one(store: Store) -> Non
 
 async def test_the_cache_lists_follows_and_says_when_the_store_is_away(store: Store) -> None:
     faulty = FaultyStore(store)
-    cache = Cache(faulty, NODE, random=Random(1))  # noqa: S311 - repeatable
+    cache = Cache(faulty, NODE, random=Random(1))
     notices = cache.follow()
     async with asyncio.timeout(10):
         assert isinstance(await anext(notices), Listed)

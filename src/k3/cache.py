@@ -44,6 +44,10 @@ class Cache:
         self._random = random
         self.objects: dict[Key, Object] = {}
 
+    def get(self, key: Key) -> Object | None:
+        """The object as the store last showed it."""
+        return self.objects.get(key)
+
     async def follow(self) -> AsyncGenerator[Notice, None]:
         """Keep the cache current, for ever; yields each notice after the cache shows it."""
         pause = FIRST_PAUSE_SECONDS

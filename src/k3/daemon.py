@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows every part. Builds them, runs them in one task group, stops them in order."""
+"""The composition root, the only module that knows every part: builds them, runs them together, stops them in order."""
 
 import asyncio
 import fcntl
@@ -80,7 +80,7 @@ def _second_name(lost: BaseException) -> str:
 
 async def _run_agent(options: Options, store: Store, state_dir: Path, *, listen: str, stop: asyncio.Future[int]) -> None:
     cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
-    reconciler = Reconciler(store, lookup=lambda key: cache.objects.get(key), reporter="k3-network")
+    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-network")
     agent = Agent(
         options,
         store,

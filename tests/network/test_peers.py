@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -65,7 +66,7 @@ class Bench:
 
     def __init__(self, *, settings: Settings | None = None, online: bool = True) -> None:
         self.now = 1_000.0
-        self.table = PeerTable(settings or Settings("me", ME.id, T), random=Random(7), now=self.now)  # noqa: S311 - repeatable
+        self.table = PeerTable(settings or Settings("me", ME.id, T), random=Random(7), now=self.now)
         self.nodes: dict[str, Manifest] = {}
         self.log: list[tuple[float, Action]] = []
         self._written = 0
@@ -401,7 +402,7 @@ def test_what_others_concluded_about_us_is_not_ours_to_take_back() -> None:
     assert not bench.seen("me").is_ready
     again = [at for at, action in bench.log if isinstance(action, Reannounce)]
     assert len(again) >= 2
-    assert min(b - a for a, b in zip(again, again[1:], strict=False)) >= TIMING.period - 1e-6
+    assert min(b - a for a, b in pairwise(again)) >= TIMING.period - 1e-6
 
 
 def test_a_deleted_own_node_returns_a_little_later() -> None:
@@ -459,6 +460,6 @@ def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
 
 
 def test_an_empty_table_wants_nothing() -> None:
-    table = PeerTable(Settings("me", ME.id, T, register_self=False), random=Random(1), now=0.0)  # noqa: S311 - repeatable
+    table = PeerTable(Settings("me", ME.id, T, register_self=False), random=Random(1), now=0.0)
     assert table.handle(Synced(()), 0.0) == []
     assert table.deadline == NEVER

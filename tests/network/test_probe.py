@@ -251,9 +251,8 @@ def test_who_is_to_blame(lan: Lan) -> None:
     assert isinstance(ask_from(asker, "10.77.1.99"), NoAnswer), "nobody there"
     lan.firewall(other, 7946)
     assert isinstance(ask_from(asker, "10.77.1.2", timeout_seconds=0.5), NoAnswer), "a firewall that drops"
-    other.namespace.nft(
-        "table inet f { chain i { type filter hook input priority -10; tcp dport 7000 reject with icmp type host-unreachable; } }\n"
-    )
+    reject = "tcp dport 7000 reject with icmp type host-unreachable"
+    other.namespace.nft(f"table inet f {{ chain i {{ type filter hook input priority -10\n {reject}\n }}\n }}\n")
     assert isinstance(ask_from(asker, "10.77.1.2", port=7000), NoAnswer), "a firewall that says host unreachable is the peer's"
     asker.ip("route add unreachable 10.50.0.0/16")
     assert isinstance(ask_from(asker, "10.50.0.1"), LocalFault), "an unreachable route of our own"

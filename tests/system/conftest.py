@@ -28,7 +28,7 @@ def fleet(lan: Lan, tmp_path: Path, shared: bool) -> Iterator[MakeFleet]:
     made: list[Fleet] = []
 
     def make(*names: str, ttl: str = "5s", start: bool = True, options: tuple[str, ...] = ()) -> Fleet:
-        store = f"sqlite://{tmp_path}/k3.db" if shared else ""
+        store = f"sqlite://{tmp_path}/shared/k3.db" if shared else ""
         agents = [Agent(lan, lan.host(name), tmp_path / name, store=store, ttl=ttl, options=options) for name in names]
         made.append(Fleet(agents, shared=shared))
         if start:

@@ -332,5 +332,3 @@ def test_a_machine_on_two_networks_loses_one(lan: Lan, tmp_path: Path, agents: l
     pair[0].watcher.wait_for("b", lambda s: len(s.view.addresses) == 2 and is_ready(s))
     never_down(pair[0], "b", since)
     no_traceback(pair)
-
-

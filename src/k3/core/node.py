@@ -212,7 +212,7 @@ def set_addresses(manifest: Manifest, hostname: str, internal: Iterable[str]) ->
 
 
 def publishable(internal: Iterable[str]) -> list[str]:
-    """Addresses worth writing: IPv4 before IPv6, each once, in the given order otherwise, none that only a link or a host can use."""
+    """Addresses worth writing: IPv4 before IPv6, each once, none that only a link or a host can use."""
     parsed = [ip for ip in map(parse_address, internal) if ip is not None and not _local(ip)]
     ordered = sorted(dict.fromkeys(parsed), key=lambda ip: ip.version)
     return [str(ip) for ip in ordered[: limits.PEER_ADDRESSES]]

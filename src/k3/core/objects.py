@@ -125,7 +125,7 @@ class Object:
         return manifest
 
     def with_manifest(self, manifest: Manifest) -> Self:
-        """This object with new content, still at the revision that was read.
+        """The object with new content, still at the revision that was read.
 
         What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
         """

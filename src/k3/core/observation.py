@@ -1,4 +1,4 @@
-"""What a source may say about one machine. A source reports what it *saw*; only `policy.decide` knows what that means for a Node.
+"""What a source may say about one machine: what it *saw*. What that means for a Node, only `policy.decide` knows.
 
 Every observation that could do harm carries the `Evidence` it was formed against: it counts only while the Node still
 shows exactly that. Whoever writes first wins, and the late one finds its evidence outdated.
@@ -58,7 +58,7 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """This machine itself starts, changes, or refreshes its own Node; it has answered its own probe.
+    """The agent's own machine starts, changes, or refreshes its Node; it has answered its own probe.
 
     `fresh` is the first of a run: only that one may turn Ready to True.
     """
@@ -83,7 +83,7 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """The time to live has run out. With standing, the observer may say that the machine is down; else only that nobody knows."""
+    """The time to live has run out. With standing, the observer may say that it is down; else only that nobody knows."""
 
     name: str
     evidence: Evidence

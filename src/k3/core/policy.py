@@ -17,19 +17,20 @@ under way while the machine said goodbye, counts only while the Node shows the v
 
     now stored        Alive/Joined   Suspected          Silent                     Left
     ──────────        ────────────   ─────────          ──────                     ────
-    nothing           True, created  –                  –                          –
+    nothing           True, created  -                  -                          -
     True              refreshed      Reachable=False    False (standing) | Unknown False
-    True, suspected   True           –                  False (standing) | Unknown False
-    False, Unknown    True           –                  –                          False, if Unknown
+    True, suspected   True           -                  False (standing) | Unknown False
+    False, Unknown    True           -                  -                          False, if Unknown
 
 A change of Ready, of address or of identity is a *transition*: it is numbered on the Node, and the writer whose
 compare-and-swap made it, and only that one, tells of it in an Event.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from k3.core import limits, node
 from k3.core.node import NodeView
@@ -92,22 +93,8 @@ def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Dec
     stored = node.view_manifest(seen.name, current)
     if foreign := foreign_reason(current, stored):
         return Keep(foreign, foreign=True)
-    wanted = deepcopy(current)
-    match seen:
-        case Alive():
-            return _alive(stored, wanted, seen, now)
-        case Joined():
-            return _joined(stored, wanted, seen, now)
-        case Suspected():
-            return _suspected(stored, wanted, seen, now)
-        case Silent():
-            return _silent(stored, wanted, seen, now)
-        case Left():
-            return _left(stored, wanted, seen, now)
-        case Forgotten():
-            return _forgotten(stored, seen)
-        case Unproven():
-            return Keep("already known")
+    rule = _RULES[type(seen)]
+    return rule(stored, deepcopy(current), seen, now)
 
 
 def foreign_reason(current: Manifest, stored: NodeView) -> str:
@@ -155,7 +142,7 @@ def _registered(manifest: Manifest, facts: Facts, conflict_with: str) -> Create:
 
 
 def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> Decision:
-    if stored.id and seen.facts.id and stored.id != seen.facts.id and stored.id != seen.displaces:
+    if stored.id and seen.facts.id and stored.id not in {seen.facts.id, seen.displaces}:
         return Keep("the name belongs to another machine")
     ready = stored.ready
     gone = ready is not None and ready.reason in GONE_REASONS and stored.boot == seen.facts.boot
@@ -219,10 +206,25 @@ def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Deci
     return Update(wanted, _number(wanted, Transition("NodeNotReady", message)))
 
 
-def _forgotten(stored: NodeView, seen: Forgotten) -> Decision:
+def _forgotten(stored: NodeView, _wanted: Manifest, seen: Forgotten, _now: datetime) -> Decision:
     if stored.evidence != seen.evidence or stored.is_ready:
         return Keep("the Node has changed meanwhile")
     return Delete()
+
+
+def _unproven(_stored: NodeView, _wanted: Manifest, _seen: Unproven, _now: datetime) -> Decision:
+    return Keep("already known")
+
+
+_RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]]] = {
+    Alive: _alive,
+    Joined: _joined,
+    Suspected: _suspected,
+    Silent: _silent,
+    Left: _left,
+    Forgotten: _forgotten,
+    Unproven: _unproven,
+}
 
 
 def node_annotations(manifest: Manifest) -> dict[str, str]:

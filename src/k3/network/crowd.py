@@ -1,4 +1,4 @@
-"""Names that are announced but not proven: bounded in number, in probes at once, and in Nodes shown. Anybody can invent them."""
+"""Names that are announced but not proven. Anybody can invent them, so everything about them is bounded."""
 
 from collections import deque
 from collections.abc import Iterable

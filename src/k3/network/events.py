@@ -56,7 +56,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class SelfProven:
-    """This machine answers its own probe, and this is what it says of itself now."""
+    """Our machine answers its own probe, and says this of itself now."""
 
     facts: Facts
 

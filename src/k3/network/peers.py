@@ -499,7 +499,7 @@ class PeerTable:
         else:
             self._report(peer, Forgotten(peer.name, peer.stored.evidence), now)
 
-    # Our own Node
+    # Ourselves
 
     def _self_at(self) -> float:
         """When it wants writing."""

@@ -204,9 +204,8 @@ class Agent:
             async with asyncio.timeout(LISTEN_SECONDS):
                 while True:
                     messages.append(await browser.next())
-        for heard in messages:
-            if isinstance(heard, Announcement) and heard.node == wanted and heard.id not in {"", self.facts.id}:
-                holders.append(naming.announced_holder(heard))
+        said = [heard for heard in messages if isinstance(heard, Announcement) and heard.node == wanted]
+        holders += [naming.announced_holder(heard) for heard in said if heard.id not in {"", self.facts.id}]
         self._claim = await naming.settle(wanted, self.facts.id, holders[:8], explicit=self._options.explicit)
         if self._options.conflict_with:
             self._claim = replace(self._claim, conflict_with=self._options.conflict_with)

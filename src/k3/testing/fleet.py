@@ -86,7 +86,7 @@ class Host:
 
     @property
     def boot(self) -> str:
-        """This run's id."""
+        """The id of the current run."""
         return f"{self.name}.{self.boots}"
 
     @property
@@ -130,6 +130,10 @@ class Fleet:
         skew = timedelta(seconds=self.random.uniform(-3600, 3600))
         return Host(f"h{number}", address, store, ttl, skew, f"{self.random.getrandbits(128):032x}")
 
+    def _new_table(self, host: Host) -> PeerTable:
+        chance = Random(self.random.random())  # noqa: S311 - a simulation wants repeatable numbers
+        return PeerTable(Settings(host.name, host.id, host.ttl), random=chance, now=self.now)
+
     # ── what a test does to the fleet ───────────────────────────────────────────────────────────────────────────────
 
     def run(self, seconds: float) -> None:
@@ -145,11 +149,7 @@ class Fleet:
         for host in hosts or self.hosts:
             host.boots += 1
             host.running, host.powered, host.frozen_at = True, True, None
-            host.table = PeerTable(
-                Settings(host.name, host.id, host.ttl),
-                random=Random(self.random.random()),
-                now=self.now,  # noqa: S311 - as above
-            )
+            host.table = self._new_table(host)
             host.tick_at = float("inf")
             host.store.watchers.append(host)
             self.give(host, LinksChanged((LINK,)))
@@ -166,11 +166,7 @@ class Fleet:
         """Start everybody at once over a store that knows everybody, as after a power cut; nobody announces anything new."""
         for host in self.hosts:
             host.boots, host.running = 1, True
-            host.table = PeerTable(
-                Settings(host.name, host.id, host.ttl),
-                random=Random(self.random.random()),
-                now=self.now,  # noqa: S311 - as above
-            )
+            host.table = self._new_table(host)
             joined = decide(None, Joined(host.name, host.facts, fresh=True), now=EPOCH + host.skew)
             if isinstance(joined, Create):
                 self.put(host.store, host.name, joined.manifest)
@@ -195,7 +191,7 @@ class Fleet:
                 self.later(ROUND_TRIP_SECONDS, lambda o=other: self.give(o, gone))  # type: ignore[misc]
 
     def kill(self, *hosts: Host, power: bool = True) -> None:
-        """kill -9: connections are refused. Without power: silence."""
+        """As by kill -9: connections are refused. Without power: silence."""
         for host in hosts:
             host.running, host.powered, host.table = False, power, None
             host.store.watchers.remove(host)

@@ -66,9 +66,10 @@ class Stream:
         except (AioRpcError, UsageError, asyncio.InvalidStateError) as error:
             raise _Cut(str(error)) from None
 
-    def close(self) -> None:
-        """End it."""
+    async def aclose(self) -> None:
+        """End it, and wait until grpc has let go of it, which takes no answer from anybody."""
         self._call.cancel()
+        await self._call.code()
 
     async def _read(self) -> Message:
         try:
@@ -128,7 +129,8 @@ class Following(AsyncIterator[Event]):
             self.end(error)
         finally:
             if self._stream:
-                self._stream.close()
+                await self._stream.aclose()
+                self._stream = None
 
     def end(self, error: K3Error) -> None:
         """Raise `error` to the reader after what it has been given. The first one counts."""
@@ -169,7 +171,7 @@ class Following(AsyncIterator[Event]):
             await stream.send(messages.WatchRequest(create_request=wanted))
             self._check_alive(await stream.read())
         except BaseException:
-            stream.close()
+            await stream.aclose()
             raise
         return stream, newest
 
@@ -203,7 +205,7 @@ class Following(AsyncIterator[Event]):
         except* K3Error as errors:
             raise errors.exceptions[0] from None
         finally:
-            stream.close()
+            await stream.aclose()
 
     async def _read(self, stream: Stream) -> None:
         while True:

@@ -1,0 +1,118 @@
+"""The store goes away while agents run: they wait, say so once, and what it shows is right again when it is back."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.lab import until
+from tests.system.agents import Agent, Fleet, Sight, is_ready, record
+from tests.system.conftest import MakeFleet
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+TTL = timedelta(seconds=5)
+LOST = ("store.lost", "store.unavailable")
+BACK = ("store.back",)
+
+
+def said(agent: Agent, *events: str) -> list[str]:
+    """The lines of the newest run that log one of these events."""
+    return [line for line in agent.process.lines if any(f" {event} " in line for event in events)]
+
+
+def wait_lost(machines: Fleet) -> None:
+    for agent in machines.agents:
+        if agent.process.running:
+            agent.process.wait_for("store.lost")
+
+
+def wait_right(machines: Fleet, since: datetime, *names: str) -> None:
+    """Until every agent's store shows these machines Ready, and seen after `since`."""
+
+    def fresh(sight: Sight | None) -> bool:
+        return sight is not None and is_ready(sight) and sight.last_seen is not None and sight.last_seen > since
+
+    def right(agent: Agent) -> bool:
+        nodes = agent.nodes()
+        return all(fresh(nodes.get(name)) for name in names)
+
+    for agent in machines.agents:
+        until(lambda agent=agent: right(agent), guard_seconds=40, every_seconds=0.2, what=f"{names} seen by {agent.name}")  # type: ignore[misc]
+
+
+def check_calm(machines: Fleet, *names: str) -> None:
+    """All of these run, and none of them has said the same thing over and over."""
+    for name in names:
+        process = machines[name].process
+        assert process.running, process.text[-3000:]
+        assert len(said(machines[name], *LOST)) <= 2, said(machines[name], *LOST)
+        assert len(said(machines[name], "store.lost")) == 1
+        assert len(said(machines[name], *BACK)) >= 1
+        assert "Traceback" not in process.text
+
+
+@pytest.mark.parametrize("shared", [True], indirect=True, ids=["one-store"])
+def test_its_directory_is_gone_for_longer_than_the_time_to_live(fleet: MakeFleet) -> None:
+    """One machine dies meanwhile. Nobody is condemned for the time in which nobody could write."""
+    machines = fleet("a", "b", "c")
+    a = machines["a"]
+    house = a.path.parent
+    shelter = house.rename(house.with_name("elsewhere"))
+    gone = datetime.now(UTC)
+    wait_lost(machines)
+    machines["c"].kill()
+    until(lambda: datetime.now(UTC) - gone > TTL + timedelta(seconds=1), what="the outage has lasted")
+    shelter.rename(house)
+    returned = datetime.now(UTC)
+    verdict = a.watcher.wait_for("c", lambda sight: not sight.view.is_ready, since=returned, guard_seconds=40)
+    record("outage_over.to_not_ready", (verdict.at - returned).total_seconds(), beside={"ttl": 5})
+    assert verdict.at - returned >= TTL
+    assert verdict.ready == ("False", "PeerUnreachable")
+    wait_right(Fleet(machines.others("c"), shared=True), returned, "a", "b")
+    assert machines.downs("a", "b") == []
+    check_calm(machines, "a", "b")
+
+
+def test_its_file_is_replaced(fleet: MakeFleet) -> None:
+    """Deleted, an empty one is made in its place; then an old copy is put there."""
+    machines = fleet("a", "b")
+    copies = {agent.path: agent.path.with_name("copy.db") for agent in machines.agents}
+    for path, copy in copies.items():
+        shutil.move(path, copy)
+        for suffix in ("-wal", "-shm"):
+            shutil.move(f"{path}{suffix}", f"{copy}{suffix}")
+    deleted = datetime.now(UTC)
+    wait_right(machines, deleted, "a", "b")
+    for path, copy in copies.items():
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        for suffix in ("-wal", "-shm", ""):
+            shutil.move(f"{copy}{suffix}", f"{path}{suffix}")
+    restored = datetime.now(UTC)
+    wait_right(machines, restored, "a", "b")
+    for agent in machines.agents:
+        assert agent.process.running, agent.process.text[-3000:]
+        assert "Traceback" not in agent.process.text
+
+
+@pytest.mark.parametrize("shared", [False], indirect=True, ids=["separate-stores"])
+def test_its_file_system_becomes_read_only(fleet: MakeFleet) -> None:
+    """As after a disk error. Only a is hit; what b knows goes on being right."""
+    machines = fleet("a", "b")
+    a = machines["a"]
+    cover = (
+        "mount -t tmpfs cover /run/home && cp /var/lib/k3/k3.db* /run/home/ && mount -o remount,ro /run/home"
+        " && mount --bind /run/home /var/lib/k3"
+    )
+    done = a.host.run(["sh", "-c", cover])
+    assert done.returncode == 0, done.stderr
+    began = datetime.now(UTC)
+    a.process.wait_for("store.")
+    until(lambda: datetime.now(UTC) - began > TTL, what="the outage has lasted")
+    assert a.process.running, a.process.text[-3000:]
+    a.host.run(["umount", "/var/lib/k3"])
+    wait_right(machines, datetime.now(UTC), "a", "b")
+    assert machines.downs("a", "b") == []
+    check_calm(machines, "a")
