@@ -18,9 +18,10 @@ from k3 import facts, health, node_table, settings, stores
 from k3.cache import Cache
 from k3.config import MemoryStorage, NetworkConfig
 from k3.core import limits
-from k3.core.errors import StartFailed
+from k3.core.errors import Invalid, StartFailed
 from k3.core.objects import NODE
 from k3.core.store import Store
+from k3.network.announce import NODE_BYTES
 from k3.network.info import info_document
 from k3.network.mdns import ServiceType
 from k3.network.service import Agent, NameLost, Options
@@ -44,6 +45,9 @@ def run_network(config: NetworkConfig) -> int:
 async def _network(config: NetworkConfig) -> int:
     state_dir = _state_directory()
     name = config.node_name or facts.default_node_name()
+    if len(name) > NODE_BYTES:
+        msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {NODE_BYTES}"
+        raise Invalid(msg)
     options = Options(
         ServiceType.parse(config.service, config.domain),
         name,

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from k3.core import limits, node
-from k3.core.errors import AlreadyExists, Conflict, K3Error, NotFound, Unavailable
+from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, Unavailable
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
 from k3.core.observation import Observation
 from k3.core.policy import Create, Decision, Delete, Keep, Transition, Update, decide
@@ -79,7 +79,7 @@ class Reconciler:
         """Decide and write one observation; everything that can go wrong is logged, once."""
         try:
             await self._write(work)
-        except Unavailable as error:
+        except (Unavailable, Forbidden) as error:
             if not self._is_down:
                 log.warning("store.unavailable", extra={"fields": {"store": self._store.url, "error": str(error)}})
             self._is_down = True

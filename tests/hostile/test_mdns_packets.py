@@ -111,8 +111,23 @@ def test_texts_that_are_refused(text: bytes, reason: Reason) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.8.8", "127.0.0.1", "224.0.0.251", "0.0.0.0", "255.255.255.255", "169.254.169.254", "10.77.1.255", "10.77.1.0"]
-    + ["::1", "::", "ff02::fb", "2001:db8::1", "fe80::1", "::ffff:8.8.8.8", "64:ff9b::a9fe:a9fe"],
+    [
+        "8.8.8.8",
+        "127.0.0.1",
+        "224.0.0.251",
+        "0.0.0.0",
+        "255.255.255.255",
+        "169.254.169.254",
+        "10.77.1.255",
+        "10.77.1.0",
+        "::1",
+        "::",
+        "ff02::fb",
+        "2001:db8::1",
+        "fe80::1",
+        "::ffff:8.8.8.8",
+        "64:ff9b::a9fe:a9fe",
+    ],
 )
 def test_an_address_we_would_have_to_route_to_is_never_kept(address: str) -> None:
     packed = ipaddress.ip_address(address).packed

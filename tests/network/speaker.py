@@ -61,9 +61,10 @@ class Speaker:
     async def count(self) -> None:
         while True:
             await asyncio.sleep(0.1)
-            if self.browser.refused != self.shown:
-                self.shown = dict(self.browser.refused)
-                say(f"refused {json.dumps({reason.value: n for reason, n in self.browser.refused.items()})}")
+            refused = {reason.value: count for reason, count in self.browser.refused.items()}
+            if refused != self.shown:
+                self.shown = refused
+                say(f"refused {json.dumps(refused)}")
 
 
 def say(line: str) -> None:

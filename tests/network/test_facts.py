@@ -57,8 +57,19 @@ def test_a_host_name_that_cannot_be_a_name_is_refused_with_the_way_out(monkeypat
 
 @pytest.mark.parametrize(
     ("machine", "architecture"),
-    [("x86_64", "amd64"), ("AMD64", "amd64"), ("aarch64", "arm64"), ("armv7l", "arm"), ("armv6l", "arm"), ("i686", "386")]
-    + [("riscv64", "riscv64"), ("ppc64le", "ppc64le"), ("s390x", "s390x"), ("loongarch64", "loong64"), ("vax", "vax")],
+    [
+        ("x86_64", "amd64"),
+        ("AMD64", "amd64"),
+        ("aarch64", "arm64"),
+        ("armv7l", "arm"),
+        ("armv6l", "arm"),
+        ("i686", "386"),
+        ("riscv64", "riscv64"),
+        ("ppc64le", "ppc64le"),
+        ("s390x", "s390x"),
+        ("loongarch64", "loong64"),
+        ("vax", "vax"),
+    ],
 )
 def test_architectures_in_kubernetes_spelling(machine: str, architecture: str) -> None:
     assert facts.architecture(machine) == architecture

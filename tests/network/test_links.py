@@ -45,8 +45,14 @@ def test_on_link(address: str) -> None:
         "224.0.0.1",
         "0.0.0.0",
         "::",
-    ]
-    + ["10.0.0.2%eth0", "fd00::1%eth0", "", "x", "10.0.0.2/24", "::ffff:10.0.0.2", "255.255.255.255"],
+        "10.0.0.2%eth0",
+        "fd00::1%eth0",
+        "",
+        "x",
+        "10.0.0.2/24",
+        "::ffff:10.0.0.2",
+        "255.255.255.255",
+    ],
 )
 def test_not_on_link(address: str) -> None:
     assert not HERE.on_link(address)
@@ -70,7 +76,7 @@ def test_what_is_announced_and_shared() -> None:
 
 def test_bounds() -> None:
     many = [replace(ETH0, index=n, addresses=(f"10.{n}.0.1",), prefixes=(f"10.{n}.0.0/24",)) for n in range(100)]
-    assert len(Links(tuple(many)).addresses) == limits.PEER_ADDRESSES
+    assert len(Links(tuple(many)).addresses) == limits.LINKS
     assert len(Links(tuple(many)).prefixes) == limits.LINKS
 
 
@@ -106,7 +112,8 @@ def test_what_is_chosen(lan: Lan) -> None:
         "link add docker0 type bridge", "link set docker0 up", "addr add 172.17.0.1/16 dev docker0",
         "link add br-0123456789ab type bridge", "link set br-0123456789ab up",
         "link add vethx type veth peer name vethy", "link set vethx up", "link set vethy up",
-        "link add br0 type bridge", "link set br0 up", "link add part type veth peer name partner", "link set part master br0 up",
+        "link add br0 type bridge", "link set br0 up",
+        "link add part type veth peer name partner", "link set part master br0 up",
         "link add down0 type bridge",
         "link add quiet0 type bridge", "link set quiet0 up multicast off",
     )  # fmt: skip

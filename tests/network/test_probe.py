@@ -219,6 +219,12 @@ async def test_a_redirect_is_not_followed(peer: Endpoint) -> None:
     assert await outcome_of(response(b"", location, status=b"302 Found")) == NoAnswer("HTTP status 302")
 
 
+async def read_to_the_end(connection: socket.socket) -> None:
+    async with asyncio.timeout(HANG_GUARD_SECONDS):
+        while await asyncio.get_running_loop().sock_recv(connection, 4096):
+            pass
+
+
 async def test_cancelling_a_probe_leaves_nothing_open(peer: Endpoint) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         mute = Endpoint("127.0.0.1", silent.getsockname()[1])
@@ -230,8 +236,7 @@ async def test_cancelling_a_probe_leaves_nothing_open(peer: Endpoint) -> None:
         with connection:
             connection.setblocking(False)
             with pytest.raises(ConnectionResetError):
-                while await asyncio.get_running_loop().sock_recv(connection, 4096):
-                    pass
+                await read_to_the_end(connection)
     assert isinstance(await probe(target((peer,)), timeout_seconds=HANG_GUARD_SECONDS), Answered)
 
 

@@ -68,7 +68,9 @@ class MysqlMachine(StoreMachine):
 MysqlMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
 
 
-class TestMysqlMachine(MysqlMachine.TestCase):
-    @pytest.fixture(autouse=True)
-    def _on(self, server: Mariadb) -> None:
-        MysqlMachine.server = server
+TestMysqlMachine = MysqlMachine.TestCase
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machines_run_there(server: Mariadb) -> None:
+    MysqlMachine.server = server

@@ -1,7 +1,9 @@
 """What can happen between k3 and a MySQL server, and what is said about it."""
 
 import asyncio
+import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from k3.config import MysqlStorage
 from k3.core import limits
 from k3.core.errors import Expired, Forbidden, K3Error, NotFound, StartFailed, TooLarge, Unavailable
 from k3.core.objects import NODE, Object
-from k3.core.store import Bookmark, Change
+from k3.core.store import Bookmark, Change, Store
 from k3.stores import _mysql_text, _sql, connect, mysql
 from k3.stores.mysql import MysqlStore
 from k3.testing.clock import FakeClock
@@ -48,17 +50,40 @@ async def store(storage: MysqlStorage) -> AsyncIterator[MysqlStore]:
     leaks.finish()
 
 
+async def settled(leaks: LeakCheck) -> None:
+    """Nothing is left, once goodbyes that take a moment (TLS, a proxy) are said."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while True:
+            try:
+                leaks.finish()
+            except AssertionError:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
 async def refusal(storage: MysqlStorage, kind: type[K3Error]) -> str:
     """Why opening is refused: one line, without the password; nothing stays open."""
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)  # from here on the thread for names is there
     leaks = LeakCheck()
     with pytest.raises(kind) as refused:
         await connect(storage)
-    leaks.finish()
+    await settled(leaks)
     said = str(refused.value)
     assert "\n" not in said
     assert not storage.password or storage.password not in said
     assert f"mysql {storage.host}:{storage.port}" in said
     return said
+
+
+async def created(store: Store, name: str) -> Object:
+    """A new Node, as soon as the store takes it."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while True:
+            try:
+                return await store.create(node(name), {})
+            except Unavailable:
+                await asyncio.sleep(0.01)
 
 
 def kill_sessions(server: Mariadb) -> int:
@@ -90,7 +115,8 @@ async def test_a_server_that_is_not_there_is_unavailable(storage: MysqlStorage) 
 async def test_a_missing_database_is_made(server: Mariadb, storage: MysqlStorage) -> None:
     server.sql("DROP DATABASE IF EXISTS k3_new")
     store = await connect(replace(storage, database="k3_new"))
-    assert await store.create(node("n1"), {})
+    made = await store.create(node("n1"), {})
+    assert await store.get(node("n1")) == made
     await store.aclose()
 
 
@@ -197,7 +223,7 @@ async def test_tls_with_and_without_a_certificate_of_ones_own(tls_server: Mariad
     await store.open()
     assert await store.get(node("n1")) == made
     await store.aclose()
-    leaks.finish()
+    await settled(leaks)
     assert "only with TLS" in await refusal(replace(sure, cert_file="", key_file=""), Forbidden)
 
 
@@ -217,7 +243,7 @@ async def test_what_tls_does_not_prove_is_forbidden(tls_server: Mariadb, server:
 @pytest.mark.parametrize(("setting", "name"), [("ca_file", "none.pem"), ("ca_file", "server.key"), ("cert_file", "server.key")])
 async def test_unusable_tls_files_are_named(storage: MysqlStorage, certificates: Path, setting: str, name: str) -> None:
     with pytest.raises(StartFailed, match=f"storage.mysql: {setting} {certificates}/{name}.*PEM"):
-        await connect(replace(storage, **{setting: f"{certificates}/{name}"}))
+        await connect(replace(storage, **{setting: f"{certificates}/{name}"}))  # type: ignore[arg-type]
 
 
 # --- running
@@ -253,7 +279,7 @@ async def test_a_lost_commit_is_of_unknown_outcome_and_never_repeated(storage: M
         third = await store.create(node("n3"), {})
         assert third.revision == first.revision + len(found)
         await store.aclose()
-    leaks.finish()
+    await settled(leaks)
 
 
 async def test_a_connection_lost_before_the_commit_is_made_good(storage: MysqlStorage) -> None:
@@ -280,12 +306,12 @@ async def test_a_deadlock_is_tried_again(store: MysqlStore, storage: MysqlStorag
         async with asyncio.TaskGroup() as group:
             writing = group.create_task(store.update(made.with_manifest({**made.manifest(), "n": 1})))
             waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-            while server.sql(waiting) != "1\n":
-                await asyncio.sleep(0.01)
+            while server.sql(waiting) != "1\n":  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.2)  # and looks afresh only where nobody has asked for a tenth of a second
             await other.run([_sql.HEAD.encode() + b" FOR UPDATE"])
             await other.run([b"ROLLBACK"])
         assert writing.result().revision == made.revision + 1
-    assert "deadlock" in server.sql("SHOW ENGINE INNODB STATUS").lower()
+    assert "LATEST DETECTED DEADLOCK" in server.sql("SHOW ENGINE INNODB STATUS")
 
 
 async def test_a_counter_held_for_long_is_unavailable(store: MysqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,8 +354,8 @@ async def test_a_packet_the_server_refuses_costs_no_more_than_its_connection(sto
     size = int(server.sql("SELECT @@global.max_allowed_packet")) + 1_000
     with pytest.raises(Unavailable):
         await store._server.read(b"SELECT LENGTH('" + b"x" * size + b"')")
-    await store.create(node("n1"), {})
-    assert await store.get(node("n1"))
+    made = await store.create(node("n1"), {})
+    assert await store.get(node("n1")) == made
 
 
 async def test_a_dropped_database_is_begun_anew(store: MysqlStore, server: Mariadb, storage: MysqlStorage) -> None:
@@ -340,13 +366,7 @@ async def test_a_dropped_database_is_begun_anew(store: MysqlStore, server: Maria
         server.sql(f"DROP DATABASE {storage.database}")
         with pytest.raises((Unavailable, Expired)):
             await next_change(events)
-    async with asyncio.timeout(HANG_SECONDS):
-        while True:
-            try:
-                again = await store.create(node("n3"), {})
-                break
-            except Unavailable:
-                await asyncio.sleep(0.01)
+    again = await created(store, "n3")
     assert store.id != first
     assert again.revision > made.revision
     with pytest.raises(NotFound):
@@ -398,12 +418,12 @@ async def test_connections_are_bounded(server: Mariadb, storage: MysqlStorage) -
 
 async def test_any_key_and_any_bytes_are_stored_as_they_are(store: MysqlStore) -> None:
     names = ["it's", 'a"b', "back\\slash", "%s", "a?b", "a;b", "a ", "a", "A", "-- x", "_binary", "x'27'"]
-    odd = bytes(range(1, 128)).replace(b'"', b"").replace(b"\\", b"").decode().translate({n: None for n in range(32)})
+    odd = bytes(range(1, 128)).replace(b'"', b"").replace(b"\\", b"").decode().translate(dict.fromkeys(range(32)))
     for name in names:
         made = await store.create(node(name), {"name": name, "odd": odd, "more": "\0\r\n\x1a\\'\"ä漢😀"})
         assert await store.get(node(name)) == made
         assert (await store.get(node(name))).manifest()["more"] == "\0\r\n\x1a\\'\"ä漢😀"
-    wide = replace(made, document='{"name": "UTF-16"}'.encode("utf-16"))
+    wide = replace(await store.get(node("a")), document='{"name": "UTF-16"}'.encode("utf-16"))
     assert (await store.update(wide)).document == (await store.get(wide.key)).document == wide.document
     assert [item.key.name for item in (await store.list(NODE)).objects] == sorted(names)
     await store.delete(node("a "))
@@ -435,15 +455,17 @@ async def test_the_size_stays_as_large_as_the_history(server: Mariadb, storage: 
         sizes.append(sum(file.stat().st_size for file in (server.data / storage.database).iterdir()))
     rows = int(server.sql(f"SELECT COUNT(*) FROM {storage.database}.log"))
     await store.aclose()
-    assert rows < limits.HISTORY_REVISIONS + 2 * limits.COMPACT_CHUNK
+    assert rows <= limits.HISTORY_REVISIONS + 6_000  # what five minutes saw is kept as well
     assert sizes[-1] < 1.3 * sizes[2], sizes
 
 
 def test_sqlite_does_not_load_the_driver() -> None:
     done = subprocess.run(
-        ["python", "-c", "import sys, k3.stores.sqlite, k3.stores; print('asyncmy' in sys.modules)"],
+        [sys.executable, "-c", "import sys, k3.stores, k3.stores.sqlite; print('asyncmy' in sys.modules)"],
         capture_output=True,
         text=True,
-        check=False,
+        timeout=HANG_SECONDS,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
     )
-    assert done.stdout in {"False\n", ""}
+    assert done.stdout == "False\n"

@@ -282,16 +282,19 @@ def test_a_host_name_becomes_a_nodes_name(fleet: MakeFleet, hostname: str, name:
 
 @SEPARATE_STORES
 def test_the_longest_name_there_may_be(fleet: MakeFleet) -> None:
-    """253 characters (RFC 1123): too many for an instance's label, so the text record says it. A second one is told apart."""
-    name = ".".join(["n" * 63] * 3 + ["n" * 61])
-    assert len(name) == 253
+    """250 characters: too many for an instance's label, so the text record says it; the whole name decides who holds it."""
+    name = ".".join(["n" * 63] * 3 + ["n" * 58])
+    assert len(name) == 250
     first, second = fleet("a", "b", start=False).agents
     join(first, "--node-name", name)
     join(second)
     for agent in (first, second):
         until(lambda a=agent: ready_names(a) == {name, "b"})  # type: ignore[misc]
-    done = second.host.run(["k3", "network", "--node-name", name, "--store", "sqlite:///run/other.db"])
+    done = second.host.run(["k3", "network", "--node-name", name, "--listen", ":7947", "--store", "sqlite:///run/x.db"])
     assert done.returncode == 5, done.stderr
+    done = second.host.run(["k3", "network", "--node-name", f"{name}abc", "--store", "sqlite:///run/x.db"])
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "253 characters do not fit into an mDNS announcement, expected at most 250" in done.stderr
 
 
 @SEPARATE_STORES

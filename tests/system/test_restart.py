@@ -13,10 +13,14 @@ TTL = timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c")], ids=["N=2", "N=3"])
-def test_a_peer_that_died_while_nobody_watched_still_turns_not_ready(fleet: MakeFleet, names: tuple[str, ...]) -> None:
+def test_a_peer_that_died_while_nobody_watched_still_turns_not_ready(
+    fleet: MakeFleet, shared: bool, names: tuple[str, ...]
+) -> None:
     """All the others are down when it dies. What happened meanwhile does not count, so the time to live begins anew."""
     machines = fleet(*names)
     victim, watchers = machines[names[-1]], machines.others(names[-1])
+    for agent in watchers:
+        agent.watcher.wait_for(victim.name, lambda sight: sight.view.seen_by != victim.name)
     for agent in watchers:
         agent.kill()
     died = victim.kill()
@@ -26,10 +30,13 @@ def test_a_peer_that_died_while_nobody_watched_still_turns_not_ready(fleet: Make
     for agent in watchers:
         verdict = agent.watcher.wait_for(victim.name, lambda sight: not sight.view.is_ready, since=died, guard_seconds=40)
         record(f"watcher_restarted.to_not_ready.N={len(names)}", (verdict.at - began).total_seconds(), beside={"ttl": 5})
-        assert verdict.ready == ("False", "PeerUnreachable")
+        # On one store the first to judge may be one that never saw it, and says only that it does not know.
+        assert verdict.ready == ("False", "PeerUnreachable") or (
+            shared and len(watchers) > 1 and verdict.ready == ("Unknown", "ObserverLost")
+        )
         assert verdict.at - began >= TTL
         assert verdict.last_seen is not None
-        assert verdict.last_seen < began
+        assert verdict.last_seen < began, "nobody has seen it since"
     assert machines.downs(*(agent.name for agent in watchers)) == [], "they were not away long enough for anybody to say so"
 
 

@@ -70,11 +70,14 @@ class Links:
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:
-        """What to announce: IPv4 first, at most `limits.PEER_ADDRESSES`; link-local IPv6 only where there is nothing else."""
+        """What to announce: IPv4 first, at most `limits.LINKS`; link-local IPv6 only where there is nothing else.
+
+        More than a Node shows: a peer needs the one that is on its own link.
+        """
         every = [ipaddress.ip_address(a) for each in self.interfaces for a in each.addresses]
         settled = [ip for ip in every if ip.version == 4 or not ip.is_link_local] or every  # noqa: PLR2004 - the IP version
         ordered = sorted(dict.fromkeys(settled), key=lambda ip: ip.version)
-        return tuple(str(ip) for ip in ordered[: limits.PEER_ADDRESSES])
+        return tuple(str(ip) for ip in ordered[: limits.LINKS])
 
     @cached_property
     def _networks(self) -> tuple[Network, ...]:

@@ -3,6 +3,7 @@
 Nothing here changes anything: `PeerTable` does that. Every function answers from the peer alone.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,7 @@ FAILURES: Final = 2
 GOODBYE_RETRY_SECONDS: Final = 0.2
 HINT_PAUSE_SECONDS: Final = 0.5
 BACKOFF_CEILING_SECONDS: Final = 60.0
+ROUNDS_PER_PERIOD: Final = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -118,7 +120,7 @@ def probe_at(peer: Peer) -> float:
         pause = GOODBYE_RETRY_SECONDS if peer.leaving and peer.refusals else peer.timing.retry
         regular = peer.failed_at[1] + pause
     elif peer.is_ready:
-        regular = max(peer.probed_at + peer.timing.period, _turn(peer), peer.abstain_until)
+        regular = max(_next_round(peer), _turn(peer), peer.abstain_until)
     elif peer.is_candidate:
         regular = max(peer.probed_at + (peer.backoff or peer.timing.period), _turn(peer) if peer.rank > HINT_RANKS else 0.0)
     elif peer.rank <= HINT_RANKS:
@@ -126,6 +128,12 @@ def probe_at(peer: Peer) -> float:
     else:
         regular = NEVER
     return max(min(regular, hinted), _earliest(peer))
+
+
+def _next_round(peer: Peer) -> float:
+    """One period after the last time, on a grid: peers asked at the same moment are also written in one commit."""
+    grid = peer.timing.period / ROUNDS_PER_PERIOD
+    return math.floor((peer.probed_at + peer.timing.period) / grid) * grid
 
 
 def _turn(peer: Peer) -> float:

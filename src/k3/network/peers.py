@@ -338,7 +338,7 @@ class PeerTable:
         if peer.hinted_at == NEVER:
             peer.hinted_at = now
 
-    # Events: answers
+    # What probes bring
 
     def _probed(self, name: str, outcome: Outcome, now: float) -> None:
         self._crowd.done(name)

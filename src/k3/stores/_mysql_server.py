@@ -183,6 +183,8 @@ class Server:
 
     async def _connect(self, database: str | None) -> Session:
         storage = self._storage
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             raw = await self._driver.connect(
                 host=storage.host,
@@ -201,7 +203,12 @@ class Server:
             raise Refused(PLUGIN, str(error)) from error
         except (OSError, ValueError, LookupError) as error:
             raise Refused(0, str(error)) from error
-        return Session(raw, self._driver)
+        session = Session(raw, self._driver)
+        if task and task.cancelling() > cancelled:
+            # The driver connects under `asyncio.wait_for`, which in Python 3.11 may keep a cancellation to itself.
+            session.drop()
+            raise asyncio.CancelledError
+        return session
 
     async def _make_database(self) -> None:
         session = await self._connect(None)
@@ -230,9 +237,26 @@ class Server:
         return f"database {self._storage.database} on mysql {self._storage.host}:{self._storage.port}"
 
     async def _make(self, session: Session) -> None:
+        """Make or migrate the tables, one process at a time."""
         if (await session.run([text.LOCK_SCHEMA]))[0][0][0] != 1:
             msg = f"{self._here}: another process has been making the tables for too long"
             raise Unavailable(msg)
+        found = await _identity(session)
+        if found is None:
+            await self._refuse_others(session)
+            # A store made anew in place of a lost one must not hand out the lost one's revisions again.
+            first = int(self._clock() * 1000)
+            make_meta = _sql.MAKE_META.replace("INSERT", "INSERT IGNORE", 1)
+            row = text.render(make_meta, _sql.SCHEMA, self._new_uid(), first, first)
+            await session.run([*text.MAKE_TABLES, row])
+        else:
+            for version in range(found[0], _sql.SCHEMA):
+                done = text.render("UPDATE meta SET version = ? WHERE id = 1", version + 1)
+                await session.run([*text.MIGRATIONS[version], done])
+        await session.run([text.UNLOCK_SCHEMA])
+
+    async def _refuse_others(self, session: Session) -> None:
+        """Raise StartFailed where a table of one of our names is another program's."""
         columns: dict[str, set[str]] = {}
         for table, column in (await session.run([text.COLUMNS]))[0]:
             columns.setdefault(table, set()).add(column)
@@ -240,19 +264,6 @@ class Server:
             if found != set(text.TABLES[table]):
                 msg = f"{self._here} has a table {table} of another program; give k3 a database of its own"
                 raise StartFailed(msg)
-        # A store made anew in place of a lost one must not hand out the lost one's revisions again.
-        first = int(self._clock() * 1000)
-        make_meta = _sql.MAKE_META.replace("INSERT", "INSERT IGNORE", 1)
-        row = text.render(make_meta, _sql.SCHEMA, self._new_uid(), first, first)
-        await session.run([*text.MAKE_TABLES, row])
-        await self._migrate(session)
-        await session.run([text.UNLOCK_SCHEMA])
-
-    async def _migrate(self, session: Session) -> None:
-        found = await _identity(session)
-        for version in range(found[0] if found else _sql.SCHEMA, _sql.SCHEMA):
-            done = text.render("UPDATE meta SET version = ? WHERE id = 1", version + 1)
-            await session.run([*text.MIGRATIONS[version], done])
 
 
 async def _identity(session: Session) -> tuple[int, str] | None:

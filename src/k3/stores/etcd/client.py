@@ -60,7 +60,7 @@ class Endpoint:
 
     def __init__(self, url: str, channel: grpc.aio.Channel) -> None:
         self.url = url
-        self._channel = channel
+        self._channel: grpc.aio.Channel | None = channel
         self._calls: dict[str, Any] = {
             method.path: channel.unary_unary(
                 method.path,
@@ -78,7 +78,7 @@ class Endpoint:
     @property
     def is_ready(self) -> bool:
         """Whether there is a connection."""
-        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+        return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def call(self, method: Method, request: Message, *, timeout: float, metadata: Metadata = ()) -> Message:  # noqa: ASYNC109 - grpc's own
         """One call. Raises AioRpcError."""
@@ -97,8 +97,11 @@ class Endpoint:
                 raise
 
     async def aclose(self) -> None:
-        """Hang up."""
-        await self._channel.close()
+        """Hang up. grpc closes the socket once nothing refers to the channel, so nothing does."""
+        channel, self._channel, self._watch = self._channel, None, None
+        self._calls.clear()
+        if channel is not None:
+            await channel.close()
 
 
 class Client:

@@ -68,8 +68,10 @@ class Stream:
 
     async def aclose(self) -> None:
         """End it, and wait until grpc has let go of it, which takes no answer from anybody."""
-        self._call.cancel()
-        await self._call.code()
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+            await call.code()
 
     async def _read(self) -> Message:
         try:

@@ -1,0 +1,216 @@
+"""One agent that knows 100 machines and has nothing to do: CPU, memory and traffic at the default time to live, on its own store.
+
+The machines are stand-ins in four processes on four other hosts, each with an address of its own. They do all that a real
+one does to its peers: announce, answer `/info`, ask this agent once in 15 s, and once a minute ask who is there, with
+the answers they know. Beside the agent, in the same window: a Python process that sleeps, and one that does as many bare
+GETs and nothing else. Needs root. Prints one JSON object.
+
+PYTHONPATH=src:. python benchmarks/idle.py [--quick]
+"""
+
+import asyncio
+import hashlib
+import random
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from zeroconf import IPVersion, ServiceInfo, Zeroconf
+from zeroconf._dns import DNSPointer
+from zeroconf.asyncio import AsyncZeroconf
+from zeroconf.const import _CLASS_IN, _TYPE_PTR
+
+from benchmarks.figures import Figure, tell
+from benchmarks.scene import PORT, SERVICE, cpu_seconds, is_quick, role, stage
+from k3 import health
+from k3.core import node
+from k3.core.objects import NODE
+from k3.core.observation import Facts
+from k3.core.store import Store
+from k3.network.info import info_document
+from k3.network.messages import Endpoint, Target
+from k3.network.probe import probe
+from k3.network.questions import ask_who
+from tests.lab import Process, until
+from tests.system.agents import Agent
+
+PEERS: Final = 100
+HOSTS: Final = 4
+PERIOD_SECONDS: Final = 15.0
+QUESTION_SECONDS: Final = 60.0
+TTL_SECONDS: Final = 4_500
+SETTLED_SECONDS: Final = 20.0
+"""After the start: the last of the agent's opening questions is asked by then, and answered."""
+
+
+def facts(number: int) -> Facts:
+    """What a stand-in says of itself."""
+    id_ = hashlib.blake2b(f"peer {number}".encode(), digest_size=16).hexdigest()
+    return Facts(
+        *(f"peer-{number:03}", (address(number),), PORT, 4242, id_, id_[16:]),
+        **{"os": "linux", "arch": "amd64", "links": ("10.77.0.0/16",), "peer_ttl_seconds": 90.0},
+    )
+
+
+def address(number: int) -> str:
+    return f"10.77.{10 + number // 25}.{number % 25 + 1}"
+
+
+def full_name(number: int) -> str:
+    who = facts(number)
+    return f"{who.node}-{who.id[:8]}.{SERVICE}"
+
+
+async def stand_in(first: int, count: int, asked: str) -> None:
+    """Be so many machines. `asked` is the agent's address."""
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        responder = AsyncZeroconf(interfaces=[address(first)], ip_version=IPVersion.V4Only)
+        await responder.zeroconf.async_wait_for_start()
+        for number in range(first, first + count):
+            await stack.enter_async_context(await health.serve(f"{address(number)}:{PORT}", partial(document, number)))
+            info = service(number)
+            responder.zeroconf.registry.async_add(info)
+            responder.zeroconf.async_send(responder.zeroconf.generate_service_broadcast(info, None))
+            tasks.create_task(ask(asked))
+            tasks.create_task(question(responder.zeroconf))
+        print("READY", flush=True)
+
+
+def document(number: int) -> Mapping[str, Any]:
+    return info_document(facts(number), time.monotonic(), f"store-{number}")
+
+
+def service(number: int) -> ServiceInfo:
+    who = facts(number)
+    text = {"node": who.node, "port": str(who.port), "pid": str(who.pid), "id": who.id, "boot": who.boot}
+    full = full_name(number)
+    server = f"{full.partition('.')[0]}.local."
+    return ServiceInfo(SERVICE, full, port=PORT, properties=text, server=server, addresses=[socket.inet_aton(address(number))])
+
+
+async def ask(asked: str) -> None:
+    """Look after the agent, as one peer of it does."""
+    target = Target("agent", ((Endpoint(asked, PORT),),))
+    await asyncio.sleep(random.uniform(0, PERIOD_SECONDS))
+    while True:
+        await probe(target, timeout_seconds=2.0)
+        await asyncio.sleep(PERIOD_SECONDS)
+
+
+async def question(zeroconf: Zeroconf) -> None:
+    """Ask who is there, as one peer does."""
+    known = [DNSPointer(SERVICE, _TYPE_PTR, _CLASS_IN, TTL_SECONDS, full_name(number)) for number in range(PEERS)]
+    while True:
+        await asyncio.sleep(QUESTION_SECONDS * random.uniform(0.8, 1.2))
+        ask_who(zeroconf, SERVICE, known, unicast=False)
+
+
+async def get_only() -> None:
+    """The agent's probes and nothing else: connect, ask, read once, close."""
+    loop = asyncio.get_running_loop()
+    number = 0
+    print("READY", flush=True)
+    while True:
+        await asyncio.sleep(PERIOD_SECONDS / PEERS)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            await loop.sock_connect(sock, (address(number % PEERS), PORT))
+            await loop.sock_sendall(sock, b"GET /info HTTP/1.1\r\nHost: peer\r\n\r\n")
+            assert await loop.sock_recv(sock, 65_536)
+        number += 1
+
+
+async def sleep() -> None:
+    print("READY", flush=True)
+    await asyncio.Event().wait()
+
+
+async def ready_count(store: Store) -> int:
+    return sum(node.view(item).is_ready for item in (await store.list(NODE)).objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one process took in the window: percent of a core, and MB at its end."""
+
+    cpu_percent: float
+    rss_mb: float
+
+
+def measure(processes: Sequence[Process], seconds: float) -> list[Use]:
+    before, began = [cpu_seconds(each) for each in processes], time.monotonic()
+    time.sleep(seconds)
+    taken = time.monotonic() - began
+    return [
+        Use((cpu_seconds(each) - cpu) / taken * 100, each.rss_bytes() / 2**20)
+        for each, cpu in zip(processes, before, strict=True)
+    ]
+
+
+def start(agent: Agent) -> float:
+    """Start the agent and wait until it has settled; returns how long it took to have everybody Ready."""
+    began = time.monotonic()
+    agent.start()
+    until(lambda: agent.in_store(ready_count) == PEERS + 1, guard_seconds=120, every_seconds=0.5)
+    found = time.monotonic() - began
+    time.sleep(max(0.0, SETTLED_SECONDS - found))
+    return found
+
+
+def main() -> None:
+    seconds = 25.0 if is_quick() else 120.0
+    each = PEERS // HOSTS
+    with stage("10.77.0.0/16") as scene:
+        agent = scene.agent("agent", shared=False)
+        for number in range(0, PEERS, each):
+            addresses = [f"{address(n)}/16" for n in range(number, number + each)]
+            host = scene.lan.host(f"peers-{number}", addresses=addresses)
+            stand_ins = role(host, __file__, "peers", str(number), str(each), scene.lan.address(agent.host))
+            stand_ins.wait_for("READY")
+        beside = scene.lan.host("beside")
+        others = [role(beside, __file__, "sleep"), role(beside, __file__, "gets")]
+        for process in others:
+            process.wait_for("READY")
+        found = start(agent)
+        before, writes = agent.host.traffic(), agent.in_store(revision)
+        ours, sleeping, gets = measure([agent.process, *others], seconds)
+        after, written = agent.host.traffic(), agent.in_store(revision) - writes
+        alive = agent.in_store(ready_count)
+    assert alive == PEERS + 1, f"only {alive} of {PEERS + 1} are still Ready"
+    sent, received = after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes
+    name = f"idle agent with {PEERS} peers on separate stores"
+    tell(
+        [
+            Figure(f"{name}: CPU", ours.cpu_percent, "% of a core", None, 0.5, "as many bare GETs", gets.cpu_percent),
+            Figure(f"{name}: RSS", ours.rss_mb, "MB", None, 50.0, "a Python that sleeps", sleeping.rss_mb),
+            Figure(f"{name}: sent", sent / seconds, "B/s", remark=f"{(after.sent_packets - before.sent_packets) / seconds:.0f} packets/s"),
+            Figure(f"{name}: received", received / seconds, "B/s"),
+            Figure(f"{name}: store writes", written / seconds * 60 / (PEERS + 1), "per Node and minute", None, 2.2),
+        ],
+        seconds=seconds,
+        sleeping_cpu_percent=sleeping.cpu_percent,
+        all_ready_seconds=found,
+    )  # fmt: skip
+
+
+async def revision(store: Store) -> int:
+    return (await store.list(NODE, limit=1)).revision
+
+
+def play(who: str, *arguments: str) -> None:
+    if who == "peers":
+        asyncio.run(stand_in(int(arguments[0]), int(arguments[1]), arguments[2]))
+    else:
+        asyncio.run(sleep() if who == "sleep" else get_only())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--role"]:
+        play(*sys.argv[2:])
+    else:
+        main()
