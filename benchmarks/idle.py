@@ -44,6 +44,7 @@ HOSTS: Final = 4
 PERIOD_SECONDS: Final = 15.0
 QUESTION_SECONDS: Final = 60.0
 TTL_SECONDS: Final = 4_500
+SLEEP: Final = "import asyncio; print('READY', flush=True); asyncio.run(asyncio.sleep(1e6))"
 SETTLED_SECONDS: Final = 20.0
 """After the start: the last of the agent's opening questions is asked by then, and answered."""
 
@@ -125,11 +126,6 @@ async def get_only() -> None:
         number += 1
 
 
-async def sleep() -> None:
-    print("READY", flush=True)
-    await asyncio.Event().wait()
-
-
 async def ready_count(store: Store) -> int:
     return sum(node.view(item).is_ready for item in (await store.list(NODE)).objects)
 
@@ -163,7 +159,7 @@ def start(agent: Agent) -> float:
 
 
 def main() -> None:
-    seconds = 25.0 if is_quick() else 120.0
+    seconds = 30.0 if is_quick() else 120.0  # whole write periods, T/3
     each = PEERS // HOSTS
     with stage("10.77.0.0/16") as scene:
         agent = scene.agent("agent", shared=False)
@@ -173,7 +169,7 @@ def main() -> None:
             stand_ins = role(host, __file__, "peers", str(number), str(each), scene.lan.address(agent.host))
             stand_ins.wait_for("READY")
         beside = scene.lan.host("beside")
-        others = [role(beside, __file__, "sleep"), role(beside, __file__, "gets")]
+        others = [beside.start([sys.executable, "-c", SLEEP]), role(beside, __file__, "gets")]
         for process in others:
             process.wait_for("READY")
         found = start(agent)
@@ -206,7 +202,7 @@ def play(who: str, *arguments: str) -> None:
     if who == "peers":
         asyncio.run(stand_in(int(arguments[0]), int(arguments[1]), arguments[2]))
     else:
-        asyncio.run(sleep() if who == "sleep" else get_only())
+        asyncio.run(get_only())
 
 
 if __name__ == "__main__":

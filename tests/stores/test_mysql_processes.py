@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Protocol
 
 import pytest
@@ -19,7 +19,7 @@ from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Mariadb, mariadb_server
 from tests.stores.mysql_places import HANG_SECONDS, Worker, start_worker, storage_on
 
-pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb")]
+pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-processes")]
 
 RECOVER_SECONDS = 5.0
 
@@ -163,7 +163,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_in_time(
         monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.3)
         server.process.freeze()
         try:
-            calls = {
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
                 "get": lambda: store.get(node("n1")),
                 "list": lambda: store.list(NODE),
                 "create": lambda: store.create(node("n2"), {"x": "x" * 900_000}),

@@ -15,6 +15,8 @@ from k3.core import limits
 from k3.core.errors import Expired, Forbidden, K3Error, NotFound, StartFailed, TooLarge, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Bookmark, Change, Store
+from k3.store_settings import read_url
+from k3.store_settings import storage as store_of
 from k3.stores import _mysql_text, _sql, connect, mysql
 from k3.stores.mysql import MysqlStore
 from k3.testing.clock import FakeClock
@@ -26,7 +28,7 @@ from tests.stores.cutting_proxy import Cut, Moment, cutting_proxy
 from tests.stores.filling import write_many
 from tests.stores.mysql_places import HANG_SECONDS, storage_on
 
-pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb")]
+pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-troubles")]
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,18 @@ def storage(server: Mariadb) -> MysqlStorage:
 
 @pytest.fixture
 async def store(storage: MysqlStorage) -> AsyncIterator[MysqlStore]:
-    leaks = LeakCheck()
+    leaks = await leak_check()
     store = MysqlStore(storage)
     await store.open()
     yield store
     await store.aclose()
     leaks.finish()
+
+
+async def leak_check() -> LeakCheck:
+    """From here on; the loop's thread for names is there already, as it stays."""
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    return LeakCheck()
 
 
 async def settled(leaks: LeakCheck) -> None:
@@ -64,8 +72,7 @@ async def settled(leaks: LeakCheck) -> None:
 
 async def refusal(storage: MysqlStorage, kind: type[K3Error]) -> str:
     """Why opening is refused: one line, without the password; nothing stays open."""
-    await asyncio.get_running_loop().getaddrinfo("localhost", None)  # from here on the thread for names is there
-    leaks = LeakCheck()
+    leaks = await leak_check()
     with pytest.raises(kind) as refused:
         await connect(storage)
     await settled(leaks)
@@ -171,6 +178,28 @@ async def test_many_at_once_make_one_store(storage: MysqlStorage) -> None:
     assert len({store.id for store in stores}) == 1
     for store in stores:
         await store.aclose()
+
+
+async def test_its_url_opens_it_again(store: MysqlStore, storage: MysqlStorage) -> None:
+    found = read_url(store.url, "--store")
+    assert store_of("mysql", found.settings, default_path=Path(), where="--store") == replace(storage, password="")
+    odd = MysqlStore(replace(storage, host="::1", user="a@b/c", database="d?e", ca_file=""))
+    found = read_url(odd.url, "--store")
+    assert (found.settings["host"], found.settings["user"], found.settings["database"]) == ("::1", "a@b/c", "d?e")
+    await odd.aclose()
+
+
+async def test_something_else_on_the_port_is_unavailable(storage: MysqlStorage) -> None:
+    """Whatever it says, and however it ends."""
+    for greeting in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x05\x00\x00\x00\x0a5.5\x00", b"", bytes(range(256)) * 40):
+
+        async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter, greeting: bytes = greeting) -> None:
+            writer.write(greeting)
+            writer.close()
+
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as stranger:
+            port = stranger.sockets[0].getsockname()[1]
+            await refusal(replace(storage, port=port), Unavailable)
 
 
 # --- TLS

@@ -134,7 +134,8 @@ class Watcher:
                     break
                 self._news.wait(left)
         shown = "\n".join(brief(each) for each in self.of(name)[-12:])
-        msg = f"{self.host.name} did not show {name} so within {guard_seconds:g} s; it showed\n{shown or self.remarks}"
+        said = "\n".join(f"{process.label}:\n{process.text[-2000:]}" for process in self.host._processes[-2:])
+        msg = f"{self.host.name} did not show {name} so within {guard_seconds:g} s; it showed\n{shown or self.remarks}\n{said}"
         raise AssertionError(msg)
 
     def close(self) -> None:

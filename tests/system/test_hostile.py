@@ -73,7 +73,7 @@ def instance(agent: Agent, name: str) -> str:
 def seen_twice(agent: Agent, name: str, since: datetime) -> None:
     """Wait until the Node's lastSeen has been renewed twice: its observers had every chance to think otherwise."""
     until(
-        lambda: len({s.view.last_seen for s in agent.watcher.of(name, since=since)}) >= 3,
+        lambda: len({s.view.last_seen for s in agent.watcher.of(name, since=since)}) >= 2,
         what=f"{name} seen again twice by {agent.name}",
     )
 
@@ -156,7 +156,7 @@ def test_a_forged_goodbye(fleet: MakeFleet, mallory: Host) -> None:
     since = datetime.now(UTC)
     a = machines["a"]
     victims = [instance(a, "b"), instance(a, "c")]
-    for _ in range(3):
+    for _ in range(2):
         mark = datetime.now(UTC)
         mdns.send(mallory, [mdns.goodbye(victim) for victim in victims] * 5)
         seen_twice(a, "b", mark)
@@ -182,10 +182,29 @@ def test_forged_records_of_a_live_machine(fleet: MakeFleet, mallory: Host, liste
         for id_ in ({"id": own}, {"id": other}, {})
     ]
     poisoned = mdns.announcement(victim, address="8.8.8.8", port=7946, txt={"node": "b"}, server=f"{victim}.local.")
-    for _ in range(3):
+    for _ in range(2):
         mark = datetime.now(UTC)
         send_all(mallory, machines, [*forged, poisoned])
         seen_twice(a, "b", mark)
+    undisturbed(machines, since)
+    no_crash(machines)
+    assert set(a.nodes()) == {"a", "b"}
+
+
+def test_a_forgery_that_leads_a_machine_to_itself(fleet: MakeFleet, mallory: Host) -> None:
+    """Somebody claims b's name at b's own address: b asks, is answered by itself, and must not give way to itself."""
+    machines = fleet("a", "b")
+    a, since = machines["a"], datetime.now(UTC)
+    seen = a.watcher.last("b")
+    assert seen is not None
+    here, port = seen.view.addresses[0], seen.view.port
+    ids: list[dict[str, str]] = [{}, {"id": seen.view.id}, {"id": "f" * 32}]
+    send_all(
+        mallory,
+        machines,
+        [mdns.announcement(f"b-evil{n}", address=here, port=port, txt={"node": "b", **id_}) for n, id_ in enumerate(ids)],
+    )
+    seen_twice(a, "b", datetime.now(UTC))
     undisturbed(machines, since)
     no_crash(machines)
     assert set(a.nodes()) == {"a", "b"}
@@ -217,20 +236,19 @@ def test_ten_thousand_fakes(fleet: MakeFleet, mallory: Host, tmp_path: Path) -> 
     places = [addresses[n % 3].format(100 + n % 150) for n in range(10_000)]
     before = [(agent.process.cpu_seconds(), agent.process.rss_bytes()) for agent in machines.agents]
     began = time.monotonic()
-    for start in (0, 10_000):
-        send_all(mallory, machines, (fake(start + n, place) for n, place in enumerate(places)))
+    send_all(mallory, machines, (fake(n, place) for n, place in enumerate(places)))
     sent_seconds = time.monotonic() - began
     took = newcomer_is_found(machines, tmp_path)
     until(lambda: any(s.view.is_unproven for s in a.watcher.sights), what="a never-proven Node: the flood was heard at all")
     record("newcomer-after-flood", took)
     for agent, (cpu, rss) in zip(machines.agents, before, strict=True):
-        record("flood-cpu", agent.process.cpu_seconds() - cpu, beside={"sent": sent_seconds, "packets": 20_000})
+        record("flood-cpu", agent.process.cpu_seconds() - cpu, beside={"sent": sent_seconds, "packets": 10_000})
         assert agent.process.rss_bytes() < rss + 64 * MEGABYTE
         assert counted(agent.host, "off_link") == 0
     assert sum(counted(agent.host, "on_link") for agent in machines.agents) > 0, "the counters count"
     undisturbed(machines, since)
 
-    send_all(mallory, machines, (mdns.goodbye(f"fake{n}-{n:08x}") for n in range(20_000)))
+    send_all(mallory, machines, (mdns.goodbye(f"fake{n}-{n:08x}") for n in range(10_000)))
     for agent in machines.agents:
         until(
             lambda w=agent.watcher: unproven(w.sights)[-1] == 0,  # type: ignore[misc]
@@ -246,12 +264,12 @@ def test_ten_thousand_fakes(fleet: MakeFleet, mallory: Host, tmp_path: Path) -> 
 
 @SEPARATE_STORES
 def test_a_flood_that_goes_on_does_not_grow_memory(fleet: MakeFleet, mallory: Host) -> None:
-    """What the second ten thousand take is what the first have left."""
-    machines = fleet("a", "b")
+    """More names than the tables hold have been heard by the end of the first wave: the later ones find the room they leave."""
+    machines = fleet("a")
     a = machines["a"]
     sizes = []
-    for start in (0, 10_000, 20_000):
-        send_all(mallory, machines, (fake(start + n, f"10.77.1.{100 + n % 150}") for n in range(10_000)))
+    for start in (0, 6_000, 12_000):
+        send_all(mallory, machines, (fake(start + n, f"10.77.1.{100 + n % 150}") for n in range(6_000)))
         sizes.append(a.process.rss_bytes())
     assert sizes[2] - sizes[1] < 12 * MEGABYTE, [size // MEGABYTE for size in sizes]
     no_crash(machines)
@@ -339,7 +357,9 @@ def odd_packets() -> list[bytes]:
         b"".join(bytes([250]) + b"k%03d=" % n + b"v" * 245 for n in range(32)),  # 8 kB
     ]
     packets += [mdns.announcement(f"text{n}", address=here, port=ODD_PORT, txt=txt) for n, txt in enumerate(texts)]
-    return packets + [_pointer(alias) for alias in ("google.com.", mdns.TYPE, "local.", f"a.b.c.d.{mdns.TYPE}", f"_sub.{mdns.TYPE}")]
+    return packets + [
+        _pointer(alias) for alias in ("google.com.", mdns.TYPE, "local.", f"a.b.c.d.{mdns.TYPE}", f"_sub.{mdns.TYPE}")
+    ]
 
 
 def _named(name: str) -> bytes:

@@ -232,10 +232,11 @@ def test_ipv6_only(tmp_path: Path, agents: list[Agent], shared: bool, prefix6: s
                 agent.start()
             machines = Fleet(pair, shared=shared)
             machines.wait_ready()
-            killed = pair[1].kill()
-            pair[0].watcher.wait_for("b", lambda s: s.ready == ("False", "PeerUnreachable"), since=killed)
-            pair[1].start()
-            machines.wait_ready()
+            if not shared:
+                killed = pair[1].kill()
+                pair[0].watcher.wait_for("b", lambda s: s.ready == ("False", "PeerUnreachable"), since=killed)
+                pair[1].start()
+                machines.wait_ready()
             for agent in pair:
                 for sight in agent.watcher.sights:
                     assert not [a for a in sight.view.addresses if a.startswith("fe80") or "%" in a]
@@ -304,8 +305,8 @@ def test_in_a_partition_with_one_store_the_side_that_reaches_it_refutes(fleet: M
     ports = [lan.nic(machines[name].host).port for name in ("b", "c")]
     lan._set("pair", [f"iifname {one} oifname {two} drop" for one, two in (ports, ports[::-1])])
     watcher = machines["a"].watcher
-    # Long enough for everybody's T to run out twice: a row of writes by a's own hand shows that time has passed.
-    until(lambda: (datetime.now(UTC) - since).total_seconds() > 11, guard_seconds=60, every_seconds=0.2)
+    # Nothing is to happen, so there is nothing to wait for but the time in which it would have: T = 5 s and what comes on top.
+    until(lambda: (datetime.now(UTC) - since).total_seconds() > 8, guard_seconds=60, every_seconds=0.2)
     for name in ("a", "b", "c"):
         never_down(machines["a"], name, since)
         assert watcher.of(name, since=since), f"nobody wrote {name}"

@@ -221,7 +221,7 @@ def test_a_disk_cloned_with_its_store(lan: Lan, fleet: MakeFleet) -> None:
     no_traceback(original, clone)
 
 
-def reinstall(host: Host) -> None:
+def reinstall(host: Host, _lan: Lan) -> None:
     host.run(["sh", "-c", "rm -rf /var/lib/k3/*"])
     host.set_machine_id("d" * 32)
 
@@ -232,7 +232,7 @@ def new_card(host: Host, lan: Lan) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [lambda host, lan: reinstall(host), lambda host, lan: new_card(host, lan)],
+    [reinstall, new_card],
     ids=["new-machine-id", "new-network-card"],
 )
 def test_a_machine_that_comes_back_with_another_identity(

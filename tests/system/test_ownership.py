@@ -258,8 +258,8 @@ def test_a_deleted_machine_that_lives_returns(fleet: MakeFleet) -> None:
     done = a.run("delete", "node", "b")
     assert done.returncode == 0, done.stderr
     assert "returns" in done.stderr + done.stdout
-    a.watcher.wait_for("b", lambda sight: sight.is_deleted, since=deleted)
-    back = a.watcher.wait_for("b", lambda sight: is_ready(sight) and not sight.is_deleted, since=deleted)
+    gone = a.watcher.wait_for("b", lambda sight: sight.is_deleted, since=deleted)
+    back = a.watcher.wait_for("b", lambda sight: is_ready(sight) and sight.revision > gone.revision, since=gone.at)
     assert back.manifest["metadata"]["uid"] != former.uid
     assert "rack" not in back.manifest["metadata"]["labels"], "a new Node, not the old one out of somebody's memory"
     kept = deepcopy(back.manifest["status"]["addresses"])

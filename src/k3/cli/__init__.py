@@ -23,13 +23,15 @@ Look
   nodes      list the machines, or follow them                       k3 nodes -w
 Change
   delete     remove a Node                                           k3 delete node web1
+Store
+  store      check a store, or copy one into another                 k3 store check
 Other
   version    which k3 is this                                        k3 version -o json
   help       this text, or that of a command                         k3 help nodes
 
 Every command but version takes --store URL (or K3_STORE) and --config FILE (or CONFIG_PATH).
 """
-COMMANDS: Final = ("network", "nodes", "delete", "version")
+COMMANDS: Final = ("network", "nodes", "delete", "store", "version")
 _ALIASES: Final = {"node": "nodes", "--version": "version", "-V": "version", "-h": "help", "--help": "help"}
 _INTERRUPTED: Final = 130
 

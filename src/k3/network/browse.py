@@ -121,6 +121,9 @@ class Browser:
             if self._evaluated >= _EVALUATIONS_AT_ONCE:
                 self._evaluated = 0
                 await asyncio.sleep(0)
+            if self._table.crowded_out:
+                self._evaluated += 1
+                return Withdrawal(self._table.crowded_out.popleft())
             if not self._table.marked:
                 self._stirred.clear()
                 await self._stirred.wait()

@@ -4,7 +4,7 @@ The library's cache is not relied upon: it makes room by dropping what expires f
 of whoever came last, for an hour. Here a name heard longest ago makes room, so invented names cannot keep a real one out.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -49,6 +49,8 @@ class InstanceTable:
         self.ours = ""
         self.refused: Counter[Reason] = Counter()
         self.marked: OrderedDict[str, None] = OrderedDict()
+        self.crowded_out: deque[str] = deque(maxlen=limits.CANDIDATES)
+        """Reported instances that made room for others: nobody will hear their goodbye any more."""
         self._service = service
         self._suffix = f".{service}"
         self._cached = cached
@@ -167,7 +169,10 @@ class InstanceTable:
         if entry is None:
             entry = self._instances[name] = Instance()
             if len(self._instances) > limits.CANDIDATES:
-                self.forget(next(iter(self._instances)))
+                oldest, crowded_out = next(iter(self._instances.items()))
+                if crowded_out.told is not None:
+                    self.crowded_out.append(oldest)
+                self.forget(oldest)
                 self.refused[Reason.TOO_MANY] += 1
         self._instances.move_to_end(name)
         return entry

@@ -18,7 +18,7 @@ from typing import Final
 from k3 import __version__, facts
 from k3.cache import Cache, Listed, Lost
 from k3.core import limits, node, policy
-from k3.core.errors import Unavailable
+from k3.core.errors import NotFound, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
@@ -216,9 +216,8 @@ class Agent:
         return messages
 
     async def _stored(self, name: str) -> NodeView | None:
-        with suppress(Unavailable):
-            page = await self._store.list(NODE)
-            return next((node.view(item) for item in page.objects if item.key.name == name), None)
+        with suppress(NotFound, Unavailable):
+            return node.view(await self._store.get(Key(NODE, name)))
         return None
 
     async def _contest(self, target: Target) -> None:
@@ -226,6 +225,10 @@ class Agent:
         pause_seconds = CONTEST_SECONDS
         while True:
             outcome = await probe(target, timeout_seconds=SELF_PROBE_SECONDS)
+            if isinstance(outcome, Answered) and outcome.facts.id == self.facts.id:
+                # A forged announcement led us to ourselves.
+                self._contested.discard(target.id)
+                return
             if isinstance(outcome, Answered):
                 self._stand_or_give_way(outcome, is_news=pause_seconds == CONTEST_SECONDS)
             elif not isinstance(outcome, LocalFault) or not any(target.groups):

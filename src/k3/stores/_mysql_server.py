@@ -56,7 +56,7 @@ class Session:
                 found.append(await cursor.fetchall() or ())
         except self._driver.error as error:
             raise _refusal(error, answered=len(found)) from error
-        except (ValueError, LookupError) as error:  # an answer the driver could not read
+        except Exception as error:  # an answer that the driver stumbled over: this session is of no more use
             raise Refused(0, str(error), answered=len(found)) from error
         return found
 
@@ -201,7 +201,7 @@ class Server:
             raise _refusal(error) from error
         except RuntimeError as error:  # a way of logging in for which the driver lacks a package
             raise Refused(PLUGIN, str(error)) from error
-        except (OSError, ValueError, LookupError) as error:
+        except Exception as error:  # a greeting that the driver stumbled over
             raise Refused(0, str(error)) from error
         session = Session(raw, self._driver)
         if task and task.cancelling() > cancelled:

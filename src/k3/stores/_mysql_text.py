@@ -54,6 +54,12 @@ END_WRITE: Final = (b"COMMIT", b"SET SESSION wait_timeout = DEFAULT")
 CANCEL_WRITE: Final = (b"ROLLBACK", b"SET SESSION wait_timeout = DEFAULT")
 SNAPSHOT: Final = (b"START TRANSACTION READ ONLY", _sql.HEAD.encode())
 END_READ: Final = b"COMMIT"
+FACTS: Final = (
+    b"SELECT @@version, @@version_comment, @@max_allowed_packet",
+    _sql.IDENTITY.encode(),
+    _sql.HEAD.encode(),
+    b"SHOW SESSION STATUS LIKE 'Ssl_version'",
+)
 
 _FORGET: Final = (
     "DELETE old FROM log AS new JOIN log AS old ON old.rev = new.prev_rev WHERE new.rev > ? AND new.rev <= ?",

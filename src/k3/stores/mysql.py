@@ -136,6 +136,17 @@ class MysqlStore:
         """See `Store.watch`."""
         return self._watch(kind, since)
 
+    async def facts(self) -> dict[str, str]:
+        """What `k3 store check` shows beside what every store tells. Raises Unavailable, Forbidden."""
+        version, identity, head, tls = await self._server.read(*text.FACTS)
+        return {
+            "server": f"{version[0][0]} ({version[0][1]})",
+            "encryption": str(tls[0][1]) if tls and tls[0][1] else "none",
+            "schema": str(identity[0][0]) if identity else "none",
+            "history": f"kept from revision {_head(head).compacted}",
+            "packets": f"at most {version[0][2]} bytes (max_allowed_packet)",
+        }
+
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         if self._running is not None:
@@ -309,4 +320,4 @@ def _objects(rows: Iterable[Any]) -> list[Object]:
 
 def _texts(row: Any) -> _sql.ObjectRow:  # noqa: ANN401 - a row of the driver
     """A row as `_sql` has it: the key is bytes to the server."""
-    return (row[0].decode(), row[1], row[2], row[3], row[4])
+    return (row[0].decode("ascii", "replace"), row[1], row[2], row[3], row[4])

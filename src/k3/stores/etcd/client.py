@@ -210,7 +210,9 @@ class Client:
             log.info("etcd.back", extra={"fields": {"endpoint": endpoint.url}})
         if revision < floor:
             self._newest = revision
-            msg = f"etcd at {endpoint.url} went back from revision {floor} to {revision}: it was emptied or restored; read again"
+            msg = (
+                f"etcd at {endpoint.url} went back from revision {floor} to {revision}: it was emptied or restored; read again"
+            )
             raise Replaced(msg)
         self._newest = max(self._newest, revision)
 
@@ -249,7 +251,9 @@ class Client:
             except AioRpcError as error:
                 if not troubles.has_no_login(error):
                     raise troubles.explain(error, self.asker(self.endpoint)) from None
-                log.warning("etcd.has_no_users", extra={"fields": {"endpoint": self.endpoint.url, "user": self._settings.username}})
+                log.warning(
+                    "etcd.has_no_users", extra={"fields": {"endpoint": self.endpoint.url, "user": self._settings.username}}
+                )
                 return
             self._token = (("token", response.token),)
 

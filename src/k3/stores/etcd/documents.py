@@ -8,6 +8,7 @@ same whoever writes the object, with or without it, and a key created again has 
 wrote it) keeps it. What cannot be read as a manifest is reported once and then passed over. No I/O but the log.
 """
 
+import functools
 import json
 import logging
 from dataclasses import replace
@@ -134,7 +135,7 @@ def new_document(key: Key, manifest: Manifest, *, now: float) -> tuple[bytes, st
     if not is_storable(key):
         msg = f"{str(key)!r} cannot be stored: a name is 1 to {limits.NAME_BYTES} printable ASCII characters without '/'"
         raise Invalid(msg)
-    created = timestamp(datetime.fromtimestamp(now, UTC))
+    created = _second(int(now))
     try:
         metadata = dict(manifest.get("metadata") or {})
         for name in ("resourceVersion", "uid"):
@@ -151,6 +152,12 @@ def new_document(key: Key, manifest: Manifest, *, now: float) -> tuple[bytes, st
         msg = f"{key} is {len(document)} bytes; at most {limits.OBJECT_BYTES} are stored"
         raise TooLarge(msg)
     return document, created
+
+
+@functools.lru_cache(maxsize=1)
+def _second(now: int) -> str:
+    """Thousands are created in one second."""
+    return timestamp(datetime.fromtimestamp(now, UTC))
 
 
 def _is_uid(uid: Any) -> bool:  # noqa: ANN401 - whatever somebody wrote there

@@ -33,7 +33,7 @@ BOOKMARK_SECONDS: Final = 30.0
 GUARD_SECONDS: Final = 3.0
 """A stream that says nothing for this long is compared with a read, again and again."""
 
-_LATE_SECONDS: Final = 2.0
+LATE_SECONDS: Final = 2.0
 """So much later than a read may the stream be."""
 
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
@@ -247,14 +247,12 @@ class Following(AsyncIterator[Event]):
     async def _compare(self, stream: Stream) -> None:
         """Raises _Cut where the member does not answer, or has something that it has not sent."""
         start, end = self._documents.span(self._kind)
-        request = messages.RangeRequest(
-            key=start, range_end=end, limit=1, keys_only=True, min_mod_revision=self._cursor + 1
-        )
+        request = messages.RangeRequest(key=start, range_end=end, limit=1, keys_only=True, min_mod_revision=self._cursor + 1)
         kvs = (await self._asked(stream, request)).kvs
         if not kvs:
             return
         before, missing = self._responses, kvs[0].mod_revision
-        await asyncio.sleep(_LATE_SECONDS)
+        await asyncio.sleep(LATE_SECONDS)
         if self._cursor < missing and self._responses == before and self._is_idle():
             msg = f"revision {missing} was not sent"
             raise _Cut(msg)
@@ -292,5 +290,3 @@ class Following(AsyncIterator[Event]):
     def _check_not_ended(self) -> None:
         if self._end is not None:
             raise self._end
-
-

@@ -5,7 +5,7 @@ from typing import Final
 
 from k3.core.objects import Key, Object
 
-REMEMBERED_BYTES: Final = 8 * 1024 * 1024
+REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 
 
 class Remembered:

@@ -154,9 +154,7 @@ class EtcdStore:
     # --- writes
 
     async def _put(self, key: Key, document: bytes, *, revision: int) -> Message:
-        return await self._client.write(
-            messages.TXN, messages.put_if(self._documents.path(key), document, revision=revision)
-        )
+        return await self._client.write(messages.TXN, messages.put_if(self._documents.path(key), document, revision=revision))
 
     async def _update(self, write: Update) -> Object:
         item, known = write.item, self._remembered.get(write.key, write.item.revision)

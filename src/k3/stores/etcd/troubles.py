@@ -96,7 +96,11 @@ def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
 
 _CERTIFICATE: Final = "the certificate of etcd at {endpoint} "
 _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
-    ("Connection refused", Unavailable, "no etcd answers at {endpoint} (connection refused): start it, or correct the endpoints"),
+    (
+        "Connection refused",
+        Unavailable,
+        "no etcd answers at {endpoint} (connection refused): start it, or correct the endpoints",
+    ),
     ("errors resolving", Unavailable, "no etcd answers at {endpoint} (no such host): correct storage.etcd.endpoints"),
     ("Name or service not known", Unavailable, "no etcd answers at {endpoint} (no such host): correct storage.etcd.endpoints"),
     ("Hostname Verification", Forbidden, _CERTIFICATE + "is for another name: use a name or address that it lists"),
@@ -109,7 +113,11 @@ _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
     ),
     ("Handshake read failed", Unavailable, "what answers at {endpoint} does not speak TLS: is it http:// there?"),
     ("WRONG_VERSION_NUMBER", Unavailable, "what answers at {endpoint} does not speak TLS: is it http:// there?"),
-    ("before receiving SETTINGS", Unavailable, "what listens at {endpoint} does not answer: is it hanging, or is it https:// there?"),
+    (
+        "before receiving SETTINGS",
+        Unavailable,
+        "what listens at {endpoint} does not answer: is it hanging, or is it https:// there?",
+    ),
     ("last error: UNAVAILABLE", Unavailable, "{endpoint} closes every connection: is it https:// there?"),
     ("http1.x", Unavailable, "what answers at {endpoint} is no etcd v3; correct storage.etcd.endpoints"),
 )

@@ -1,0 +1,124 @@
+"""Runs the benchmarks, each part in a process of its own, and writes docs/benchmarks.md and benchmarks/last-run.json.
+
+A part that fails is reported as failed. With `--only`, the other parts keep their last results, each with its own date.
+
+PYTHONPATH=src:. python benchmarks/run.py [--quick] [--only NAME]...
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+
+from benchmarks.figures import Figure  # noqa: E402 - the path comes first, so that `make bench` needs no environment
+from benchmarks.report import Part, page, this_machine  # noqa: E402 - as above
+
+LAST_RUN: Final = ROOT / "benchmarks" / "last-run.json"
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+PARTS: Final = ("join", "leave", "crowd", "idle", "shared", "stores_sqlite")
+NEED_ROOT: Final = frozenset({"join", "leave", "crowd", "idle", "shared"})
+GUARD_SECONDS: Final = 1_800.0
+LAST_WORDS: Final = 400
+
+
+def command(name: str, *, quick: bool) -> list[str]:
+    """How a part is run; those that make hosts as root."""
+    argv = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py")]
+    if quick and name in NEED_ROOT:
+        argv.append("--quick")
+    if name in NEED_ROOT and os.geteuid() != 0 and shutil.which("sudo"):
+        argv = ["sudo", "env", f"PYTHONPATH={ROOT / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE=1", *argv]
+    return argv
+
+
+def run_part(name: str, *, quick: bool) -> Part:
+    """Run one part to its end."""
+    began = datetime.now(UTC)
+    process = subprocess.Popen(
+        command(name, quick=quick),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    why = ""
+    try:
+        output, errors = process.communicate(timeout=GUARD_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        why = f"not done within {GUARD_SECONDS:.0f} s"
+    if not why and process.returncode:
+        why = f"exit code {process.returncode}: {errors.strip()[-LAST_WORDS:]}"
+    figures, details = ([], {}) if why else _read(name, output)
+    return Part(name, began.isoformat(timespec="seconds"), quick, os.getloadavg()[0], tuple(figures), details, why)
+
+
+def _read(name: str, output: str) -> tuple[list[Figure], dict[str, Any]]:
+    document = json.loads(output)
+    if name == "stores_sqlite":
+        return sqlite_figures(document), document
+    return [Figure.parse(each) for each in document["figures"]], document["details"]
+
+
+def sqlite_figures(result: dict[str, Any]) -> list[Figure]:
+    """The table's rows of a part that prints its own document."""
+    table = []
+    for field, name, low in (("sequential", "one after the other", 1_000), ("callers_32", "with 32 callers", 8_000)):
+        rate, raw = result[field]["ops_per_second"], result[field]["ops_per_second"] / result[field]["of_raw"]
+        beside = "raw sqlite3, one write in a transaction" if field == "sequential" else "raw sqlite3, 32 writes in a transaction"
+        table.append(Figure(f"SQLite creates at synchronous=FULL, {name}", rate, "operations/s", low, None, beside, raw))
+    waits = result["watch_between_processes_ms"]
+    table += [
+        Figure("SQLite write → watcher in another process, p50", waits["p50"], "ms"),
+        Figure("SQLite write → watcher in another process, p99", waits["p99"], "ms", None, 100.0),
+        Figure("SQLite list of 10,000 Nodes", result["list_10000_seconds"], "s", None, 0.5),
+    ]
+    return table
+
+
+def load() -> dict[str, Part]:
+    """The results of the last run, by part."""
+    try:
+        document = json.loads(LAST_RUN.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {each["name"]: Part.parse(each) for each in document["parts"]}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description="Measure k3, each figure beside something else in the same run.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter windows")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be repeated")
+    chosen = parser.parse_args(arguments)
+    parts = load() if chosen.only else {}
+    for name in chosen.only or PARTS:
+        print(f"{name} ...", end=" ", flush=True)
+        part = run_part(name, quick=chosen.quick)
+        parts[name] = part
+        print(part.summary, flush=True)
+    ordered = [parts[name] for name in PARTS if name in parts]
+    machine = this_machine(ROOT)
+    LAST_RUN.write_text(
+        json.dumps({"machine": machine, "parts": [asdict(part) for part in ordered]}, indent=2) + "\n", encoding="utf-8"
+    )
+    PAGE.write_text(page(machine, ordered, missing=[name for name in PARTS if name not in parts]), encoding="utf-8")
+    print(f"written: {PAGE.relative_to(ROOT)}, {LAST_RUN.relative_to(ROOT)}")
+    return 1 if any(part.failure for part in ordered) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""Whether a store can be used from here, and what it is: asked through the Store port alone, so of every backend alike.
+
+A backend that knows more about its server offers `facts`. Looking changes nothing but, unless told to only read, for one
+Lease that is created and deleted again.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol, runtime_checkable
+
+from k3.core import limits
+from k3.core.errors import Forbidden, NotFound
+from k3.core.objects import KINDS, LEASE, NODE, Key, Kind
+from k3.core.store import Store
+
+ROUND_TRIPS: Final = 5
+PROBE_NAMESPACE: Final = "kube-system"
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A store that tells more about its server."""
+
+    async def facts(self) -> Mapping[str, str]:
+        """Short texts by what they are about (`server`, `schema`), in the order to be shown. Raises as any verb does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found. Times are in seconds."""
+
+    url: str
+    id: str
+    revision: int
+    counts: Mapping[Kind, int]
+    round_trip_seconds: float
+    """Median of a few reads of one object that is not there."""
+    refusal: str = ""
+    """Why this user may not write; empty: it may, or was not to try."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Findings:
+    """Look at an open store. `probe` names the Lease to try writing with (empty: only read); `clock` is monotonic, in seconds.
+
+    Raises Unavailable, Forbidden.
+    """
+    facts = await store.facts() if isinstance(store, Telling) else {}
+    trip = statistics.median([await _round_trip(store, clock) for _ in range(ROUND_TRIPS)])
+    counts = {kind: await count(store, kind) for kind in KINDS}
+    refusal = await _refusal(store, Key(LEASE, probe, PROBE_NAMESPACE)) if probe else ""
+    revision = (await store.list(NODE, limit=1)).revision
+    return Findings(store.url, store.id, revision, counts, trip, refusal, facts)
+
+
+async def count(store: Store, kind: Kind) -> int:
+    """How many objects of a kind there are, as of one moment."""
+    page = await store.list(kind, limit=limits.LIST_PAGE)
+    number = len(page.objects)
+    while page.after is not None:
+        page = await store.list(kind, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
+        number += len(page.objects)
+    return number
+
+
+async def _round_trip(store: Store, clock: Callable[[], float]) -> float:
+    began = clock()
+    with suppress(NotFound):
+        await store.get(Key(NODE, "k3-store-check"))
+    return clock() - began
+
+
+async def _refusal(store: Store, key: Key) -> str:
+    try:
+        made = await store.create(key, {})
+        await store.delete(key, uid=made.uid)
+    except Forbidden as refused:
+        return str(refused)
+    return ""

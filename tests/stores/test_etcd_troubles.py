@@ -1,0 +1,503 @@
+"""What can happen to an etcd, and what is said about it: outages, logins, certificates, foreign and unreadable values."""
+
+import asyncio
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from k3.config import EtcdStorage
+from k3.core import limits
+from k3.core.errors import Conflict, Expired, Forbidden, K3Error, NotFound, StartFailed, Unavailable
+from k3.core.objects import NODE
+from k3.core.store import Bookmark, Change, modify
+from k3.stores import connect
+from k3.stores.etcd import EtcdStore, following, messages
+from k3.testing.store_steps import changes_until, next_change, node
+from tests.servers import Server, etcd_server
+from tests.stores.etcd_lab import (
+    HANG_SECONDS,
+    add_users,
+    cable,
+    cluster,
+    leader_of,
+    make_certificates,
+    opened,
+    put,
+    read,
+    tls_server,
+    until_it_works,
+)
+
+pytestmark = pytest.mark.servers("etcd")
+
+_NUMBERS: Final = count()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """For tests that leave it as it was."""
+    with etcd_server() as server:
+        yield server
+
+
+@pytest.fixture
+def storage(server: Server) -> EtcdStorage:
+    return EtcdStorage((server.endpoint,), prefix=f"/test{next(_NUMBERS)}")
+
+
+async def refusal(storage: EtcdStorage, kind: type[K3Error]) -> str:
+    """Why opening is refused: one line, without a secret."""
+    with pytest.raises(kind) as refused:
+        await connect(storage)
+    said = str(refused.value)
+    assert said.isprintable()
+    assert "secret" not in said
+    return said
+
+
+# --- outages
+
+
+async def test_nobody_there_is_said_in_one_line(server: Server) -> None:
+    with etcd_server() as gone:
+        pass
+    said = await refusal(EtcdStorage((gone.endpoint,)), Unavailable)
+    assert said == f"no etcd answers at {gone.endpoint} (connection refused): start it, or correct the endpoints"
+    assert "no such host" in await refusal(EtcdStorage(("http://no-such-host.invalid:2379",)), Unavailable)
+
+
+async def test_something_else_there_is_said(server: Server) -> None:
+    async def other(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(other, "127.0.0.1", 0)
+    said = await refusal(EtcdStorage((f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",)), Unavailable)
+    assert "is no etcd v3" in said
+    listener.close()
+
+
+async def test_one_of_several_endpoints_is_enough(server: Server, storage: EtcdStorage) -> None:
+    with etcd_server() as gone:
+        pass
+    endpoints = (gone.endpoint, f"http://localhost:{server.port}", gone.endpoint)
+    for _ in range(4):  # whichever it begins with
+        async with opened(storage, endpoints=endpoints) as store:
+            await store.list(NODE)
+
+
+async def test_killed_under_load_it_loses_nothing_and_all_recover(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "k3.stores.etcd")
+    with etcd_server() as server:
+        async with opened(EtcdStorage((server.endpoint,))) as store:
+            start = (await store.list(NODE)).revision
+            acknowledged: dict[str, int] = {}
+            done = asyncio.Event()
+
+            async def write(writer: int) -> None:
+                for number in count():
+                    if done.is_set():
+                        return
+                    try:
+                        made = await store.create(node(f"n{writer}-{number}"), {"x": "x" * 1000})
+                        acknowledged[made.key.name] = made.revision
+                    except Unavailable:
+                        await asyncio.sleep(0.05)
+
+            async with store.watch(NODE, start) as events:
+                async with asyncio.TaskGroup() as group:
+                    for writer in range(8):
+                        group.create_task(write(writer))
+                    seen = [await next_change(events) for _ in range(100)]
+                    server.close()
+                    before = len(acknowledged)
+                    await asyncio.to_thread(server.start)
+                    returned = time.monotonic()
+                    while len(acknowledged) < before + 100:
+                        await asyncio.sleep(0.01)
+                    assert time.monotonic() - returned < 5
+                    done.set()
+                fence = await until_it_works(lambda: store.create(node("zz"), {}))
+                seen += await changes_until(events, fence.revision)
+            listed = {item.key.name: item.revision for item in (await store.list(NODE)).objects}
+    assert {name: listed[name] for name in acknowledged} == acknowledged
+    assert [change.object.revision for change in seen] == sorted(listed.values())
+    messages_ = [record.getMessage() for record in caplog.records]
+    assert messages_.count("etcd.lost") <= 2
+    assert 1 <= messages_.count("etcd.back") <= 2
+
+
+async def test_a_frozen_server_is_unavailable_in_time_and_thaws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "GUARD_SECONDS", 0.1)
+    with etcd_server() as server:
+        async with opened(EtcdStorage((server.endpoint,))) as store:
+            made = await store.create(node("n1"), {"n": 0})
+            async with store.watch(NODE, made.revision) as events:
+                monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.5)
+                server.process.freeze()
+                for call in (
+                    lambda: store.get(made.key),
+                    lambda: store.list(NODE),
+                    lambda: store.create(node("n2"), {}),
+                    lambda: store.update(replace(made, document=b"{}")),
+                    lambda: store.delete(made.key),
+                    lambda: store.watch(NODE, made.revision).__aenter__(),
+                ):
+                    began = time.monotonic()
+                    with pytest.raises(Unavailable):
+                        await call()
+                    assert time.monotonic() - began < 5 * limits.STORE_TIMEOUT_SECONDS
+                with pytest.raises(Unavailable):
+                    await next_change(events)
+            server.process.thaw()
+            monkeypatch.undo()
+            await until_it_works(lambda: store.list(NODE), guard_seconds=5)
+
+
+async def test_a_cluster_loses_its_leader_and_its_quorum() -> None:
+    with cluster(3) as servers:
+        storage = EtcdStorage(tuple(server.endpoint for server in servers))
+        async with opened(storage) as store:
+            start = (await until_it_works(lambda: store.list(NODE))).revision
+            async with store.watch(NODE, start) as events:
+                await store.create(node("n0"), {})
+                first = leader_of(servers)
+                first.close()
+                began = time.monotonic()
+                made = await until_it_works(lambda: store.create(node("n1"), {}))
+                assert time.monotonic() - began < 5 * limits.STORE_TIMEOUT_SECONDS
+                assert [change.object.key.name for change in await changes_until(events, made.revision)] == ["n0", "n1"]
+                second = next(server for server in servers if server is not first)
+                second.close()
+                for call in (lambda: store.list(NODE), lambda: store.create(node("n2"), {})):
+                    with pytest.raises(Unavailable):
+                        await call()
+                with pytest.raises(Unavailable):  # although the connection to the last member stands
+                    await next_change(events)
+            await asyncio.to_thread(second.start)
+            late = await until_it_works(lambda: store.update(made.with_manifest({**made.manifest(), "late": True})))
+            assert (await store.list(NODE)).objects[1] == late
+
+
+# --- watches
+
+
+async def test_a_cut_watch_resumes_where_it_was(server: Server, storage: EtcdStorage) -> None:
+    async with cable(server) as wire, opened(storage) as other, opened(storage, endpoints=(wire.endpoint,)) as store:
+        start = (await store.list(NODE)).revision
+        async with store.watch(NODE, start) as events:
+            made = [await other.create(node("n0"), {})]
+            assert (await next_change(events)).object == made[0]
+            for round_ in range(1, 4):
+                await wire.cut()
+                made += [await other.create(node(f"n{round_}-{number}"), {}) for number in range(30)]
+                await wire.plug_in()
+                assert [change.object for change in await changes_until(events, made[-1].revision)] == made[-30:]
+
+
+async def test_compaction_behind_a_cut_watch_is_expired(
+    server: Server, storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cable(server) as wire, opened(storage) as other, opened(storage, endpoints=(wire.endpoint,)) as store:
+        start = (await store.list(NODE)).revision
+        async with store.watch(NODE, start) as events:
+            await next_change_of(other, events)
+            await wire.cut()
+            for number in range(5):
+                await other.create(node(f"n{number}"), {})
+            monkeypatch.setattr(limits, "HISTORY_REVISIONS", 0)
+            await other._compactor.round()
+            assert await other._compactor.round()
+            await wire.plug_in()
+            for _ in range(2):
+                with pytest.raises(Expired):
+                    await next_change(events)
+        assert len((await store.list(NODE)).objects) == 6
+
+
+async def next_change_of(store: EtcdStore, events: object) -> None:
+    made = await store.create(node("first"), {})
+    assert (await next_change(events)).object == made  # type: ignore[arg-type]
+
+
+async def test_a_watch_that_falls_silent_is_opened_anew(
+    storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server forgets the stream: here it watches another key, as far as the server knows."""
+    monkeypatch.setattr(following, "GUARD_SECONDS", 0.05)
+    monkeypatch.setattr(following, "LATE_SECONDS", 0.05)
+    async with opened(storage) as store:
+        start = (await store.list(NODE)).revision
+        right = store._documents.span
+        monkeypatch.setattr(store._documents, "span", lambda kind: right(kind) if opens() else (b"/elsewhere/", b"/elsewhere0"))
+        asked = count()
+
+        def opens() -> bool:
+            return next(asked) != 1  # the first stream; the read before it and everything later are as they should be
+
+        async with store.watch(NODE, start) as events:
+            made = await store.create(node("n1"), {})
+            assert (await next_change(events)).object == made
+    assert [record.getMessage() for record in caplog.records].count("etcd.lost") == 1
+
+
+async def test_an_idle_watch_is_bookmarked(storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "BOOKMARK_SECONDS", 0.05)
+    async with opened(storage) as store:
+        made = await store.create(node("n1"), {})
+        async with store.watch(NODE, made.revision - 1) as events:
+            assert await next_change(events) == Change("ADDED", made)
+            async with asyncio.timeout(HANG_SECONDS):
+                assert [await anext(events) for _ in range(3)] == [Bookmark(made.revision)] * 3
+
+
+async def test_an_emptied_etcd_is_noticed_and_begun_anew() -> None:
+    with etcd_server() as server:
+        async with opened(EtcdStorage((server.endpoint,))) as store:
+            for number in range(10):
+                made = await store.create(node(f"n{number}"), {})
+            first = store.id
+            async with store.watch(NODE, made.revision) as events:
+                server.close()
+                data = next(word for word in server._argv if word.startswith("--data-dir=")).partition("=")[2]
+                shutil.rmtree(Path(data) / "member")
+                await asyncio.to_thread(server.start)
+                with pytest.raises((Expired, Unavailable)):
+                    await next_change(events)
+            assert (await until_it_works(lambda: store.list(NODE))).objects == ()
+            assert store.id != first
+            again = await store.create(made.key, {})
+            assert again.uid != made.uid
+
+
+# --- logins
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[Server]:
+    with etcd_server("--auth-token-ttl=1", "--bcrypt-cost=4") as server:
+        add_users(server, "/kubernetes")
+        yield server
+
+
+def login(server: Server, user: str, password: str = "") -> EtcdStorage:
+    return EtcdStorage((server.endpoint,), username=user, password=password or f"{user}-secret", compact=False)
+
+
+async def test_logins_that_are_refused_say_why(locked: Server) -> None:
+    async with opened(login(locked, "k3")):
+        pass
+    assert "user k3: unknown name or wrong password" in await refusal(login(locked, "k3", "wrong-secret"), Forbidden)
+    assert "wants a user" in await refusal(EtcdStorage((locked.endpoint,)), Forbidden)
+    said = await refusal(login(locked, "nobody"), Forbidden)
+    assert "denies user nobody" in said
+    assert "etcdctl role grant-permission" in said
+
+
+async def test_who_may_only_read_reads_and_watches(locked: Server) -> None:
+    async with opened(login(locked, "k3")) as store, opened(login(locked, "reader")) as reader:
+        start = (await reader.list(NODE)).revision
+        async with reader.watch(NODE, start) as events:
+            made = await store.create(node("seen"), {})
+            assert (await next_change(events)).object == made
+        with pytest.raises(Forbidden, match="denies user reader"):
+            await reader.create(node("unwanted"), {})
+
+
+async def test_a_watch_without_rights_is_forbidden_at_once(locked: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(login(locked, "reader")) as reader:
+        start = (await reader.list(NODE)).revision
+        right = reader._documents.span
+        spans = iter([right(NODE), (b"/secrets/", b"/secrets0")])
+        monkeypatch.setattr(reader._documents, "span", lambda _: next(spans))
+        with pytest.raises(Forbidden, match="denies user reader"):
+            async with reader.watch(NODE, start):
+                pass
+
+
+async def test_an_expired_token_is_renewed(locked: Server) -> None:
+    async with opened(login(locked, "k3")) as store:
+        made = await store.create(node("renewed"), {"n": 0})
+        async with store.watch(NODE, made.revision) as events:
+            token = store._client.metadata
+            # Looking whether it has expired would keep it alive.
+            await asyncio.sleep(3)
+            changed = await store.update(made.with_manifest({**made.manifest(), "n": 1}))
+            assert store._client.metadata != token
+            assert (await next_change(events)).object == changed
+
+
+async def test_a_login_survives_a_restart() -> None:
+    with etcd_server("--bcrypt-cost=4") as server:
+        add_users(server, "/kubernetes")
+        async with opened(login(server, "k3")) as store:
+            made = await store.create(node("n1"), {})
+            async with store.watch(NODE, made.revision) as events:
+                server.close()
+                await asyncio.to_thread(server.start)
+                second = await until_it_works(lambda: store.create(node("n2"), {}), guard_seconds=5)
+                assert (await next_change(events)).object == second
+
+
+# --- certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl(1), to make certificates")
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    return folder
+
+
+async def test_tls_and_what_goes_wrong_with_it(certificates: Path, server: Server) -> None:
+    ca = str(certificates / "ca.crt")
+    with tls_server(certificates, "server", asks_clients=False) as storage:
+        async with opened(storage, ca_file=ca) as store:
+            made = await store.create(node("n1"), {})
+            assert await store.get(node("n1")) == made
+        stranger = str(certificates / "stranger.crt")
+        assert "not signed by a known CA" in await refusal(replace(storage, ca_file=stranger), Forbidden)
+        plain = (storage.endpoints[0].replace("https", "http"),)
+        assert "is it https:// there?" in await refusal(replace(storage, endpoints=plain), Unavailable)
+        with_tls = EtcdStorage((server.endpoint.replace("http", "https"),), ca_file=ca)
+        assert "does not speak TLS: is it http:// there?" in await refusal(with_tls, Unavailable)
+        assert "ca_file: /none: No such file" in await refusal(replace(storage, ca_file="/none"), StartFailed)
+
+
+async def test_a_certificate_for_another_name_is_refused(certificates: Path) -> None:
+    with tls_server(certificates, "misnamed", asks_clients=False) as storage:
+        said = await refusal(replace(storage, ca_file=str(certificates / "ca.crt")), Forbidden)
+        assert "is for another name" in said
+
+
+async def test_mutual_tls(certificates: Path) -> None:
+    with tls_server(certificates, "server", asks_clients=True) as bare:
+        storage = replace(bare, ca_file=str(certificates / "ca.crt"))
+        known = {"cert_file": str(certificates / "client.crt"), "key_file": str(certificates / "client.key")}
+        async with opened(storage, **known) as store:
+            await store.create(node("n1"), {})
+        assert "wants a client certificate" in await refusal(storage, Forbidden)
+        assert "belong together" in await refusal(replace(storage, cert_file=known["cert_file"]), StartFailed)
+
+
+# --- what others write
+
+
+FOREIGN: Final = """{
+  "kind": "Node", "apiVersion": "v1",
+  "metadata": {"name": "web1", "labels": {"team": "\\u00e4"}, "x-theirs": [1, {"deep": null}]},
+  "spec": {"podCIDR": "10.0.0.0/24"}, "future": 1.50
+}"""
+
+
+async def test_a_foreign_manifest_is_read_watched_and_updated_whole(server: Server, storage: EtcdStorage) -> None:
+    key = f"{storage.prefix}//v1/Node/web1"
+    async with opened(storage) as store:
+        start = (await store.list(NODE)).revision
+        async with store.watch(NODE, start) as events:
+            put(server, key, FOREIGN)
+            found = await store.get(node("web1"))
+            assert await next_change(events) == Change("ADDED", found)
+            assert (found.document.decode(), found.created) == (FOREIGN, "")
+            assert found.uid
+            assert await store.update(found.with_manifest(found.manifest())) == found
+            assert read(server, key) == FOREIGN.encode()
+            changed = await modify(store, node("web1"), lambda manifest: {**manifest, "status": {"k3": True}})
+            assert await next_change(events) == Change("MODIFIED", changed)
+            assert changed.uid == found.uid
+        stored = json.loads(read(server, key) or b"")
+        assert stored == {**json.loads(FOREIGN), "status": {"k3": True}}
+
+
+async def test_a_foreign_uid_is_kept_and_one_that_goes_is_replaced(server: Server, storage: EtcdStorage) -> None:
+    key = f"{storage.prefix}//v1/Node/web1"
+    async with opened(storage) as store:
+        put(server, key, '{"metadata":{"uid":"theirs","creationTimestamp":"2020-01-01T00:00:00Z"}}')
+        found = await store.get(node("web1"))
+        assert (found.uid, found.created) == ("theirs", "2020-01-01T00:00:00Z")
+        bare = await store.update(replace(found, document=b'{"metadata":{}}'))
+        assert bare.uid != "theirs"
+        assert await store.get(node("web1")) == bare
+        put(server, key, '{"metadata":{"uid":["odd"]}}')
+        assert (await store.get(node("web1"))).uid == bare.uid
+        with pytest.raises(Conflict):
+            await store.update(replace(found, document=b"{}"))
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"", b"[]", b'"text"', b'{"metadata":7}', b'{"x":NaN}', b"[" * 100_000])
+async def test_what_cannot_be_read_is_reported_once_and_passed_over(
+    server: Server, storage: EtcdStorage, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = f"{storage.prefix}//v1/Node/web1"
+    async with opened(storage) as store:
+        good = await store.create(node("good"), {})
+        async with store.watch(NODE, good.revision) as events:
+            put(server, key, value)
+            put(server, key, value + b" ")
+            made = await store.create(node("later"), {})
+            assert await next_change(events) == Change("ADDED", made)
+            put(server, key, '{"spec":{}}')
+            found = await store.get(node("web1"))
+            assert await next_change(events) == Change("ADDED", found)
+            put(server, key, value)
+            gone = await next_change(events)
+            assert (gone.type, gone.object.uid, gone.object.document) == ("DELETED", found.uid, found.document)
+        assert [item.key.name for item in (await store.list(NODE)).objects] == ["good", "later"]
+        for call in (store.get(node("web1")), store.update(found), store.delete(node("web1"))):
+            with pytest.raises(NotFound):
+                await call
+        assert read(server, key) == value
+    assert [record.getMessage() for record in caplog.records].count("etcd.not_an_object") == 1
+
+
+async def test_odd_keys_are_passed_over(server: Server, storage: EtcdStorage) -> None:
+    async with opened(storage) as store:
+        for odd in ("a/b", "", "\x01", "ä", "n" * 300):
+            put(server, f"{storage.prefix}//v1/Node/{odd}", "{}")
+        made = [await store.create(node(name), {}) for name in ("a", "b", "c")]
+        assert (await store.list(NODE)).objects == tuple(made)
+        page = await store.list(NODE, limit=2)
+        assert page.objects == (made[0], made[1])
+        assert (await store.list(NODE, limit=2, after=page.after, at=page.revision)).objects == (made[2],)
+
+
+# --- size
+
+
+async def test_a_full_etcd_says_what_to_do() -> None:
+    with etcd_server(f"--quota-backend-bytes={4 * 1024 * 1024}") as server:
+        async with opened(EtcdStorage((server.endpoint,))) as store:
+            with pytest.raises(Unavailable, match=r"is full \(NOSPACE alarm\).*etcdctl defrag"):
+                for number in range(20):
+                    await store.create(node(f"n{number}"), {"x": "x" * 1_000_000})
+            assert (await store.list(NODE)).objects
+
+
+@pytest.mark.slow
+async def test_the_database_stays_as_large_as_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HISTORY_REVISIONS", 1_000)
+    with etcd_server() as server:
+        async with opened(EtcdStorage((server.endpoint,), compact=False)) as store:
+            items = [await store.create(node(f"n{number}"), {"x": "x" * 3_000, "n": 0}) for number in range(20)]
+
+            async def update(index: int, number: int) -> None:
+                item = items[index]
+                items[index] = await store.update(item.with_manifest({**item.manifest(), "n": number}))
+
+            sizes = []
+            for number in range(1, 1_001):
+                await asyncio.gather(*(update(index, number) for index in range(len(items))))
+                if number % 100 == 0:
+                    await store._compactor.round()
+                    sizes.append((await store._client.read(messages.STATUS, messages.StatusRequest())).dbSize)
+    assert sizes[-1] < 1.3 * sizes[3], sizes
