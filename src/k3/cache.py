@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from k3.core import limits
-from k3.core.errors import Expired, Unavailable
+from k3.core.errors import Expired, Forbidden, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Bookmark, Change, Store
 
@@ -63,7 +63,7 @@ class Cache:
                             yield event
             except Expired:
                 continue
-            except Unavailable as error:
+            except (Unavailable, Forbidden) as error:
                 yield Lost(str(error))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ async def _network(config: NetworkConfig) -> int:
         stack.push_async_callback(store.aclose)
         if isinstance(config.storage, MemoryStorage):
             log.warning(
-                "store.memory", extra={"fields": {"advice": "only this process sees these Nodes; --store sqlite shares them"}}
+                "store.memory", extra={"fields": {"advice": "only this process sees these Nodes; any other --store shares them"}}
             )
         while True:
             try:
@@ -134,10 +135,15 @@ async def _greet(cache: Cache, store: Store, agent: Agent) -> None:
     )
     sys.stdout.write(
         f"{table}\n\nThis machine is on the list, kept in {store.url}.\n"
-        "Add a second one: run the same command on it; both lists show it within a second.\n"
-        "Watch the list from another terminal: k3 nodes -w\n"
+        "Add a second one: run the same command on it; it shows up here within a second.\n"
+        f"Watch the list from another terminal: {_command()} nodes -w\n"
     )
     sys.stdout.flush()
+
+
+def _command() -> str:
+    """How a person calls k3 here."""
+    return "k3" if shutil.which("k3") else sys.argv[0]
 
 
 def _stop_on_signals() -> asyncio.Future[int]:

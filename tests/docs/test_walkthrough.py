@@ -3,6 +3,7 @@
 Times, ages and the place of the virtual environment differ from run to run and are evened out; everything else is compared.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,9 @@ from tests.lab import Host, Lan, Process, until
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 BIN: Final = Path(sys.executable).parent
+READER: Final = {"PATH": os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if Path(each) != BIN)}
+"""On the path of a reader who has just typed `make run` there is no k3 yet."""
+
 FETCH: Final = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 DROP: Final = """
 add table inet filter
@@ -77,7 +81,7 @@ def walk(name: str, alpha: Host, between: dict[str, Callable[[], None]]) -> list
     for command in of_page(name):
         between.pop(f"< {command.text}", lambda: None)()
         if stays(command):
-            process = alpha.start(argv(command))
+            process = alpha.start(argv(command), env=READER)
             running.append(process)
             until(lambda p=process: p.lines, what=str(command))  # type: ignore[misc]
             between.pop(f"> {command.text}", lambda: None)()

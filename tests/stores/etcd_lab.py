@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import subprocess
 import tempfile
@@ -69,7 +70,7 @@ def read(server: Server, key: str) -> bytes | None:
 
 
 def add_users(server: Server, prefix: str) -> None:
-    """`root`, `k3` with all rights on the prefix, `reader` who may only read there, and `nobody` without any; then demand logins.
+    """`root`, `k3` with all rights on the prefix, `reader` who may only read there, `nobody`; then demand logins.
 
     Every password is the name and `-secret`.
     """
@@ -89,7 +90,11 @@ def make_certificates(folder: Path) -> None:
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     for ca in ("ca", "stranger"):
         _openssl(folder, "req", "-x509", *key, "-keyout", f"{ca}.key", "-out", f"{ca}.crt", "-subj", f"/CN={ca}", "-days", "2")
-    names = {"server": "subjectAltName=IP:127.0.0.1", "misnamed": "subjectAltName=DNS:elsewhere", "client": "extendedKeyUsage=clientAuth"}
+    names = {
+        "server": "subjectAltName=IP:127.0.0.1",
+        "misnamed": "subjectAltName=DNS:elsewhere",
+        "client": "extendedKeyUsage=clientAuth",
+    }
     for name, extension in names.items():
         (folder / f"{name}.ext").write_text(extension)
         _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
@@ -140,11 +145,15 @@ def cluster(size: int) -> Iterator[list[Server]]:
                 *(f"--listen-peer-urls=http://127.0.0.1:{peer}", f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
                 *(f"--initial-cluster={members}", "--heartbeat-interval=50", "--election-timeout=500"),
             ]
-            is_last = number == size - 1
-            # All but the last answer only once there is a quorum: waiting for each would wait for ever.
-            servers.append(Server("etcd", site, argv, port=port, ready=lambda url=client, last=is_last: not last or _is_healthy(site, url)))  # type: ignore[misc]
+            # The others answer only once there is a quorum: waiting for each in turn would wait for ever.
+            ready = functools.partial(_is_healthy, site, client) if number == size - 1 else _at_once
+            servers.append(Server("etcd", site, argv, port=port, ready=ready))
             stack.callback(servers[-1].close)
         yield servers
+
+
+def _at_once() -> bool:
+    return True
 
 
 def _is_healthy(site: Site, url: str) -> bool:

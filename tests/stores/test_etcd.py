@@ -2,14 +2,14 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from k3.config import EtcdStorage
 from k3.core import limits
@@ -50,7 +50,7 @@ class Settling(EtcdStore):
 
 
 def sockets() -> list[str]:
-    """This process's TCP connections."""
+    """TCP connections of the process."""
     tables = Path("/proc/self/net/tcp").read_text() + Path("/proc/self/net/tcp6").read_text()
     tcp = {line.split()[9] for line in tables.splitlines()}
     return [fd for fd in map(target, Path("/proc/self/fd").iterdir()) if fd.removeprefix("socket:[").removesuffix("]") in tcp]
@@ -97,7 +97,6 @@ EtcdMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=30
 
 
 @pytest.mark.usefixtures("server")
-class TestEtcdMachine(EtcdMachine.TestCase):
-    @pytest.fixture(autouse=True)
-    def _server(self, server: Server) -> None:
-        EtcdMachine.server = server
+def test_random_histories(server: Server) -> None:
+    EtcdMachine.server = server
+    run_state_machine_as_test(EtcdMachine, settings=EtcdMachine.TestCase.settings)  # type: ignore[no-untyped-call]

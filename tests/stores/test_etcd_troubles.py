@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -94,41 +95,54 @@ async def test_one_of_several_endpoints_is_enough(server: Server, storage: EtcdS
             await store.list(NODE)
 
 
+class Writers:
+    """Write until told to stop, and note what was acknowledged."""
+
+    def __init__(self, store: EtcdStore) -> None:
+        self.acknowledged: dict[str, int] = {}
+        self.done = False
+        self._store = store
+        self._wrote = asyncio.Condition()
+
+    async def write(self, writer: int) -> None:
+        for number in count():
+            if self.done:
+                return
+            try:
+                made = await self._store.create(node(f"n{writer}-{number}"), {"x": "x" * 1000})
+            except Unavailable:
+                await asyncio.sleep(0.05)
+                continue
+            self.acknowledged[made.key.name] = made.revision
+            async with self._wrote:
+                self._wrote.notify_all()
+
+    async def acknowledge_more(self, number: int) -> None:
+        enough = len(self.acknowledged) + number
+        async with self._wrote:
+            await self._wrote.wait_for(lambda: len(self.acknowledged) >= enough)
+
+
 async def test_killed_under_load_it_loses_nothing_and_all_recover(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "k3.stores.etcd")
     with etcd_server() as server:
         async with opened(EtcdStorage((server.endpoint,))) as store:
             start = (await store.list(NODE)).revision
-            acknowledged: dict[str, int] = {}
-            done = asyncio.Event()
-
-            async def write(writer: int) -> None:
-                for number in count():
-                    if done.is_set():
-                        return
-                    try:
-                        made = await store.create(node(f"n{writer}-{number}"), {"x": "x" * 1000})
-                        acknowledged[made.key.name] = made.revision
-                    except Unavailable:
-                        await asyncio.sleep(0.05)
-
+            writers = Writers(store)
             async with store.watch(NODE, start) as events:
                 async with asyncio.TaskGroup() as group:
-                    for writer in range(8):
-                        group.create_task(write(writer))
+                    for number in range(8):
+                        group.create_task(writers.write(number))
                     seen = [await next_change(events) for _ in range(100)]
                     server.close()
-                    before = len(acknowledged)
                     await asyncio.to_thread(server.start)
-                    returned = time.monotonic()
-                    while len(acknowledged) < before + 100:
-                        await asyncio.sleep(0.01)
-                    assert time.monotonic() - returned < 5
-                    done.set()
+                    async with asyncio.timeout(5):
+                        await writers.acknowledge_more(100)
+                    writers.done = True
                 fence = await until_it_works(lambda: store.create(node("zz"), {}))
                 seen += await changes_until(events, fence.revision)
             listed = {item.key.name: item.revision for item in (await store.list(NODE)).objects}
-    assert {name: listed[name] for name in acknowledged} == acknowledged
+    assert {name: listed[name] for name in writers.acknowledged} == writers.acknowledged
     assert [change.object.revision for change in seen] == sorted(listed.values())
     messages_ = [record.getMessage() for record in caplog.records]
     assert messages_.count("etcd.lost") <= 2
@@ -262,8 +276,7 @@ async def test_an_idle_watch_is_bookmarked(storage: EtcdStorage, monkeypatch: py
 async def test_an_emptied_etcd_is_noticed_and_begun_anew() -> None:
     with etcd_server() as server:
         async with opened(EtcdStorage((server.endpoint,))) as store:
-            for number in range(10):
-                made = await store.create(node(f"n{number}"), {})
+            made = [await store.create(node(f"n{number}"), {}) for number in range(10)][-1]
             first = store.id
             async with store.watch(NODE, made.revision) as events:
                 server.close()
@@ -477,9 +490,11 @@ async def test_odd_keys_are_passed_over(server: Server, storage: EtcdStorage) ->
 async def test_a_full_etcd_says_what_to_do() -> None:
     with etcd_server(f"--quota-backend-bytes={4 * 1024 * 1024}") as server:
         async with opened(EtcdStorage((server.endpoint,))) as store:
-            with pytest.raises(Unavailable, match=r"is full \(NOSPACE alarm\).*etcdctl defrag"):
-                for number in range(20):
-                    await store.create(node(f"n{number}"), {"x": "x" * 1_000_000})
+            large = (store.create(node(f"n{number}"), {"x": "x" * 1_000_000}) for number in range(20))
+            outcomes = await asyncio.gather(*large, return_exceptions=True)
+            refusals = {str(outcome) for outcome in outcomes if isinstance(outcome, Unavailable)}
+            assert len(refusals) == 1
+            assert re.search(r"is full \(NOSPACE alarm\).*etcdctl defrag", refusals.pop())
             assert (await store.list(NODE)).objects
 
 

@@ -109,6 +109,18 @@ async def test_another_process_hears_of_a_write(store: Store, start: Start) -> N
     assert sorted(waits)[5] < 5 * 0.3
 
 
+async def test_a_list_is_of_one_moment_whoever_writes(store: Store, start: Start) -> None:
+    """Every write is a create, so a revision tells how many there are."""
+    first = (await store.list(NODE)).revision
+    writer = await start("forever", "n")
+    await writer.go()
+    revisions = set()
+    while len(revisions) < 50:
+        page = await store.list(NODE)
+        assert len(page.objects) == page.revision - first
+        revisions.add(page.revision)
+
+
 @pytest.mark.slow
 async def test_a_killed_server_loses_nothing_it_acknowledged(store: Store, start: Start, server: Mariadb) -> None:
     """Killed and started again under load, twice: writers and watchers go on by themselves."""

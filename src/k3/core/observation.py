@@ -73,11 +73,14 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """The machine stopped answering; `silent_seconds` since it last gave a sign of life."""
+    """The machine stopped answering.
+
+    `silent_seconds`: how long ago it last answered this observer, where that is news to the store; None: it is not.
+    """
 
     name: str
     evidence: Evidence
-    silent_seconds: float
+    silent_seconds: float | None
     message: str
 
 

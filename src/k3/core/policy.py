@@ -177,8 +177,9 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
 def _suspected(stored: NodeView, wanted: Manifest, seen: Suspected, now: datetime) -> Decision:
     if not stored.is_ready or not stored.is_reachable or stored.evidence != seen.evidence:
         return Keep("the Node has changed meanwhile")
-    last = now - timedelta(seconds=seen.silent_seconds)
-    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(last)
+    if seen.silent_seconds is not None:
+        last = now - timedelta(seconds=seen.silent_seconds)
+        node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(last)
     node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
     return Update(wanted)
 

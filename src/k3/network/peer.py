@@ -58,8 +58,8 @@ class Peer:
     backoff: float = 0.0
     abstain_until: float = -NEVER
 
-    answered: bool = False
-    """It answered us at least once in this run."""
+    answered_at: float = -NEVER
+    """When it last answered us in this run."""
     failures: int = 0
     failed_at: tuple[float, float] = (-NEVER, -NEVER)
     """The last two failures, newest last."""
@@ -80,6 +80,11 @@ class Peer:
     def is_ready(self) -> bool:
         """Whether the store shows it Ready."""
         return self.stored is not None and self.stored.is_ready
+
+    @property
+    def answered(self) -> bool:
+        """Whether it answered us at least once in this run."""
+        return self.answered_at > -NEVER
 
     @property
     def ceiling(self) -> float:

@@ -148,6 +148,9 @@ class PeerTable:
         self._foreign.intersection_update(listed)
         for seen in listed.values():
             self._show(seen, now)
+        for name in self._crowd.names:
+            # What a candidate answered while we could not write is to be heard again.
+            self._hint(self.peers[name], now)
         self._restart_ages(now)
 
     def _restart_ages(self, now: float) -> None:
@@ -368,9 +371,9 @@ class PeerTable:
     def _answered(self, peer: Peer, answer: Answered, now: float) -> None:
         displaces = peer.stored.id if peer.challenger is not None and peer.stored is not None else ""
         peer.challenger = None
-        peer.answered, peer.leaving = True, False
+        peer.leaving = False
         peer.failures = peer.refusals = 0
-        peer.ref = now
+        peer.answered_at = peer.ref = now
         self._doubt.heard_from(peer.name, now)
         seen = peer.stored
         if not self._online or peer.just_said(Alive, now):
@@ -416,8 +419,9 @@ class PeerTable:
             self._report(peer, Left(peer.name, seen.evidence, by_itself=False), now)
         elif seen.is_ready and seen.is_reachable and not self._in_doubt(now) and not peer.just_said(Suspected, now):
             peer.suspected_by_me = True
-            message = f"does not answer {self._me.name}"
-            self._report(peer, Suspected(peer.name, seen.evidence, now - peer.ref, message), now)
+            # Only an answer of its own that the store has not seen may move lastSeen; `ref` may be no more than a restart.
+            silent = now - peer.answered_at if peer.answered_at > peer.stored_at else None
+            self._report(peer, Suspected(peer.name, seen.evidence, silent, f"does not answer {self._me.name}"), now)
 
     def _show_unproven(self, peer: Peer, now: float) -> None:
         heard = next(iter(peer.heard.values()), None)
@@ -479,9 +483,15 @@ class PeerTable:
         if seen is not None:
             saw_it = peer.answered or seen.seen_by == self._me.name
             standing = saw_it and bool(peer.ends) and not self._in_doubt(now)
-            ttl = node.duration(peer.timing.ttl)
-            message = f"no answer for {ttl}" if standing else f"no sign of life for {ttl}, and nobody in a position to ask"
-            self._report(peer, Silent(peer.name, seen.evidence, standing, message), now)
+            self._report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
+
+    def _reason(self, peer: Peer, *, standing: bool) -> str:
+        ttl = node.duration(peer.timing.ttl)
+        if standing:
+            return f"no answer for {ttl}"
+        if peer.ends and not peer.answered:
+            return f"no sign of life for {ttl}, and {_written(peer.ends[0][0])} never answered {self._me.name}: firewall?"
+        return f"no sign of life for {ttl}, and nobody in a position to ask"
 
     def _probe(self, peer: Peer, now: float) -> None:
         peer.probed_at, peer.hinted_at = now, NEVER

@@ -115,6 +115,7 @@ class Agent:
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
         self._has_store = True
+        self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
         self.joined = asyncio.Event()
@@ -157,9 +158,7 @@ class Agent:
                 browser.ours = instance_name(self._options.name, self.facts.id)
                 heard = await self._settle_name(browser)
                 browser.ours = instance_name(self.facts.node, self.facts.id)
-                self._begin(tasks, mdns, browser)
-                for each in heard:
-                    self._handle(each)
+                self._begin(tasks, mdns, browser, heard)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -167,7 +166,9 @@ class Agent:
                 self._browser.close()
             await mdns.aclose()
 
-    def _begin(self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser) -> None:
+    def _begin(
+        self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]
+    ) -> None:
         settings = Settings(
             self.facts.node,
             self.facts.id,
@@ -184,7 +185,7 @@ class Agent:
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
         tasks.create_task(self._follow_store())
-        tasks.create_task(self._follow_network(browser))
+        tasks.create_task(self._follow_network(browser, heard))
         tasks.create_task(self._follow_links(mdns, browser))
         tasks.create_task(self._prove_self())
         tasks.create_task(self._beat())
@@ -268,6 +269,7 @@ class Agent:
                     case Listed():
                         self._tell_store(is_there=True)
                         self._handle(Synced(tuple(self._seen(item) for item in self._cache.objects.values())))
+                        self._listed.set()
                     case Lost(why):
                         self._tell_store(is_there=False, why=why)
                         self._handle(StoreLost())
@@ -308,7 +310,11 @@ class Agent:
             if seen.agent == self.facts.boot or seen.owner != "network":
                 self.joined.set()
 
-    async def _follow_network(self, browser: Browser) -> None:
+    async def _follow_network(self, browser: Browser, before: list[Announcement | Withdrawal]) -> None:
+        """Nothing heard is of use before the store has said what it knows: until then the browser keeps it."""
+        await self._listed.wait()
+        for early in before:
+            self._handle(early)
         while True:
             heard = await browser.next()
             if isinstance(heard, Announcement) and (item := self._cache.objects.get(Key(NODE, heard.node))) is not None:

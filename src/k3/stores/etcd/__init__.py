@@ -19,14 +19,14 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
-from k3.config import EtcdStorage  # noqa: E402 - after the environment grpc reads
-from k3.stores.etcd.store import EtcdStore  # noqa: E402 - the same
+from k3.config import EtcdStorage
+from k3.stores.etcd.store import EtcdStore
 
 __all__ = ["EtcdStore", "open_store"]
 
 
 async def open_store(storage: EtcdStorage) -> EtcdStore:
-    """Connect, log in and find or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file that cannot be read)."""
+    """Connect, log in, and learn or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
     store = EtcdStore(storage)
     try:
         await store.open()

@@ -1,8 +1,8 @@
 """Calls to an etcd cluster: which member to ask, as whom, and for how long.
 
-A read that a member does not answer is asked again of the next one. A write is sent once: it is repeated only where etcd refused
-it for the login's sake, which it checks before doing anything. A connection is proven by a call that changes nothing before a
-write goes over it, so that a member that is down costs no unknown outcome. Every call has a time limit.
+A read that a member does not answer is asked again of the next one. A write is sent once: it is repeated only where etcd
+refused it for the login's sake, which it checks before doing anything. A connection is proven by a call that changes nothing
+before a write goes over it, so that a member that is down costs no unknown outcome. Every call has a time limit.
 
 Knows nothing of keys and objects.
 """
@@ -10,7 +10,8 @@ Knows nothing of keys and objects.
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -32,7 +33,7 @@ IN_FLIGHT: Final = 64
 
 _READ_SHARE: Final = 0.4
 _WRITE_SHARE: Final = 0.8
-"""Of `limits.STORE_TIMEOUT_SECONDS`, for one attempt: less than all, so that the client learns of it before its caller gives up."""
+"""Of `limits.STORE_TIMEOUT_SECONDS`, for one attempt: less than all, so the client learns of it before its caller gives up."""
 
 _CONNECT_SECONDS: Final = 2.0
 _OPTIONS: Final = (
@@ -136,31 +137,42 @@ class Client:
         if self._settings.username:
             await self._log_in(self._token)
 
-    async def read(self, method: Method, request: Message) -> Message:
-        """A call that may be repeated, of another member if need be. Raises K3Error."""
+    async def read(self, method: Method, request: Message, *, until: float = 0.0) -> Message:
+        """A call that may be repeated, of another member if need be. Raises K3Error.
+
+        `until` is the event loop's time to give up at; by default `limits.STORE_TIMEOUT_SECONDS` from now.
+        """
+        until = until or deadline()
         left = max(2, len(self._endpoints))
         while True:
             left -= 1
             try:
-                return await self._call(method, request, timeout=_READ_SHARE * limits.STORE_TIMEOUT_SECONDS)
+                return await self._call(method, request, share=_READ_SHARE, until=until)
             except AioRpcError as error:
                 if not left or not troubles.is_outage(error):
                     raise troubles.explain(error, self.asker()) from None
 
-    async def write(self, method: Method, request: Message) -> Message:
-        """A call that is made once, one of at most `IN_FLIGHT`. Raises K3Error; Unavailable: nobody knows whether it happened."""
-        async with self._slots:
-            try:
-                return await self._call(method, request, timeout=_WRITE_SHARE * limits.STORE_TIMEOUT_SECONDS)
-            except AioRpcError as error:
-                raise troubles.explain(error, self.asker()) from None
+    async def write(self, method: Method, request: Message, *, until: float = 0.0) -> Message:
+        """A call made once, one of at most `IN_FLIGHT`. Raises K3Error; after Unavailable nobody knows whether it happened."""
+        until = until or deadline()
+        if self._slots.locked():
+            async with self._in_time(until):
+                await self._slots.acquire()
+        else:
+            await self._slots.acquire()
+        try:
+            return await self._call(method, request, share=_WRITE_SHARE, until=until)
+        except AioRpcError as error:
+            raise troubles.explain(error, self.asker()) from None
+        finally:
+            self._slots.release()
 
-    async def ready(self) -> Endpoint:
+    async def ready(self, until: float) -> Endpoint:
         """A member with a connection. Raises Unavailable, Forbidden."""
         if self._closed:
             raise Unavailable(troubles.CLOSED)
         if not self.endpoint.is_ready:
-            async with self._connecting:
+            async with self._in_time(until), self._connecting:
                 if not self.endpoint.is_ready:
                     await self._connect(min(self._settings.dial_timeout_seconds, _WRITE_SHARE * limits.STORE_TIMEOUT_SECONDS))
         return self.endpoint
@@ -184,16 +196,19 @@ class Client:
         for endpoint in self._endpoints:
             await endpoint.aclose()
 
-    async def _call(self, method: Method, request: Message, *, timeout: float) -> Message:  # noqa: ASYNC109 - grpc's own
+    async def _call(self, method: Method, request: Message, *, share: float, until: float) -> Message:
         renewed = False
+        now = asyncio.get_running_loop().time
         while True:
-            endpoint, token, floor = await self.ready(), self._token, self._newest
+            endpoint, token, floor = await self.ready(until), self._token, self._newest
+            timeout = min(share * limits.STORE_TIMEOUT_SECONDS, max(until - now(), 0.0))
             try:
                 response = await endpoint.call(method, request, timeout=timeout, metadata=token)
             except AioRpcError as error:
                 if troubles.is_old_token(error) and self._settings.username and not renewed:
                     renewed = True
-                    await self._log_in(token)
+                    async with self._in_time(until):
+                        await self._log_in(token)
                     continue
                 if troubles.is_outage(error):
                     self.lose(endpoint, str(troubles.unreachable(error, self.asker(endpoint))))
@@ -215,6 +230,16 @@ class Client:
             )
             raise Replaced(msg)
         self._newest = max(self._newest, revision)
+
+    @asynccontextmanager
+    async def _in_time(self, until: float) -> AsyncIterator[None]:
+        """For what grpc does not time itself. Raises Unavailable."""
+        try:
+            async with asyncio.timeout_at(until):
+                yield
+        except TimeoutError:
+            msg = f"no answer from etcd at {self.asker().endpoint} for {limits.STORE_TIMEOUT_SECONDS:g} s"
+            raise Unavailable(msg) from None
 
     def _check_cancelled(self) -> None:
         """Hanging up cancels the calls under way, which is not the same as cancelling who waits for them."""
@@ -256,6 +281,11 @@ class Client:
                 )
                 return
             self._token = (("token", response.token),)
+
+
+def deadline() -> float:
+    """When to give up on what begins now, by the event loop's clock."""
+    return asyncio.get_running_loop().time() + limits.STORE_TIMEOUT_SECONDS
 
 
 def _channels(settings: EtcdStorage) -> Iterator[tuple[str, grpc.aio.Channel]]:

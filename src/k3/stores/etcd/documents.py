@@ -50,7 +50,7 @@ def metadata_of(document: bytes) -> Manifest:
     metadata = manifest.get("metadata") if isinstance(manifest, dict) else manifest
     if not isinstance(manifest, dict) or not isinstance(metadata, dict | None):
         msg = "not a manifest"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - one error for every unreadable document
     return metadata or {}
 
 
@@ -73,20 +73,19 @@ class Documents:
 
     def made(self, key: Key, document: bytes, *, revision: int, create_revision: int, metadata: Manifest) -> Object:
         """The object a document is."""
-        uid, created = metadata.get("uid"), metadata.get("creationTimestamp")
-        if not _is_uid(uid):
-            uid = str(uuid5(self.store_id, f"{key.path}@{create_revision}"))
+        created = metadata.get("creationTimestamp")
+        uid: str = metadata["uid"] if _is_uid(metadata.get("uid")) else self._uid(key, create_revision)
         return Object(key, uid, revision, document, created if isinstance(created, str) else "")
 
     def updated(self, former: Object, document: bytes, *, metadata: Manifest, revision: int) -> Object | None:
-        """What `former` is with a new document; None: only reading it will tell, since a uid that somebody wrote was left out."""
+        """What `former` is with a new document. None: only a read will tell, as a uid that somebody wrote was left out."""
         if not _is_uid(metadata.get("uid")) and _is_uid(metadata_of(former.document).get("uid")):
             return None
         made = self.made(former.key, document, revision=revision, create_revision=0, metadata=metadata)
         return made if _is_uid(metadata.get("uid")) else replace(made, uid=former.uid)
 
     def read(self, kv: Message, *, revision: int = 0) -> Object | None:
-        """The object a key and its value are, at the revision of its last change or the one given; None: they are none."""
+        """The object a key and its value are, at the revision of its last change or the one given. None: they are none."""
         key = self._key(kv.key)
         if key is None:
             return None
@@ -94,12 +93,13 @@ class Documents:
         try:
             metadata = metadata_of(document)
         except ValueError as odd:
-            return self._pass_over(kv.key, str(odd))
+            self._pass_over(kv.key, str(odd))
+            return None
         at = revision or kv.mod_revision
         return self.made(key, document, revision=at, create_revision=kv.create_revision, metadata=metadata)
 
     def change(self, event: Message) -> Change | None:
-        """What an event did to what can be read; None: nothing. Raises LookupError where etcd no longer has the state before."""
+        """What an event did to what can be read. None: nothing. Raises LookupError where etcd has lost the state before."""
         kv, revision = event.kv, event.kv.mod_revision
         if self._key(kv.key) is None:
             return None
@@ -115,10 +115,16 @@ class Documents:
         is_new = kv.create_revision == revision or (had and former is None)
         return Change("ADDED" if is_new else "MODIFIED", current)
 
+    def _uid(self, key: Key, create_revision: int) -> str:
+        return str(uuid5(self.store_id, f"{key.path}@{create_revision}"))
+
     def _key(self, path: bytes) -> Key | None:
         text = path.decode(errors="replace").removeprefix(self._prefix)
         key = key_from_path(text)
-        return key if key and is_storable(key) else self._pass_over(path, "not the key of an object")
+        if key and is_storable(key):
+            return key
+        self._pass_over(path, "not the key of an object")
+        return None
 
     def _pass_over(self, path: bytes, why: str) -> None:
         if path not in self._reported and len(self._reported) < _REPORTED:

@@ -1,10 +1,10 @@
 """One watch of one kind: it resumes by itself after a short cut, and does not trust silence.
 
-The cursor is the revision of the last change handed on. It never follows the revision in a header, which during catching up is
-already the newest, except in etcd's own notes of progress, which are empty. After a cut the stream is opened again behind the
-cursor; where that is no longer kept, the watch ends with Expired, and where no member answers for
-`limits.STORE_TIMEOUT_SECONDS`, with Unavailable. A stream that says nothing is compared with what a read shows: it may have been
-forgotten by its server, or the server by its cluster.
+The cursor is the revision of the last change handed on. It never follows the revision in a header, which while catching up
+is already the newest, except in etcd's own notes of progress, which are empty. After a cut the stream is opened again behind
+the cursor; where that is no longer kept, the watch ends with Expired, and where no member answers for
+`limits.STORE_TIMEOUT_SECONDS`, with Unavailable. A stream that says nothing is compared with what a read shows: it may have
+been forgotten by its server, or the server by its cluster.
 
 A slow reader stops the stream by flow control, and etcd replays to it from its history, as long as that is kept.
 """
@@ -21,7 +21,7 @@ from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Kind
 from k3.core.store import Bookmark, Change, Event
 from k3.stores.etcd import messages, troubles
-from k3.stores.etcd.client import Client, Endpoint
+from k3.stores.etcd.client import Client, Endpoint, deadline
 from k3.stores.etcd.documents import Documents
 from k3.stores.etcd.messages import Message
 
@@ -39,7 +39,7 @@ LATE_SECONDS: Final = 2.0
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
 
 
-class _Cut(Exception):  # noqa: N818 - what happened
+class _Cut(Exception):
     """The stream is of no use any more."""
 
 
@@ -116,7 +116,9 @@ class Following(AsyncIterator[Event]):
             async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
                 self._stream, newest = await self._opened()
         except (_Cut, TimeoutError) as error:
-            msg = f"etcd at {self._client.asker().endpoint} ended the watch before it began: {error or 'no answer in time'}"
+            msg = (
+                f"etcd at {self._client.asker().endpoint} ended the watch before it began: {str(error) or 'no answer in time'}"
+            )
             raise Unavailable(msg) from None
         if self._cursor >= newest:
             self._queue.put_nowait(Bookmark(self._cursor))
@@ -163,7 +165,7 @@ class Following(AsyncIterator[Event]):
     async def _opened(self) -> tuple[Stream, int]:
         """A stream behind the cursor, and the store's newest revision."""
         newest = await self._check_kept()
-        endpoint = await self._client.ready()
+        endpoint = await self._client.ready(deadline())
         stream = Stream(endpoint, endpoint.watch(self._client.metadata))
         try:
             start, end = self._documents.span(self._kind)
@@ -178,7 +180,7 @@ class Following(AsyncIterator[Event]):
         return stream, newest
 
     async def _check_kept(self) -> int:
-        """Raises Expired where the cursor is compacted or lies in the future; proves the login and the right to read besides."""
+        """Raises Expired where the cursor is compacted or in the future, and Forbidden where this user may not read here."""
         start, end = self._documents.span(self._kind)
         request = messages.RangeRequest(key=start, range_end=end, limit=1, keys_only=True, revision=max(self._cursor, 1))
         return int((await self._client.read(messages.RANGE, request)).header.revision)

@@ -1,7 +1,7 @@
 """The part of etcd's v3 protocol that k3 speaks: its messages as classes, and its methods by name. No I/O.
 
-Only fields k3 reads or sets are listed (numbers: etcd's `api/etcdserverpb/rpc.proto`, `api/mvccpb/kv.proto`); any other
-field of an answer is skipped by protobuf. The descriptors live in a pool of their own, so another etcd client in the same process
+Only fields k3 reads or sets are listed (numbers: etcd's `api/etcdserverpb/rpc.proto`, `api/mvccpb/kv.proto`); any other field
+of an answer is skipped by protobuf. The descriptors live in a pool of their own, so another etcd client in the same process
 cannot collide with them, and there is no generated code to fit to a protobuf release.
 """
 
@@ -78,11 +78,11 @@ def _set_type(added: FieldDescriptorProto, type_: str) -> None:
 
 
 _POOL: Final = DescriptorPool()
-_POOL.AddSerializedFile(_describe().SerializeToString())  # type: ignore[no-untyped-call] - the stubs leave it out
+_POOL.AddSerializedFile(_describe().SerializeToString())
 
 
 def _class(name: str) -> Any:  # noqa: ANN401 - made at run time: no type describes it
-    return GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))  # type: ignore[no-untyped-call] - as above
+    return GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
 
 Compare: Final = _class("Compare")

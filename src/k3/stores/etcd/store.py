@@ -26,7 +26,7 @@ from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Watch
 from k3.stores._writes import Delete, Update, apply, is_storable, new_delete, new_update
 from k3.stores.etcd import messages, troubles
-from k3.stores.etcd.client import Client, Replaced
+from k3.stores.etcd.client import Client, Replaced, deadline
 from k3.stores.etcd.compaction import Compactor
 from k3.stores.etcd.documents import Documents, metadata_of, new_document
 from k3.stores.etcd.following import Following
@@ -92,7 +92,7 @@ class EtcdStore:
 
     async def get(self, key: Key) -> Object:
         """See `Store.get`."""
-        return await self._in_time(self._get(key))
+        return await self._answered(self._get(key, deadline()))
 
     async def list(
         self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
@@ -109,7 +109,7 @@ class EtcdStore:
         while more and (not limit or len(found) < limit):
             size = min(limits.LIST_PAGE, limit - len(found)) if limit else limits.LIST_PAGE
             request = messages.RangeRequest(key=start, range_end=end, limit=size, revision=revision)
-            response = await self._in_time(self._client.read(messages.RANGE, request))
+            response = await self._answered(self._client.read(messages.RANGE, request))
             revision, more = revision or response.header.revision, response.more
             found += [item for item in map(self._documents.read, response.kvs) if item is not None]
             if response.kvs:
@@ -119,7 +119,7 @@ class EtcdStore:
     async def create(self, key: Key, manifest: Manifest) -> Object:
         """See `Store.create`."""
         document, created = new_document(key, manifest, now=self._clock())
-        response = await self._in_time(self._put(key, document, revision=0))
+        response = await self._answered(self._put(key, document, revision=0, until=deadline()))
         if not response.succeeded:
             msg = f"{key} already exists"
             raise AlreadyExists(msg)
@@ -131,11 +131,11 @@ class EtcdStore:
 
     async def update(self, item: Object) -> Object:
         """See `Store.update`."""
-        return await self._in_time(self._update(new_update(item)))
+        return await self._answered(self._update(new_update(item), deadline()))
 
     async def delete(self, key: Key, *, revision: int | None = None, uid: str | None = None) -> Object:
         """See `Store.delete`."""
-        return await self._in_time(self._delete(new_delete(key, revision=revision, uid=uid)))
+        return await self._answered(self._delete(new_delete(key, revision=revision, uid=uid), deadline()))
 
     def watch(self, kind: Kind, since: int) -> Watch:
         """See `Store.watch`."""
@@ -153,33 +153,34 @@ class EtcdStore:
 
     # --- writes
 
-    async def _put(self, key: Key, document: bytes, *, revision: int) -> Message:
-        return await self._client.write(messages.TXN, messages.put_if(self._documents.path(key), document, revision=revision))
+    async def _put(self, key: Key, document: bytes, *, revision: int, until: float) -> Message:
+        request = messages.put_if(self._documents.path(key), document, revision=revision)
+        return await self._client.write(messages.TXN, request, until=until)
 
-    async def _update(self, write: Update) -> Object:
+    async def _update(self, write: Update, until: float) -> Object:
         item, known = write.item, self._remembered.get(write.key, write.item.revision)
-        former = known or await self._get(write.key)
+        former = known or await self._get(write.key, until)
         if known is not None and not _changes(write, known):
-            former = await self._get(write.key)
+            former = await self._get(write.key, until)
         if apply(write, former, 0) is None:
             return former
         metadata = _checked_metadata(item)
-        response = await self._put(item.key, item.document, revision=item.revision)
+        response = await self._put(item.key, item.document, revision=item.revision, until=until)
         if not response.succeeded:
             raise self._refusal(write, response)
         stored = self._documents.updated(former, item.document, metadata=metadata, revision=response.header.revision)
         if stored is None:
-            return await self._get(item.key)
+            return await self._get(item.key, until)
         return self._remembered.put(stored)
 
-    async def _delete(self, write: Delete) -> Object:
-        former = self._remembered.get(write.key, write.revision or 0) or await self._get(write.key)
+    async def _delete(self, write: Delete, until: float) -> Object:
+        former = self._remembered.get(write.key, write.revision or 0) or await self._get(write.key, until)
         for _ in range(_RACES):
             if not _changes(write, former):
-                former = await self._get(write.key)
+                former = await self._get(write.key, until)
                 apply(write, former, 0)
             request = messages.delete_if(self._documents.path(write.key), revision=former.revision)
-            response = await self._client.write(messages.TXN, request)
+            response = await self._client.write(messages.TXN, request, until=until)
             if response.succeeded:
                 self._remembered.drop(write.key)
                 return replace(former, revision=response.header.revision)
@@ -204,10 +205,12 @@ class EtcdStore:
 
     # --- reads
 
-    async def _get(self, key: Key) -> Object:
+    async def _get(self, key: Key, until: float) -> Object:
         found = None
         if is_storable(key):
-            response = await self._client.read(messages.RANGE, messages.RangeRequest(key=self._documents.path(key)))
+            response = await self._client.read(
+                messages.RANGE, messages.RangeRequest(key=self._documents.path(key)), until=until
+            )
             found = self._documents.read(response.kvs[0]) if response.kvs else None
         if found is None:
             self._remembered.drop(key)
@@ -238,8 +241,7 @@ class EtcdStore:
         """Learn or make the store's id. Another one than before is another store: what was known of the old one is dropped."""
         key = f"{self._notes}/store-id".encode()
         response = await self._client.read(messages.RANGE, messages.RangeRequest(key=key))
-        kv = response.kvs[0] if response.kvs else None
-        value = kv.value if kv is not None else await self._make_id(key)
+        value = response.kvs[0].value if response.kvs else await self._make_id(key)
         try:
             store_id = UUID(value.decode())
         except ValueError:
@@ -255,7 +257,8 @@ class EtcdStore:
     async def _make_id(self, key: bytes) -> bytes:
         value = self._new_uid().encode()
         response = await self._client.write(messages.TXN, messages.put_if(key, value, revision=0))
-        return value if response.succeeded else bytes(messages.found_instead(response).value)
+        there = None if response.succeeded else messages.found_instead(response)
+        return value if there is None else bytes(there.value)
 
     async def _run(self, started: asyncio.Event) -> None:
         async with self._group as group:
@@ -271,23 +274,13 @@ class EtcdStore:
             log.exception("store.failed", extra={"fields": {"store": self.url}})
             watch.end(Unavailable("the watch has failed; see the log"))
 
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result. Raises Unavailable after `limits.STORE_TIMEOUT_SECONDS`."""
+    async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result. Where another store has answered, learn which before anything else is asked of it."""
         try:
-            self._check_open()
-            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
-                return await work
-        except TimeoutError:
-            msg = (
-                f"no answer from etcd at {self._client.asker().endpoint} for {limits.STORE_TIMEOUT_SECONDS:g} s; "
-                "a write may or may not have happened"
-            )
-            raise Unavailable(msg) from None
+            return await work
         except Replaced:
             await self._identify()
             raise
-        finally:
-            work.close()
 
     def _check_open(self) -> None:
         if self._closed:

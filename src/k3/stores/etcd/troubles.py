@@ -11,8 +11,9 @@ from k3.core.errors import Expired, Forbidden, K3Error, TooLarge, Unavailable
 from k3.safe_text import one_line
 
 CLOSED: Final = "the store was closed"
-LOGIN: Final = "set storage.etcd.username, and storage.etcd.password or K3_STORE_PASSWORD"
+_LOGIN: Final = "set storage.etcd.username, and storage.etcd.password or K3_STORE_PASSWORD"
 
+_FULL: Final = "database space exceeded"
 _NO_AUTH: Final = "authentication is not enabled"
 _OUTAGES: Final = {
     StatusCode.UNAVAILABLE,
@@ -51,31 +52,18 @@ def has_no_login(error: AioRpcError) -> bool:
 
 def explain(error: AioRpcError, asker: Asker) -> K3Error:
     """The error to raise for a call that failed."""
-    text, where = _text(error), f"etcd at {asker.endpoint}"
-    if "invalid user ID or password" in text:
-        return Forbidden(f"{where} refuses user {asker.user}: unknown name or wrong password; {LOGIN}")
-    if "user name is empty" in text:
-        return Forbidden(f"{where} wants a user: {LOGIN}")
-    if error.code() is StatusCode.UNAUTHENTICATED:
-        return Forbidden(f"{where} refuses the login of user {asker.user or '(none)'}: {LOGIN}")
-    if error.code() is StatusCode.PERMISSION_DENIED:
+    text, code = _text(error), error.code()
+    fields = {"endpoint": asker.endpoint, "user": asker.user or "(none)", "text": one_line(text)[:200], "login": _LOGIN}
+    for mark, kind, said in _REFUSALS:
+        if mark is code if isinstance(mark, StatusCode) else mark in text:
+            return kind(said.format(**fields))
+    if code is StatusCode.PERMISSION_DENIED:
         return no_right(asker)
-    if _is_full(error):
-        return Unavailable(
-            f"{where} is full (NOSPACE alarm) and takes no writes: compact it, run `etcdctl defrag`, then `etcdctl alarm disarm`,"
-            " or raise --quota-backend-bytes"
-        )
-    if "request is too large" in text:
-        return TooLarge(f"{where} takes no requests of that size: raise its --max-request-bytes")
-    if error.code() is StatusCode.OUT_OF_RANGE:
-        return Expired(f"{where}: {one_line(text)}: list again")
-    if error.code() is StatusCode.UNIMPLEMENTED:
-        return Unavailable(f"what answers at {asker.endpoint} is no etcd v3 ({one_line(text)}); correct storage.etcd.endpoints")
     return unreachable(error, asker)
 
 
 def no_right(asker: Asker) -> Forbidden:
-    """etcd knows the user, who may not do this."""
+    """The user is known, and may not do this."""
     return Forbidden(
         f"etcd at {asker.endpoint} denies user {asker.user or '(none)'} access to {asker.prefix}/: "
         f"etcdctl role grant-permission ROLE --prefix=true readwrite {asker.prefix}/"
@@ -94,6 +82,25 @@ def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
     return Unavailable(f"no etcd answers at {asker.endpoint} ({one_line(last[1] if last else text)[:200]})")
 
 
+_ETCD: Final = "etcd at {endpoint} "
+_REFUSALS: Final[tuple[tuple[str | StatusCode, type[K3Error], str], ...]] = (
+    ("invalid user ID or password", Forbidden, _ETCD + "refuses user {user}: unknown name or wrong password; {login}"),
+    ("user name is empty", Forbidden, _ETCD + "wants a user: {login}"),
+    (StatusCode.UNAUTHENTICATED, Forbidden, _ETCD + "refuses the login of user {user}: {login}"),
+    (
+        _FULL,
+        Unavailable,
+        _ETCD + "is full (NOSPACE alarm) and takes no writes: compact it, run `etcdctl defrag`, then `etcdctl alarm disarm`,"
+        " or raise --quota-backend-bytes",
+    ),
+    ("request is too large", TooLarge, _ETCD + "takes no request of that size: raise its --max-request-bytes"),
+    (StatusCode.OUT_OF_RANGE, Expired, _ETCD + "no longer has, or does not yet have, that revision ({text}): list again"),
+    (
+        StatusCode.UNIMPLEMENTED,
+        Unavailable,
+        "what answers at {endpoint} is no etcd v3 ({text}): correct storage.etcd.endpoints",
+    ),
+)
 _CERTIFICATE: Final = "the certificate of etcd at {endpoint} "
 _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
     (
@@ -124,7 +131,7 @@ _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
 
 
 def _is_full(error: AioRpcError) -> bool:
-    return "database space exceeded" in _text(error)
+    return _FULL in _text(error)
 
 
 def _text(error: AioRpcError) -> str:
