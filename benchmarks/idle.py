@@ -1,4 +1,4 @@
-"""One agent that knows 100 machines and has nothing to do: CPU, memory and traffic at the default time to live, on its own store.
+"""One agent that knows 100 machines and has nothing to do, on its own store: CPU, memory, traffic at the default time to live.
 
 The machines are stand-ins in four processes on four other hosts, each with an address of its own. They do all that a real
 one does to its peers: announce, answer `/info`, ask this agent once in 15 s, and once a minute ask who is there, with
@@ -37,7 +37,6 @@ from k3.network.messages import Endpoint, Target
 from k3.network.probe import probe
 from k3.network.questions import ask_who
 from tests.lab import Process, until
-from tests.system.agents import Agent
 
 PEERS: Final = 100
 HOSTS: Final = 4
@@ -46,15 +45,23 @@ QUESTION_SECONDS: Final = 60.0
 TTL_SECONDS: Final = 4_500
 SLEEP: Final = "import asyncio; print('READY', flush=True); asyncio.run(asyncio.sleep(1e6))"
 SETTLED_SECONDS: Final = 20.0
-"""After the start: the last of the agent's opening questions is asked by then, and answered."""
+"""After the last one came: announcements are repeated and the agent's opening questions asked by then."""
 
 
 def facts(number: int) -> Facts:
     """What a stand-in says of itself."""
     id_ = hashlib.blake2b(f"peer {number}".encode(), digest_size=16).hexdigest()
     return Facts(
-        *(f"peer-{number:03}", (address(number),), PORT, 4242, id_, id_[16:]),
-        **{"os": "linux", "arch": "amd64", "links": ("10.77.0.0/16",), "peer_ttl_seconds": 90.0},
+        f"peer-{number:03}",
+        (address(number),),
+        PORT,
+        4242,
+        id_,
+        id_[16:],
+        os="linux",
+        arch="amd64",
+        links=("10.77.0.0/16",),
+        peer_ttl_seconds=90.0,
     )
 
 
@@ -68,18 +75,24 @@ def full_name(number: int) -> str:
 
 
 async def stand_in(first: int, count: int, asked: str) -> None:
-    """Be so many machines. `asked` is the agent's address."""
+    """Be so many machines, which come one after the other. `asked` is the agent's address."""
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         responder = AsyncZeroconf(interfaces=[address(first)], ip_version=IPVersion.V4Only)
         await responder.zeroconf.async_wait_for_start()
+        ask_who(responder.zeroconf, SERVICE, (), unicast=False)
         for number in range(first, first + count):
             await stack.enter_async_context(await health.serve(f"{address(number)}:{PORT}", partial(document, number)))
-            info = service(number)
-            responder.zeroconf.registry.async_add(info)
-            responder.zeroconf.async_send(responder.zeroconf.generate_service_broadcast(info, None))
+            tasks.create_task(join(responder.zeroconf, number))
             tasks.create_task(ask(asked))
             tasks.create_task(question(responder.zeroconf))
-        print("READY", flush=True)
+
+
+async def join(zeroconf: Zeroconf, number: int) -> None:
+    """Machines that come in one instant are asked in one instant ever after, which is cheaper, and rare."""
+    await asyncio.sleep(random.uniform(0, PERIOD_SECONDS))
+    info = service(number)
+    zeroconf.registry.async_add(info)
+    zeroconf.async_send(zeroconf.generate_service_broadcast(info, None))
 
 
 def document(number: int) -> Mapping[str, Any]:
@@ -106,10 +119,11 @@ async def ask(asked: str) -> None:
 async def question(zeroconf: Zeroconf) -> None:
     """Ask who is there, as one peer does."""
     known = [DNSPointer(SERVICE, _TYPE_PTR, _CLASS_IN, TTL_SECONDS, full_name(number)) for number in range(PEERS)]
+    await asyncio.sleep(random.uniform(0, QUESTION_SECONDS))
     while True:
-        await asyncio.sleep(QUESTION_SECONDS * random.uniform(0.8, 1.2))
         heard = (each for each in zeroconf.cache.async_entries_with_name(SERVICE) if isinstance(each, DNSPointer))
         ask_who(zeroconf, SERVICE, [*known, *(each for each in heard if each.alias.startswith("agent-"))], unicast=False)
+        await asyncio.sleep(QUESTION_SECONDS * random.uniform(0.8, 1.2))
 
 
 async def get_only() -> None:
@@ -149,57 +163,30 @@ def measure(processes: Sequence[Process], seconds: float) -> list[Use]:
     ]
 
 
-def start(agent: Agent) -> float:
-    """Start the agent, and again, and wait until it has settled; returns how long it took to have everybody Ready.
-
-    Whom it meets all at once it goes on asking all at once, which is cheap, and as rare as a hundred machines that start in
-    one instant. An agent that finds its peers in its store spreads them over the period.
-    """
-    began = time.monotonic()
-    agent.start()
-    until(lambda: agent.in_store(ready_count) == PEERS + 1, guard_seconds=120, every_seconds=0.1)
-    found = time.monotonic() - began
-    agent.stop()
-    agent.start()
-    until(lambda: agent.in_store(ready_count) == PEERS + 1, guard_seconds=120, every_seconds=0.5)
-    time.sleep(SETTLED_SECONDS)
-    return found
-
-
 def main() -> None:
     seconds = 30.0 if is_quick() else 120.0  # whole write periods, T/3
     each = PEERS // HOSTS
     with stage("10.77.0.0/16") as scene:
         agent = scene.agent("agent", shared=False)
+        agent.start()
+        agent.process.wait_for("This machine is on the list")
         for number in range(0, PEERS, each):
             addresses = [f"{address(n)}/16" for n in range(number, number + each)]
             host = scene.lan.host(f"peers-{number}", addresses=addresses)
-            stand_ins = role(host, __file__, "peers", str(number), str(each), scene.lan.address(agent.host))
-            stand_ins.wait_for("READY")
+            role(host, __file__, "peers", str(number), str(each), scene.lan.address(agent.host))
         beside = scene.lan.host("beside")
         others = [beside.start([sys.executable, "-c", SLEEP]), role(beside, __file__, "gets")]
         for process in others:
             process.wait_for("READY")
-        found = start(agent)
+        until(lambda: agent.in_store(ready_count) == PEERS + 1, guard_seconds=120, every_seconds=0.5)
+        time.sleep(SETTLED_SECONDS)
         before, writes = agent.host.traffic(), agent.in_store(revision)
         ours, sleeping, gets = measure([agent.process, *others], seconds)
         after, written = agent.host.traffic(), agent.in_store(revision) - writes
         alive = agent.in_store(ready_count)
+        assert all(process.running for process in others), others[1].text
     assert alive == PEERS + 1, f"only {alive} of {PEERS + 1} are still Ready"
-    sent, received = after.sent_bytes - before.sent_bytes, after.received_bytes - before.received_bytes
-    name = f"idle agent with {PEERS} peers on separate stores"
-    tell(
-        [
-            Figure(f"{name}: CPU", ours.cpu_percent, "% of a core", None, 0.5, "as many bare GETs", gets.cpu_percent),
-            Figure(f"{name}: RSS", ours.rss_mb, "MB", None, 50.0, "a Python that sleeps", sleeping.rss_mb),
-            Figure(f"{name}: sent", sent / seconds, "B/s", remark=f"{(after.sent_packets - before.sent_packets) / seconds:.0f} packets/s"),
-            Figure(f"{name}: received", received / seconds, "B/s"),
-            Figure(f"{name}: store writes", written / seconds * 60 / (PEERS + 1), "per Node and minute", None, 2.2),
-        ],
-        seconds=seconds,
-        sleeping_cpu_percent=sleeping.cpu_percent,
-        all_ready_seconds=found,
-    )  # fmt: skip
+    tell(table(ours, gets, sleeping, before, after, written, seconds), seconds=seconds, sleeping=asdict(sleeping))
 
 
 async def revision(store: Store) -> int:

@@ -79,7 +79,9 @@ def sqlite_figures(result: dict[str, Any]) -> list[Figure]:
     table = []
     for field, name, low in (("sequential", "one after the other", 1_000), ("callers_32", "with 32 callers", 8_000)):
         rate, raw = result[field]["ops_per_second"], result[field]["ops_per_second"] / result[field]["of_raw"]
-        beside = "raw sqlite3, one write in a transaction" if field == "sequential" else "raw sqlite3, 32 writes in a transaction"
+        beside = (
+            "raw sqlite3, one write in a transaction" if field == "sequential" else "raw sqlite3, 32 writes in a transaction"
+        )
         table.append(Figure(f"SQLite creates at synchronous=FULL, {name}", rate, "operations/s", low, None, beside, raw))
     waits = result["watch_between_processes_ms"]
     table += [

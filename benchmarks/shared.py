@@ -60,9 +60,7 @@ class Switch:
     """Counts connections asked for on the bridge, each once: where it comes in."""
 
     def __init__(self, lan: Lan) -> None:
-        self._socket = lan.switch.call(
-            lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PROTOCOLS))
-        )
+        self._socket = lan.switch.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_PROTOCOLS)))
         self._socket.settimeout(0.2)
         self._ended = False
         self.asked = 0

@@ -18,6 +18,7 @@ from k3.core.errors import AlreadyExists, Conflict, Expired, Unavailable
 from k3.core.objects import NODE, Key
 from k3.core.store import Change, Store
 from k3.stores.mysql import open_store
+from k3.testing.leaks import LeakCheck
 from tests.servers import Mariadb
 
 HANG_SECONDS = 60.0
@@ -26,6 +27,24 @@ HANG_SECONDS = 60.0
 def storage_on(server: Mariadb, database: str) -> MysqlStorage:
     """An empty database."""
     return MysqlStorage(server.address, server.port, server.user, server.password, server.new_database(database))
+
+
+async def leak_check() -> LeakCheck:
+    """From here on; the loop's thread for names is there already, as it stays."""
+    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    return LeakCheck()
+
+
+async def settled(leaks: LeakCheck) -> None:
+    """Nothing is left, once what takes a moment to end (TLS, a proxy, a process) has ended."""
+    async with asyncio.timeout(HANG_SECONDS):
+        while True:
+            try:
+                leaks.finish()
+            except AssertionError:
+                await asyncio.sleep(0.01)
+            else:
+                return
 
 
 class Worker:

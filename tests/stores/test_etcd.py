@@ -99,4 +99,4 @@ EtcdMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=30
 @pytest.mark.usefixtures("server")
 def test_random_histories(server: Server) -> None:
     EtcdMachine.server = server
-    run_state_machine_as_test(EtcdMachine, settings=EtcdMachine.TestCase.settings)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(EtcdMachine, settings=EtcdMachine.TestCase.settings)

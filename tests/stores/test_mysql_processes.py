@@ -14,10 +14,9 @@ from k3.core.objects import NODE
 from k3.core.store import Store
 from k3.stores import _mysql_text as text
 from k3.stores.mysql import MysqlStore
-from k3.testing.leaks import LeakCheck
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Mariadb, mariadb_server
-from tests.stores.mysql_places import HANG_SECONDS, Worker, start_worker, storage_on
+from tests.stores.mysql_places import HANG_SECONDS, Worker, leak_check, settled, start_worker, storage_on
 
 pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-processes")]
 
@@ -42,13 +41,13 @@ def storage(server: Mariadb) -> MysqlStorage:
 @pytest.fixture
 async def store(storage: MysqlStorage, server: Mariadb) -> AsyncIterator[MysqlStore]:
     process = server.process
-    leaks = LeakCheck()
+    leaks = await leak_check()
     store = MysqlStore(storage)
     await store.open()
     yield store
     await store.aclose()
     if server.process is process:  # else it is the server's own pipes that differ
-        leaks.finish()
+        await settled(leaks)
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ async def test_a_list_is_of_one_moment_whoever_writes(store: Store, start: Start
     first = (await store.list(NODE)).revision
     writer = await start("forever", "n")
     await writer.go()
-    revisions = set()
+    revisions: set[int] = set()
     while len(revisions) < 50:
         page = await store.list(NODE)
         assert len(page.objects) == page.revision - first

@@ -26,7 +26,7 @@ from tests.needs import find
 from tests.servers import Mariadb, mariadb_server
 from tests.stores.cutting_proxy import Cut, Moment, cutting_proxy
 from tests.stores.filling import write_many
-from tests.stores.mysql_places import HANG_SECONDS, storage_on
+from tests.stores.mysql_places import HANG_SECONDS, leak_check, settled, storage_on
 
 pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-troubles")]
 
@@ -49,25 +49,7 @@ async def store(storage: MysqlStorage) -> AsyncIterator[MysqlStore]:
     await store.open()
     yield store
     await store.aclose()
-    leaks.finish()
-
-
-async def leak_check() -> LeakCheck:
-    """From here on; the loop's thread for names is there already, as it stays."""
-    await asyncio.get_running_loop().getaddrinfo("localhost", None)
-    return LeakCheck()
-
-
-async def settled(leaks: LeakCheck) -> None:
-    """Nothing is left, once goodbyes that take a moment (TLS, a proxy) are said."""
-    async with asyncio.timeout(HANG_SECONDS):
-        while True:
-            try:
-                leaks.finish()
-            except AssertionError:
-                await asyncio.sleep(0.01)
-            else:
-                return
+    await settled(leaks)
 
 
 async def refusal(storage: MysqlStorage, kind: type[K3Error]) -> str:

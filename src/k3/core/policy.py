@@ -131,14 +131,16 @@ def _create(seen: Observation, now: datetime) -> Decision:
 
 def _registered(manifest: Manifest, facts: Facts, conflict_with: str) -> Create:
     if conflict_with:
-        told = Transition(
-            "NameConflict", f"another live machine is called {conflict_with}; this one goes by {facts.node}", warning=True
-        )
+        told = _conflict(facts, conflict_with)
     else:
         told = Transition(
             "Registered", f"{facts.node} registered with {', '.join(node.publishable(facts.addresses)) or 'no address'}"
         )
     return Create(manifest, _number(manifest, told))
+
+
+def _conflict(facts: Facts, name: str) -> Transition:
+    return Transition("NameConflict", f"another live machine is called {name}; this one goes by {facts.node}", warning=True)
 
 
 def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> Decision:
@@ -171,6 +173,8 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
             _set_ready(wanted, "True", "SelfRegistered", "runs k3 network and answers its own probe", now)
     elif _same_facts(stored, wanted) and stored.agent == seen.facts.boot:
         return Keep("others could not reach it; only they can take that back")
+    if seen.fresh and seen.conflict_with:
+        return Update(wanted, _number(wanted, _conflict(seen.facts, seen.conflict_with)))
     return Update(wanted, _told(stored, wanted, seen.facts))
 
 

@@ -1,6 +1,5 @@
 """Names that are announced but not proven. Anybody can invent them, so everything about them is bounded."""
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,7 +15,8 @@ class Crowd:
         self.names: dict[str, None] = {}
         """In order of arrival."""
         self._probing: set[str] = set()
-        self._waiting: deque[str] = deque(maxlen=limits.CANDIDATES)
+        self._unasked: dict[str, None] = {}
+        self._again: dict[str, None] = {}
         self._shown: dict[str, str] = {}
 
     @property
@@ -24,10 +24,10 @@ class Crowd:
         """Whether a newcomer needs somebody else's place."""
         return len(self.names) >= limits.CANDIDATES
 
-    def ask(self, name: str) -> bool:
+    def ask(self, name: str, *, is_new: bool) -> bool:
         """Take a place for a probe; without one the name waits."""
         if len(self._probing) >= PROBES_AT_ONCE:
-            self._waiting.append(name)
+            (self._unasked if is_new else self._again).setdefault(name)
             return False
         self._probing.add(name)
         return True
@@ -37,17 +37,20 @@ class Crowd:
         self._probing.discard(name)
 
     def next_waiting(self) -> str | None:
-        """Who comes next: the newest, so that a flood cannot hold up a newcomer."""
-        while self._waiting:
-            name = self._waiting.pop()
-            if name in self.names:
-                return name
+        """Who comes next: the newest of those never asked, so that a flood cannot hold up a newcomer."""
+        for waiting in (self._unasked, self._again):
+            while waiting:
+                name, _ = waiting.popitem()
+                if name in self.names:
+                    return name
         return None
 
     def drop(self, name: str) -> None:
         """It is no candidate any more."""
         self.names.pop(name, None)
         self._probing.discard(name)
+        self._unasked.pop(name, None)
+        self._again.pop(name, None)
 
     def show(self, name: str, shown_by: str) -> None:
         """A never-proven Node is in the store, or will be."""

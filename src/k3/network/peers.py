@@ -26,6 +26,7 @@ The rest is told by `peer` (when is what due), `crowd` (names nobody has proven)
 
 import heapq
 from collections.abc import Iterable
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -34,7 +35,7 @@ from k3.core.node import NodeView
 from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 from k3.network import peer as peers_
 from k3.network import ranks
-from k3.network.crowd import Crowd
+from k3.network.crowd import PROBES_AT_ONCE, Crowd
 from k3.network.doubt import SelfDoubt
 from k3.network.events import (
     Action,
@@ -302,9 +303,10 @@ class PeerTable:
         return peer
 
     def _make_room(self) -> bool:
-        """The oldest candidate that failed makes way for a new one."""
-        oldest = (self.peers[name] for name in self._crowd.names)
-        stale = next((peer for peer in oldest if peer.failures and not peer.probing), None)
+        """The oldest candidate that failed makes way for a new one, or else the oldest."""
+        oldest = [self.peers[name] for name in islice(self._crowd.names, 2 * PROBES_AT_ONCE)]
+        idle = [peer for peer in oldest if not peer.probing]
+        stale = next((peer for peer in idle if peer.failures), idle[0] if idle else None)
         if stale is not None:
             self._drop(stale)
         return stale is not None
@@ -495,7 +497,8 @@ class PeerTable:
 
     def _probe(self, peer: Peer, now: float) -> None:
         peer.probed_at, peer.hinted_at = now, NEVER
-        if peer.is_candidate and not self._crowd.ask(peer.name):
+        is_retry = 0 < peer.failures < FAILURES  # which needs no place of its own: it follows at once
+        if peer.is_candidate and not is_retry and not self._crowd.ask(peer.name, is_new=not peer.backoff):
             return
         if not peer.is_ready:
             peer.backoff = min(peer.backoff * 2 or peer.timing.period, peer.ceiling)

@@ -47,7 +47,7 @@ from k3.network.events import (
 )
 from k3.network.links import Links
 from k3.network.mdns import Mdns, ServiceType
-from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
+from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
@@ -166,9 +166,7 @@ class Agent:
                 self._browser.close()
             await mdns.aclose()
 
-    def _begin(
-        self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]
-    ) -> None:
+    def _begin(self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]) -> None:
         settings = Settings(
             self.facts.node,
             self.facts.id,
@@ -224,6 +222,8 @@ class Agent:
     async def _contest(self, target: Target) -> None:
         """Somebody else uses our name while we run: ask until one of the two has let go of it."""
         pause_seconds = CONTEST_SECONDS
+        life = self._sign_of_life(target)
+        changed_at = self._started_at + self.uptime_seconds
         while True:
             outcome = await probe(target, timeout_seconds=SELF_PROBE_SECONDS)
             if isinstance(outcome, Answered) and outcome.facts.id == self.facts.id:
@@ -233,12 +233,23 @@ class Agent:
             if isinstance(outcome, Answered):
                 self._stand_or_give_way(outcome, is_news=pause_seconds == CONTEST_SECONDS)
             elif not isinstance(outcome, LocalFault) or not any(target.groups):
-                break
+                # A namesake that is only out of our sight goes on writing to the store.
+                now = asyncio.get_running_loop().time()
+                if life != (life := self._sign_of_life(target)):
+                    changed_at = now
+                if not isinstance(outcome, NoAnswer) or not life or now - changed_at >= self._options.peer_ttl_seconds:
+                    break
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
         self._handle(NameKept(target.id))
         await asyncio.sleep(SELF_RETRY_SECONDS)
         self._contested.discard(target.id)
+
+    def _sign_of_life(self, target: Target) -> str:
+        """What the store last showed of another machine under our name; empty: nothing, or that it is not Ready."""
+        item = self._cache.objects.get(Key(NODE, self.facts.node))
+        seen = node.view(item) if item is not None else None
+        return f"{seen.agent} {seen.last_seen}" if seen and seen.id == target.id and seen.is_ready and seen.agent else ""
 
     def _stand_or_give_way(self, other: Answered, *, is_news: bool) -> None:
         where = f"at {other.endpoint.address} port {other.endpoint.port}"

@@ -49,6 +49,9 @@ _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+_CONSISTENT: Final = (messages.RANGE, messages.TXN)
+"""Calls whose answers never show less than what was answered before; another's header may be behind, as its member is."""
+
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -216,7 +219,7 @@ class Client:
             except asyncio.CancelledError:
                 self._check_cancelled()
                 raise
-            self._heard(endpoint, response.header.revision, floor)
+            self._heard(endpoint, response.header.revision, floor if method in _CONSISTENT else 0)
             return response
 
     def _heard(self, endpoint: Endpoint, revision: int, floor: int) -> None:

@@ -199,7 +199,7 @@ class Following(AsyncIterator[Event]):
     async def _drain(self) -> None:
         """Hand on what the stream brings, until it breaks."""
         assert self._stream is not None  # noqa: S101 - `open` has been called
-        stream = self._stream
+        stream, failures = self._stream, list[K3Error]()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(stream))
@@ -207,18 +207,20 @@ class Following(AsyncIterator[Event]):
         except* _Cut as cuts:
             self._client.lose(stream.endpoint, str(cuts.exceptions[0]))
         except* K3Error as errors:
-            raise errors.exceptions[0] from None
+            failures += [error for error in errors.exceptions if isinstance(error, K3Error)]
         finally:
             await stream.aclose()
+        if failures:
+            raise failures[0]
 
     async def _read(self, stream: Stream) -> None:
         while True:
+            self._is_reading = True
             response = await stream.read()
             self._is_reading = False
             self._responses += 1
             self._check_alive(response)
             await self._hand_on(response)
-            self._is_reading = True
 
     async def _hand_on(self, response: Message) -> None:
         for event in response.events:
@@ -236,15 +238,21 @@ class Following(AsyncIterator[Event]):
             await self._queue.put(Bookmark(self._cursor))
 
     async def _guard(self, stream: Stream) -> None:
+        """Raises _Cut for a stream of no use; never while a response is being handed on: its beginning would be repeated."""
         while True:
             before = self._responses
             await asyncio.sleep(GUARD_SECONDS)
-            if self._responses == before and self._is_idle():
+            if not self._is_silent_since(before):
+                continue
+            try:
                 await self._compare(stream)
+            except _Cut:
+                if self._is_silent_since(before):
+                    raise
 
-    def _is_idle(self) -> bool:
-        """Whether the stream is waited for, and not the reader."""
-        return self._is_reading or not self._responses
+    def _is_silent_since(self, responses: int) -> bool:
+        """Whether the stream is waited for, and not the reader, and has brought nothing since it had brought so many."""
+        return self._is_reading and self._responses == responses
 
     async def _compare(self, stream: Stream) -> None:
         """Raises _Cut where the member does not answer, or has something that it has not sent."""
@@ -253,10 +261,9 @@ class Following(AsyncIterator[Event]):
         kvs = (await self._asked(stream, request)).kvs
         if not kvs:
             return
-        before, missing = self._responses, kvs[0].mod_revision
         await asyncio.sleep(LATE_SECONDS)
-        if self._cursor < missing and self._responses == before and self._is_idle():
-            msg = f"revision {missing} was not sent"
+        if self._cursor < kvs[0].mod_revision:
+            msg = f"revision {kvs[0].mod_revision} was not sent"
             raise _Cut(msg)
 
     async def _asked(self, stream: Stream, request: Message) -> Message:

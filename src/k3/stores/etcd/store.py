@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
 from k3.config import EtcdStorage
@@ -85,10 +86,12 @@ class EtcdStore:
 
     @property
     def url(self) -> str:
-        """Opens the same store, given the same certificates and the password."""
-        hosts = ",".join(url.partition("://")[2] for url in self._storage.endpoints)
-        user = f"{self._storage.username}@" if self._storage.username else ""
-        return f"etcd://{user}{hosts}{self._storage.prefix}"
+        """Opens the same store, given the password."""
+        storage = self._storage
+        hosts = ",".join(url.partition("://")[2] for url in storage.endpoints)
+        user = f"{quote(storage.username, safe='')}@" if storage.username else ""
+        files = {name: getattr(storage, name) for name in ("ca_file", "cert_file", "key_file") if getattr(storage, name)}
+        return f"etcd://{user}{hosts}{storage.prefix}{'?' if files else ''}{urlencode(files, safe='/')}"
 
     async def get(self, key: Key) -> Object:
         """See `Store.get`."""
@@ -226,6 +229,7 @@ class EtcdStore:
             raise Unavailable(msg)
         watch = Following(self._client, self._documents, kind, since, on_resume=self._identify)
         await watch.open()
+        self._check_open()
         self._watches.add(watch)
         task = self._group.create_task(self._run_watch(watch), name=f"k3-etcd-watch-{kind.name}")
         try:

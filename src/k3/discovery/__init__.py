@@ -1,0 +1,1 @@
+"""The discovery module: machines find each other, and become Nodes, through Consul."""

@@ -1,0 +1,219 @@
+"""The few calls k3 makes to Consul's HTTP API, each parsed just far enough to be trusted by its caller.
+
+Every failure is one clear line: Unavailable (nobody answered, or Consul says that it cannot answer now), Forbidden
+(token or certificate), Invalid (the question, or the answer, is not what it should be). The token travels in its header
+and appears in no message.
+
+Blocking queries hold a connection of the agent for as long as they were asked to wait, even when given up: callers do
+not cancel them to ask something else.
+"""
+
+import gc
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from k3 import __version__
+from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
+from k3.discovery.http import Answer, Http, Request
+from k3.discovery.settings import ConsulSettings
+from k3.safe_text import one_line
+
+WAIT_SECONDS: Final = 55
+"""The longest blocking query: load balancers cut at 60 s."""
+CALL_SECONDS: Final = 10.0
+"""For everything else; an agent without a leader takes 7 s to say so."""
+MESSAGE_CHARACTERS: Final = 200
+
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_REDIRECTS: Final = range(300, 400)
+_QUESTION_AT_FAULT: Final = frozenset({400, 405, 413, 414, 422, 431})
+_REFUSED: Final = frozenset({401, 403})
+_REFUSALS: Final = ("permission denied", "acl not found", "acl token expired")
+_INDEX_MAX: Final = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answer to a read: the parsed JSON, and what Consul says about how far it may be trusted."""
+
+    document: Any
+    index: int
+    """For the next blocking query; at least 1."""
+    has_leader: bool
+    last_contact_seconds: float
+    """Since the answering server heard from its leader."""
+    is_filtered: bool
+    """Consul left something out that the token may not see (told by Consul 1.11 and newer only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSelf:
+    """What the agent says of itself."""
+
+    datacenter: str
+    node: str
+    version: str
+
+
+def next_index(former: int, answered: int) -> int:
+    """The index to ask with next: 0, which does not block, after it went backwards (the servers lost their state)."""
+    return 0 if answered < former else max(1, answered)
+
+
+def read_timeout_seconds(wait_seconds: float) -> float:
+    """How long a blocking query may take: Consul adds up to a sixteenth, and a leaderless agent hangs for 7 s."""
+    return wait_seconds * 17 / 16 + 10
+
+
+class Consul:
+    """A client of one agent. Close it with `aclose`."""
+
+    def __init__(self, settings: ConsulSettings) -> None:
+        """Raises ConfigInvalid for files that cannot be used."""
+        self._settings = settings
+        self._http = Http(settings)
+        self._token = settings.read_token()
+
+    @property
+    def where(self) -> str:
+        """The agent's address, for people."""
+        return self._settings.where
+
+    async def agent(self) -> AgentSelf:
+        """Who the agent is. Raises Forbidden without agent:read."""
+        document = _mapping(await self._read("/v1/agent/self"))
+        config = _mapping(document.get("Config"))
+        return AgentSelf(*(_text(config.get(name)) for name in ("Datacenter", "NodeName", "Version")))
+
+    async def register(self, registration: Mapping[str, Any]) -> None:
+        """Register a service with the agent. It may take a while to be seen in the catalog."""
+        body = json.dumps(registration).encode()
+        await self._call("PUT", "/v1/agent/service/register", body=body)
+
+    async def deregister(self, service_id: str) -> None:
+        """Take a service away from the agent; one that is not there is fine."""
+        try:
+            await self._call("PUT", f"/v1/agent/service/deregister/{quote(service_id, safe='')}")
+        except NotFound:
+            return
+
+    async def own_service(self, service_id: str) -> Mapping[str, Any] | None:
+        """A service as the agent holds it, None where it does not."""
+        try:
+            return _mapping(await self._read(f"/v1/agent/service/{quote(service_id, safe='')}"))
+        except NotFound:
+            return None
+
+    async def is_listed(self, service: str, service_id: str) -> bool:
+        """Whether the catalog of the agent's own datacenter shows the service."""
+        only = f"ServiceID == {json.dumps(service_id)}"
+        found = await self._read(f"/v1/catalog/service/{quote(service, safe='')}", filter=only)
+        return isinstance(found, list) and bool(found)
+
+    async def datacenters(self) -> tuple[str, ...]:
+        """All datacenters, the agent's own first where Consul knows distances."""
+        found = await self._read("/v1/catalog/datacenters")
+        return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list) else ()
+
+    async def health(self, service: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS) -> Reading:
+        """All instances of a service in one datacenter with their checks, from any server, however far behind.
+
+        With an index: waits until something changed or the time is over. With 0: answers at once.
+        """
+        query = {"dc": datacenter} if datacenter else {}
+        if index:
+            query |= {"index": str(index), "wait": f"{wait_seconds}s"}
+        seconds = read_timeout_seconds(wait_seconds if index else 0) + CALL_SECONDS
+        target = f"/v1/health/service/{quote(service, safe='')}?stale&{urlencode(self._named(query))}"
+        answer = await self._call("GET", target, timeout_seconds=seconds)
+        return self._reading(answer)
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    async def _read(self, path: str, **query: str) -> Any:  # noqa: ANN401 - JSON
+        named = urlencode(self._named(query))
+        return self._json(await self._call("GET", f"{path}?{named}" if named else path))
+
+    def _named(self, query: Mapping[str, str]) -> dict[str, str]:
+        return {**query, **({"ns": self._settings.namespace} if self._settings.namespace else {})}
+
+    async def _call(self, method: str, target: str, *, body: bytes = b"", timeout_seconds: float = CALL_SECONDS) -> Answer:
+        """A good answer. Where the token is refused and its file holds another one by now, that one is tried too."""
+        answer = await self._send(method, target, body, timeout_seconds)
+        if answer.status in _REFUSED and self._has_new_token():
+            answer = await self._send(method, target, body, timeout_seconds)
+        if answer.status != _OK:
+            raise refusal(answer.status, answer.body, self.where)
+        return answer
+
+    async def _send(self, method: str, target: str, body: bytes, timeout_seconds: float) -> Answer:
+        headers = [("Host", self._settings.authority), ("User-Agent", f"k3/{__version__}"), ("Accept", "application/json")]
+        if self._token:
+            headers.append(("X-Consul-Token", self._token))
+        return await self._http.request(Request(method, target, tuple(headers), body), timeout_seconds=timeout_seconds)
+
+    def _has_new_token(self) -> bool:
+        former, self._token = self._token, self._settings.read_token()
+        return former != self._token
+
+    def _reading(self, answer: Answer) -> Reading:
+        headers = answer.headers
+        return Reading(
+            self._json(answer),
+            index=max(1, _number(headers.get("x-consul-index"))),
+            has_leader=headers.get("x-consul-knownleader") != "false",
+            last_contact_seconds=_number(headers.get("x-consul-lastcontact")) / 1000,
+            is_filtered=headers.get("x-consul-results-filtered-by-acls") == "true",
+        )
+
+    def _json(self, answer: Answer) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return _parsed(answer.body)
+        except (ValueError, RecursionError):
+            msg = f"{self.where} answered with something that is not JSON; is it the address of Consul's HTTP API?"
+            raise Invalid(msg) from None
+
+
+def refusal(status: int, body: bytes, where: str) -> K3Error:
+    """The error that an answer other than 200 stands for."""
+    text = one_line(body[: 4 * MESSAGE_CHARACTERS].decode("utf-8", "replace").strip())[:MESSAGE_CHARACTERS]
+    if status in _REFUSED or any(word in text.lower() for word in _REFUSALS):
+        return Forbidden(f"Consul at {where} refuses the token ({text or status}); see --consul-token")
+    if status == _NOT_FOUND:
+        return NotFound(f"Consul at {where}: {text or 'not found'}")
+    if "HTTP request to an HTTPS server" in text:
+        return Invalid(f"{where} speaks TLS; write https:// or set CONSUL_HTTP_SSL=true")
+    if status in _QUESTION_AT_FAULT:
+        return Invalid(f"Consul at {where} does not take the request: {text or status}")
+    if status in _REDIRECTS:
+        return Invalid(f"{where} redirects elsewhere (HTTP {status}); is it the address of Consul's HTTP API?")
+    return Unavailable(f"Consul at {where} cannot answer now: {text or f'HTTP {status}'}")
+
+
+def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """JSON; without the cyclic collector, which takes longer than the parser where there is much to read."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(body)
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 and int(text) < _INDEX_MAX else 0  # noqa: PLR2004 - digits of 2**63

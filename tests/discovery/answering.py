@@ -1,0 +1,57 @@
+"""A TCP or Unix server that answers each connection with the bytes it was given: for what Consul never says."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+
+class Speaker:
+    """What was asked so far, one entry per connection, and where to ask."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self.address = ""
+
+
+@contextlib.asynccontextmanager
+async def speaking(
+    replies: Sequence[bytes], *, hang: bool = False, once: bool = False, path: Path | None = None
+) -> AsyncIterator[Speaker]:
+    """Answer the n-th request (over any connection) with the n-th reply, the last one again and again; empty: hang up.
+
+    `hang`: say nothing for as long as the client stays. `once`: hang up behind every answer.
+    """
+    speaker = Speaker()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                reply = replies[min(len(speaker.asked), len(replies) - 1)]
+                speaker.asked.append(head)
+                if hang:
+                    await reader.read()
+                if not reply or hang:
+                    break
+                writer.write(reply)
+                await writer.drain()
+                if once:
+                    break
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    if path is not None:
+        server: asyncio.Server = await asyncio.start_unix_server(serve, path)
+        speaker.address = f"unix://{path}"
+    else:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        speaker.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield speaker
+
+
+def reply(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
+    """An HTTP answer."""
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
