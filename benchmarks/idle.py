@@ -1,4 +1,4 @@
-"""One agent that knows 100 machines and has nothing to do, on its own store: CPU, memory, traffic at the default time to live.
+"""One agent that knows 100 machines and has nothing to do, on its own store: CPU, memory and traffic at the default TTL.
 
 The machines are stand-ins in four processes on four other hosts, each with an address of its own. They do all that a real
 one does to its peers: announce, answer `/info`, ask this agent once in 15 s, and once a minute ask who is there, with
@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ from k3.network.info import info_document
 from k3.network.messages import Endpoint, Target
 from k3.network.probe import probe
 from k3.network.questions import ask_who
-from tests.lab import Process, until
+from tests.lab import Process, Traffic, until
 
 PEERS: Final = 100
 HOSTS: Final = 4
@@ -182,11 +182,28 @@ def main() -> None:
         time.sleep(SETTLED_SECONDS)
         before, writes = agent.host.traffic(), agent.in_store(revision)
         ours, sleeping, gets = measure([agent.process, *others], seconds)
-        after, written = agent.host.traffic(), agent.in_store(revision) - writes
+        traffic, written = since(before, agent.host.traffic(), seconds), agent.in_store(revision) - writes
         alive = agent.in_store(ready_count)
         assert all(process.running for process in others), others[1].text
     assert alive == PEERS + 1, f"only {alive} of {PEERS + 1} are still Ready"
-    tell(table(ours, gets, sleeping, before, after, written, seconds), seconds=seconds, sleeping=asdict(sleeping))
+    name = f"idle agent with {PEERS} peers on separate stores"
+    table = [
+        Figure(f"{name}: CPU", ours.cpu_percent, "% of a core", None, 0.5, "as many bare GETs", gets.cpu_percent),
+        Figure(f"{name}: RSS", ours.rss_mb, "MB", None, 50.0, "a Python that sleeps", sleeping.rss_mb),
+        *(Figure(f"{name}: {what}", rate, "per second") for what, rate in traffic.items()),
+        Figure(f"{name}: store writes", written / seconds * 60 / (PEERS + 1), "per Node and minute", None, 2.2),
+    ]
+    tell(table, seconds=seconds, sleeping=asdict(sleeping))
+
+
+def since(before: Traffic, after: Traffic, seconds: float) -> dict[str, float]:
+    """What passed per second, by what it is."""
+    return {
+        "bytes sent": (after.sent_bytes - before.sent_bytes) / seconds,
+        "bytes received": (after.received_bytes - before.received_bytes) / seconds,
+        "packets sent": (after.sent_packets - before.sent_packets) / seconds,
+        "packets received": (after.received_packets - before.received_packets) / seconds,
+    }
 
 
 async def revision(store: Store) -> int:

@@ -8,6 +8,7 @@ PYTHONPATH=src:. python benchmarks/run.py [--quick] [--only NAME]...
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,8 +29,11 @@ LAST_RUN: Final = ROOT / "benchmarks" / "last-run.json"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 PARTS: Final = ("join", "leave", "crowd", "idle", "shared", "stores_sqlite")
 NEED_ROOT: Final = frozenset({"join", "leave", "crowd", "idle", "shared"})
+"""They make hosts. They also are the ones that know a short run."""
 GUARD_SECONDS: Final = 1_800.0
 LAST_WORDS: Final = 400
+ERROR: Final = re.compile(r"[\w.]*(Error|Exception|Group|Exit)\b")
+"""How the last line of a traceback begins; below it there may be what a process printed."""
 
 
 def command(name: str, *, quick: bool) -> list[str]:
@@ -62,9 +66,12 @@ def run_part(name: str, *, quick: bool) -> Part:
         output, errors = process.communicate()
         why = f"not done within {GUARD_SECONDS:.0f} s"
     if not why and process.returncode:
-        why = f"exit code {process.returncode}: {errors.strip()[-LAST_WORDS:]}"
+        lines = [line for line in errors.splitlines() if ERROR.match(line)] or ["no word of why"]
+        why = f"exit code {process.returncode}: {lines[-1][:LAST_WORDS]}".replace(f"{ROOT}/", "")
+        print(errors, file=sys.stderr)
     figures, details = ([], {}) if why else _read(name, output)
-    return Part(name, began.isoformat(timespec="seconds"), quick, os.getloadavg()[0], tuple(figures), details, why)
+    short = quick and name in NEED_ROOT
+    return Part(name, began.isoformat(timespec="seconds"), short, os.getloadavg()[0], tuple(figures), details, why)
 
 
 def _read(name: str, output: str) -> tuple[list[Figure], dict[str, Any]]:

@@ -134,27 +134,27 @@ def total_cpu(agents: list[Agent]) -> float:
     return sum(cpu_seconds(agent.process) for agent in agents)
 
 
+def rows(name: str, rates: Rates, beside: str, model: Rates) -> list[Figure]:
+    writes = (rates.writes, "per Node and minute", None, WRITES_PER_MINUTE, beside, model.writes)
+    return [
+        Figure(f"{name}: probes", rates.probes, "per second and machine", None, None, beside, model.probes),
+        Figure(f"{name}: store writes", *writes),
+    ]
+
+
 def main() -> None:
     quick = is_quick()
     table = []
     smallest = simulated(10)
     for count in (10, 100, 300) if quick else (10, 100, 1_000):
-        rates = simulated(count)
         name = f"{count:,} simulated agents on one store"
-        table += [
-            Figure(f"{name}: probes", rates.probes, "per second and machine", beside="10 simulated agents", beside_measured=smallest.probes),
-            Figure(f"{name}: store writes", rates.writes, "per Node and minute", None, WRITES_PER_MINUTE, "10 simulated agents", smallest.writes),
-        ]  # fmt: skip
+        table += rows(name, simulated(count), "10 simulated agents", smallest)
     for count in (10,) if quick else (10, 40):
         model = simulated(count)
         rates, cpu = real(count, 20.0 if quick else 45.0, 60.0 if quick else 120.0)
         name = f"{count} real agents on one SQLite file"
-        beside = f"{count} simulated agents"
-        table += [
-            Figure(f"{name}: probes", rates.probes, "per second and machine", beside=beside, beside_measured=model.probes),
-            Figure(f"{name}: store writes", rates.writes, "per Node and minute", None, WRITES_PER_MINUTE, beside, model.writes),
-            Figure(f"{name}: CPU of each", cpu, "% of a core"),
-        ]
+        table += rows(name, rates, f"{count} simulated agents", model)
+        table.append(Figure(f"{name}: CPU of each", cpu, "% of a core"))
     tell(table)
 
 

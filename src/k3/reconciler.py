@@ -10,12 +10,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from k3.core import limits, node
 from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, Unavailable
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
-from k3.core.observation import Observation
 from k3.core.policy import Create, Decision, Delete, Keep, Transition, Update, decide
 from k3.core.store import Store, modify
 
@@ -25,20 +24,38 @@ NAMESPACE: Final = "default"
 log = logging.getLogger(__name__)
 
 
+class Seen(Protocol):
+    """What any source may say: something about the Node of that name."""
+
+    @property
+    def name(self) -> str:
+        """The Node's name."""
+        ...
+
+
+class Decide(Protocol):
+    """A source's policy: pure, one write or none. It is handed that source's own observations only."""
+
+    def __call__(self, current: Manifest | None, seen: Any, *, now: datetime) -> Decision:  # noqa: ANN401 - see above
+        """What becomes of the Node."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One observation and the wall-clock time it was made at."""
 
-    observation: Observation
+    observation: Seen
     at: datetime
 
 
 class Reconciler:
     """Turns observations into writes, several Nodes at once, each Node one at a time."""
 
-    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None], reporter: str) -> None:
+    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None], reporter: str, policy: Decide = decide) -> None:
         """`lookup` gives the Node as last seen, to spare a read; `reporter` signs the Events (`k3-network`)."""
         self._store = store
+        self._decide = policy
         self._lookup = lookup
         self._reporter = reporter
         self._waiting: dict[str, Work] = {}
@@ -49,7 +66,7 @@ class Reconciler:
         self.writes = 0
         """Nodes written so far; Events do not count."""
 
-    def submit(self, observation: Observation, at: datetime) -> None:
+    def submit(self, observation: Seen, at: datetime) -> None:
         """Have this decided soon. Never blocks; beyond the bound it is dropped, and the source will say it again."""
         name = observation.name
         if name not in self._waiting and name not in self._busy:
@@ -94,7 +111,7 @@ class Reconciler:
         key = Key(NODE, work.observation.name)
         current = self._lookup(key)
         for _ in range(ATTEMPTS):
-            decision = decide(current.manifest() if current else None, work.observation, now=work.at)
+            decision = self._decide(current.manifest() if current else None, work.observation, now=work.at)
             try:
                 written = await self._apply(key, current, decision)
             except (AlreadyExists, Conflict, NotFound):

@@ -50,15 +50,15 @@ def test_columns_are_aligned(k3: K3, store: StoreFile) -> None:
 @pytest.mark.parametrize(
     ("manifest", "status"),
     [
-        (node("n", seen_ago=200), "Unknown (no observer)"),
-        (node("n", conditions=[{"type": "k3.network/Reachable", "status": "False"}]), "Ready (not answering)"),
-        (node("n", spec={"unschedulable": True}), "Ready,SchedulingDisabled"),
-        ({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "ObserverLost"}]}}, "NotReady"),
-        ({}, "Unknown"),
+        (lambda: node("n", seen_ago=200), "Unknown (no observer)"),
+        (lambda: node("n", conditions=[{"type": "k3.network/Reachable", "status": "False"}]), "Ready (not answering)"),
+        (lambda: node("n", spec={"unschedulable": True}), "Ready,SchedulingDisabled"),
+        (lambda: {"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "ObserverLost"}]}}, "NotReady"),
+        (dict, "Unknown"),
     ],
 )
-def test_status_says_what_is_known(k3: K3, store: StoreFile, manifest: dict[str, object], status: str) -> None:
-    store.put("n", manifest)
+def test_status_says_what_is_known(k3: K3, store: StoreFile, manifest: Callable[[], dict[str, object]], status: str) -> None:
+    store.put("n", manifest())
     [row] = k3("nodes", "n", "--store", store.url, "--no-headers").out.splitlines()
     assert cells(row)[:2] == ["n", status]
 

@@ -12,6 +12,25 @@ class Speaker:
     def __init__(self) -> None:
         self.asked: list[bytes] = []
         self.address = ""
+        self._serving = 0
+        self._left = asyncio.Event()
+
+    def came(self) -> None:
+        """A client connected."""
+        self._serving += 1
+        self._left.clear()
+
+    def went(self) -> None:
+        """A client is gone."""
+        self._serving -= 1
+        if not self._serving:
+            self._left.set()
+
+    async def quiet(self) -> None:
+        """Wait until nobody is connected."""
+        async with asyncio.timeout(10):
+            await self._left.wait()
+            await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
@@ -25,6 +44,7 @@ async def speaking(
     speaker = Speaker()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        speaker.came()
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -41,6 +61,7 @@ async def speaking(
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+        speaker.went()
 
     if path is not None:
         server: asyncio.Server = await asyncio.start_unix_server(serve, path)

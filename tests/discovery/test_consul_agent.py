@@ -11,12 +11,11 @@ from k3.core.errors import Forbidden, Invalid, K3Error, Unavailable
 from k3.discovery.consul import Consul
 from k3.discovery.settings import from_flags
 from tests.discovery.conftest import Connect
+from tests.discovery.consul_lab import LOCKED, ROOT, eventually, special_agent
 from tests.needs import find
-from tests.servers import Server, consul_agent
+from tests.servers.server import Site
 
 pytestmark = pytest.mark.servers("consul")
-ROOT = "8b1f0a1e-0000-4000-8000-000000000001"
-ACL = {"acl": {"enabled": True, "default_policy": "deny", "tokens": {"master": ROOT}}}
 
 
 def service(service_id: str, **more: Any) -> dict[str, Any]:
@@ -38,9 +37,7 @@ async def test_the_agent_says_who_it_is(consul: Consul) -> None:
 async def test_a_service_is_registered_listed_read_back_and_taken_away(consul: Consul) -> None:
     odd = "web-a/b c?d"
     await consul.register(service(odd))
-    async with asyncio.timeout(20):
-        while not await consul.is_listed("web", odd):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: consul.is_listed("web", odd))
     found = await consul.own_service(odd)
     assert found is not None
     assert (found["Port"], found["Meta"]) == (7946, {"node": "web1"})
@@ -61,44 +58,30 @@ async def test_a_blocking_query_ends_with_the_change_and_not_before(consul: Cons
         await consul.register(service("web-1"))
     after = waiting.result()
     assert after.index > before.index
-    async with asyncio.timeout(20):
-        while await instances(consul) != ["web-1"]:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: instances(consul))
+    assert await instances(consul) == ["web-1"]
     await consul.deregister("web-1")
 
 
 async def test_what_consul_does_not_take_is_one_line(consul: Consul) -> None:
-    with pytest.raises(Invalid, match="does not take the request: .*Port"):
+    with pytest.raises(Invalid, match=r"does not take the request: .*Port"):
         await consul.register({"Name": "web", "Port": "many"})
     with pytest.raises(Unavailable, match="No path to datacenter"):
         await consul.health("web", datacenter="nowhere", index=0)
 
 
 async def test_tokens(connect: Connect) -> None:
-    with consul_agent(config=ACL) as server:
+    with special_agent(LOCKED) as server:
         root, wrong = connect(from_flags(server.endpoint, ROOT, {})), connect(from_flags(server.endpoint, "no-such-token", {}))
         anonymous = connect(from_flags(server.endpoint, "", {}))
-        await _as_soon_as_acls_work(root)
+        await eventually(root.agent)
         await root.register(service("web-1"))
-        async with asyncio.timeout(20):
-            while await instances(root) != ["web-1"]:
-                await asyncio.sleep(0.05)
+        await eventually(lambda: instances(root))
         assert await instances(anonymous) == []
         for refused in (anonymous.register(service("web-2")), wrong.health("web", datacenter="dc1", index=0), wrong.agent()):
             with pytest.raises(Forbidden, match="refuses the token") as told:
                 await refused
             assert "no-such-token" not in str(told.value)
-
-
-async def _as_soon_as_acls_work(root: Consul) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await root.agent()
-            except K3Error:
-                await asyncio.sleep(0.05)
-            else:
-                return
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +106,8 @@ async def test_tls_with_client_certificates(connect: Connect, certificates: Path
         "CONSUL_CLIENT_CERT": f"{certificates}/dc1-client-consul-0.pem",
         "CONSUL_CLIENT_KEY": f"{certificates}/dc1-client-consul-0-key.pem",
     }
-    with consul_agent(config=config) as plain:
-        port = plain.site.free_port()
-    with consul_agent(config={**config, "ports": {**_ports(plain), "https": port}}) as server:
+    port = Site(None, None).free_port()
+    with special_agent(config, https_port=port) as server:
         address = f"https://127.0.0.1:{port}"
         assert await connect(from_flags(address, "", environ)).datacenters() == ("dc1",)
         named = {**environ, "CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}
@@ -137,11 +119,6 @@ async def test_tls_with_client_certificates(connect: Connect, certificates: Path
         await _refused(connect, address, {**environ, "CONSUL_TLS_SERVER_NAME": "other"}, "is not trusted")
         await _refused(connect, f"http://127.0.0.1:{port}", {}, "speaks TLS; write https://")
         await _refused(connect, f"https://127.0.0.1:{server.port}", environ, "does not speak TLS; write http://")
-
-
-def _ports(server: Server) -> dict[str, int]:
-    names = ("serf_lan", "serf_wan", "server")
-    return {"http": server.port, "dns": -1, "grpc": -1, **{name: server.site.free_port() for name in names}}
 
 
 async def _refused(connect: Connect, address: str, environ: dict[str, str], why: str) -> None:

@@ -124,18 +124,19 @@ async def test_an_answer_beyond_the_bound_is_refused(connect: Connect, monkeypat
 
 
 async def test_silence_and_absence_are_unavailable_and_leave_nothing_open(tmp_path: Path) -> None:
-    leaks = LeakCheck()
     async with speaking([GOOD], hang=True) as speaker:
+        leaks = LeakCheck()
         client = Http(from_flags(speaker.address, "", {}))
         with pytest.raises(Unavailable, match="did not answer within 0 s"):
             await client.request(Request("GET", "/", (("Host", "c"),)), timeout_seconds=0.05)
         await client.aclose()
+        await speaker.quiet()
+        leaks.finish()
     for address in [speaker.address, f"unix://{tmp_path}/none.sock"]:
         client = Http(from_flags(address, "", {}))
         with pytest.raises(Unavailable, match="cannot reach Consul"):
             await client.request(Request("GET", "/", (("Host", "c"),)), timeout_seconds=5)
         await client.aclose()
-    leaks.finish()
 
 
 async def test_a_unix_socket_serves_as_well(connect: Connect, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def walk(name: str, alpha: Host, between: dict[str, Callable[[], None]]) -> list
     for command in of_page(name):
         between.pop(f"< {command.text}", lambda: None)()
         if stays(command):
-            process = alpha.start(argv(command), env=READER)
+            process = alpha.start(argv(command), env=READER if command.text == "make run" else None)
             running.append(process)
             until(lambda p=process: p.lines, what=str(command))  # type: ignore[misc]
             between.pop(f"> {command.text}", lambda: None)()

@@ -179,6 +179,7 @@ class Cable:
         self._listener: asyncio.Server | None = None
         self._links: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.loses_answers = False
 
     @property
     def endpoint(self) -> str:
@@ -203,17 +204,18 @@ class Cable:
         self._links |= {writer, far_writer}
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, far_writer))
-                group.create_task(_pump(far_reader, writer))
+                group.create_task(_pump(reader, far_writer, loses=lambda: False))
+                group.create_task(_pump(far_reader, writer, loses=lambda: self.loses_answers))
         finally:
             self._links -= {writer, far_writer}
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, loses: Callable[[], bool]) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
+            if not loses():
+                writer.write(data)
+                await writer.drain()
     writer.transport.abort()
 
 

@@ -10,8 +10,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from weakref import WeakSet
 
 from k3.config import MysqlStorage
 from k3.core.errors import AlreadyExists, Conflict, Expired, Unavailable
@@ -19,9 +21,11 @@ from k3.core.objects import NODE, Key
 from k3.core.store import Change, Store
 from k3.stores.mysql import open_store
 from k3.testing.leaks import LeakCheck
+from tests.lab import until
 from tests.servers import Mariadb
 
 HANG_SECONDS = 60.0
+_prepared: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
 
 
 def storage_on(server: Mariadb, database: str) -> MysqlStorage:
@@ -29,9 +33,20 @@ def storage_on(server: Mariadb, database: str) -> MysqlStorage:
     return MysqlStorage(server.address, server.port, server.user, server.password, server.new_database(database))
 
 
+def freeze(server: Mariadb) -> None:
+    """Stop it without ending it; every thread stands still when this returns."""
+    server.process.freeze()
+    threads = Path(f"/proc/{server.process.pid}/task")
+    until(lambda: all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads.iterdir()))
+
+
 async def leak_check() -> LeakCheck:
-    """From here on; the loop's thread for names is there already, as it stays."""
-    await asyncio.get_running_loop().getaddrinfo("localhost", None)
+    """From here on; the loop's thread for names is there already, as it stays, and there is only one."""
+    loop = asyncio.get_running_loop()
+    if loop not in _prepared:
+        _prepared.add(loop)
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        await loop.getaddrinfo("localhost", None)
     return LeakCheck()
 
 

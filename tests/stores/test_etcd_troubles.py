@@ -22,7 +22,7 @@ from k3.store_settings import read_url
 from k3.store_settings import storage as storage_of
 from k3.stores import connect
 from k3.stores.etcd import EtcdStore, following, messages
-from k3.testing.store_steps import changes_until, create_many, next_change, node
+from k3.testing.store_steps import changes_until, create_many, next_change, node, unavailable
 from tests.servers import Server, etcd_server
 from tests.stores.etcd_lab import (
     HANG_SECONDS,
@@ -164,6 +164,21 @@ async def test_killed_under_load_it_loses_nothing_and_all_recover(caplog: pytest
     messages_ = [record.getMessage() for record in caplog.records]
     assert messages_.count("etcd.lost") <= 2
     assert 1 <= messages_.count("etcd.back") <= 2
+
+
+async def test_a_write_whose_answer_is_lost_is_not_repeated(server: Server, storage: EtcdStorage) -> None:
+    """A second attempt would find the name taken, by itself."""
+    async with cable(server) as wire, opened(storage) as other, opened(storage, endpoints=(wire.endpoint,)) as store:
+        async with other.watch(NODE, (await other.list(NODE)).revision) as events:
+            wire.loses_answers = True
+            async with asyncio.TaskGroup() as group:
+                creating = group.create_task(unavailable(lambda: store.create(node("n1"), {})))
+                written = await next_change(events)
+                wire.loses_answers = False
+                await wire.cut()
+                await wire.plug_in()
+            assert creating.result()
+        assert await until_it_works(lambda: store.get(node("n1"))) == written.object
 
 
 async def test_a_frozen_server_is_unavailable_in_time_and_thaws(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from k3.stores import _mysql_text as text
 from k3.stores.mysql import MysqlStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Mariadb, mariadb_server
-from tests.stores.mysql_places import HANG_SECONDS, Worker, leak_check, settled, start_worker, storage_on
+from tests.stores.mysql_places import HANG_SECONDS, Worker, freeze, leak_check, settled, start_worker, storage_on
 
 pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-processes")]
 
@@ -172,7 +172,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_in_time(
     made = await store.create(node("n1"), {})
     async with store.watch(NODE, made.revision) as events:
         monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.3)
-        server.process.freeze()
+        freeze(server)
         try:
             calls: dict[str, Callable[[], Awaitable[object]]] = {
                 "get": lambda: store.get(node("n1")),

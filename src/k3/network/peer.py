@@ -151,20 +151,21 @@ def _earliest(peer: Peer) -> float:
     return peer.probed_at + (GOODBYE_RETRY_SECONDS if peer.leaving else min(HINT_PAUSE_SECONDS, peer.timing.retry))
 
 
-def verdict_at(peer: Peer) -> float:
-    """When its time to live has run out for us: earlier ranks go first, and those who cannot ask it come last."""
+def verdict_at(peer: Peer, *, standing: bool) -> float:
+    """When its time to live has run out for us: others may go first, and those who cannot ask it come last."""
     if not peer.is_ready:
         return NEVER
     rank = peer.rank if peer.ends else peer.far_rank
     if rank > LAST_RANK:
         return NEVER
-    at = peer.ref + peer.timing.ttl + peer.timing.order(rank)
+    at = peer.ref + peer.timing.ttl + peer.timing.order(rank, standing=standing)
     return _unless_said(peer, Silent, at if peer.ends else at + peer.timing.write)
 
 
 def may_judge(peer: Peer, now: float) -> bool:
     """Whether two own failures just now stand behind a verdict; nobody can ask that of a peer out of reach."""
-    return not peer.ends or (peer.failures >= FAILURES and peer.failed_at[0] >= now - 2 * peer.timing.period)
+    recent = now - 2 * peer.timing.period - peer.timing.timeout
+    return not peer.ends or (peer.failures >= FAILURES and peer.failed_at[0] >= recent)
 
 
 def forget_at(peer: Peer, forget_after_seconds: float) -> float:

@@ -456,9 +456,9 @@ class PeerTable:
                 self._act_self(now)
         elif self._online and peers_.forget_at(peer, self.settings.forget_after_seconds) <= now:
             self._forget(peer, now)
-        elif self._online and peers_.verdict_at(peer) <= now and peers_.may_judge(peer, now):
+        elif self._online and self._verdict_at(peer) <= now and peers_.may_judge(peer, now):
             self._judge(peer, now)
-        elif peers_.probe_at(peer) <= now:
+        elif not peer.probing and peers_.probe_at(peer) <= now:
             self._probe(peer, now)
 
     def _plan(self, peer: Peer, now: float) -> None:
@@ -470,12 +470,13 @@ class PeerTable:
                 heapq.heappush(self._heap, (due, peer.name))
 
     def _next_at(self, peer: Peer, now: float) -> float:
-        if peer.probing or self.peers.get(peer.name) is not peer:
+        if self.peers.get(peer.name) is not peer:
             return NEVER
-        at = peers_.probe_at(peer)
+        at = NEVER if peer.probing else peers_.probe_at(peer)
         if self._online:
-            at = min(at, peers_.forget_at(peer, self.settings.forget_after_seconds))
-            verdict = peers_.verdict_at(peer)
+            if not peer.probing:
+                at = min(at, peers_.forget_at(peer, self.settings.forget_after_seconds))
+            verdict = self._verdict_at(peer)
             if verdict > now or peers_.may_judge(peer, now):
                 at = min(at, verdict)
         return at
@@ -483,9 +484,15 @@ class PeerTable:
     def _judge(self, peer: Peer, now: float) -> None:
         seen = peer.stored
         if seen is not None:
-            saw_it = peer.answered or seen.seen_by == self._me.name
-            standing = saw_it and bool(peer.ends) and not self._in_doubt(now)
+            standing = self._saw(peer) and bool(peer.ends) and not self._in_doubt(now)
             self._report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
+
+    def _verdict_at(self, peer: Peer) -> float:
+        return peers_.verdict_at(peer, standing=self._saw(peer))
+
+    def _saw(self, peer: Peer) -> bool:
+        """Whether it answered us in this run, or the store says that we were the last it answered."""
+        return peer.answered or (peer.stored is not None and peer.stored.seen_by == self._me.name)
 
     def _reason(self, peer: Peer, *, standing: bool) -> str:
         ttl = node.duration(peer.timing.ttl)

@@ -53,9 +53,10 @@ class Timing:
         """How long a peer must have been out of sight before this rank looks for itself."""
         return self.write + self.period + self.step * rank
 
-    def order(self, rank: int) -> float:
-        """How long this rank lets earlier ones go first with a verdict."""
-        return min(2.0, self.ttl / 20) * min(rank, LAST_RANK) / (LAST_RANK + 1)
+    def order(self, rank: int, *, standing: bool) -> float:
+        """How long this rank lets others go first with a verdict: those with standing all come before those without."""
+        place = min(rank, LAST_RANK) + (0 if standing else LAST_RANK + 1)
+        return min(2.0, self.ttl / 20) * place / (2 * LAST_RANK + 2)
 
 
 @lru_cache(maxsize=16_384)

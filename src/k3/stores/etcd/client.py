@@ -186,10 +186,10 @@ class Client:
         return self._token
 
     def lose(self, endpoint: Endpoint, why: str) -> None:
-        """Note that a member does not answer, and go on with the next."""
+        """Note that a member does not answer, and go on with the next. Logged once, and not before any has answered."""
         if endpoint is self.endpoint:
             self._current = (self._current + 1) % len(self._endpoints)
-        if not self._lost and not self._closed:
+        if self._newest and not self._lost and not self._closed:
             log.warning("etcd.lost", extra={"fields": {"endpoint": endpoint.url, "why": why}})
         self._lost = why
 

@@ -1,0 +1,309 @@
+"""What a registry may say about one machine, and what becomes of its Node: ownership and state, in one pure function.
+
+Theory of operation
+-------------------
+`decide` gets the Node as it is stored now (or None), one observation, and the time; it answers with one write or none.
+The write is made only if the Node is still exactly the one given. One process at a time mirrors a service into a store
+(see the lease in `k3.discovery`), so an observation needs no evidence: there is nobody to race with but the Node's owner.
+
+*Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true`, as long as its Ready has a reason of k3's
+and no kubelet lives there: one who took a Node over gets nothing more. What k3's network module manages gets nothing.
+Any other Node is its controller's: it gets a new `lastHeartbeatTime` in a Ready condition that is True already, when the
+source says that one is due, and not a byte else.
+
+*What does health mean?* It decides Ready; a warning is Ready with a second condition, and maintenance is not ill health
+but `spec.unschedulable`, which is taken back only where k3 put it.
+
+    now stored           passing, warning   critical   unknown   Deregistered   SourceLost
+    ──────────           ────────────────   ────────   ───────   ────────────   ──────────
+    nothing              True, created      False, cr. Unknown   -              -
+    True                 (refreshed)        False      Unknown   False          Unknown
+    False, Unknown       True               False      Unknown   False          Unknown
+    ConsulDeregistered   True               False      Unknown   -              -
+    NodeShutdown         -, the same run    False      Unknown   -              -
+
+An instance that stays as it is costs one write per `REFRESH_SECONDS` and a little, spread over the Nodes by name.
+"""
+
+import re
+import zlib
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from k3.core import limits, node
+from k3.core.node import NodeView
+from k3.core.objects import Manifest
+from k3.core.observation import Facts
+from k3.core.policy import Create, Decision, Keep, Transition, Update, node_annotations
+
+Health = Literal["passing", "warning", "critical", "unknown"]
+
+OUR_REASONS: Final = frozenset({"ConsulPassing", "ConsulCritical", "ConsulDeregistered", "SourceUnreachable", "NodeShutdown"})
+GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
+WARNING: Final = "k3.discovery/Warning"
+REGION: Final = "topology.kubernetes.io/region"
+REFRESH_SECONDS: Final = 300
+SPREAD_SECONDS: Final = 60
+
+_P = "k3.discovery/"
+_CORDONED = _P + "maintenance"
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """The registry lists the machine and says how it is."""
+
+    name: str
+    facts: Facts
+    service: str
+    service_id: str
+    datacenter: str
+    health: Health
+    message: str
+    """What a person is told about the health: stable while the health is."""
+    in_maintenance: bool = False
+    conflict_with: str = ""
+    """The name it asks for, held by another machine in the registry."""
+    heartbeat_due: bool = False
+    """If the Node is a controller's, it may be told now that the machine is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deregistered:
+    """The registry answered, and no longer lists the machine."""
+
+    name: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLost:
+    """The registry, or the machine's datacenter, has been out of reach for longer than the grace."""
+
+    name: str
+    service: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The observer's own machine shuts down, and has been taken out of the registry."""
+
+    name: str
+    service: str
+    boot: str
+
+
+RegistryObservation = Mirrored | Deregistered | SourceLost | Stopped
+
+
+def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime) -> Decision:
+    """One write, or none, for one observation about one Node."""
+    if current is None:
+        return _create(seen, now) if isinstance(seen, Mirrored) else Keep("there is no such Node")
+    stored = node.view_manifest(seen.name, current)
+    if stored.owner is None:
+        return _heartbeat(current, stored, seen, now)
+    if foreign := foreign_reason(current, stored):
+        return Keep(foreign, foreign=True)
+    if (other := stored.annotations.get(_P + "service", seen.service)) != seen.service:
+        return Keep(f"mirrored from the service {other[:64]}", foreign=True)
+    return _RULES[type(seen)](stored, deepcopy(current), seen, now)
+
+
+def foreign_reason(current: Manifest, stored: NodeView) -> str:
+    """Why this Node is not ours to write; empty when it is."""
+    if stored.owner != "discovery":
+        return f"managed by k3 {stored.owner}" if stored.owner else "not labelled k3.discovery/managed=true"
+    if version := node.kubelet_version(current):
+        return f"a kubelet reports it ({version[:64]})"
+    if stored.ready is not None and stored.ready.reason not in OUR_REASONS:
+        return f"a controller set Ready ({stored.ready.reason[:64]})"
+    return ""
+
+
+def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
+    """The (service, datacenter) that a Node of discovery's stands for, None for any other Node."""
+    if stored.owner != "discovery":
+        return None
+    return stored.annotations.get(_P + "service", ""), stored.annotations.get(_P + "datacenter", "")
+
+
+def _create(seen: Mirrored, now: datetime) -> Decision:
+    labels = {_P + "managed": "true", _P + "discovered": "true", "discovery": "consul"}
+    if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
+        labels[REGION] = seen.datacenter
+    manifest: Manifest = {"metadata": {"labels": labels, "annotations": {}}, "spec": {}, "status": {}}
+    _put(manifest, seen)
+    _put_health(manifest, seen, now)
+    node_annotations(manifest)[_P + "lastSeen"] = node.precise_timestamp(now)
+    if seen.conflict_with:
+        message = f"another machine in the registry is called {seen.conflict_with}; this one goes by {seen.name}"
+        return Create(manifest, _number(manifest, Transition("NameConflict", message, warning=True)))
+    listed = ", ".join(node.publishable(seen.facts.addresses)) or "no address"
+    return Create(manifest, _number(manifest, Transition("Registered", f"{seen.name} registered with {listed}")))
+
+
+def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, now: datetime) -> Decision:
+    """A controller's Node: the time of its Ready condition, or nothing."""
+    keep = Keep("not labelled k3.discovery/managed=true", foreign=True)
+    if not isinstance(seen, Mirrored) or not seen.heartbeat_due or seen.health not in {"passing", "warning"}:
+        return keep
+    former = node.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
+    if not stored.is_ready or (former is not None and former >= now.replace(microsecond=0)):
+        return keep
+    wanted = deepcopy(current)
+    entry = next(each for each in wanted["status"]["conditions"] if isinstance(each, dict) and each.get("type") == node.READY)
+    entry["lastHeartbeatTime"] = node.timestamp(now)
+    return Update(wanted)
+
+
+def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime) -> Decision:
+    same_run = seen.facts.boot and seen.facts.boot == stored.boot
+    if (
+        same_run
+        and stored.ready is not None
+        and stored.ready.reason == "NodeShutdown"
+        and seen.health in {"passing", "warning"}
+    ):
+        return Keep("it was told to stop, and the registry does not know yet")
+    before = deepcopy(wanted)
+    _put(wanted, seen)
+    _put_health(wanted, seen, now)
+    if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, now):
+        return Keep("nothing has changed")
+    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+    return Update(wanted, _told(stored, wanted, seen))
+
+
+def _deregistered(stored: NodeView, wanted: Manifest, _seen: Deregistered, now: datetime) -> Decision:
+    if stored.ready is not None and stored.ready.reason in GONE_REASONS:
+        return Keep("already gone")
+    message = "no longer registered in Consul"
+    _set_ready(wanted, "False", "ConsulDeregistered", message, now)
+    return Update(wanted, _number(wanted, Transition("NodeNotReady", message)) if stored.is_ready else None)
+
+
+def _source_lost(stored: NodeView, wanted: Manifest, seen: SourceLost, now: datetime) -> Decision:
+    if stored.ready is not None and (stored.ready.status == "Unknown" or stored.ready.reason in GONE_REASONS):
+        return Keep("nothing is known that could be lost")
+    _set_ready(wanted, "Unknown", "SourceUnreachable", seen.message, now)
+    return Update(wanted, _number(wanted, Transition("NodeNotReady", seen.message, warning=True)))
+
+
+def _stopped(stored: NodeView, wanted: Manifest, seen: Stopped, now: datetime) -> Decision:
+    if stored.boot != seen.boot:
+        return Keep("the name belongs to another run or machine")
+    if stored.ready is not None and stored.ready.reason == "NodeShutdown":
+        return Keep("already down")
+    message = "k3 discovery was stopped"
+    _set_ready(wanted, "False", "NodeShutdown", message, now)
+    return Update(wanted, _number(wanted, Transition("NodeNotReady", message)) if stored.is_ready else None)
+
+
+_RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]]] = {
+    Mirrored: _mirrored,
+    Deregistered: _deregistered,
+    SourceLost: _source_lost,
+    Stopped: _stopped,
+}
+
+_READY_OF: Final[dict[Health, tuple[str, str]]] = {
+    "passing": ("True", "ConsulPassing"),
+    "warning": ("True", "ConsulPassing"),
+    "critical": ("False", "ConsulCritical"),
+    "unknown": ("Unknown", "SourceUnreachable"),
+}
+
+
+def _put(manifest: Manifest, seen: Mirrored) -> None:
+    """What the registry says of the machine, its health apart."""
+    metadata = manifest.setdefault("metadata", {})
+    labels = metadata.get("labels")
+    labels = metadata["labels"] = dict(labels) if isinstance(labels, dict) else {}
+    hostname = seen.facts.hostname or seen.facts.node
+    if len(hostname.encode()) <= limits.LABEL_VALUE_BYTES and node.valid_name(hostname):
+        labels["kubernetes.io/hostname"] = hostname
+    labels |= {f"kubernetes.io/{key}": text for key, text in (("os", seen.facts.os), ("arch", seen.facts.arch)) if text}
+    node_annotations(manifest).update({_P + key: text for key, text in _notes(seen).items() if text})
+    node.set_addresses(manifest, hostname, seen.facts.addresses)
+
+
+def _notes(seen: Mirrored) -> dict[str, str]:
+    return {
+        "port": str(seen.facts.port or ""),
+        "pid": str(seen.facts.pid or ""),
+        "id": seen.facts.id,
+        "boot": seen.facts.boot,
+        "service": seen.service,
+        "service-id": seen.service_id,
+        "datacenter": seen.datacenter,
+    }
+
+
+def _put_health(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
+    status, reason = _READY_OF[seen.health]
+    _set_ready(manifest, status, reason, seen.message, now)
+    is_warned = seen.health == "warning"
+    if is_warned or node.condition(manifest, WARNING) is not None:
+        word, why, message = ("True", "ConsulWarning", seen.message) if is_warned else ("False", "ConsulPassing", "no warning")
+        node.set_condition(manifest, WARNING, status=word, reason=why, message=message, now=now)
+    _put_maintenance(manifest, in_maintenance=seen.in_maintenance)
+
+
+def _put_maintenance(manifest: Manifest, *, in_maintenance: bool) -> None:
+    """Cordon, or take back a cordon of ours; one that a person put is theirs."""
+    found = manifest.get("spec")
+    spec = manifest["spec"] = found if isinstance(found, dict) else {}
+    notes = node_annotations(manifest)
+    if in_maintenance and spec.get("unschedulable") is not True:
+        spec["unschedulable"] = True
+        notes[_CORDONED] = "true"
+    elif not in_maintenance and notes.pop(_CORDONED, None) is not None:
+        spec.pop("unschedulable", None)
+
+
+def _set_ready(manifest: Manifest, status: str, reason: str, message: str, now: datetime) -> None:
+    node.set_condition(manifest, node.READY, status=status, reason=reason, message=message, now=now)
+
+
+def _unstamped(manifest: Manifest) -> Manifest:
+    """Without the times that every look at the machine renews."""
+    bare = deepcopy(manifest)
+    for each in bare["status"].get("conditions") or []:
+        if isinstance(each, dict) and each.get("type") in {node.READY, WARNING}:
+            each.pop("lastHeartbeatTime", None)
+    return bare
+
+
+def _is_stale(stored: NodeView, now: datetime) -> bool:
+    """Whether it is time to say again that the machine was seen; a clock that stepped counts as time passed."""
+    last = node.parse_timestamp(stored.last_seen)
+    due = REFRESH_SECONDS + zlib.crc32(stored.name.encode()) % SPREAD_SECONDS
+    return last is None or abs((now - last).total_seconds()) >= due
+
+
+def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | None:
+    """The most telling transition between what was stored and what is wanted now."""
+    fresh = node.view_manifest(stored.name, wanted)
+    if stored.id and fresh.id and stored.id != fresh.id:
+        return _number(wanted, Transition("IdentityChanged", f"another machine answers to {stored.name} now", warning=True))
+    if stored.is_ready != fresh.is_ready:
+        reason = "NodeReady" if fresh.is_ready else "NodeNotReady"
+        return _number(wanted, Transition(reason, seen.message, warning=not fresh.is_ready))
+    if stored.addresses != fresh.addresses:
+        listed = f"{', '.join(stored.addresses) or 'none'} to {', '.join(fresh.addresses) or 'none'}"
+        return _number(wanted, Transition("AddressChanged", f"addresses changed from {listed}"))
+    return None
+
+
+def _number(manifest: Manifest, told: Transition) -> Transition:
+    notes = node_annotations(manifest)
+    text = notes.get(_P + "transitions", "")
+    number = node.whole_number(text if isinstance(text, str) else "", 1, 2**53) + 1
+    notes[_P + "transitions"] = str(number)
+    return Transition(told.reason, told.message, told.warning, number)

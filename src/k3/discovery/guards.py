@@ -1,0 +1,137 @@
+"""Which answers are believed, and from when on a datacenter counts as out of reach. Pure: no clock, no I/O.
+
+That a machine is listed, and how it is, is believed of every answer. That a machine is *not* listed is not: an empty
+list also comes from a token that may not see it, from an agent that has just lost its memory, from a server that has
+lost its leader, and from a mistyped name. So absence counts only if the answer is fresh and complete as far as can be
+known, and where much is missing at once, only if three answers over a minute agree.
+
+    Trust        shown machines are    missing machines are
+    ─────        ──────────────────    ────────────────────
+    FULL         as shown              gone
+    SHOWN        as shown              left as they are; beyond the grace: lost from sight
+    NONE         left as they are; beyond the grace: lost from sight, all of them
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+STALE_SECONDS: Final = 2.0
+"""A server that has not heard from its leader for longer may be cut off."""
+CONFIRM_SECONDS: Final = 60.0
+CONFIRM_ANSWERS: Final = 3
+RECHECK_SECONDS: Final = 20.0
+"""How soon to ask again, without waiting for a change, while an answer is not believed."""
+BULK_LOSS: Final = 3
+LEAST_GRACE_SECONDS: Final = 60.0
+
+
+class Trust(Enum):
+    """How far an answer is believed."""
+
+    FULL = "full"
+    SHOWN = "shown"
+    NONE = "none"
+
+
+class Own(Enum):
+    """The registration of this machine, as the answer of its own datacenter shows it."""
+
+    NOT_EXPECTED = "not expected"
+    """Not registered, or another datacenter."""
+    SHOWN = "shown"
+    MISSING = "missing"
+    """The agent holds it, or cannot be asked, and the answer lacks it."""
+    UNREGISTERED = "unregistered"
+    """The agent does not hold it: not yet, or not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One answer, as far as it matters here. `known`: the Nodes of this datacenter in the store that are not gone already."""
+
+    shown: int
+    known: int
+    missing: int
+    """How many of the known ones the answer lacks."""
+    own: Own
+    has_leader: bool = True
+    last_contact_seconds: float = 0.0
+    is_filtered: bool = False
+    """Something was left out: by Consul, for want of rights, or by us, for want of room."""
+    went_back: bool = False
+    """The index is smaller than before: the servers have lost what they knew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """`why` is empty for full trust."""
+
+    trust: Trust
+    why: str = ""
+
+
+def grace_seconds(watch_interval_seconds: float) -> float:
+    """How long nothing may be known before a Node's Ready becomes Unknown."""
+    return max(LEAST_GRACE_SECONDS, 4 * watch_interval_seconds)
+
+
+class Guard:
+    """Remembers, for one datacenter, since when it has not been fully believed, and what still wants confirmation."""
+
+    def __init__(self) -> None:
+        self.belief = Belief(Trust.NONE, "not asked yet")
+        self._bad_since: float | None = None
+        self._doubt_since = 0.0
+        self._doubts = 0
+
+    def hear(self, heard: Heard, now: float) -> Belief:
+        """An answer has come. `now` is monotonic, in seconds."""
+        if why := _incomplete(heard):
+            self._doubts = 0
+            return self._settle(Belief(Trust.SHOWN, why), now)
+        if self._wants_confirmation(heard) and not self._is_confirmed(now):
+            return self._settle(Belief(Trust.SHOWN, f"{heard.missing} of {heard.known} are missing at once"), now)
+        self._doubts = 0
+        return self._settle(Belief(Trust.FULL), now)
+
+    def fail(self, why: str, now: float) -> Belief:
+        """No answer has come."""
+        self._doubts = 0
+        return self._settle(Belief(Trust.NONE, why), now)
+
+    def bad_seconds(self, now: float) -> float:
+        """For how long there has been no answer that is fully believed; 0 while there is."""
+        return 0.0 if self._bad_since is None else now - self._bad_since
+
+    def _wants_confirmation(self, heard: Heard) -> bool:
+        if not heard.missing:
+            return False
+        if self._doubts or heard.went_back or not heard.shown:
+            return True
+        return heard.missing >= BULK_LOSS and 2 * heard.missing > heard.known
+
+    def _is_confirmed(self, now: float) -> bool:
+        if not self._doubts:
+            self._doubt_since = now
+        self._doubts += 1
+        return self._doubts >= CONFIRM_ANSWERS and now - self._doubt_since >= CONFIRM_SECONDS
+
+    def _settle(self, belief: Belief, now: float) -> Belief:
+        if belief.trust is Trust.FULL:
+            self._bad_since = None
+        elif self._bad_since is None:
+            self._bad_since = now
+        self.belief = belief
+        return belief
+
+
+def _incomplete(heard: Heard) -> str:
+    """Why the answer cannot prove that anything is missing; empty if it can."""
+    if not heard.has_leader or heard.last_contact_seconds > STALE_SECONDS:
+        return "the Consul servers have no leader, or have not heard from it lately"
+    if heard.is_filtered:
+        return "the answer is not complete: does the token have service:read and node:read?"
+    if heard.own is Own.MISSING:
+        return "our own registration is missing from the answer: may the token read services and nodes?"
+    return ""

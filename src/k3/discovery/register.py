@@ -1,0 +1,234 @@
+"""Keeps this machine registered in Consul, whatever happens to the agent: looks, and registers where that is not so.
+
+Registered means that the catalog shows it. An agent restarted without its data has forgotten everything, one that is
+cut off from its servers takes a registration that nobody sees yet: so it looks again every `CHECK_SECONDS`, and at once
+when the mirror misses us. Writes nothing but our own registration, and leaves one alone that another machine holds.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from k3.core import node
+from k3.core.errors import K3Error
+from k3.core.observation import Facts
+from k3.discovery.consul import Consul
+from k3.discovery.http import Http, Request
+from k3.discovery.settings import ConsulSettings
+
+CHECK_SECONDS: Final = 15.0
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 1.5
+"""Between attempts: after an outage of the agent we are back within two seconds."""
+UNLISTED_SECONDS: Final = 15.0
+"""After so long it is told that the catalog does not show us."""
+DEREGISTER_FLOOR_SECONDS: Final = 60.0
+SELF_PROBE_SECONDS: Final = 2.0
+LEAVE_SECONDS: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What Consul is told of this machine. `facts.addresses` is not: `address` is where Consul and others reach us."""
+
+    service: str
+    service_id: str
+    address: str
+    port: int
+    facts: Facts
+    tags: tuple[str, ...] = ()
+    register_self: bool = True
+    check_interval_seconds: float = 10.0
+    check_timeout_seconds: float = 3.0
+    deregister_after_seconds: float = 30.0
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """The specification's `node` and `pid`, and what else k3 wants to know."""
+        facts = self.facts
+        texts = {
+            "node": facts.node,
+            "pid": str(facts.pid or ""),
+            "id": facts.id,
+            "boot": facts.boot,
+            "version": facts.version,
+            "os": facts.os,
+            "arch": facts.arch,
+            "register-self": "" if self.register_self else "false",
+        }
+        return {key: text for key, text in texts.items() if text}
+
+    @property
+    def health_url(self) -> str:
+        """Where Consul asks how we are."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.port}/healthz"
+
+    def document(self, *, is_proven: bool) -> dict[str, Any]:
+        """For the agent. Unproven, it stays critical until Consul's own first check."""
+        check = {
+            "Name": "k3 /healthz",
+            "HTTP": self.health_url,
+            "Interval": node.duration(self.check_interval_seconds),
+            "Timeout": node.duration(self.check_timeout_seconds),
+            "DeregisterCriticalServiceAfter": node.duration(self.deregister_after_seconds),
+            **({"Status": "passing"} if is_proven else {}),
+        }
+        return {
+            "Name": self.service,
+            "ID": self.service_id,
+            "Address": self.address,
+            "Port": self.port,
+            "Tags": list(self.tags),
+            "Meta": self.meta,
+            "Check": check,
+        }
+
+    def is_held_as(self, held: Mapping[str, Any]) -> bool:
+        """Whether the agent holds exactly this."""
+        ours = (self.service, self.address, self.port, self.meta, sorted(self.tags))
+        return ours == (held.get("Service"), *_place(held), held.get("Meta"), sorted(held.get("Tags") or []))
+
+    def is_another_s(self, held: Mapping[str, Any]) -> bool:
+        """Whether the agent holds the ID for another machine: with an identity and an address that are not ours."""
+        other = (held.get("Meta") or {}).get("id", "")
+        return bool(other and self.facts.id) and other != self.facts.id and _place(held) != (self.address, self.port)
+
+
+def _place(held: Mapping[str, Any]) -> tuple[Any, Any]:
+    return held.get("Address"), held.get("Port")
+
+
+async def answers_at(address: str, port: int) -> bool:
+    """Whether `/healthz` answers there as Consul will ask it."""
+    http = Http(ConsulSettings(host=address, port=port))
+    try:
+        host = ConsulSettings(host=address, port=port).authority
+        answer = await http.request(Request("GET", "/healthz", (("Host", host),)), timeout_seconds=SELF_PROBE_SECONDS)
+    except K3Error:
+        return False
+    finally:
+        await http.aclose()
+    return 200 <= answer.status < 300  # noqa: PLR2004 - what Consul takes for passing
+
+
+class Registrar:
+    """Level-triggered: every round looks at what is, and mends it."""
+
+    def __init__(
+        self, consul: Consul, registration: Registration, *, proves: Callable[[], Awaitable[bool]], random: Random
+    ) -> None:
+        """`proves` asks our own health server where Consul will."""
+        self._consul = consul
+        self._registration = registration
+        self._proves = proves
+        self._random = random
+        self._wake = asyncio.Event()
+        self._told = ""
+        self._unlisted_since: float | None = None
+        self.holds: bool | None = None
+        """Whether the agent holds our registration; None: not known now."""
+        self.listed = asyncio.Event()
+        """Set while the catalog is known to have shown us since the last registration."""
+
+    @property
+    def service_id(self) -> str:
+        """Ours."""
+        return self._registration.service_id
+
+    def nudge(self) -> None:
+        """Look at once: somebody misses us."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep us registered, for ever. Whatever goes wrong is told once, and tried again."""
+        if self._registration.deregister_after_seconds < DEREGISTER_FLOOR_SECONDS:
+            asked = node.duration(self._registration.deregister_after_seconds)
+            log.info("consul.deregister_floor", extra={"fields": {"asked": asked, "consul_acts_after": "60s to 90s"}})
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                is_done = await self._look()
+            except K3Error as error:
+                self.holds = None
+                self._tell("consul.unavailable", str(error))
+                is_done = False
+            pause = FIRST_PAUSE_SECONDS if is_done else min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await self._rest(CHECK_SECONDS if is_done else pause * self._random.uniform(0.5, 1.0))
+
+    async def _rest(self, seconds: float) -> None:
+        """Until it is time, or somebody misses us; never less than the first pause."""
+        await asyncio.sleep(FIRST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _look(self) -> bool:
+        """One round. Returns whether the agent holds us and the catalog has shown us."""
+        ours = self._registration
+        held = await self._consul.own_service(ours.service_id)
+        if held is not None and ours.is_another_s(held):
+            self.holds = False
+            self._tell("consul.id_taken", "another machine holds this service ID at the agent; choose another --service-id")
+            return False
+        if held is None or not ours.is_held_as(held):
+            self.holds = held is not None
+            await self._register()
+        self.holds = True
+        if not self.listed.is_set() and not await self._is_listed():
+            return False
+        self._tell("", "")
+        return True
+
+    async def _register(self) -> None:
+        self.listed.clear()
+        self._unlisted_since = None
+        is_proven = await self._proves()
+        await self._consul.register(self._registration.document(is_proven=is_proven))
+        fields = {"service_id": self.service_id, "health": self._registration.health_url}
+        log.info("consul.registered", extra={"fields": fields})
+        if not is_proven:
+            log.warning("self.unproven", extra={"fields": {**fields, "advice": "does the firewall let Consul in?"}})
+
+    async def _is_listed(self) -> bool:
+        if await self._consul.is_listed(self._registration.service, self.service_id):
+            self._unlisted_since = None
+            self.listed.set()
+            return True
+        now = asyncio.get_running_loop().time()
+        if self._unlisted_since is None:
+            self._unlisted_since = now
+        elif now - self._unlisted_since > UNLISTED_SECONDS:
+            self._tell(
+                "consul.not_listed", "registered, but the catalog does not show it: may the token read nodes and services?"
+            )
+        return False
+
+    def _tell(self, event: str, why: str) -> None:
+        """Say what is wrong, once; an empty event: nothing is."""
+        if event and event != self._told:
+            log.warning(event, extra={"fields": {"consul": self._consul.where, "service_id": self.service_id, "why": why}})
+        elif self._told and not event:
+            log.info("consul.back", extra={"fields": {"consul": self._consul.where}})
+        self._told = event
+
+    async def leave(self) -> bool:
+        """Take us out of Consul, unless another run has our place by now. `run` must have ended. Returns whether we are out."""
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                held = await self._consul.own_service(self.service_id)
+                if held is not None and (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
+                    return False
+                await self._consul.deregister(self.service_id)
+        except (K3Error, TimeoutError) as error:
+            log.warning("consul.not_deregistered", extra={"fields": {"service_id": self.service_id, "why": str(error)}})
+            return False
+        self.holds = False
+        return True

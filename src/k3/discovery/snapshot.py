@@ -1,0 +1,231 @@
+"""One datacenter's answer as instances: what Consul's health JSON says of each machine, and which Node's name each gets.
+
+Pure. Consul is fed by anybody with a token, so every entry is held to limits: one that breaks a rule is refused and
+counted under its reason, never mended, and never costs the others anything. Optional metadata that is not what k3
+writes (other programs use Consul too) reads as absent.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from k3.core import limits, node
+from k3.core.discovery_policy import Health
+from k3.core.observation import Facts
+from k3.safe_text import printable
+
+INSTANCES: Final = 16_000
+"""Of one service in one datacenter."""
+CHECKS: Final = 256
+SERVICE_ID_BYTES: Final = 512
+CHECK_CHARACTERS: Final = 80
+SUFFIX_DIGITS: Final = 6
+PORT_MAX: Final = 65_535
+PID_MAX: Final = 2**31 - 1
+
+NODE_CHECK: Final = "serfHealth"
+SERVICE_MAINTENANCE: Final = "_service_maintenance"
+NODE_MAINTENANCE: Final = "_node_maintenance"
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_BOOT: Final = re.compile(r"[0-9a-f]{16}")
+_WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
+_VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
+_SEVERITY: Final[Mapping[str, int]] = {"passing": 0, "warning": 1, "critical": 2}
+
+
+BAD_NODE: Final = "bad Consul node"
+BAD_SERVICE_ID: Final = "bad service ID"
+BAD_NAME: Final = "bad name"
+LISTED_TWICE: Final = "listed twice"
+TOO_MANY: Final = "too many"
+NO_LIST: Final = "not a list"
+
+
+class Refused(Exception):
+    """An entry breaks a rule; the text is the reason it is counted under. Never leaves this module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One registered machine. `wanted_name` is valid as a Node's name, though another machine may have it."""
+
+    datacenter: str
+    consul_node: str
+    service_id: str
+    wanted_name: str
+    facts: Facts
+    health: Health
+    message: str
+    in_maintenance: bool = False
+    is_hidden: bool = False
+    """It asked not to become a Node."""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """A service ID is unique per agent only."""
+        return self.datacenter, self.consul_node, self.service_id
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one answer says, and how many entries were refused for which reason."""
+
+    datacenter: str
+    instances: tuple[Instance, ...] = ()
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An instance under the name of its Node. `conflict_with`: the name it asked for."""
+
+    name: str
+    instance: Instance
+    conflict_with: str = ""
+
+
+def read(document: object, *, service: str, datacenter: str) -> Snapshot:
+    """The entries of `/v1/health/service/<service>`."""
+    refused: Counter[str] = Counter()
+    found: dict[tuple[str, str, str], Instance] = {}
+    entries: Sequence[object] = document if isinstance(document, list) else ()
+    if not isinstance(document, list):
+        refused[NO_LIST] += 1
+    for entry in entries[:INSTANCES]:
+        try:
+            instance = _instance(_mapping(entry), service, datacenter)
+        except Refused as reason:
+            refused[str(reason)] += 1
+        else:
+            refused[LISTED_TWICE] += instance.identity in found
+            found.setdefault(instance.identity, instance)
+    refused[TOO_MANY] += max(0, len(entries) - INSTANCES)
+    return Snapshot(datacenter, tuple(found.values()), dict(+refused))
+
+
+def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instance:
+    consul_node, registered = _mapping(entry.get("Node")), _mapping(entry.get("Service"))
+    meta = _texts(registered.get("Meta"))
+    host, service_id = _text(consul_node.get("Node")), _text(registered.get("ID"))
+    if not host or len(host) > limits.NAME_BYTES or not host.isprintable():
+        raise Refused(BAD_NODE)
+    if not service_id or len(service_id.encode(errors="replace")) > SERVICE_ID_BYTES or not service_id.isprintable():
+        raise Refused(BAD_SERVICE_ID)
+    name = _name(meta, service_id, service, host)
+    checks = entry.get("Checks")
+    health, message, in_maintenance = judge(checks if isinstance(checks, list) else [])
+    return Instance(
+        datacenter,
+        host,
+        service_id,
+        name,
+        _facts(name, meta, registered, consul_node),
+        health,
+        message,
+        in_maintenance,
+        is_hidden=meta.get("register-self") == "false",
+    )
+
+
+def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: str) -> str:
+    """Meta `node`; else the service ID behind `<service>-`; else Consul's own node name."""
+    if "node" in meta:
+        name = meta["node"]
+    else:
+        behind = service_id.removeprefix(f"{service}-")
+        name = behind if behind != service_id and node.valid_name(behind) else consul_node
+    if not node.valid_name(name):
+        raise Refused(BAD_NAME)
+    return name
+
+
+def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> Facts:
+    port = registered.get("Port")
+    address = _text(registered.get("Address")) or _text(consul_node.get("Address"))
+    parsed = node.parse_address(address)
+    return Facts(
+        node=name,
+        addresses=(str(parsed),) if parsed is not None else (),
+        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= PORT_MAX else 0,
+        pid=node.whole_number(meta.get("pid", ""), 1, PID_MAX),
+        id=_matching(meta, "id", _ID),
+        boot=_matching(meta, "boot", _BOOT),
+        os=_matching(meta, "os", _WORD),
+        arch=_matching(meta, "arch", _WORD),
+        version=_matching(meta, "version", _VERSION),
+    )
+
+
+def _matching(meta: Mapping[str, str], key: str, rule: re.Pattern[str]) -> str:
+    text = meta.get(key, "")
+    return text if rule.fullmatch(text) else ""
+
+
+def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
+    """(health, what a person is told, whether in maintenance): the worst of the checks, none is passing.
+
+    Maintenance is an intention and not counted. A Consul agent that does not answer leaves its checks unknown.
+    """
+    worst, at_fault, in_maintenance, is_agent_lost = 0, "", False, False
+    for check in map(_mapping, checks[:CHECKS]):
+        name, status = _text(check.get("CheckID")), _text(check.get("Status"))
+        if name == NODE_MAINTENANCE or name.startswith(SERVICE_MAINTENANCE):
+            in_maintenance = True
+        elif name == NODE_CHECK and status == "critical":
+            is_agent_lost = True
+        elif (severity := _SEVERITY.get(status, 2)) > worst or (severity == worst and worst and name < at_fault):
+            worst, at_fault = severity, name
+    if is_agent_lost:
+        return "unknown", "the Consul agent of this machine does not answer", in_maintenance
+    if not worst:
+        return "passing", "all its checks in Consul pass", in_maintenance
+    health: Health = "warning" if worst == 1 else "critical"
+    return health, f"check {printable(at_fault, limit=CHECK_CHARACTERS)} is {health}", in_maintenance
+
+
+def assign(snapshots: Iterable[Snapshot], own_datacenter: str) -> dict[str, Named]:
+    """Each shown instance under a name of its own: the first in order keeps the name it wants.
+
+    The order: own datacenter first, then datacenter, Consul node, service ID. The next is `<name>-<datacenter>`; more of
+    one datacenter get `<name>-<6 hex digits of their identity>`. What then still clashes is left out.
+    """
+    shown = [each for snapshot in snapshots for each in snapshot.instances if not each.is_hidden]
+    shown.sort(key=lambda each: (each.datacenter != own_datacenter, each.identity))
+    named: dict[str, Named] = {}
+    late: list[Instance] = []
+    for instance in shown:
+        if instance.wanted_name in named:
+            late.append(instance)
+        else:
+            named[instance.wanted_name] = Named(instance.wanted_name, instance)
+    for instance in late:
+        holder = named[instance.wanted_name].instance
+        for name in _second_names(instance, is_elsewhere=instance.datacenter != holder.datacenter):
+            if name not in named and node.valid_name(name):
+                facts = replace(instance.facts, node=name)
+                named[name] = Named(name, replace(instance, facts=facts), conflict_with=instance.wanted_name)
+                break
+    return named
+
+
+def _second_names(instance: Instance, *, is_elsewhere: bool) -> list[str]:
+    digits = hashlib.sha256("\0".join(instance.identity).encode(errors="replace")).hexdigest()[:SUFFIX_DIGITS]
+    by_digits = f"{instance.wanted_name}-{digits}"
+    datacenter = instance.datacenter.lower().replace("_", "-")
+    return [f"{instance.wanted_name}-{datacenter}", by_digits] if is_elsewhere else [by_digits]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> Mapping[str, str]:
+    return {key: text for key, text in _mapping(value).items() if isinstance(key, str) and isinstance(text, str)}
