@@ -28,8 +28,8 @@ EMPTY = Heard(shown=0, known=5, missing=5, own=Own.NOT_EXPECTED)
         ({"shown": 0, "known": 1, "missing": 1, "own": Own.UNREGISTERED}, Trust.SHOWN, "1 of 1 are missing"),
         ({"own": Own.MISSING}, Trust.SHOWN, "our own registration is missing"),
         ({"is_filtered": True}, Trust.SHOWN, "not complete"),
-        ({"has_leader": False}, Trust.SHOWN, "no leader"),
-        ({"last_contact_seconds": 2.1}, Trust.SHOWN, "not heard from it"),
+        ({"has_leader": False}, Trust.NONE, "no leader"),
+        ({"last_contact_seconds": 2.1}, Trust.NONE, "not heard from it"),
         ({"last_contact_seconds": 2.0}, Trust.FULL, ""),
     ],
 )

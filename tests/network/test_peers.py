@@ -493,3 +493,14 @@ def test_a_restart_invents_no_sign_of_life() -> None:
     assert bench.said(Suspected)
     assert bench.seen("web").last_seen == stored.last_seen
     assert not bench.seen("web").is_ready
+
+
+def test_a_machine_that_registered_itself_is_looked_at_from_outside_at_once() -> None:
+    bench = Bench()
+    made = decide(None, Joined("web", WEB, fresh=True), now=EPOCH)
+    assert isinstance(made, Create)
+    bench.nodes["web"] = made.manifest
+    shown = bench.now
+    bench.give(NodeShown(bench.seen("web")))
+    bench.run(0.5, {"web": answer(WEB)})
+    assert bench.asked("web")[0] - shown <= TIMING.period / 8

@@ -91,6 +91,8 @@ def _options(data: Path) -> list[str]:
         "--no-defaults",
         f"--user={pwd.getpwuid(os.getuid()).pw_name}",
         f"--datadir={data}",
+        # Its temporary tables are not to be cleared away by another server that starts.
+        f"--tmpdir={data}",
         f"--socket={data}/sock",
         f"--pid-file={data}/pid",
         "--skip-log-bin",

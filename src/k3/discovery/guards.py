@@ -1,9 +1,9 @@
 """Which answers are believed, and from when on a datacenter counts as out of reach. Pure: no clock, no I/O.
 
-That a machine is listed, and how it is, is believed of every answer. That a machine is *not* listed is not: an empty
-list also comes from a token that may not see it, from an agent that has just lost its memory, from a server that has
-lost its leader, and from a mistyped name. So absence counts only if the answer is fresh and complete as far as can be
-known, and where much is missing at once, only if three answers over a minute agree.
+That a machine is listed, and how it is, is believed of every server that has a leader. That a machine is *not* listed
+is not: an empty list also comes from a token that may not see it, from an agent that has just lost its memory, and from
+a mistyped name. So absence counts only if the answer is complete as far as can be known, and where much is missing at
+once, only if three answers over a minute agree.
 
     Trust        shown machines are    missing machines are
     ─────        ──────────────────    ────────────────────
@@ -87,6 +87,8 @@ class Guard:
 
     def hear(self, heard: Heard, now: float) -> Belief:
         """An answer has come. `now` is monotonic, in seconds."""
+        if not heard.has_leader or heard.last_contact_seconds > STALE_SECONDS:
+            return self.fail("the Consul servers have no leader, or have not heard from it lately", now)
         if why := _incomplete(heard):
             self._doubts = 0
             return self._settle(Belief(Trust.SHOWN, why), now)
@@ -96,7 +98,7 @@ class Guard:
         return self._settle(Belief(Trust.FULL), now)
 
     def fail(self, why: str, now: float) -> Belief:
-        """No answer has come."""
+        """No answer has come, or one of a server that cannot know."""
         self._doubts = 0
         return self._settle(Belief(Trust.NONE, why), now)
 
@@ -128,8 +130,6 @@ class Guard:
 
 def _incomplete(heard: Heard) -> str:
     """Why the answer cannot prove that anything is missing; empty if it can."""
-    if not heard.has_leader or heard.last_contact_seconds > STALE_SECONDS:
-        return "the Consul servers have no leader, or have not heard from it lately"
     if heard.is_filtered:
         return "the answer is not complete: does the token have service:read and node:read?"
     if heard.own is Own.MISSING:

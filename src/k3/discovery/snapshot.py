@@ -187,29 +187,40 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
     return health, f"check {printable(at_fault, limit=CHECK_CHARACTERS)} is {health}", in_maintenance
 
 
-def assign(snapshots: Iterable[Snapshot], own_datacenter: str) -> dict[str, Named]:
+def assign(
+    snapshots: Iterable[Snapshot], own_datacenter: str, reserved: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, Named]:
     """Each shown instance under a name of its own: the first in order keeps the name it wants.
 
     The order: own datacenter first, then datacenter, Consul node, service ID. The next is `<name>-<datacenter>`; more of
-    one datacenter get `<name>-<6 hex digits of their identity>`. What then still clashes is left out.
+    one datacenter get `<name>-<6 hex digits of their identity>`. What then still clashes is left out. `reserved` names
+    belong to the (datacenter, service ID) given, which may be out of sight.
     """
+    kept = reserved or {}
     shown = [each for snapshot in snapshots for each in snapshot.instances if not each.is_hidden]
     shown.sort(key=lambda each: (each.datacenter != own_datacenter, each.identity))
     named: dict[str, Named] = {}
     late: list[Instance] = []
     for instance in shown:
-        if instance.wanted_name in named:
+        name = instance.wanted_name
+        if name in named or not _may_have(instance, name, kept):
             late.append(instance)
         else:
-            named[instance.wanted_name] = Named(instance.wanted_name, instance)
+            named[name] = Named(name, instance)
     for instance in late:
-        holder = named[instance.wanted_name].instance
-        for name in _second_names(instance, is_elsewhere=instance.datacenter != holder.datacenter):
-            if name not in named and node.valid_name(name):
+        wanted = instance.wanted_name
+        holder = named[wanted].instance.datacenter if wanted in named else kept[wanted][0]
+        for name in _second_names(instance, is_elsewhere=instance.datacenter != holder):
+            if name not in named and node.valid_name(name) and _may_have(instance, name, kept):
                 facts = replace(instance.facts, node=name)
-                named[name] = Named(name, replace(instance, facts=facts), conflict_with=instance.wanted_name)
+                named[name] = Named(name, replace(instance, facts=facts), conflict_with=wanted)
                 break
     return named
+
+
+def _may_have(instance: Instance, name: str, kept: Mapping[str, tuple[str, str]]) -> bool:
+    holder = (instance.datacenter, instance.service_id)
+    return kept.get(name, holder) == holder
 
 
 def _second_names(instance: Instance, *, is_elsewhere: bool) -> list[str]:

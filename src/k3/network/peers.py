@@ -74,7 +74,7 @@ class PeerTable:
         self.peers: dict[str, Peer] = {}
         self._timing = Timing.of(settings.peer_ttl_seconds)
         self._random = random
-        self._online = False
+        self._online = self._listing = False
         self._me = Member(settings.name, ranks.place(settings.id), frozenset())
         self._self = Peer(settings.name, self._me, self._timing, now)
         self._facts: Facts | None = None
@@ -147,8 +147,10 @@ class PeerTable:
         if self._me.name not in listed:
             self._gone(self._me.name, now)
         self._foreign.intersection_update(listed)
+        self._listing = True
         for seen in listed.values():
             self._show(seen, now)
+        self._listing = False
         for name in self._crowd.names:
             # What a candidate answered while we could not write is to be heard again.
             self._hint(self.peers[name], now)
@@ -196,7 +198,8 @@ class PeerTable:
         if seen.is_ready:
             peer.hinted_at = NEVER
         if peer.probed_at == -NEVER:
-            peer.probed_at = now - peer.timing.period * self._random.random()
+            # A newcomer is looked at from outside soon; a whole list of them, one after the other.
+            peer.probed_at = now - peer.timing.period * (self._random.random() if self._listing else 1.0)
 
     def _follow(self, peer: Peer, former: NodeView, seen: NodeView, now: float) -> None:
         """Draw the conclusions from what changed between two states of one Node."""
@@ -215,6 +218,8 @@ class PeerTable:
             if seen.is_ready and seen.seen_by != self._me.name:
                 peer.abstain_until = now + 10 * peer.timing.period
                 peer.failures = 0
+        if seen.agent != former.agent:
+            peer.probed_at = min(peer.probed_at, now - peer.timing.period)
         if seen.is_ready != former.is_ready:
             peer.not_ready_at = NEVER if seen.is_ready else now
             peer.backoff = 0.0
