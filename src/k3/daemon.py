@@ -65,7 +65,8 @@ async def _network(config: NetworkConfig) -> int:
         stack.push_async_callback(store.aclose)
         if isinstance(config.storage, MemoryStorage):
             log.warning(
-                "store.memory", extra={"fields": {"advice": "only this process sees these Nodes; any other --store shares them"}}
+                "store.memory",
+                extra={"fields": {"advice": "only this process sees these Nodes; any other --store shares them"}},
             )
         while True:
             try:

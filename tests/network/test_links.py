@@ -166,3 +166,9 @@ def test_changes_are_told_by_the_kernel_and_not_only_found_by_polling(lan: Lan) 
     lan.cut(host)
     process.wait_for('"running": false')
     assert all(json.loads(line) for line in process.lines[1:2])
+
+
+async def test_a_change_before_anybody_watches_is_seen_at_once() -> None:
+    old, new = Links(()), Links((Interface("eth0", 2, "", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",)),))
+    async with asyncio.timeout(2), aclosing(links.changes(old, poll_seconds=60, look=lambda _: new)) as news:
+        assert await anext(news) == new

@@ -230,7 +230,7 @@ def check_event(manifest: Manifest, uids: dict[str, str]) -> None:
     assert (manifest["apiVersion"], manifest["kind"], manifest["metadata"]["namespace"]) == ("v1", "Event", "default")
     assert (about["kind"], about["uid"]) == ("Node", uids[about["name"]])
     assert manifest["type"] == (
-        "Warning" if manifest["reason"] == "NodeNotReady" and "no answer" in manifest["message"] else "Normal"
+        "Warning" if manifest["reason"] == "NodeNotReady" and manifest["message"].startswith("no ") else "Normal"
     )
     assert manifest["source"]["component"] == "k3-network"
     assert manifest["message"]

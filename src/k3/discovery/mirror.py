@@ -63,7 +63,6 @@ class MirrorSettings:
 class _Datacenter:
     guard: Guard
     snapshot: Snapshot
-    told: str = ""
     is_told: bool = False
 
 
@@ -99,10 +98,12 @@ class Mirror:
         self._random = Random()  # noqa: S311 - spreads retries, guards nothing
         self._datacenters: dict[str, _Datacenter] = {}
         self._own_datacenter = ""
+        self._listed: list[str] = []
         self._changed = asyncio.Event()
         self._read: dict[str, tuple[int, Known | None]] = {}
         self._settled: dict[str, _Settled] = {}
         self._beaten: dict[str, float] = {}
+        self._disowned: dict[str, float] = {}
 
     def changed(self) -> None:
         """The store shows something new."""
@@ -138,8 +139,6 @@ class Mirror:
             return False
         return True
 
-    _listed: list[str] = []  # noqa: RUF012 - replaced, never changed
-
     async def _ask_own_datacenter(self) -> str:
         """The agent's; a token that may not ask it leaves the nearest one."""
         try:
@@ -158,18 +157,26 @@ class Mirror:
         index, pause = 0, FIRST_PAUSE_SECONDS
         datacenter = self._datacenters[name]
         while True:
-            wait = WAIT_SECONDS if datacenter.guard.belief.trust is Trust.FULL else int(guards.RECHECK_SECONDS)
-            try:
-                reading = await self._consul.health(self._settings.service, datacenter=name, index=index, wait_seconds=wait)
-            except K3Error as error:
+            index = await self._ask(datacenter, index)
+            if datacenter.guard.belief.trust is Trust.NONE:
                 index = 0
-                self._fail(datacenter, str(error))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                continue
-            self._hear(datacenter, reading, went_back=reading.index < index)
-            index, pause = next_index(index, reading.index), FIRST_PAUSE_SECONDS
-            await asyncio.sleep(ROUND_SECONDS)
+            else:
+                pause = FIRST_PAUSE_SECONDS
+                await asyncio.sleep(ROUND_SECONDS)
+
+    async def _ask(self, datacenter: _Datacenter, index: int) -> int:
+        """Wait for one answer and take it in; returns the index to ask with next."""
+        name, is_believed = datacenter.snapshot.datacenter, datacenter.guard.belief.trust is Trust.FULL
+        wait = WAIT_SECONDS if is_believed else int(guards.RECHECK_SECONDS)
+        try:
+            reading = await self._consul.health(self._settings.service, datacenter=name, index=index, wait_seconds=wait)
+        except K3Error as error:
+            self._fail(datacenter, str(error))
+            return 0
+        self._hear(datacenter, reading, went_back=reading.index < index)
+        return next_index(index, reading.index)
 
     def _fail(self, datacenter: _Datacenter, why: str) -> None:
         datacenter.guard.fail(why, asyncio.get_running_loop().time())
@@ -281,10 +288,12 @@ class Mirror:
         at = datetime.now(UTC)
         decision = decide(item.manifest() if item else None, now_seen, now=at)
         pause = WRITING_SECONDS
-        if not isinstance(decision, Keep) or decision.foreign:
+        if not isinstance(decision, Keep) or (decision.foreign and seen.name not in self._disowned):
             self._submit(now_seen, at)
         if isinstance(decision, Keep):
             pause = AGAIN_SECONDS
+            if decision.foreign:
+                self._disowned[seen.name] = now
         elif item is not None and node.view(item).owner is None:
             self._beaten[seen.name] = now + self._settings.heartbeat_seconds
         self._settled[seen.name] = _Settled(seen, revision, now + pause * self._random.uniform(0.9, 1.0))
@@ -292,7 +301,7 @@ class Mirror:
     def _forget(self, said: list[RegistryObservation]) -> None:
         """Keep no memory of names that nobody speaks of any more."""
         names: Mapping[str, None] = dict.fromkeys(each.name for each in said)
-        for memory in (self._settled, self._beaten):
+        for memory in (self._settled, self._beaten, self._disowned):
             for name in [name for name in memory if name not in names]:
                 del memory[name]
 

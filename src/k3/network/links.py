@@ -173,11 +173,11 @@ async def changes(
     current = first
     with _Notices() as notices:
         while True:
-            await notices.settle(poll_seconds=poll_seconds, quiet_seconds=quiet_seconds)
-            latest = _look(look, only)
+            latest = _look(look, only)  # at once the first time: `first` may be old by now
             if latest != current:
                 current = latest
                 yield latest
+            await notices.settle(poll_seconds=poll_seconds, quiet_seconds=quiet_seconds)
 
 
 def _look(look: Callable[[Sequence[str]], Links], only: Sequence[str]) -> Links:

@@ -1,0 +1,70 @@
+"""A store that a mirror keeps: memory store, cache, reconciler and mirror put together as the daemon does it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from random import Random
+
+from k3.cache import Cache, Listed
+from k3.core import discovery_policy, node
+from k3.core.objects import NODE, Key, Manifest
+from k3.core.store import Change, Store
+from k3.discovery.consul import Consul
+from k3.discovery.mirror import Mirror, MirrorSettings
+from k3.discovery.register import Registrar
+from k3.reconciler import Reconciler
+from tests.discovery.consul_lab import eventually
+
+
+class View:
+    """The store as a reader sees it, with waiting."""
+
+    def __init__(self, store: Store, mirror: Mirror, reconciler: Reconciler) -> None:
+        self.store = store
+        self.mirror = mirror
+        self.reconciler = reconciler
+
+    async def manifest(self, name: str) -> Manifest:
+        """A Node's manifest. Raises NotFound."""
+        return (await self.store.get(Key(NODE, name))).manifest()
+
+    async def ready(self, name: str) -> tuple[str, str]:
+        """Status and reason of its Ready."""
+        found = node.condition(await self.manifest(name), "Ready")
+        return (found.status, found.reason) if found else ("", "")
+
+    async def shows(self, name: str, status: str, reason: str, *, guard_seconds: float = 30) -> None:
+        """Wait until it is so."""
+
+        async def is_so() -> bool:
+            return await self.ready(name) == (status, reason)
+
+        await eventually(is_so, guard_seconds=guard_seconds)
+
+
+@contextlib.asynccontextmanager
+async def mirroring(
+    consul: Consul, store: Store, settings: MirrorSettings, registrar: Registrar | None = None
+) -> AsyncIterator[View]:
+    """Run a mirror of its own until the end of the block."""
+    cache = Cache(store, NODE, random=Random(1))
+    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=discovery_policy.decide)
+    mirror = Mirror(consul, settings, cache, submit=reconciler.submit, registrar=registrar)
+    listed = asyncio.Event()
+
+    async def follow() -> None:
+        async with aclosing(cache.follow()) as notices:
+            async for notice in notices:
+                if isinstance(notice, Listed):
+                    listed.set()
+                if isinstance(notice, Listed) or (isinstance(notice, Change) and notice.type == "DELETED"):
+                    mirror.changed()
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(follow()), tasks.create_task(reconciler.run())]
+        await listed.wait()
+        running.append(tasks.create_task(mirror.run()))
+        yield View(store, mirror, reconciler)
+        for task in running:
+            task.cancel()

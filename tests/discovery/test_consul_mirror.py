@@ -1,0 +1,240 @@
+"""A real Consul mirrored into a store: what becomes of a Node when a machine comes, falls ill, rests or leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from k3.core import node
+from k3.core.objects import NODE, Key, Manifest
+from k3.core.observation import Facts
+from k3.core.store import Store
+from k3.discovery import guards
+from k3.discovery.consul import Consul
+from k3.discovery.mirror import MirrorSettings
+from k3.discovery.register import Registrar, Registration, answers_at
+from k3.discovery.settings import from_flags
+from k3.stores.memory import MemoryStore
+from tests.discovery.answering import reply, speaking
+from tests.discovery.conftest import Connect
+from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
+from tests.discovery.mirroring import mirroring
+
+pytestmark = pytest.mark.servers("consul")
+
+SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    memory = MemoryStore()
+    yield memory
+    await memory.aclose()
+
+
+def ttl_service(name: str, **more: Any) -> dict[str, Any]:
+    """A machine whose check a test sets by hand."""
+    return {
+        "Name": "k3-node",
+        "ID": f"k3-node-{name}",
+        "Address": "10.0.0.7",
+        "Port": 7946,
+        "Meta": {"node": name, "pid": "42"},
+        "Check": {"CheckID": f"check-{name}", "TTL": "10m", "Status": "passing"},
+        **more,
+    }
+
+
+async def put(consul: Consul, path: str) -> None:
+    await consul._call("PUT", path)
+
+
+async def set_check(consul: Consul, name: str, status: str) -> None:
+    await put(consul, f"/v1/agent/check/{status}/check-{name}")
+
+
+async def test_a_machine_s_life(consul: Consul, store: Store) -> None:
+    async with mirroring(consul, store, SETTINGS) as view:
+        await consul.register(ttl_service("web1"))
+        await consul.register(ttl_service("rest"))
+        await view.shows("web1", "True", "ConsulPassing")
+        made = node.view_manifest("web1", await view.manifest("web1"))
+        assert (made.owner, made.addresses, made.port, made.pid) == ("discovery", ("10.0.0.7",), 7946, 42)
+        await set_check(consul, "web1", "fail")
+        await view.shows("web1", "False", "ConsulCritical")
+        await set_check(consul, "web1", "warn")
+        await view.shows("web1", "True", "ConsulPassing")
+        warned = node.condition(await view.manifest("web1"), "k3.discovery/Warning")
+        assert warned is not None
+        assert warned.status == "True"
+        await set_check(consul, "web1", "pass")
+        await put(consul, "/v1/agent/service/maintenance/k3-node-web1?enable=true")
+        await eventually(lambda: _is_cordoned(view.manifest("web1")))
+        assert await view.ready("web1") == ("True", "ConsulPassing")
+        await put(consul, "/v1/agent/service/maintenance/k3-node-web1?enable=false")
+
+        async def is_free() -> bool:
+            return "unschedulable" not in (await view.manifest("web1"))["spec"]
+
+        await eventually(is_free)
+        await consul.deregister("k3-node-web1")
+        await view.shows("web1", "False", "ConsulDeregistered")
+        await consul.register(ttl_service("web1"))
+        await view.shows("web1", "True", "ConsulPassing")
+        await consul.deregister("k3-node-web1")
+        await consul.deregister("k3-node-rest")
+
+
+async def _is_cordoned(manifest: Any) -> bool:
+    return (await manifest)["spec"].get("unschedulable") is True
+
+
+async def test_a_restart_with_nothing_changed_writes_nothing(consul: Consul, store: Store) -> None:
+    names = [f"web{number}" for number in range(20)]
+    for name in names:
+        await consul.register(ttl_service(name))
+    async with mirroring(consul, store, SETTINGS) as view:
+        for name in names:
+            await view.shows(name, "True", "ConsulPassing")
+        assert view.reconciler.writes == 20
+    revision = (await store.list(NODE)).revision
+    async with mirroring(consul, store, SETTINGS) as view:
+        await consul.register(ttl_service("web-last"))
+        await view.shows("web-last", "True", "ConsulPassing")
+        assert view.reconciler.writes == 1
+    assert (await store.list(NODE)).revision > revision
+    for name in [*names, "web-last"]:
+        await consul.deregister(f"k3-node-{name}")
+
+
+LONG_AGO = "2026-01-01T00:00:00Z"
+CONTROLLERS: Manifest = {
+    "metadata": {"labels": {"zone": "a"}},
+    "spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]},
+    "status": {
+        "capacity": {"cpu": "8"},
+        "conditions": [
+            {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}
+        ],
+        "nodeInfo": {"kubeletVersion": "v1.31.2"},
+    },
+}
+
+
+async def test_a_controller_s_node_gets_one_heartbeat_and_nothing_else(consul: Consul, store: Store) -> None:
+    before = (await store.create(Key(NODE, "web1"), CONTROLLERS)).manifest()
+    await consul.register(ttl_service("web1"))
+    async with mirroring(consul, store, SETTINGS) as view:
+
+        async def is_beaten() -> bool:
+            found = node.condition(await view.manifest("web1"), "Ready")
+            return found is not None and found.heartbeat != LONG_AGO
+
+        await eventually(is_beaten)
+        await set_check(consul, "web1", "fail")
+        await consul.register(ttl_service("rest"))
+        await consul.register(ttl_service("last"))
+        await view.shows("last", "True", "ConsulPassing")
+        await consul.deregister("k3-node-web1")
+        await consul.deregister("k3-node-last")
+        await view.shows("last", "False", "ConsulDeregistered")
+    await consul.deregister("k3-node-rest")
+    after = (await store.get(Key(NODE, "web1"))).manifest()
+    after["metadata"].pop("resourceVersion")
+    before["metadata"].pop("resourceVersion")
+    after["status"]["conditions"][0]["lastHeartbeatTime"] = LONG_AGO
+    assert after == before
+
+
+async def test_register_fall_silent_and_answer_again(consul: Consul, store: Store) -> None:
+    answers = [reply(b"ok")]
+    async with speaking(answers) as speaker:
+        port = int(speaker.address.rpartition(":")[2])
+        facts = Facts("self", pid=1, id="a" * 32, boot="b" * 16)
+        ours = Registration("k3-node", "k3-node-self", "127.0.0.1", port, facts, check_interval_seconds=1)
+        registrar = Registrar(consul, ours, proves=lambda: answers_at("127.0.0.1", port), random=Random(1))
+        await consul.register(ttl_service("neighbour"))
+        async with mirroring(consul, store, SETTINGS, registrar) as view, asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(registrar.run())
+            await view.shows("self", "True", "ConsulPassing")
+            answers[0] = reply(b"ill", status="503 Service Unavailable")
+            await view.shows("self", "False", "ConsulCritical")
+            answers[0] = reply(b"ok")
+            await view.shows("self", "True", "ConsulPassing")
+            await put(consul, "/v1/agent/service/deregister/k3-node-self")
+            await eventually(lambda: consul.own_service("k3-node-self"))
+            await view.shows("self", "True", "ConsulPassing")
+            running.cancel()
+            await asyncio.wait([running])
+            await registrar.leave()
+            await view.shows("self", "False", "ConsulDeregistered")
+    await consul.deregister("k3-node-neighbour")
+
+
+async def test_an_agent_that_dies_and_forgets_changes_no_node_within_the_grace(connect: Connect, store: Store) -> None:
+    async with speaking([reply(b"ok")]) as speaker:
+        port = int(speaker.address.rpartition(":")[2])
+        with special_agent(dev=True) as server:
+            consul = connect(from_flags(server.endpoint, "", {}))
+            registrar = Registrar(
+                consul,
+                Registration("k3-node", "k3-node-self", "127.0.0.1", port, Facts("self", boot="b" * 16)),
+                proves=lambda: answers_at("127.0.0.1", port),
+                random=Random(1),
+            )
+            async with mirroring(consul, store, SETTINGS, registrar) as view, asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(registrar.run())
+                await view.shows("self", "True", "ConsulPassing")
+                before = (await store.get(Key(NODE, "self"))).revision
+                await asyncio.to_thread(server.close)
+                await eventually(lambda: _is(registrar.holds is None))
+                await asyncio.to_thread(server.start)
+                await eventually(lambda: _is(registrar.holds is True))
+                await consul.register(ttl_service("last"))
+                await view.shows("last", "True", "ConsulPassing")
+                assert (await store.get(Key(NODE, "self"))).revision == before
+                running.cancel()
+
+
+async def _is(holds: bool) -> bool:
+    return holds
+
+
+async def test_consul_gone_for_longer_than_the_grace_is_unknown_and_heals(
+    connect: Connect, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "LEAST_GRACE_SECONDS", 1.0)
+    with special_agent() as server:
+        consul = connect(from_flags(server.endpoint, "", {}))
+        await consul.register(ttl_service("web1"))
+        async with mirroring(consul, store, SETTINGS) as view:
+            await view.shows("web1", "True", "ConsulPassing")
+            await asyncio.to_thread(server.close)
+            await view.shows("web1", "Unknown", "SourceUnreachable")
+            await asyncio.to_thread(server.start)
+            await view.shows("web1", "True", "ConsulPassing")
+        await asyncio.to_thread(server.close)
+        async with mirroring(consul, store, SETTINGS) as view:
+            await view.shows("web1", "Unknown", "SourceUnreachable")
+
+
+async def test_a_token_that_sees_nothing_marks_nothing(
+    connect: Connect, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with special_agent(LOCKED) as server:
+        root = connect(from_flags(server.endpoint, ROOT, {}))
+        await eventually(root.agent)
+        await root.register(ttl_service("web1"))
+        async with mirroring(root, store, SETTINGS) as view:
+            await view.shows("web1", "True", "ConsulPassing")
+        before = (await store.get(Key(NODE, "web1"))).revision
+        blind = await policy_token(root, 'service_prefix "" { policy = "read" }')
+        for token in (blind, "", "no-such-token"):
+            caplog.clear()
+            async with mirroring(connect(from_flags(server.endpoint, token, {})), store, SETTINGS):
+                await eventually(lambda: _is("datacenter.doubted" in [record.message for record in caplog.records]))
+                await asyncio.sleep(3 * SETTINGS.watch_interval_seconds)
+            assert (await store.get(Key(NODE, "web1"))).revision == before
+            assert not token or token not in caplog.text

@@ -1,0 +1,100 @@
+"""What is said of each Node, given how far each datacenter's answer is believed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost
+from k3.core.observation import Facts
+from k3.discovery.guards import Belief, Trust
+from k3.discovery.picture import Known, Sight, observe
+from k3.discovery.snapshot import Instance, Snapshot
+
+FULL, SHOWN, NONE = Belief(Trust.FULL), Belief(Trust.SHOWN, "4 of 5 are missing"), Belief(Trust.NONE, "down")
+
+
+def machine(name: str, datacenter: str = "dc1", service_id: str = "") -> Instance:
+    return Instance(datacenter, "host", service_id or f"s-{name}", name, Facts(name), "passing", "")
+
+
+def sight(*machines: Instance, belief: Belief = FULL, is_lost: bool = False, datacenter: str = "dc1") -> Sight:
+    return Sight(Snapshot(datacenter, machines), belief, is_lost)
+
+
+def known(name: str, datacenter: str = "dc1", service_id: str = "", *, is_gone: bool = False) -> Known:
+    return Known(name, datacenter, service_id or f"s-{name}", is_gone)
+
+
+def said(sights: dict[str, Sight], *nodes: Known) -> dict[str, type[RegistryObservation]]:
+    found = observe("k3-node", sights, nodes, "dc1")
+    assert len({each.name for each in found}) == len(found), "one thing of each Node"
+    return {each.name: type(each) for each in found}
+
+
+@pytest.mark.parametrize(
+    ("belief", "is_lost", "expected"),
+    [
+        (FULL, False, {"a": Mirrored, "gone": Deregistered}),
+        (SHOWN, False, {"a": Mirrored}),
+        (SHOWN, True, {"a": Mirrored, "gone": SourceLost}),
+        (NONE, False, {}),
+        (NONE, True, {"a": SourceLost, "gone": SourceLost}),
+    ],
+)
+def test_what_is_said_follows_from_what_is_believed(
+    belief: Belief, is_lost: bool, expected: dict[str, type[RegistryObservation]]
+) -> None:
+    assert said({"dc1": sight(machine("a"), belief=belief, is_lost=is_lost)}, known("a"), known("gone")) == expected
+
+
+def test_a_datacenter_s_trouble_is_its_own() -> None:
+    down = sight(datacenter="dc2", belief=NONE, is_lost=True)
+    found = said({"dc1": sight(machine("a")), "dc2": down}, known("a"), known("b", "dc2"), known("c", "dc3"))
+    assert found == {"a": Mirrored, "b": SourceLost}
+
+
+def test_the_message_says_where_and_why_and_is_fit_to_print() -> None:
+    down = sight(belief=Belief(Trust.NONE, "\x1b[2J" * 200), is_lost=True)
+    (lost,) = observe("k3-node", {"dc1": down}, [known("a")], "dc1")
+    assert isinstance(lost, SourceLost)
+    assert lost.message.startswith("no word from Consul's datacenter dc1: \\x1b[2J")
+    assert lost.message.isprintable()
+    assert len(lost.message) < 1000
+
+
+def test_who_does_not_want_to_be_a_node_is_not_spoken_of() -> None:
+    hidden = replace(machine("a"), is_hidden=True)
+    assert said({"dc1": sight(hidden)}, known("a")) == {}
+
+
+def test_the_name_of_a_machine_out_of_sight_is_not_given_away() -> None:
+    other = machine("a", "dc2", "s-other")
+    down = sight(belief=NONE)
+    found = {each.name: each for each in observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a")], "dc1")}
+    second = found["a-dc2"]
+    assert isinstance(second, Mirrored)
+    assert (second.conflict_with, set(found)) == ("a", {"a-dc2"})
+    moved = {each.name for each in observe("k3-node", {"dc1": sight(), "dc2": sight(other)}, [known("a")], "dc1")}
+    assert moved == {"a"}
+    gone = observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a", is_gone=True)], "dc1")
+    assert [each.name for each in gone] == ["a"]
+
+
+trusts = st.sampled_from([FULL, SHOWN, NONE])
+shown = st.lists(st.builds(machine, st.sampled_from("abc"), st.just("dc1"), st.sampled_from("xyz")), max_size=4)
+
+
+@given(shown, trusts, st.booleans(), st.sets(st.sampled_from("abcd")))
+def test_nothing_is_deregistered_but_by_a_fully_believed_answer(
+    machines: list[Instance], belief: Belief, is_lost: bool, names: set[str]
+) -> None:
+    unique = {each.service_id: each for each in machines}.values()
+    found = said({"dc1": sight(*unique, belief=belief, is_lost=is_lost)}, *(known(name) for name in names))
+    if belief is not FULL:
+        assert Deregistered not in found.values()
+    if not is_lost:
+        assert SourceLost not in found.values()
+    if belief is NONE:
+        assert Mirrored not in found.values()
