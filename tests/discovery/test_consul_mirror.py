@@ -189,6 +189,7 @@ async def test_an_agent_that_dies_and_forgets_changes_no_node_within_the_grace(c
                 await view.shows("self", "True", "ConsulPassing")
                 before = (await store.get(Key(NODE, "self"))).revision
                 await asyncio.to_thread(server.close)
+                registrar.nudge()
                 await eventually(lambda: _is(registrar.holds is None))
                 await asyncio.to_thread(server.start)
                 await eventually(lambda: _is(registrar.holds is True))

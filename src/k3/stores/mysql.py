@@ -5,11 +5,9 @@ second writes log, objects and counter, and commits. Other processes' writes are
 somebody watches. SQL lives in `_mysql_text`, sessions in `_mysql_server`, refusals in `_mysql_refusals`.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -19,16 +17,15 @@ from asyncmy.errors import MySQLError
 
 from k3.config import MysqlStorage
 from k3.core.errors import K3Error, NotFound, TooLarge, Unavailable
-from k3.core.objects import Key, Kind, Manifest, Object
-from k3.core.store import Change, Event, Page, Watch
+from k3.core.objects import Key, Kind, Object
+from k3.core.store import Page
 from k3.stores import _mysql_text as text
 from k3.stores import _sql
-from k3.stores._commit import GroupCommit
-from k3.stores._fanout import Fanout
+from k3.stores._logged import LoggedStore
 from k3.stores._mysql_refusals import Refused
 from k3.stores._mysql_server import Driver, Server, Session
-from k3.stores._tail import READ_AT_ONCE, Stretch, Tail
-from k3.stores._writes import Batch, Delete, Outcome, Update, Write, apply_all, is_storable, new_create, new_delete, new_update
+from k3.stores._tail import READ_AT_ONCE, Stretch
+from k3.stores._writes import Batch, Delete, Outcome, Update, Write, apply_all, is_storable
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +53,7 @@ async def open_store(storage: MysqlStorage) -> "MysqlStore":
     return store
 
 
-class MysqlStore:
+class MysqlStore(LoggedStore):
     """A `k3.core.store.Store` in a database."""
 
     def __init__(
@@ -67,22 +64,16 @@ class MysqlStore:
         new_uid: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next. Raises StartFailed."""
+        super().__init__(clock=clock, new_uid=new_uid)
         self._storage = storage
-        self._clock = clock
-        self._new_uid = new_uid
         self._server = Server(storage, Driver(asyncmy.connect, MySQLError), clock=clock, new_uid=new_uid)
-        self._commits = GroupCommit(self._commit, rest=self._compact)
-        self._fanout = Fanout(0)
-        self._tail = Tail(self._fanout, self._read_log, listen=lambda watched: POLL_SECONDS if watched else None)
-        self._running: asyncio.Task[None] | None = None
-        self._head = _sql.Head(0, 0)
+        self._known = _sql.Head(0, 0)
         self._compact_at = 0
 
     async def open(self) -> None:
         """Open or make the database and begin to serve. Raises StartFailed, Forbidden, Unavailable."""
         await self._server.read(_sql.HEAD.encode())
-        # Owned by this store, which waits for it in `aclose`.
-        self._running = asyncio.create_task(self._run(), name="k3-store")  # noqa: TID251
+        self._serve()
 
     @property
     def id(self) -> str:
@@ -120,22 +111,6 @@ class MysqlStore:
         head.check_kept(head.revision if at is None else at)
         return query.page([_texts(row) for row in answers[2]], head.revision)
 
-    async def create(self, key: Key, manifest: Manifest) -> Object:
-        """See `Store.create`."""
-        return await self._commits.submit(new_create(key, manifest, uid=self._new_uid(), now=self._clock()))
-
-    async def update(self, item: Object) -> Object:
-        """See `Store.update`."""
-        return await self._commits.submit(new_update(item))
-
-    async def delete(self, key: Key, *, revision: int | None = None, uid: str | None = None) -> Object:
-        """See `Store.delete`."""
-        return await self._commits.submit(new_delete(key, revision=revision, uid=uid))
-
-    def watch(self, kind: Kind, since: int) -> Watch:
-        """See `Store.watch`."""
-        return self._watch(kind, since)
-
     async def facts(self) -> dict[str, str]:
         """What `k3 store check` shows beside what every store tells. Raises Unavailable, Forbidden."""
         version, identity, head, tls = await self._server.read(*text.FACTS)
@@ -149,23 +124,8 @@ class MysqlStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+        await self._stop()
         await self._server.aclose()
-
-    async def _run(self) -> None:
-        why = "the store was closed"
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._commits.run(), name="k3-store-commit")
-                group.create_task(self._tail.run(), name="k3-store-tail")
-        except Exception:
-            why = "the store has failed; see the log"
-            log.exception("store.failed", extra={"fields": {"store": self.url}})
-        finally:
-            self._commits.close(why)
-            self._fanout.cut(Unavailable, why)
 
     async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         async with self._server.errors():
@@ -178,9 +138,9 @@ class MysqlStore:
         limit = min(session.max_packet, PACKET_BYTES)
         paths = dict.fromkeys(write.key.path for write in writes)
         answers = await _send(session, [*text.BEGIN_WRITE, *text.for_keys(_sql.GET, paths, limit=limit)], limit)
-        self._head = _head(answers[len(text.BEGIN_WRITE) - 1])
+        self._known = _head(answers[len(text.BEGIN_WRITE) - 1])
         objects = _objects(row for rows in answers[len(text.BEGIN_WRITE) :] for row in rows)
-        batch = _decide(writes, {item.key: item for item in objects}, self._head.revision, session.max_packet)
+        batch = _decide(writes, {item.key: item for item in objects}, self._known.revision, session.max_packet)
         if not batch.entries:
             await session.run(text.CANCEL_WRITE)
             return batch
@@ -188,7 +148,7 @@ class MysqlStore:
         for packet in before:
             await session.run(packet)
         await self._finish(session, last)
-        self._head = _sql.Head(batch.entries[-1].revision, self._head.compacted)
+        self._known = _sql.Head(batch.entries[-1].revision, self._known.compacted)
         return batch
 
     def _statements(self, batch: Batch, limit: int) -> Iterable[bytes]:
@@ -215,42 +175,37 @@ class MysqlStore:
 
     async def _compact(self) -> None:
         """Let old history go, a chunk at a time, where it is time to look."""
-        if self._head.revision < self._compact_at:
+        if self._known.revision < self._compact_at:
             return
-        self._compact_at = self._head.revision + COMPACT_EVERY
+        self._compact_at = self._known.revision + COMPACT_EVERY
         try:
-            if self._head.next_compaction() is not None:
+            if self._known.next_compaction() is not None:
                 async with self._server.errors():
                     await self._server.again(self._forget)
         except K3Error as error:
             log.warning("store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     async def _forget(self, session: Session) -> None:
-        self._head = _head((await session.run(text.BEGIN_WRITE))[-1])
-        until = self._head.next_compaction()
+        self._known = _head((await session.run(text.BEGIN_WRITE))[-1])
+        until = self._known.next_compaction()
         if until is None or not await self._is_old(session, until):
             await session.run(text.CANCEL_WRITE)
             return
-        await session.run([*text.forget(self._head.compacted, until), *text.END_WRITE])
-        self._head = _sql.Head(self._head.revision, until)
+        await session.run([*text.forget(self._known.compacted, until), *text.END_WRITE])
+        self._known = _sql.Head(self._known.revision, until)
 
     async def _is_old(self, session: Session, revision: int) -> bool:
         written = (await session.run([text.render(_sql.WRITTEN_AT, revision)]))[0]
         return not written or _sql.is_old(written[0][0], self._clock())
 
-    @asynccontextmanager
-    async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
-        head = _head((await self._server.read(_sql.HEAD.encode()))[0])
-        head.check_kept(since)
-        if not self._fanout.watched:
-            self._fanout.revision = head.revision
-        with self._fanout.subscribe(kind, since, self._replay) as events:
-            self._tail.poke()
-            yield events
+    async def _head(self) -> _sql.Head:
+        return _head((await self._server.read(_sql.HEAD.encode()))[0])
 
-    async def _replay(self, kind: Kind, since: int, until: int) -> tuple[Sequence[Change], int]:
-        stretch = _stretch(await self._server.read(*_changes(since, until)), since)
-        return [change for change in stretch.changes if change.object.key.kind == kind], stretch.revision
+    async def _read_between(self, since: int, until: int) -> Stretch:
+        return _stretch(await self._server.read(*_changes(since, until)), since)
+
+    def _listen(self, watched: bool) -> float | None:  # noqa: FBT001 - see `LoggedStore`
+        return POLL_SECONDS if watched else None
 
     async def _read_log(self, since: int) -> Stretch:
         head = _head((await self._server.follow(_sql.HEAD.encode()))[0])

@@ -8,24 +8,23 @@ through inotify. SQL lives in `_sql`, the file's own troubles in `_sqlite_file` 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from k3.config import SqliteStorage
-from k3.core.errors import K3Error, NotFound, Unavailable
-from k3.core.objects import Key, Kind, Manifest, Object
-from k3.core.store import Change, Event, Page, Watch
+from k3.core.errors import K3Error, NotFound
+from k3.core.objects import Key, Kind, Object
+from k3.core.store import Page
 from k3.stores import _sql
-from k3.stores._commit import GroupCommit
-from k3.stores._fanout import Fanout
 from k3.stores._inotify import TouchListener
+from k3.stores._logged import LoggedStore
 from k3.stores._sqlite_file import Database, DatabaseFile
 from k3.stores._sqlite_thread import ConnectionThread
-from k3.stores._tail import READ_AT_ONCE, Stretch, Tail
-from k3.stores._writes import Batch, Outcome, Write, apply_all, is_storable, new_create, new_delete, new_update
+from k3.stores._tail import READ_AT_ONCE, Stretch
+from k3.stores._writes import Batch, Outcome, Write, apply_all, is_storable
 
 log = logging.getLogger(__name__)
 
@@ -53,25 +52,20 @@ async def open_store(storage: SqliteStorage) -> "SqliteStore":
     return store
 
 
-class SqliteStore:
+class SqliteStore(LoggedStore):
     """A `k3.core.store.Store` in a file."""
 
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.time, new_uid: Callable[[], str] = lambda: str(uuid4())
     ) -> None:
         """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next."""
-        self._clock = clock
-        self._new_uid = new_uid
+        super().__init__(clock=clock, new_uid=new_uid)
         self._file = DatabaseFile(path.absolute(), clock=clock, new_uid=new_uid)
         self._writer = ConnectionThread("k3-store-write", self._file.connect)
         self._reader = ConnectionThread("k3-store-read", self._file.connect)
         self._follower = ConnectionThread("k3-store-follow", self._file.connect)
-        self._commits = GroupCommit(self._commit, rest=self._compact)
-        self._fanout = Fanout(0)
-        self._tail = Tail(self._fanout, self._read_log, listen=self._listen)
         self._listener: TouchListener | None = None
         self._inotify = True
-        self._running: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._company_until = 0.0
         self._newest = self._compact_at = 0
@@ -79,8 +73,7 @@ class SqliteStore:
     async def open(self) -> None:
         """Open or make the file and begin to serve. Raises StartFailed, Forbidden, Unavailable."""
         await self._writer.run(lambda database: database.head())
-        # Owned by this store, which waits for it in `aclose`.
-        self._running = asyncio.create_task(self._run(), name="k3-store")  # noqa: TID251
+        self._serve()
 
     @property
     def id(self) -> str:
@@ -120,44 +113,13 @@ class SqliteStore:
 
         return await self._reader.run(job)
 
-    async def create(self, key: Key, manifest: Manifest) -> Object:
-        """See `Store.create`."""
-        return await self._commits.submit(new_create(key, manifest, uid=self._new_uid(), now=self._clock()))
-
-    async def update(self, item: Object) -> Object:
-        """See `Store.update`."""
-        return await self._commits.submit(new_update(item))
-
-    async def delete(self, key: Key, *, revision: int | None = None, uid: str | None = None) -> Object:
-        """See `Store.delete`."""
-        return await self._commits.submit(new_delete(key, revision=revision, uid=uid))
-
-    def watch(self, kind: Kind, since: int) -> Watch:
-        """See `Store.watch`."""
-        return self._watch(kind, since)
-
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+        await self._stop()
         if self._listener is not None:
             self._listener.close()
         for thread in (self._follower, self._reader, self._writer):
             await thread.aclose()
-
-    async def _run(self) -> None:
-        why = "the store was closed"
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._commits.run(), name="k3-store-commit")
-                group.create_task(self._tail.run(), name="k3-store-tail")
-        except Exception:
-            why = "the store has failed; see the log"
-            log.exception("store.failed", extra={"fields": {"store": self.url}})
-        finally:
-            self._commits.close(why)
-            self._fanout.cut(Unavailable, why)
 
     async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         batch = await self._writer.run(lambda database: self._transact(database, writes))
@@ -215,24 +177,15 @@ class SqliteStore:
         written = database.rows(_sql.WRITTEN_AT, revision)
         return not written or _sql.is_old(written[0][0], self._clock())
 
-    @asynccontextmanager
-    async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
-        head = await self._reader.run(self._head)
-        head.check_kept(since)
-        if not self._fanout.watched:
-            self._fanout.revision = head.revision
-        with self._fanout.subscribe(kind, since, self._replay) as events:
-            self._tail.poke()
-            yield events
+    async def _head(self) -> _sql.Head:
+        def job(database: Database) -> _sql.Head:
+            with self._file.in_place(database), database.snapshot() as head:
+                return head
 
-    def _head(self, database: Database) -> _sql.Head:
-        with self._file.in_place(database), database.snapshot() as head:
-            return head
+        return await self._reader.run(job)
 
-    async def _replay(self, kind: Kind, since: int, until: int) -> tuple[Sequence[Change], int]:
-        stretch = await self._reader.run(lambda database: self._stretch(database, since, until))
-        changes = [change for change in stretch.changes if change.object.key.kind == kind]
-        return changes, stretch.revision
+    async def _read_between(self, since: int, until: int) -> Stretch:
+        return await self._reader.run(lambda database: self._stretch(database, since, until))
 
     async def _read_log(self, since: int) -> Stretch:
         stretch = await self._follower.run(lambda database: self._stretch(database, since, _sql.ALL))
