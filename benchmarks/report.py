@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from benchmarks.figures import Figure
 from k3 import __version__
+from tests.needs import find
 
 _KIB: Final = 1024
 
@@ -54,8 +55,14 @@ def this_machine(root: Path) -> dict[str, str]:
         "SQLite": sqlite3.sqlite_version,
         "zeroconf": version("zeroconf"),
         "h11": version("h11"),
+        "grpcio": version("grpcio"),
+        "asyncmy": version("asyncmy"),
         "k3": f"{__version__} {_output(['git', '-C', str(root), 'describe', '--always', '--dirty'])}".strip(),
     }
+    if shutil.which("etcd"):
+        found["etcd"] = _output(["etcd", "--version"]).partition("\n")[0].removeprefix("etcd Version: ")
+    if mariadb := find("mariadbd"):
+        found["MariaDB"] = _output([mariadb, "--version"]).partition("Ver ")[2]
     if shutil.which("avahi-daemon"):
         found["avahi"] = _output(["avahi-daemon", "--version"]).removeprefix("avahi-daemon ")
     return found

@@ -22,18 +22,22 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from benchmarks.figures import Figure  # noqa: E402 - the path comes first, so that `make bench` needs no environment
+from benchmarks import store_rows  # noqa: E402 - the path comes first, so that `make bench` needs no environment
+from benchmarks.figures import Figure  # noqa: E402 - as above
 from benchmarks.report import Part, page, this_machine  # noqa: E402 - as above
 
 LAST_RUN: Final = ROOT / "benchmarks" / "last-run.json"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
-PARTS: Final = ("join", "leave", "crowd", "idle", "shared", "stores_sqlite")
+PARTS: Final = ("join", "leave", "crowd", "idle", "shared", *store_rows.PARTS)
 NEED_ROOT: Final = frozenset({"join", "leave", "crowd", "idle", "shared"})
 """They make hosts. They also are the ones that know a short run."""
 GUARD_SECONDS: Final = 1_800.0
 LAST_WORDS: Final = 400
-ERROR: Final = re.compile(r"[\w.]*(Error|Exception|Group|Exit)\b")
-"""How the last line of a traceback begins; below it there may be what a process printed."""
+ERROR: Final = re.compile(r"[\w.]*(Error|Exception|Group|Exit|Unavailable|Forbidden|Failed|Skipped)\b")
+"""How the last line of a traceback begins; below it there may be what a process printed.
+
+Skipped, or Failed under K3_REQUIRE_SERVERS=1: its server is not on this machine.
+"""
 
 
 def command(name: str, *, quick: bool) -> list[str]:
@@ -76,27 +80,9 @@ def run_part(name: str, *, quick: bool) -> Part:
 
 def _read(name: str, output: str) -> tuple[list[Figure], dict[str, Any]]:
     document = json.loads(output)
-    if name == "stores_sqlite":
-        return sqlite_figures(document), document
+    if name in store_rows.PARTS:
+        return store_rows.rows(name, document), document
     return [Figure.parse(each) for each in document["figures"]], document["details"]
-
-
-def sqlite_figures(result: dict[str, Any]) -> list[Figure]:
-    """The table's rows of a part that prints its own document."""
-    table = []
-    for field, name, low in (("sequential", "one after the other", 1_000), ("callers_32", "with 32 callers", 8_000)):
-        rate, raw = result[field]["ops_per_second"], result[field]["ops_per_second"] / result[field]["of_raw"]
-        beside = (
-            "raw sqlite3, one write in a transaction" if field == "sequential" else "raw sqlite3, 32 writes in a transaction"
-        )
-        table.append(Figure(f"SQLite creates at synchronous=FULL, {name}", rate, "operations/s", low, None, beside, raw))
-    waits = result["watch_between_processes_ms"]
-    table += [
-        Figure("SQLite write → watcher in another process, p50", waits["p50"], "ms"),
-        Figure("SQLite write → watcher in another process, p99", waits["p99"], "ms", None, 100.0),
-        Figure("SQLite list of 10,000 Nodes", result["list_10000_seconds"], "s", None, 0.5),
-    ]
-    return table
 
 
 def load() -> dict[str, Part]:

@@ -5,43 +5,31 @@ PYTHONPATH=src:. python benchmarks/stores_etcd.py
 
 import asyncio
 import json
-import os
-import resource
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable
-from itertools import count
 
+from benchmarks.store_figures import (
+    CALLERS,
+    LISTED,
+    ROUNDS,
+    at_once,
+    creates,
+    delivered,
+    document,
+    list_seconds,
+    loaded,
+    max_rss_mb,
+    rate,
+    watch_milliseconds,
+)
 from k3.config import EtcdStorage
-from k3.core.objects import NODE, Key, new_document
-from k3.core.store import Change, Store
+from k3.core.objects import NODE, Key
 from k3.stores.etcd import EtcdStore, messages, open_store
 from tests.servers import Server, etcd_server
 
-CONTENT = {"metadata": {"labels": {f"label-{number}": "x" * 40 for number in range(20)}}, "spec": {"x": "y" * 1_800}}
 SEQUENTIAL = 1_000
-CALLERS = 32
 PER_CALLER = 150
 FILLERS = 64
-LISTED = 10_000
 WATCHED = 200
-ROUNDS = 3
-
-Write = Callable[[str], Awaitable[object]]
-
-
-async def in_turn(write: Write, prefix: str, number: int) -> None:
-    for index in range(number):
-        await write(f"{prefix}-{index}")
-
-
-async def rate(write: Write, prefix: str, *, callers: int, each: int) -> tuple[float, float]:
-    """Operations per second, and CPU microseconds of this process (all threads) per operation."""
-    began, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(in_turn(write, f"{prefix}-{caller}", each) for caller in range(callers)))
-    operations = callers * each
-    return operations / (time.perf_counter() - began), (time.process_time() - cpu) / operations * 1e6
 
 
 async def compared(store: EtcdStore, *, callers: int, each: int) -> dict[str, float]:
@@ -49,11 +37,8 @@ async def compared(store: EtcdStore, *, callers: int, each: int) -> dict[str, fl
     endpoint = store._client.endpoint  # noqa: SLF001 - the same connection, without the store
 
     async def put(name: str) -> None:
-        document = new_document(Key(NODE, name), CONTENT, uid="", created="")
-        await endpoint.call(messages.PUT, messages.PutRequest(key=f"/raw/{name}".encode(), value=document), timeout=5)
-
-    async def create(name: str) -> None:
-        await store.create(Key(NODE, name), CONTENT)
+        request = messages.PutRequest(key=f"/raw/{name}".encode(), value=document(name))
+        await endpoint.call(messages.PUT, request, timeout=5)
 
     async def update(name: str) -> None:
         item = await store.get(Key(NODE, name))
@@ -61,8 +46,9 @@ async def compared(store: EtcdStore, *, callers: int, each: int) -> dict[str, fl
 
     found: dict[str, list[tuple[float, float]]] = {"put": [], "create": [], "get_and_update": []}
     for number in range(ROUNDS):
-        for name, write in (("put", put), ("create", create), ("get_and_update", update)):
-            found[name].append(await rate(write, f"r{number}-{callers}", callers=callers, each=each))
+        for name, write in (("put", put), ("create", creates(store)), ("get_and_update", update)):
+            work = at_once(write, f"r{number}-{callers}", callers=callers, each=each)
+            found[name].append(await rate(work, callers * each))
     best = {name: max(rounds) for name, rounds in found.items()}
     return {
         "ops_per_second": best["create"][0],
@@ -73,95 +59,35 @@ async def compared(store: EtcdStore, *, callers: int, each: int) -> dict[str, fl
     }
 
 
-async def serve_writes(endpoint: str) -> None:
-    """The other process: one write per line; answers with when it was acknowledged (CLOCK_MONOTONIC is the machine's)."""
-    store = await open_store(EtcdStorage((endpoint,), compact=False))
-    for index in count():
-        if not await asyncio.to_thread(sys.stdin.readline):
-            break
-        await store.create(Key(NODE, f"w-{index}"), CONTENT)
-        print(time.monotonic(), flush=True)
-    await store.aclose()
-
-
-async def watch_milliseconds(store: Store, server: Server) -> list[float]:
-    """From the acknowledgement in another process to the watcher here, sorted."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, __file__, "--serve", server.endpoint),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    waits = []
-    async with store.watch(NODE, (await store.list(NODE, limit=1)).revision) as events:
-        for _ in range(WATCHED):
-            child.stdin.write(b"\n")
-            while not isinstance(await anext(events), Change):
-                pass
-            heard = time.monotonic()
-            waits.append(max(0.0, heard - float(await child.stdout.readline())) * 1e3)
-            await asyncio.sleep(0.005)
-    child.stdin.close()
-    await child.wait()
-    return sorted(waits)
-
-
 async def filled(server: Server) -> dict[str, float]:
     """Many objects from empty, and the quickest of three lists of them."""
     store = await open_store(EtcdStorage((server.endpoint,), prefix="/filled", compact=False))
     await store.list(NODE)
-
-    async def create(name: str) -> None:
-        await store.create(Key(NODE, name), CONTENT)
-
     began = time.perf_counter()
-    await rate(create, "n", callers=FILLERS, each=-(-LISTED // FILLERS))
-    taken, listings = time.perf_counter() - began, []
-    for _ in range(3):
-        began = time.perf_counter()
-        assert len((await store.list(NODE)).objects) >= LISTED
-        listings.append(time.perf_counter() - began)
+    await at_once(creates(store), "n", callers=FILLERS, each=-(-LISTED // FILLERS))
+    taken = time.perf_counter() - began
+    listing = await list_seconds(store)
     await store.aclose()
-    return {"create_10000_seconds": taken, "list_10000_seconds": min(listings)}
-
-
-def loaded() -> dict[str, float]:
-    """Importing the backend in a fresh process, beside the memory backend: milliseconds, and MB resident afterwards."""
-    code = (
-        "import time, k3.stores; began = time.perf_counter(); import k3.stores.{name}; took = time.perf_counter() - began;"
-        "print(took * 1e3, int(open('/proc/self/statm').read().split()[1]) * 4 / 1024)"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    found: dict[str, list[tuple[float, ...]]] = {"memory": [], "etcd": []}
-    for name in ("memory", "etcd") * ROUNDS:
-        command = [sys.executable, "-c", code.format(name=name)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        found[name].append(tuple(map(float, done.stdout.split())))
-    (plain_ms, plain_mb), (ms, mb) = min(found["memory"]), min(found["etcd"])
-    return {"import_ms": ms, "rss_mb": mb, "memory_import_ms": plain_ms, "memory_rss_mb": plain_mb}
+    return {"create_10000_seconds": taken, "list_10000_seconds": listing}
 
 
 async def main(server: Server) -> None:
     store = await open_store(EtcdStorage((server.endpoint,), compact=False))
+    url = f"etcd://{server.address}:{server.port}?compact=false"
     result = {
-        "document_bytes": len(new_document(Key(NODE, "n"), CONTENT, uid="", created="")),
+        "document_bytes": len(document("n")),
         "sequential": await compared(store, callers=1, each=SEQUENTIAL),
         f"callers_{CALLERS}": await compared(store, callers=CALLERS, each=PER_CALLER),
-        "watch_between_processes_ms": {},
         **await filled(server),
+        "watch_between_processes_ms": await watch_milliseconds(store, url, writes=WATCHED),
+        "max_rss_mb": max_rss_mb(),
+        "delivered_under_churn": await delivered(store, url),
+        "loaded": loaded("etcd"),
     }
-    waits = await watch_milliseconds(store, server)
-    result["watch_between_processes_ms"] = {"p50": waits[WATCHED // 2], "p99": waits[WATCHED * 99 // 100]}
     await store.aclose()
-    result |= {"max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "loaded": loaded()}
     print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        asyncio.run(serve_writes(sys.argv[2]))
-    else:
-        with etcd_server() as etcd:
-            asyncio.run(main(etcd))
+    with etcd_server() as etcd:
+        asyncio.run(main(etcd))

@@ -17,11 +17,14 @@ from typing import Any, Final
 
 from k3 import facts, health, node_table, settings, stores
 from k3.cache import Cache
-from k3.config import MemoryStorage, NetworkConfig
-from k3.core import limits
+from k3.config import MemoryStorage, NetworkConfig, Storage
+from k3.core import discovery_policy, limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.objects import NODE
+from k3.core.policy import Keep
 from k3.core.store import Store
+from k3.discovery.service import DiscoveryAgent, DiscoveryOptions
+from k3.network import links
 from k3.network.announce import NODE_BYTES
 from k3.network.info import info_document
 from k3.network.mdns import ServiceType
@@ -60,14 +63,8 @@ async def _network(config: NetworkConfig) -> int:
     )
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        stack.enter_context(_only_one(state_dir, name))
-        store = await stores.connect(config.storage)
-        stack.push_async_callback(store.aclose)
-        if isinstance(config.storage, MemoryStorage):
-            log.warning(
-                "store.memory",
-                extra={"fields": {"advice": "only this process sees these Nodes; any other --store shares them"}},
-            )
+        stack.enter_context(_only_one("network", state_dir, name))
+        store = await _open_store(stack, config.storage)
         while True:
             try:
                 await _run_agent(options, store, state_dir, listen=config.listen, stop=stop)
@@ -76,6 +73,16 @@ async def _network(config: NetworkConfig) -> int:
                 log.warning("name.lost", extra={"fields": {"name": name, "using": options.name}})
             else:
                 return stop.result()
+
+
+async def _open_store(stack: AsyncExitStack, storage: Storage) -> Store:
+    """The store, closed when the stack is."""
+    store = await stores.connect(storage)
+    stack.push_async_callback(store.aclose)
+    if isinstance(storage, MemoryStorage):
+        advice = "only this process sees these Nodes; any other --store shares them"
+        log.warning("store.memory", extra={"fields": {"advice": advice}})
+    return store
 
 
 def _second_name(lost: BaseException) -> str:
@@ -104,7 +111,7 @@ async def _run_agent(options: Options, store: Store, state_dir: Path, *, listen:
             tasks.create_task(server.run()),
             tasks.create_task(reconciler.run()),
             tasks.create_task(agent.run(server.port)),
-            tasks.create_task(_greet(cache, store, agent)),
+            tasks.create_task(_greet(cache, store, agent.joined)),
         ]
         await asyncio.shield(stop)
         await _leave(server, agent, reconciler)
@@ -124,9 +131,88 @@ async def _leave(server: health.HealthServer, agent: Agent, reconciler: Reconcil
     log.info("network.stopped")
 
 
-async def _greet(cache: Cache, store: Store, agent: Agent) -> None:
+def run_discovery(options: DiscoveryOptions, storage: Storage) -> int:
+    """`k3 discovery`: run until told to stop. Raises K3Error for whatever it cannot start or go on with."""
+    return asyncio.run(_discovery(options, storage))
+
+
+def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: bool) -> int:
+    """`k3 discovery --once`: mirror what Consul shows now, say what and why, and end; dry, nothing is written."""
+    return asyncio.run(_discovery_once(options, storage, is_dry=is_dry))
+
+
+async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:
+    state_dir = _state_directory()
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_only_one("discovery", state_dir, options.name))
+        store = await _open_store(stack, storage)
+        cache, reconciler = _discovery_parts(store)
+        agent = DiscoveryAgent(options, store, cache, submit=reconciler.submit)
+        stack.push_async_callback(agent.aclose)
+        await agent.prepare(state_dir, [each.name for each in links.read(()).interfaces])
+
+        def info() -> dict[str, Any]:
+            return info_document(agent.facts, agent.uptime_seconds, store.id)
+
+        server = await stack.enter_async_context(await _serve(options.service_port, info))
+        async with asyncio.TaskGroup() as tasks:
+            around = [
+                tasks.create_task(server.run()),
+                tasks.create_task(reconciler.run()),
+                tasks.create_task(_greet(cache, store, agent.joined)),
+            ]
+            running = tasks.create_task(agent.run(server.port))
+            await asyncio.shield(stop)
+            running.cancel()
+            await asyncio.wait([running])
+            await _leave_consul(server, agent, reconciler)
+            for task in around:
+                task.cancel()
+        return stop.result()
+
+
+def _discovery_parts(store: Store) -> tuple[Cache, Reconciler]:
+    cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
+    return cache, Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=discovery_policy.decide)
+
+
+async def _serve(port: int, info: health.Info) -> health.HealthServer:
+    try:
+        return await health.serve(f":{port}", info)
+    except StartFailed as error:
+        raise StartFailed(str(error).replace("--listen", "--service-port")) from error
+
+
+async def _leave_consul(server: health.HealthServer, agent: DiscoveryAgent, reconciler: Reconciler) -> None:
+    """Stop in the order that lets others see it: no longer answer, leave Consul and the lead, tell the store."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limits.SHUTDOWN_SECONDS):
+            await server.aclose()
+            stopped = await agent.leave()
+            if stopped is not None:
+                await reconciler.settle(Work(stopped, datetime.now(UTC)))
+    log.info("discovery.stopped")
+
+
+async def _discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: bool) -> int:
+    async with AsyncExitStack() as stack:
+        store = await _open_store(stack, storage)
+        cache, reconciler = _discovery_parts(store)
+        agent = DiscoveryAgent(options, store, cache, submit=reconciler.submit)
+        stack.push_async_callback(agent.aclose)
+        for seen, decision in await agent.once():
+            what = type(decision).__name__.lower()
+            why = decision.why if isinstance(decision, Keep) else discovery_policy.explain(decision, seen)
+            sys.stdout.write(f"{what:8}{printable(seen.name)}   {printable(why)}\n")
+            if not is_dry:
+                await reconciler.settle(Work(seen, datetime.now(UTC)))
+    return 0
+
+
+async def _greet(cache: Cache, store: Store, joined: asyncio.Event) -> None:
     """Once this machine is a Node, show a person what they have and what to do next."""
-    await agent.joined.wait()
+    await joined.wait()
     now = datetime.now(UTC)
     rows = [node_table.row(item.manifest(), now, wide=False) for item in cache.objects.values()]
     lines = [node_table.titles(wide=False), *sorted(rows)]
@@ -173,9 +259,9 @@ def _state_directory() -> Path:
 
 
 @contextmanager
-def _only_one(state_dir: Path, name: str) -> Iterator[None]:
+def _only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
     """Two agents of one name on one machine would overwrite each other: the second one is told so. Raises StartFailed."""
-    path = state_dir / f"network-{name[-LOCK_CHARACTERS:]}.lock"
+    path = state_dir / f"{module}-{name[-LOCK_CHARACTERS:]}.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -188,7 +274,13 @@ def _only_one(state_dir: Path, name: str) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         holder = os.read(descriptor, 16).decode(errors="replace").strip() or "?"
-        msg = f'k3 network runs here already as "{name}" (pid {holder}); stop it first, or choose another --node-name'
+        msg = _runs_already(module, name, holder)
         raise StartFailed(msg) from error
     finally:
         os.close(descriptor)
+
+
+def _runs_already(module: str, name: str, holder: str) -> str:
+    if module == "discovery":
+        return f'k3 discovery runs here already as "{name}" (pid {holder}); stop it first, or choose another --node-name'
+    return f'k3 network runs here already as "{name}" (pid {holder}); stop it first, or choose another --node-name'

@@ -1,6 +1,7 @@
 """A real Consul mirrored into a store: what becomes of a Node when a machine comes, falls ill, rests or leaves."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
@@ -239,3 +240,32 @@ async def test_a_token_that_sees_nothing_marks_nothing(
                 await asyncio.sleep(3 * SETTINGS.watch_interval_seconds)
             assert (await store.get(Key(NODE, "web1"))).revision == before
             assert not token or token not in caplog.text
+
+
+async def test_two_datacenters_and_the_loss_of_one(connect: Connect, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "LEAST_GRACE_SECONDS", 1.0)
+    with special_agent({"datacenter": "dc1"}) as near:
+        site = near.site
+        wan = json.loads(site.get(f"{near.endpoint}/v1/agent/self"))["DebugConfig"]["SerfPortWAN"]
+        join = {"datacenter": "dc2", "node_name": "far", "retry_join_wan": [f"127.0.0.1:{wan}"], "retry_interval_wan": "1s"}
+        with special_agent(join) as far:
+            here, there = connect(from_flags(near.endpoint, "", {})), connect(from_flags(far.endpoint, "", {}))
+            await eventually(lambda: _lists_both(here))
+            for consul, names in ((here, ["web1", "both"]), (there, ["web2", "both"])):
+                for name in names:
+                    await consul.register(ttl_service(name))
+            async with mirroring(here, store, SETTINGS) as view:
+                for name in ("web1", "web2", "both", "both-dc2"):
+                    await view.shows(name, "True", "ConsulPassing")
+                labels = (await view.manifest("web2"))["metadata"]["labels"]
+                assert labels["topology.kubernetes.io/region"] == "dc2"
+                await asyncio.to_thread(far.close)
+                await view.shows("web2", "Unknown", "SourceUnreachable", guard_seconds=60)
+                await view.shows("both-dc2", "Unknown", "SourceUnreachable")
+                assert await view.ready("web1") == await view.ready("both") == ("True", "ConsulPassing")
+                await asyncio.to_thread(far.start)
+                await view.shows("web2", "True", "ConsulPassing", guard_seconds=60)
+
+
+async def _lists_both(consul: Consul) -> bool:
+    return set(await consul.datacenters()) == {"dc1", "dc2"}

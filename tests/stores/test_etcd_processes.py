@@ -1,12 +1,9 @@
 """etcd between processes: who wins, who hears of what, and what a process that never chose etcd loads."""
 
 import asyncio
-import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from pathlib import Path
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -17,38 +14,11 @@ from k3.stores.etcd import EtcdStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Server, etcd_server
 from tests.stores.etcd_lab import opened
+from tests.stores.worker import Start, environment, starter
 
 pytestmark = pytest.mark.servers("etcd")
 
-WORKER = Path(__file__).with_name("etcd_worker.py")
 HANG_SECONDS = 90.0
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-class Start(Protocol):
-    def __call__(self, *arguments: object) -> Awaitable["Worker"]: ...
-
-
-class Worker:
-    """Another process on the same etcd."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def line(self) -> str:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(HANG_SECONDS):
-            return (await self.process.stdout.readline()).decode().strip()
-
-    async def go(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-        await self.process.stdin.drain()
-
-    async def rest(self) -> list[str]:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(HANG_SECONDS):
-            return (await self.process.stdout.read()).decode().split("\n")[:-1]
 
 
 @pytest.fixture
@@ -65,25 +35,9 @@ async def store(server: Server) -> AsyncIterator[EtcdStore]:
 
 @pytest.fixture
 async def start(store: EtcdStore, server: Server) -> AsyncIterator[Start]:
-    workers: list[Worker] = []
-
-    async def started(*arguments: object) -> Worker:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(WORKER), server.endpoint, "/kubernetes", *map(str, arguments)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=ENVIRONMENT,
-        )
-        worker = Worker(process)
-        workers.append(worker)
-        assert await worker.line() == "ready"
-        return worker
-
-    yield started
-    for worker in workers:
-        if worker.process.returncode is None:
-            worker.process.kill()
-        await worker.process.communicate()
+    url = f"etcd://{server.address}:{server.port}/kubernetes?compact=false"
+    async with starter(url, hang_seconds=HANG_SECONDS) as start:
+        yield start
 
 
 @pytest.mark.slow
@@ -132,7 +86,7 @@ def test_no_other_backend_loads_grpc_and_etcd_no_other_driver() -> None:
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,
-        env=ENVIRONMENT,
+        env=environment(),
         check=True,
     )
     assert done.stdout == "[]\n"

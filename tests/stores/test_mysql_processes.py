@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Protocol
 
 import pytest
 
@@ -16,15 +15,12 @@ from k3.stores import _mysql_text as text
 from k3.stores.mysql import MysqlStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Mariadb, mariadb_server
-from tests.stores.mysql_places import HANG_SECONDS, Worker, freeze, leak_check, settled, start_worker, storage_on
+from tests.stores.mysql_places import freeze, leak_check, settled, storage_on
+from tests.stores.worker import HANG_SECONDS, Start, Worker, starter
 
 pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-processes")]
 
 RECOVER_SECONDS = 5.0
-
-
-class Start(Protocol):
-    def __call__(self, *arguments: object, processes: int = 1) -> Awaitable[Worker]: ...
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +48,9 @@ async def store(storage: MysqlStorage, server: Mariadb) -> AsyncIterator[MysqlSt
 
 @pytest.fixture
 async def start(store: Store, storage: MysqlStorage) -> AsyncIterator[Start]:
-    workers: list[Worker] = []
-
-    async def started(*arguments: object, processes: int = 1) -> Worker:
-        workers.append(await start_worker(storage, *arguments, processes=processes))
-        return workers[-1]
-
-    yield started
-    await asyncio.gather(*(worker.close() for worker in workers))
+    url = f"mysql://{storage.user}@{storage.host}:{storage.port}/{storage.database}"
+    async with starter(url, password=storage.password) as start:
+        yield start
 
 
 async def revisions_until(worker: Worker, revision: int) -> list[int]:
@@ -111,7 +102,7 @@ async def test_another_process_hears_of_a_write(store: Store, start: Start) -> N
 async def test_a_list_is_of_one_moment_whoever_writes(store: Store, start: Start) -> None:
     """Every write is a create, so a revision tells how many there are."""
     first = (await store.list(NODE)).revision
-    writer = await start("forever", "n")
+    writer = await start("regardless", "n")
     await writer.go()
     revisions: set[int] = set()
     while len(revisions) < 50:
@@ -124,7 +115,7 @@ async def test_a_list_is_of_one_moment_whoever_writes(store: Store, start: Start
 async def test_a_killed_server_loses_nothing_it_acknowledged(store: Store, start: Start, server: Mariadb) -> None:
     """Killed and started again under load, twice: writers and watchers go on by themselves."""
     first = (await store.list(NODE)).revision
-    watcher, writer = await asyncio.gather(start("watch", first), start("forever", "n"))
+    watcher, writer = await asyncio.gather(start("watch", first), start("regardless", "n"))
     await asyncio.gather(watcher.go(), writer.go())
     said = []
     for _ in range(2):

@@ -1,14 +1,11 @@
 """SQLite between processes: who hears of what, who wins, and what a killed writer leaves behind."""
 
 import asyncio
-import os
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 from statistics import median
-from typing import Protocol
 
 import pytest
 
@@ -18,38 +15,10 @@ from k3.stores import sqlite
 from k3.stores.sqlite import SqliteStore
 from k3.testing.leaks import LeakCheck
 from k3.testing.store_steps import changes_until, next_change, node
+from tests.stores.worker import Start, starter
 
-WORKER = Path(__file__).with_name("worker.py")
-HANG_SECONDS = 60.0
 WAKE_SECONDS = 0.1
 """Within this a write in one process reaches a watcher in another; asserted five times as long."""
-
-
-class Start(Protocol):
-    def __call__(self, *arguments: object, path: Path = ...) -> Awaitable["Worker"]: ...
-
-
-class Worker:
-    """Another process on the same file."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def line(self) -> str:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(HANG_SECONDS):
-            return (await self.process.stdout.readline()).decode().strip()
-
-    async def go(self) -> None:
-        """Begin. It is ready once this is done for all."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-        await self.process.stdin.drain()
-
-    async def rest(self) -> list[str]:
-        assert self.process.stdout is not None
-        async with asyncio.timeout(HANG_SECONDS):
-            return (await self.process.stdout.read()).decode().split("\n")[:-1]
 
 
 @pytest.fixture
@@ -69,25 +38,8 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 async def start(store: Store, path: Path) -> AsyncIterator[Start]:
-    workers: list[Worker] = []
-
-    async def started(*arguments: object, path: Path = path) -> Worker:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(WORKER), str(path), *map(str, arguments)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        worker = Worker(process)
-        workers.append(worker)
-        assert await worker.line() == "ready"
-        return worker
-
-    yield started
-    for worker in workers:
-        if worker.process.returncode is None:
-            worker.process.kill()
-        await worker.process.communicate()
+    async with starter(f"sqlite://{path}") as start:
+        yield start
 
 
 async def test_a_write_wakes_a_watcher_in_another_process(store: Store, start: Start) -> None:
@@ -163,7 +115,7 @@ async def test_of_many_processes_one_creates_a_name(store: Store, start: Start) 
 
 
 async def test_many_processes_make_one_store(tmp_path: Path, start: Start) -> None:
-    workers = await asyncio.gather(*(start("open", path=tmp_path / "new" / "k3.db") for _ in range(4)))
+    workers = await asyncio.gather(*(start("open", url=f"sqlite://{tmp_path}/new/k3.db") for _ in range(4)))
     ids = set()
     for worker in workers:
         await worker.go()

@@ -24,9 +24,9 @@ from k3.testing.clock import FakeClock
 from k3.testing.leaks import LeakCheck
 from k3.testing.store_steps import next_change, node
 from tests.stores.filling import write_many
+from tests.stores.worker import command, environment
 
 HANG_SECONDS = 20.0
-WORKER = Path(__file__).with_name("worker.py")
 
 
 @pytest.fixture
@@ -119,12 +119,12 @@ def test_what_this_user_may_not_write_is_forbidden(tmp_path: Path, locked: str) 
         if locked == "file":
             path.touch(mode=0o644)
         done = subprocess.run(
-            [sys.executable, str(WORKER), str(path), "as-nobody"],
+            command(f"sqlite://{path}", "as-nobody"),
             input="\n",
             capture_output=True,
             text=True,
             timeout=HANG_SECONDS,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=environment(),
             check=True,
         )
     finally:
@@ -266,10 +266,10 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged() -> None:
         pytest.skip("needs root and unshare(1), for a small file system")
     script = 'mount -t tmpfs -o size=1500k none /mnt && head -c 300000 /dev/zero > /mnt/ballast && exec "$0" "$@"'
     process = await asyncio.create_subprocess_exec(
-        *("unshare", "--mount", "sh", "-c", script, sys.executable, str(WORKER), "/mnt/k3.db", "fill", "n"),
+        *("unshare", "--mount", "sh", "-c", script, *command("sqlite:///mnt/k3.db", "fill", "n")),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
     )
     async with asyncio.timeout(HANG_SECONDS):
         out, _ = await process.communicate(b"\n")
@@ -307,7 +307,7 @@ def test_memory_does_not_load_sqlite_nor_sqlite_a_server_driver() -> None:
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
         check=True,
     )
     assert done.stdout == "[]\n"

@@ -3,6 +3,8 @@
 Upper times are recorded, not asserted; every wait has a guard of five times the target.
 """
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,8 +43,7 @@ def test_stopped_is_dead_and_thawed_is_alive(fleet: MakeFleet, names: tuple[str,
     """The kernel goes on accepting connections for a process that is stopped."""
     machines = fleet(*names)
     victim, witnesses = machines[names[-1]], machines.others(names[-1])
-    stopped = datetime.now(UTC)
-    victim.process.freeze()
+    stopped = freeze_between_commits(victim)
     for agent in witnesses:
         check_death(agent, victim.name, stopped, what=f"freeze.N={len(names)}")
     thawed = datetime.now(UTC)
@@ -53,6 +54,21 @@ def test_stopped_is_dead_and_thawed_is_alive(fleet: MakeFleet, names: tuple[str,
     machines.wait_ready()
     # To whoever slept, the others have been silent for as long: it must not say so, not in its own store either.
     assert no_one_doubts(machines, witnesses)
+
+
+def freeze_between_commits(victim: Agent) -> datetime:
+    """Stop it; returns when. One that is stopped in the middle of a commit holds the file's write lock: not that one."""
+    while True:
+        stopped = datetime.now(UTC)
+        victim.process.freeze()
+        with closing(sqlite3.connect(victim.path, timeout=1.0, isolation_level=None)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                victim.process.thaw()
+            else:
+                database.execute("ROLLBACK")
+                return stopped
 
 
 def check_death(witness: Agent, name: str, died: datetime, *, what: str) -> Sight:

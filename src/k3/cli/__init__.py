@@ -19,6 +19,7 @@ k3: which machines do I have right now, and are they healthy?
 
 Run
   network    find the machines of this LAN and keep them as Nodes    k3 network
+  discovery  the same across networks, through Consul                k3 discovery
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
 Change
@@ -31,7 +32,7 @@ Other
 
 Every command but version takes --store URL (or K3_STORE) and --config FILE (or CONFIG_PATH).
 """
-COMMANDS: Final = ("network", "nodes", "delete", "store", "version")
+COMMANDS: Final = ("network", "discovery", "nodes", "delete", "store", "version")
 _ALIASES: Final = {"node": "nodes", "--version": "version", "-V": "version", "-h": "help", "--help": "help"}
 _INTERRUPTED: Final = 130
 

@@ -115,6 +115,13 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
     return _RULES[type(seen)](stored, deepcopy(current), seen, now)
 
 
+def explain(decision: Decision, seen: RegistryObservation) -> str:
+    """Why a write is made, for people."""
+    if isinstance(decision, Create | Update) and decision.transition is not None:
+        return f"{decision.transition.reason}: {decision.transition.message}"
+    return getattr(seen, "message", "") or "no longer registered in Consul"
+
+
 def foreign_reason(current: Manifest, stored: NodeView) -> str:
     """Why this Node is not ours to write; empty when it is."""
     if stored.owner != "discovery":

@@ -50,7 +50,7 @@ def lease_key(service: str) -> Key:
 
 
 class Leadership:
-    """This process's part in the election. `holder` is unique to this run."""
+    """The part of this process in the election. `holder` is unique to this run."""
 
     def __init__(self, store: Store, key: Key, holder: str, *, random: Random, terms: Terms | None = None) -> None:
         self._store = store

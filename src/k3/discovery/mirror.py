@@ -19,7 +19,7 @@ from k3.core import node
 from k3.core.discovery_policy import GONE_REASONS, Mirrored, RegistryObservation, decide, mirrored_service
 from k3.core.errors import Forbidden, K3Error
 from k3.core.objects import NODE, Key, Object
-from k3.core.policy import Keep
+from k3.core.policy import Decision, Keep
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
 from k3.discovery.guards import Guard, Heard, Own, Trust
@@ -114,6 +114,21 @@ class Mirror:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_datacenters(tasks))
             tasks.create_task(self._pass_on())
+
+    async def once(self) -> list[tuple[RegistryObservation, Decision]]:
+        """Ask every datacenter once; returns what would be said and what would come of it. Raises K3Error if Consul is away.
+
+        Nothing is handed on, and no absence that wants confirmation is believed.
+        """
+        self._own_datacenter = await self._ask_own_datacenter()
+        self._listed = [name for name in await self._consul.datacenters() if _is_name(name)]
+        for name in self._wanted()[:DATACENTERS]:
+            self._datacenters[name] = _Datacenter(Guard(), Snapshot(name))
+        async with asyncio.TaskGroup() as tasks:
+            for each in self._datacenters.values():
+                tasks.create_task(self._ask(each, 0))
+        said = [self._due(seen) for seen in self.picture()]
+        return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
 
     # ── datacenters ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -221,6 +236,7 @@ class Mirror:
         return own is not None and name != self._own_datacenter and own.guard.belief.trust is Trust.SHOWN
 
     def _tell(self, datacenter: _Datacenter) -> None:
+        log.warning("DBG", extra={"fields": {"dc": datacenter.snapshot.datacenter, "b": str(datacenter.guard.belief), "n": len(datacenter.snapshot.instances)}})
         """Wake the pass, and say that an answer is not believed, or is again: once each time."""
         self._changed.set()
         fields = {"consul": self._consul.where, "datacenter": datacenter.snapshot.datacenter}
@@ -283,10 +299,8 @@ class Mirror:
         former = self._settled.get(seen.name)
         if former and (former.seen, former.revision) == (seen, revision) and now < former.due:
             return
-        is_due = self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now)
-        now_seen = replace(seen, heartbeat_due=True) if is_due and isinstance(seen, Mirrored) else seen
-        at = datetime.now(UTC)
-        decision = decide(item.manifest() if item else None, now_seen, now=at)
+        now_seen, at = self._due(seen), datetime.now(UTC)
+        decision = self._decide(now_seen, at)
         pause = WRITING_SECONDS
         if not isinstance(decision, Keep) or (decision.foreign and seen.name not in self._disowned):
             self._submit(now_seen, at)
@@ -297,6 +311,16 @@ class Mirror:
         elif item is not None and node.view(item).owner is None:
             self._beaten[seen.name] = now + self._settings.heartbeat_seconds
         self._settled[seen.name] = _Settled(seen, revision, now + pause * self._random.uniform(0.9, 1.0))
+
+    def _due(self, seen: RegistryObservation) -> RegistryObservation:
+        """The observation, with word of whether a controller's Node should hear a heartbeat."""
+        now = asyncio.get_running_loop().time()
+        is_due = self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now)
+        return replace(seen, heartbeat_due=True) if is_due and isinstance(seen, Mirrored) else seen
+
+    def _decide(self, seen: RegistryObservation, at: datetime) -> Decision:
+        item = self._cache.get(Key(NODE, seen.name))
+        return decide(item.manifest() if item else None, seen, now=at)
 
     def _forget(self, said: list[RegistryObservation]) -> None:
         """Keep no memory of names that nobody speaks of any more."""

@@ -63,6 +63,8 @@ from k3.network.ranks import LAST_RANK, Member, Timing
 NAMES_PER_PEER: Final = 8
 RERANK_AT_ONCE: Final = 2_500
 STALL_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.02
+"""Between the first probes of two peers found in one list, on average."""
 
 
 class PeerTable:
@@ -74,7 +76,9 @@ class PeerTable:
         self.peers: dict[str, Peer] = {}
         self._timing = Timing.of(settings.peer_ttl_seconds)
         self._random = random
-        self._online = self._listing = False
+        self._online = False
+        self._listing = 0
+        """How many Nodes the store is just telling us about, all in one list."""
         self._me = Member(settings.name, ranks.place(settings.id), frozenset())
         self._self = Peer(settings.name, self._me, self._timing, now)
         self._facts: Facts | None = None
@@ -147,10 +151,10 @@ class PeerTable:
         if self._me.name not in listed:
             self._gone(self._me.name, now)
         self._foreign.intersection_update(listed)
-        self._listing = True
+        self._listing = len(listed)
         for seen in listed.values():
             self._show(seen, now)
-        self._listing = False
+        self._listing = 0
         for name in self._crowd.names:
             # What a candidate answered while we could not write is to be heard again.
             self._hint(self.peers[name], now)
@@ -198,8 +202,9 @@ class PeerTable:
         if seen.is_ready:
             peer.hinted_at = NEVER
         if peer.probed_at == -NEVER:
-            # A newcomer is looked at from outside soon; a whole list of them, one after the other.
-            peer.probed_at = now - peer.timing.period * (self._random.random() if self._listing else 1.0)
+            # A newcomer is looked at from outside at once; a whole list of them, one after the other.
+            wait = min(peer.timing.period, self._listing * LOOK_SECONDS)
+            peer.probed_at = now - peer.timing.period + wait * self._random.random()
 
     def _follow(self, peer: Peer, former: NodeView, seen: NodeView, now: float) -> None:
         """Draw the conclusions from what changed between two states of one Node."""

@@ -1,0 +1,296 @@
+"""One running discovery agent: registers this machine in Consul, and mirrors everybody's health while it leads.
+
+Puts the parts together and follows the store for them; decides nothing itself.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import re
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from k3 import __version__, facts
+from k3.cache import Cache, Listed, Lost
+from k3.core import node
+from k3.core.discovery_policy import RegistryObservation, Stopped
+from k3.core.errors import ConfigInvalid
+from k3.core.objects import NODE, Key
+from k3.core.observation import Facts
+from k3.core.policy import Decision
+from k3.core.store import Store
+from k3.discovery.consul import Consul
+from k3.discovery.lease import Leadership, lease_key
+from k3.discovery.mirror import Mirror, MirrorSettings
+from k3.discovery.register import Registrar, Registration, answers_at
+from k3.discovery.settings import ConsulSettings
+from k3.safe_text import printable
+
+RESOLVE_SECONDS: Final = 2.0
+LEAST_INTERVAL_SECONDS: Final = 1.0
+ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
+"""Addresses nobody has (RFC 5737, RFC 3849): the route to them is the default route, and nothing is sent."""
+
+_SERVICE: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?")
+_SERVICE_ID: Final = re.compile(r"[!-~]{1,255}")
+_PORT_MAX: Final = 65_535
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryOptions:
+    """What `k3 discovery` was told. Raises ConfigInvalid when made of what cannot work."""
+
+    name: str
+    consul: ConsulSettings = field(default_factory=ConsulSettings)
+    service: str = "k3-node"
+    service_id: str = ""
+    """Empty: `<service>-<name>`."""
+    service_address: str = ""
+    """Empty: the address of the route to Consul."""
+    service_port: int = 7946
+    tags: tuple[str, ...] = ()
+    datacenters: tuple[str, ...] = ()
+    """Empty: all."""
+    register_self: bool = True
+    watch_interval_seconds: float = 15.0
+    check_interval_seconds: float = 10.0
+    check_timeout_seconds: float = 3.0
+    deregister_after_seconds: float = 30.0
+    controller_heartbeat: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        intervals = {
+            "--watch-interval": self.watch_interval_seconds,
+            "--health-check-interval": self.check_interval_seconds,
+            "--deregister-after": self.deregister_after_seconds,
+        }
+        checks: list[tuple[object, str, object, str]] = [
+            (node.valid_name(self.name), "--node-name", self.name, "lower-case letters, digits, - and . as in web1 (RFC 1123)"),
+            (_SERVICE.fullmatch(self.service), "--service-name", self.service, "letters, digits, - and . as in k3-node"),
+            (not self.service_id or _SERVICE_ID.fullmatch(self.service_id), "--service-id", self.service_id, "no spaces"),
+            (0 <= self.service_port <= _PORT_MAX, "--service-port", self.service_port, "0 to 65535"),
+            (_is_address(self.service_address), "--service-address", self.service_address, "an IP address of this machine"),
+            (
+                self.check_timeout_seconds > 0,
+                "--health-check-timeout",
+                node.duration(self.check_timeout_seconds),
+                "more than 0",
+            ),
+            *[(each, "--datacenter", each, "the name of one") for each in self.datacenters],
+            *[
+                (seconds >= LEAST_INTERVAL_SECONDS, flag, node.duration(seconds), "1s or more")
+                for flag, seconds in intervals.items()
+            ],
+        ]
+        for holds, flag, value, expected in checks:
+            if not holds:
+                msg = f'{flag}: bad value "{printable(str(value), limit=80)}", expected {expected}'
+                raise ConfigInvalid(msg)
+
+    @property
+    def full_service_id(self) -> str:
+        """The service ID that Consul gets."""
+        return self.service_id or f"{self.service}-{self.name}"
+
+    @property
+    def mirror(self) -> MirrorSettings:
+        """The part of it that the mirror needs."""
+        return MirrorSettings(self.service, self.datacenters, self.watch_interval_seconds, self.controller_heartbeat)
+
+
+def _is_address(text: str) -> bool:
+    if not text:
+        return True
+    try:
+        return not ipaddress.ip_address(text).is_multicast
+    except ValueError:
+        return False
+
+
+class DiscoveryAgent:
+    """The agent of this machine, for one run. `facts` is what it says of itself."""
+
+    def __init__(
+        self,
+        options: DiscoveryOptions,
+        store: Store,
+        cache: Cache,
+        *,
+        submit: Callable[[RegistryObservation, datetime], None],
+    ) -> None:
+        """`submit` hands an observation to the reconciler, at once. Raises ConfigInvalid for unusable TLS or token files."""
+        self._options = options
+        self._store = store
+        self._cache = cache
+        self._submit = submit
+        self._consul = Consul(options.consul)
+        self._listed = asyncio.Event()
+        self._mirror: Mirror | None = None
+        self._registrar: Registrar | None = None
+        self._has_store = True
+        self._started_at = asyncio.get_running_loop().time()
+        self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+        self.joined = asyncio.Event()
+        """Set when the store shows this machine's own Node of this run, or another one's that discovery leaves alone."""
+        self._leadership = Leadership(
+            store,
+            lease_key(options.service),
+            f"{options.name}_{self.facts.boot}",
+            random=Random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Since this run began."""
+        return asyncio.get_running_loop().time() - self._started_at
+
+    async def prepare(self, state_dir: Path, interfaces: Sequence[str]) -> None:
+        """Learn who and where this machine is. `interfaces`: those it might be known by. Raises StartFailed."""
+        address = self._options.service_address or await address_towards(self._options.consul)
+        self.facts = replace(
+            self.facts,
+            addresses=(address,),
+            id=facts.identity(state_dir, tuple(interfaces)),
+            os=facts.OS,
+            arch=facts.architecture(),
+        )
+
+    async def run(self, port: int) -> None:
+        """Register, compete, mirror, for ever. `port` is where this machine's health server answers."""
+        options, address = self._options, self.facts.addresses[0]
+        self.facts = replace(self.facts, port=port)
+        registration = Registration(
+            options.service,
+            options.full_service_id,
+            address,
+            port,
+            self.facts,
+            options.tags,
+            register_self=options.register_self,
+            check_interval_seconds=options.check_interval_seconds,
+            check_timeout_seconds=options.check_timeout_seconds,
+            deregister_after_seconds=options.deregister_after_seconds,
+        )
+        self._registrar = Registrar(
+            self._consul,
+            registration,
+            proves=lambda: answers_at(address, port),
+            random=Random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_store())
+            tasks.create_task(self._registrar.run())
+            tasks.create_task(self._leadership.run(self._lead))
+
+    async def _lead(self) -> None:
+        await self._listed.wait()
+        self._mirror = Mirror(
+            self._consul,
+            self._options.mirror,
+            self._cache,
+            submit=self._submit,
+            registrar=self._registrar,
+            may_write=lambda: self._has_store and self._leadership.may_write,
+        )
+        try:
+            await self._mirror.run()
+        finally:
+            self._mirror = None
+
+    async def once(self) -> list[tuple[RegistryObservation, Decision]]:
+        """What the mirror would say now, and what would come of it; nothing is registered and nothing written."""
+        async with aclosing(self._cache.follow()) as notices:
+            async for notice in notices:
+                if isinstance(notice, Listed):
+                    break
+        return await Mirror(self._consul, self._options.mirror, self._cache, submit=self._submit).once()
+
+    async def _follow_store(self) -> None:
+        async with aclosing(self._cache.follow()) as notices:
+            async for notice in notices:
+                match notice:
+                    case Lost(why):
+                        self._tell_store(is_there=False, why=why)
+                    case Listed():
+                        self._tell_store(is_there=True)
+                        self._listed.set()
+                        self._wake()
+                    case _ if notice.type == "DELETED":
+                        self._wake()
+                    case _:
+                        pass
+                self._look_for_self()
+
+    def _wake(self) -> None:
+        if self._mirror is not None:
+            self._mirror.changed()
+
+    def _tell_store(self, *, is_there: bool, why: str = "") -> None:
+        """Say that the store went away, or came back: once each time."""
+        if is_there == self._has_store:
+            return
+        self._has_store = is_there
+        if is_there:
+            log.info("store.found", extra={"fields": {"store": self._store.url}})
+        else:
+            log.warning("store.lost", extra={"fields": {"store": self._store.url, "why": why}})
+
+    def _look_for_self(self) -> None:
+        item = self._cache.get(Key(NODE, self.facts.node))
+        if item is not None and not self.joined.is_set():
+            seen = node.view(item)
+            if seen.boot == self.facts.boot or seen.owner != "discovery":
+                self.joined.set()
+
+    async def leave(self) -> Stopped | None:
+        """Take this machine out of Consul and let another one lead; `run` must have ended. Returns what to tell the store."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._leadership.release())
+            if self._registrar is not None:
+                tasks.create_task(self._registrar.leave())
+        if not self._options.register_self:
+            return None
+        return Stopped(self.facts.node, self._options.service, self.facts.boot)
+
+    async def aclose(self) -> None:
+        """Let go of the connections to Consul."""
+        await self._consul.aclose()
+
+
+async def address_towards(consul: ConsulSettings) -> str:
+    """Our address on the route to Consul; where Consul is on this machine, on the default route; else loopback."""
+    places: list[tuple[str, int]] = []
+    if consul.scheme != "unix":
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(consul.host, consul.port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError):
+            found = []
+        places = [(str(each[4][0]), consul.port) for each in found]
+    for place in (*places, *ELSEWHERE):
+        address = _address_on_route(place)
+        if address and not (ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_link_local):
+            return address
+    log.warning("service.no_address", extra={"fields": {"using": "127.0.0.1", "advice": "give --service-address"}})
+    return "127.0.0.1"
+
+
+def _address_on_route(place: tuple[str, int]) -> str:
+    """Connecting a datagram socket looks the route up and sends nothing."""
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.connect(place)
+            return str(sock.getsockname()[0]).partition("%")[0]
+    except OSError:
+        return ""
