@@ -216,6 +216,7 @@ async def test_consul_gone_for_longer_than_the_grace_is_unknown_and_heals(
             await asyncio.to_thread(server.close)
             await view.shows("web1", "Unknown", "SourceUnreachable")
             await asyncio.to_thread(server.start)
+            await eventually(lambda: _passes(consul, "web1"))
             await view.shows("web1", "True", "ConsulPassing")
         await asyncio.to_thread(server.close)
         async with mirroring(consul, store, SETTINGS) as view:
@@ -264,7 +265,14 @@ async def test_two_datacenters_and_the_loss_of_one(connect: Connect, store: Stor
                 await view.shows("both-dc2", "Unknown", "SourceUnreachable")
                 assert await view.ready("web1") == await view.ready("both") == ("True", "ConsulPassing")
                 await asyncio.to_thread(far.start)
+                await eventually(lambda: _passes(there, "web2"))
                 await view.shows("web2", "True", "ConsulPassing", guard_seconds=60)
+
+
+async def _passes(consul: Consul, name: str) -> bool:
+    """Set a check that its agent, restarted, holds for critical until told."""
+    await set_check(consul, name, "pass")
+    return True
 
 
 async def _lists_both(consul: Consul) -> bool:

@@ -236,7 +236,6 @@ class Mirror:
         return own is not None and name != self._own_datacenter and own.guard.belief.trust is Trust.SHOWN
 
     def _tell(self, datacenter: _Datacenter) -> None:
-        log.warning("DBG", extra={"fields": {"dc": datacenter.snapshot.datacenter, "b": str(datacenter.guard.belief), "n": len(datacenter.snapshot.instances)}})
         """Wake the pass, and say that an answer is not believed, or is again: once each time."""
         self._changed.set()
         fields = {"consul": self._consul.where, "datacenter": datacenter.snapshot.datacenter}
