@@ -2,10 +2,15 @@
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
 _DESCRIPTORS: Final = Path("/proc/self/fd")
+
+
+PATIENCE_SECONDS: Final = 2.0
+"""A driver's own threads may take a moment to let go."""
 
 
 class LeakCheck:
@@ -16,9 +21,15 @@ class LeakCheck:
 
     def finish(self) -> None:
         """Raise AssertionError with the names of what was left."""
-        left = {what: names - self._before[what] for what, names in _open().items()}
-        if any(left.values()):
-            raise AssertionError({what: names for what, names in left.items() if names})
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while left := self._left():
+            if time.monotonic() >= deadline:
+                raise AssertionError(left)
+            time.sleep(0.02)
+
+    def _left(self) -> dict[str, set[str]]:
+        found = {what: names - self._before[what] for what, names in _open().items()}
+        return {what: names for what, names in found.items() if names}
 
 
 def _open() -> dict[str, set[str]]:
