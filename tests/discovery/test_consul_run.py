@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.xdist_group("k3-discovery"),
     pytest.mark.skipif(
         "K3_DISCOVERY_RUN" not in os.environ,
-        reason="k3 discovery is not finished: these miss their guards beside other tests at times; K3_DISCOVERY_RUN=1 runs them",
+        reason="k3 discovery is not finished: these miss guards beside other tests; K3_DISCOVERY_RUN=1 runs them",
     ),
 ]
 
