@@ -37,7 +37,7 @@ from k3.core import limits, node
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Facts
-from k3.core.policy import Create, Decision, Keep, Transition, Update, node_annotations
+from k3.core.policy import Create, Decision, Keep, Transition, Update, node_annotations, numbered
 
 Health = Literal["passing", "warning", "critical", "unknown"]
 
@@ -309,8 +309,4 @@ def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | No
 
 
 def _number(manifest: Manifest, told: Transition) -> Transition:
-    notes = node_annotations(manifest)
-    text = notes.get(_P + "transitions", "")
-    number = node.whole_number(text if isinstance(text, str) else "", 1, 2**53) + 1
-    notes[_P + "transitions"] = str(number)
-    return Transition(told.reason, told.message, told.warning, number)
+    return numbered(manifest, told, prefix=_P)

@@ -322,8 +322,13 @@ def _told(stored: NodeView, wanted: Manifest, facts: Facts) -> Transition | None
 
 
 def _number(manifest: Manifest, told: Transition) -> Transition:
+    return numbered(manifest, told, prefix=_P)
+
+
+def numbered(manifest: Manifest, told: Transition, *, prefix: str) -> Transition:
+    """The transition with its number, which is kept on the Node under the module's prefix (`k3.network/`)."""
     notes = node_annotations(manifest)
-    text = notes.get(_P + "transitions", "")
+    text = notes.get(prefix + "transitions", "")
     number = node.whole_number(text if isinstance(text, str) else "", 1, 2**53) + 1
-    notes[_P + "transitions"] = str(number)
+    notes[prefix + "transitions"] = str(number)
     return Transition(told.reason, told.message, told.warning, number)
