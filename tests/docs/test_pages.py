@@ -16,7 +16,7 @@ import yaml
 from k3 import cli, settings
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
-from k3.core import errors, limits, policy
+from k3.core import errors, limits, ownership
 from k3.network.ranks import Timing
 from tests.docs import sources
 from tests.docs.pages import ROOT, Page, bare, commands, page, pages
@@ -247,7 +247,7 @@ def test_every_error_has_its_row() -> None:
 
 def test_every_reason_of_ready_has_its_row() -> None:
     (table,) = page("docs/architecture.md").tables("Ready")
-    assert {bare(row[1])[0] for row in table} == policy.OUR_REASONS
+    assert {bare(row[1])[0] for row in table} == ownership.REASONS["network"]
 
 
 def test_the_times_are_those_of_the_code() -> None:

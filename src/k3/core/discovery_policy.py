@@ -6,10 +6,10 @@ Theory of operation
 The write is made only if the Node is still exactly the one given. One process at a time mirrors a service into a store
 (see the lease in `k3.discovery`), so an observation needs no evidence: there is nobody to race with but the Node's owner.
 
-*Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true`, as long as its Ready has a reason of k3's
-and no kubelet lives there: one who took a Node over gets nothing more. What k3's network module manages gets nothing.
-Any other Node is its controller's: it gets a new `lastHeartbeatTime` in a Ready condition that is True already, when the
-source says that one is due, and not a byte else.
+*Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true` (`ownership`). What k3's network module
+manages gets nothing, unless that has given it up and it is to be adopted. Any other Node is its controller's: it gets a
+new `lastHeartbeatTime` in a Ready condition that is True already, when the source says that one is due, and not a byte
+else.
 
 *What does health mean?* It decides Ready; a warning is Ready with a second condition, and maintenance is not ill health
 but `spec.unschedulable`, which is taken back only where k3 put it.
@@ -33,23 +33,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from k3.core import limits, node
+from k3.core import limits, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
-from k3.core.observation import Facts
+from k3.core.observation import Evidence, Facts
 from k3.core.policy import Create, Decision, Keep, Transition, Update, node_annotations, numbered
 
 Health = Literal["passing", "warning", "critical", "unknown"]
 
-OUR_REASONS: Final = frozenset({"ConsulPassing", "ConsulCritical", "ConsulDeregistered", "SourceUnreachable", "NodeShutdown"})
 GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
+ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
 WARNING: Final = "k3.discovery/Warning"
 REGION: Final = "topology.kubernetes.io/region"
 REFRESH_SECONDS: Final = 300
 SPREAD_SECONDS: Final = 60
 
 _P = "k3.discovery/"
-_CORDONED = _P + "maintenance"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -70,6 +69,8 @@ class Mirrored:
     """The name it asks for, held by another machine in the registry."""
     heartbeat_due: bool = False
     """If the Node is a controller's, it may be told now that the machine is alive."""
+    adopts: Evidence | None = None
+    """If the Node is k3 network's: what it showed when it had not been Ready for so long that it may be adopted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
     stored = node.view_manifest(seen.name, current)
     if stored.owner is None:
         return _heartbeat(current, stored, seen, now)
-    if foreign := foreign_reason(current, stored):
-        return Keep(foreign, foreign=True)
+    if foreign := ownership.foreign_reason(current, stored, "discovery"):
+        return _not_ours(foreign, stored, deepcopy(current), seen, now)
     if (other := stored.annotations.get(_P + "service", seen.service)) != seen.service:
         return Keep(f"mirrored from the service {other[:64]}", foreign=True)
     return _RULES[type(seen)](stored, deepcopy(current), seen, now)
@@ -122,15 +123,21 @@ def explain(decision: Decision, seen: RegistryObservation) -> str:
     return getattr(seen, "message", "") or "no longer registered in Consul"
 
 
-def foreign_reason(current: Manifest, stored: NodeView) -> str:
-    """Why this Node is not ours to write; empty when it is."""
-    if stored.owner != "discovery":
-        return f"managed by k3 {stored.owner}" if stored.owner else "not labelled k3.discovery/managed=true"
-    if version := node.kubelet_version(current):
-        return f"a kubelet reports it ({version[:64]})"
-    if stored.ready is not None and stored.ready.reason not in OUR_REASONS:
-        return f"a controller set Ready ({stored.ready.reason[:64]})"
-    return ""
+def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
+    """A controller's Node, or one of network's: nothing, unless it is to be adopted."""
+    if (
+        stored.owner != "network"
+        or not isinstance(seen, Mirrored)
+        or seen.health not in ALIVE
+        or not ownership.may_adopt(wanted, stored, seen.facts.id, seen.adopts)
+    ):
+        return Keep(why, foreign=True)
+    ownership.hand_over(wanted, "network", "discovery")
+    _put(wanted, seen)
+    _put_health(wanted, seen, now)
+    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+    message = f"k3 network had not seen it Ready for {ownership.ADOPTION_SECONDS:.0f} s; {seen.message}"
+    return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
 
 def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
@@ -141,7 +148,7 @@ def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
 
 
 def _create(seen: Mirrored, now: datetime) -> Decision:
-    labels = {_P + "managed": "true", _P + "discovered": "true", "discovery": "consul"}
+    labels = dict(ownership.LABELS["discovery"])
     if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
         labels[REGION] = seen.datacenter
     manifest: Manifest = {"metadata": {"labels": labels, "annotations": {}}, "spec": {}, "status": {}}
@@ -158,7 +165,7 @@ def _create(seen: Mirrored, now: datetime) -> Decision:
 def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, now: datetime) -> Decision:
     """A controller's Node: the time of its Ready condition, or nothing."""
     keep = Keep("not labelled k3.discovery/managed=true", foreign=True)
-    if not isinstance(seen, Mirrored) or not seen.heartbeat_due or seen.health not in {"passing", "warning"}:
+    if not isinstance(seen, Mirrored) or not seen.heartbeat_due or seen.health not in ALIVE:
         return keep
     former = node.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
     if not stored.is_ready or (former is not None and former >= now.replace(microsecond=0)):
@@ -171,12 +178,7 @@ def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, n
 
 def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime) -> Decision:
     same_run = seen.facts.boot and seen.facts.boot == stored.boot
-    if (
-        same_run
-        and stored.ready is not None
-        and stored.ready.reason == "NodeShutdown"
-        and seen.health in {"passing", "warning"}
-    ):
+    if same_run and stored.ready is not None and stored.ready.reason == "NodeShutdown" and seen.health in ALIVE:
         return Keep("it was told to stop, and the registry does not know yet")
     before = deepcopy(wanted)
     _put(wanted, seen)
@@ -269,8 +271,8 @@ def _put_maintenance(manifest: Manifest, *, in_maintenance: bool) -> None:
     notes = node_annotations(manifest)
     if in_maintenance and spec.get("unschedulable") is not True:
         spec["unschedulable"] = True
-        notes[_CORDONED] = "true"
-    elif not in_maintenance and notes.pop(_CORDONED, None) is not None:
+        notes[ownership.CORDONED] = "true"
+    elif not in_maintenance and notes.pop(ownership.CORDONED, None) is not None:
         spec.pop("unschedulable", None)
 
 

@@ -54,6 +54,8 @@ class Alive:
     evidence: Evidence
     displaces: str = ""
     """The id of the former holder of the name, found dead by this observer."""
+    adopts: Evidence | None = None
+    """If the Node is k3 discovery's: what it showed when it had not been Ready for so long that it may be adopted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Joined:
     conflict_with: str = ""
     """The name it would have liked, held by another live machine."""
     displaces: str = ""
+    adopts: Evidence | None = None
+    """As for Alive, where nobody else looks after this machine."""
 
 
 @dataclass(frozen=True, slots=True)

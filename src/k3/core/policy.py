@@ -7,8 +7,8 @@ The write is made only if the Node is still exactly the one given, so everything
 were writing.
 
 *Whose Node is it?* k3's network module manages what carries `k3.network/managed=true`. Everything else belongs to a
-controller and is never touched. A controller takes a managed Node over by removing the label, by setting Ready with a
-reason k3 does not write, or by being a kubelet (`nodeInfo.kubeletVersion`); from then on k3 writes nothing.
+controller, or to k3's other module, and is not touched (`ownership`). A sign of life may adopt a Node that discovery has
+given up.
 
 *Is the observation still about this Node?* Whatever could turn a Node away from Ready, and a sign of life that was
 under way while the machine said goodbye, counts only while the Node shows the very evidence the observer had before it.
@@ -32,12 +32,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from k3.core import limits, node
+from k3.core import limits, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 
-OUR_REASONS: Final = frozenset({"PeerAlive", "SelfRegistered", "PeerUnreachable", "PeerLeft", "NodeShutdown", "ObserverLost"})
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
 _P = "k3.network/"
@@ -91,21 +90,30 @@ def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Dec
     if current is None:
         return _create(seen, now)
     stored = node.view_manifest(seen.name, current)
-    if foreign := foreign_reason(current, stored):
-        return Keep(foreign, foreign=True)
+    if foreign := ownership.foreign_reason(current, stored, "network"):
+        return _not_ours(foreign, stored, deepcopy(current), seen, now)
     rule = _RULES[type(seen)]
     return rule(stored, deepcopy(current), seen, now)
 
 
-def foreign_reason(current: Manifest, stored: NodeView) -> str:
-    """Why this Node is not ours to write; empty when it is."""
-    if stored.owner != "network":
-        return f"managed by k3 {stored.owner}" if stored.owner else "not labelled k3.network/managed=true"
-    if version := node.kubelet_version(current):
-        return f"a kubelet reports it ({version[:64]})"
-    if stored.ready is not None and stored.ready.reason not in OUR_REASONS:
-        return f"a controller set Ready ({stored.ready.reason[:64]})"
-    return ""
+def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: Observation, now: datetime) -> Decision:
+    """A controller's Node, or one of discovery's: nothing, unless it is to be adopted."""
+    if (
+        stored.owner != "discovery"
+        or not isinstance(seen, Alive | Joined)
+        or not ownership.may_adopt(wanted, stored, seen.facts.id, seen.adopts)
+    ):
+        return Keep(why, foreign=True)
+    message = f"k3 discovery had not seen it Ready for {ownership.ADOPTION_SECONDS:.0f} s; "
+    message += f"it answers {seen.seen_by}" if isinstance(seen, Alive) else "it runs k3 network"
+    ownership.hand_over(wanted, "discovery", "network")
+    _put_facts(wanted, seen.facts)
+    _put_seen(wanted, now, seen.seen_by if isinstance(seen, Alive) else seen.name)
+    if isinstance(seen, Joined):
+        node_annotations(wanted)[_P + "agent"] = seen.facts.boot
+    _set_ready(wanted, "True", "PeerAlive" if isinstance(seen, Alive) else "SelfRegistered", message, now)
+    _set_reachable(wanted, now)
+    return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
 
 def _create(seen: Observation, now: datetime) -> Decision:
@@ -244,7 +252,7 @@ def node_annotations(manifest: Manifest) -> dict[str, str]:
 def _managed(facts: Facts, now: datetime | None, *, seen_by: str) -> Manifest:
     """A Node of ours, without conditions; never seen alive when `now` is None."""
     manifest: Manifest = {
-        "metadata": {"labels": {_P + "managed": "true", _P + "discovered": "true"}, "annotations": {}},
+        "metadata": {"labels": dict(ownership.LABELS["network"]), "annotations": {}},
         "spec": {},
         "status": {},
     }

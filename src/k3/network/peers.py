@@ -56,9 +56,10 @@ from k3.network.events import (
     Synced,
     Tick,
 )
+from k3.network.foreign import Foreign
 from k3.network.messages import Announcement, Answered, Endpoint, Impostor, LocalFault, Outcome, Refused, Target, Withdrawal
 from k3.network.peer import FAILURES, NEVER, Peer
-from k3.network.ranks import LAST_RANK, Member, Timing
+from k3.network.ranks import HINT_RANKS, LAST_RANK, Member, Timing
 
 NAMES_PER_PEER: Final = 8
 RERANK_AT_ONCE: Final = 2_500
@@ -86,7 +87,9 @@ class PeerTable:
         self._reannounced_at = -NEVER
         self._doubt = SelfDoubt(now)
         self._crowd = Crowd()
-        self._foreign: set[str] = set()
+        self._foreign = Foreign()
+        self._adopting: dict[str, Evidence] = {}
+        """What the Nodes showed whose machines are being asked."""
         self._observers: dict[str, Member] = {}
         self._anywhere: dict[str, Member] = {}
         self._rerank_at = NEVER
@@ -139,7 +142,8 @@ class PeerTable:
         """When the next `Tick` is wanted (local monotonic seconds, maybe infinite)."""
         while self._heap and self._is_stale(*self._heap[0]):
             heapq.heappop(self._heap)
-        return min(self._rerank_at, self._heap[0][0] if self._heap else NEVER)
+        adoption = self._foreign.deadline if self._online else NEVER
+        return min(self._rerank_at, adoption, self._heap[0][0] if self._heap else NEVER)
 
     # Events: the store
 
@@ -150,7 +154,8 @@ class PeerTable:
             self._gone(name, now)
         if self._me.name not in listed:
             self._gone(self._me.name, now)
-        self._foreign.intersection_update(listed)
+        for name in [name for name in self._foreign.names if name not in listed]:
+            self._gone(name, now)
         self._listing = len(listed)
         for seen in listed.values():
             self._show(seen, now)
@@ -162,6 +167,7 @@ class PeerTable:
 
     def _restart_ages(self, now: float) -> None:
         """Nothing that happened while we could not look counts against anybody."""
+        self._foreign.restart(now)
         for peer in (self._self, *self.peers.values()):
             peer.ref = now
             peer.reported = None
@@ -169,9 +175,9 @@ class PeerTable:
 
     def _show(self, seen: NodeView, now: float) -> None:
         if seen.owner != "network":
-            self._disown(seen.name)
+            self._disown(seen, now)
             return
-        self._foreign.discard(seen.name)
+        announced = self._foreign.drop(seen.name)
         peer = self._self if seen.name == self._me.name else self._peer(seen.name, now)
         former, peer.stored, peer.reported = peer.stored, seen, None
         if former is None or _bearings(former) != _bearings(seen):
@@ -192,6 +198,8 @@ class PeerTable:
         if peer is self._self:
             self._defend(seen)
         self._plan(peer, now)
+        if announced is not None:
+            self._announced(announced, now)
 
     def _meet(self, peer: Peer, seen: NodeView, now: float) -> None:
         """The store shows this Node for the first time."""
@@ -242,6 +250,8 @@ class PeerTable:
 
     def _gone(self, name: str, now: float) -> None:
         self._leave_lists(name, now)
+        if name in self._foreign and (announced := self._foreign.drop(name)) is not None:
+            self._announced(announced, now)
         peer = self._self if name == self._me.name else self.peers.get(name)
         if peer is None:
             return
@@ -258,18 +268,23 @@ class PeerTable:
             peer.backoff, peer.probed_at, peer.hinted_at = 0.0, now, NEVER
         self._plan(peer, now)
 
-    def _disown(self, name: str) -> None:
-        """It belongs to a controller."""
-        self._foreign.add(name)
-        self._leave_lists(name, -NEVER)
+    def _disown(self, seen: NodeView, now: float) -> None:
+        """It belongs to a controller, or to discovery."""
+        name = seen.name
+        self._foreign.show(seen, now)
+        self._leave_lists(name, now)
         if name == self._me.name:
             self._self.stored = None
-        elif name in self.peers:
-            self._drop(self.peers[name])
+        elif (peer := self.peers.get(name)) is not None:
+            self._drop(peer)
+            for heard in peer.heard.values():
+                self._hear_foreign(heard)
+
+    def _hear_foreign(self, heard: Announcement) -> None:
+        self._instances[heard.instance] = heard.node
+        self._foreign.hear(heard)
 
     def _leave_lists(self, name: str, now: float) -> None:
-        if now > -NEVER:
-            self._foreign.discard(name)
         self._crowd.hide(name)
         if self._observers.pop(name, None) is not None:
             self._rerank_soon(now)
@@ -289,6 +304,7 @@ class PeerTable:
                 self._actions.append(Contested(Target(heard.node, (ends,), heard.id)))
             return
         if heard.node in self._foreign:
+            self._hear_foreign(heard)
             return
         peer = self.peers.get(heard.node) or self._new_candidate(heard, now)
         if peer is None or (heard.instance not in peer.heard and len(peer.heard) >= NAMES_PER_PEER):
@@ -322,7 +338,9 @@ class PeerTable:
         return stale is not None
 
     def _withdrawn(self, instance: str, now: float) -> None:
-        peer = self.peers.get(self._instances.pop(instance, ""))
+        name = self._instances.pop(instance, "")
+        self._foreign.withdraw(name, instance)
+        peer = self.peers.get(name)
         if peer is None or peer.heard.pop(instance, None) is None:
             return
         if not peer.heard:
@@ -358,6 +376,8 @@ class PeerTable:
     def _probed(self, name: str, outcome: Outcome, now: float) -> None:
         self._crowd.done(name)
         peer = self.peers.get(name)
+        if (evidence := self._adopting.pop(name, None)) is not None and peer is None:
+            self._adopt(name, outcome, evidence)
         if peer is not None and peer.probing:
             peer.probing = False
             if not isinstance(outcome, LocalFault):  # which says nothing about the peer
@@ -452,6 +472,8 @@ class PeerTable:
         """Do everything whose time has come."""
         if self._rerank_at <= now:
             self._rerank(now)
+        if self._online and self._foreign.deadline <= now:
+            self._look_at_the_abandoned(now)
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
             peer = None if self._is_stale(at, name) else self._named(name)
@@ -571,6 +593,34 @@ class PeerTable:
         if now - self._reannounced_at >= self._timing.period:
             self._reannounced_at = now
             self._actions.append(Reannounce())
+
+    # Nodes that discovery has given up
+
+    def _look_at_the_abandoned(self, now: float) -> None:
+        """Ask the machines that are announced here, as one of the first ranks; ourselves we need not ask."""
+        for seen, heard in self._foreign.take_due(now):
+            if seen.name == self._me.name:
+                self._adopt_self(seen)
+            elif heard is not None and seen.name not in self._adopting:
+                member = Member(seen.name, ranks.place(seen.id), frozenset(), seen.addresses)
+                if ranks.rank(self._me, member, self._observers) <= HINT_RANKS:
+                    self._adopting[seen.name] = seen.evidence
+                    ends = tuple(Endpoint(address, heard.port) for address in heard.addresses)
+                    self._actions.append(StartProbe(Target(seen.name, (ends,), seen.id), self._timing.timeout))
+
+    def _adopt(self, name: str, outcome: Outcome, evidence: Evidence) -> None:
+        if isinstance(outcome, Answered) and self._online:
+            self._actions.append(Report(Alive(name, outcome.facts, self._me.name, evidence, adopts=evidence)))
+
+    def _adopt_self(self, seen: NodeView) -> None:
+        """Where somebody else looks after us, it is theirs to see us alive."""
+        if (
+            self.settings.register_self
+            and self._facts is not None
+            and seen.id == self.settings.id
+            and not self._has_observers()
+        ):
+            self._actions.append(Report(Joined(seen.name, self._facts, fresh=True, adopts=seen.evidence)))
 
     # Bookkeeping
 

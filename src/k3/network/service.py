@@ -17,11 +17,12 @@ from typing import Final
 
 from k3 import __version__, facts
 from k3.cache import Cache, Listed, Lost
-from k3.core import limits, node, policy
+from k3.core import limits, node
 from k3.core.errors import NotFound, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
+from k3.core.ownership import foreign_reason
 from k3.core.store import Store
 from k3.network import links as links_
 from k3.network import naming
@@ -307,12 +308,13 @@ class Agent:
         """
         manifest = item.manifest()
         seen = node.view_manifest(item.key.name, manifest)
-        why = policy.foreign_reason(manifest, seen)
+        why = foreign_reason(manifest, seen, "network")
         if not why:
             return seen
         if is_here or seen.owner == "network" or (self._table is not None and seen.name in self._table.peers):
             self._disown(seen.name, why)
-        return replace(seen, owner=None) if seen.owner == "network" else seen
+        is_discovery_s = seen.owner == "discovery" and not foreign_reason(manifest, seen, "discovery")
+        return seen if is_discovery_s else replace(seen, owner=None)
 
     def _look_for_self(self) -> None:
         item = self._cache.objects.get(Key(NODE, self.facts.node))

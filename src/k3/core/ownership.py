@@ -1,0 +1,77 @@
+"""Whose Node is it? Controllers' are theirs; k3's two modules leave each other's alone, until one may adopt. Pure.
+
+Each module manages what carries its label, as long as its Ready has a reason of that module's and no kubelet lives there:
+whoever took a Node over gets nothing more written.
+
+A machine may be known to both modules. The one that made its Node keeps it, and the other writes nothing, until the
+owner has not called it Ready for `ADOPTION_SECONDS` by the adopter's clock, while the adopter sees that same machine
+alive now. Then one compare-and-swap hands the Node over.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from k3.core import node
+from k3.core.node import NodeView
+from k3.core.objects import Manifest
+from k3.core.observation import Evidence, SourceName
+
+ADOPTION_SECONDS: Final = 90.0
+
+REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
+    "network": frozenset({"PeerAlive", "SelfRegistered", "PeerUnreachable", "PeerLeft", "NodeShutdown", "ObserverLost"}),
+    "discovery": frozenset({"ConsulPassing", "ConsulCritical", "ConsulDeregistered", "SourceUnreachable", "NodeShutdown"}),
+}
+"""What each module writes into Ready."""
+
+LABELS: Final[Mapping[SourceName, dict[str, str]]] = {
+    "network": {"k3.network/managed": "true", "k3.network/discovered": "true"},
+    "discovery": {"k3.discovery/managed": "true", "k3.discovery/discovered": "true", "discovery": "consul"},
+}
+"""What each module marks its Nodes with."""
+
+CORDONED: Final = "k3.discovery/maintenance"
+"""On a Node that discovery cordoned, so that it takes back no cordon but its own."""
+
+
+def foreign_reason(current: Manifest, stored: NodeView, module: SourceName) -> str:
+    """Why this Node is not the module's to write; empty when it is."""
+    if stored.owner != module:
+        return f"managed by k3 {stored.owner}" if stored.owner else f"not labelled k3.{module}/managed=true"
+    if version := node.kubelet_version(current):
+        return f"a kubelet reports it ({version[:64]})"
+    if stored.ready is not None and stored.ready.reason not in REASONS[module]:
+        return f"a controller set Ready ({stored.ready.reason[:64]})"
+    return ""
+
+
+def may_adopt(current: Manifest, stored: NodeView, id_: str, evidence: Evidence | None) -> bool:
+    """Whether a module that saw the machine `id_` alive takes over the other one's Node.
+
+    `evidence` is what the Node showed when its time was up; None: it is not.
+    """
+    if evidence is None or stored.owner is None or foreign_reason(current, stored, stored.owner):
+        return False
+    return bool(id_) and stored.id == id_ and not stored.is_ready and stored.evidence == evidence
+
+
+def hand_over(manifest: Manifest, former: SourceName, new: SourceName) -> None:
+    """Replace the former owner's labels, notes and conditions; how often the state has changed is counted on.
+
+    A cordon of discovery's stays, with its mark: only discovery knows when the maintenance is over.
+    """
+    prefix = f"k3.{former}/"
+    metadata = manifest.setdefault("metadata", {})
+    labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    kept = {key: text for key, text in labels.items() if key not in LABELS[former] and not key.startswith(prefix)}
+    metadata["labels"] = kept | LABELS[new]
+    metadata["annotations"] = {key: text for key, text in notes.items() if key == CORDONED or not key.startswith(prefix)}
+    if count := notes.get(prefix + "transitions"):
+        metadata["annotations"][f"k3.{new}/transitions"] = count
+    status = manifest.setdefault("status", {})
+    found = status.get("conditions")
+    status["conditions"] = [each for each in found if not _is_of(each, prefix)] if isinstance(found, list) else []
+
+
+def _is_of(condition: object, prefix: str) -> bool:
+    return isinstance(condition, dict) and str(condition.get("type", "")).startswith(prefix)
