@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from k3.cli.discovery import discovery_options, parser, run
+from k3.cli.discovery import _port, discovery_options, parser, run
 from k3.cli.usage import BadUsage
 from k3.core.errors import ConfigInvalid
 from k3.discovery.service import DiscoveryOptions
@@ -12,7 +12,8 @@ from k3.discovery.settings import ConsulSettings
 
 
 def parsed(*arguments: str, **environ: str) -> DiscoveryOptions:
-    return discovery_options(parser().parse_args(arguments), {"NODE_NAME": "web1", **environ})
+    chosen = parser().parse_args(arguments)
+    return discovery_options(chosen, {"NODE_NAME": "web1", **environ}, service_port=_port(chosen.service_port))
 
 
 def test_defaults_are_the_specifications() -> None:

@@ -1,6 +1,7 @@
 """When one module of k3 takes over the other one's Node, and what is left of the former owner then."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -150,7 +151,7 @@ def test_an_owner_that_was_faster_keeps_its_node(
     assert isinstance(adopt(now, FACTS, before), Keep)
     assert isinstance(adopt(now, FACTS), Update)
     ready["status"] = "True"
-    assert isinstance(adopt(now, FACTS), Keep)
+    assert isinstance(adopt(now, FACTS, before), Keep)
 
 
 @pytest.mark.parametrize("health", ["critical", "unknown"])
@@ -173,3 +174,22 @@ def test_a_node_goes_there_and_back() -> None:
     assert (seen.owner, seen.is_ready) == ("network", True)
     assert ownership.foreign_reason(back, seen, "network") == ""
     assert back["metadata"]["annotations"]["k3.network/transitions"] == "5"
+
+
+def test_the_time_until_adoption_begins_anew_with_every_sign_of_its_owner() -> None:
+    waits = ownership.Abandoned()
+    down = node.view_manifest("web1", abandoned_by_network())
+    up = node.view_manifest("web1", written(policy.decide(None, ALIVE, now=NOW)))
+    assert waits.at("web1") == math.inf
+    waits.show(up, 0)
+    waits.show(up, 50)
+    assert waits.at("web1") == 2 * 90 + ownership.ADOPTION_SECONDS  # readers call it unobserved after twice its time to live
+    waits.show(replace(up, last_seen=node.precise_timestamp(LATER)), 100)
+    assert waits.at("web1") == 100 + 2 * 90 + ownership.ADOPTION_SECONDS
+    waits.show(down, 200)
+    waits.show(replace(down, last_seen=node.precise_timestamp(LATER)), 250)
+    assert waits.at("web1") == 200 + ownership.ADOPTION_SECONDS
+    waits.restart(280)
+    assert waits.at("web1") == 280 + ownership.ADOPTION_SECONDS
+    waits.drop("web1")
+    assert waits.at("web1") == math.inf

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from k3.core.node import Condition, NodeView
+from k3.core.node import MIRROR_REFRESH_SECONDS, Condition, NodeView
 from k3.core.observation import Alive, Evidence, Joined
 from k3.core.ownership import ADOPTION_SECONDS
 from k3.network.events import NodeGone, NodeShown, SelfProven, StartProbe, StoreLost, Synced
@@ -51,6 +51,17 @@ def test_a_machine_that_is_announced_and_answers_is_adopted_when_its_time_is_up(
     assert adoptions(bench) == [(start + ADOPTION_SECONDS, GIVEN_UP.evidence)]
     targets = [action.target for _, action in bench.log if isinstance(action, StartProbe)]
     assert targets == [Target("web", ((Endpoint("10.0.0.2", 7946),),), WEB.id)]
+
+
+def test_a_node_that_nobody_refreshes_any_more_is_adopted_too() -> None:
+    bench, kept = Bench(), replace(GIVEN_UP, ready=READY)
+    bench.give(NodeShown(kept))
+    bench.give(heard(WEB))
+    bench.run(700, {"web": answer(WEB)}, writing=False)
+    bench.give(NodeShown(replace(kept, last_seen="2026-11-23T08:05:00.000Z")))
+    start = bench.now
+    bench.run(2 * MIRROR_REFRESH_SECONDS + ADOPTION_SECONDS + 1, {"web": answer(WEB)}, writing=False)
+    assert [at for at, _ in adoptions(bench)] == [start + 2 * MIRROR_REFRESH_SECONDS + ADOPTION_SECONDS]
 
 
 def test_silence_adopts_nothing_and_it_is_asked_again_after_a_while() -> None:
@@ -142,6 +153,6 @@ def test_a_name_that_is_free_again_is_met_at_once_by_what_is_announced_under_it(
 
 def test_nothing_waits_for_a_time_that_never_comes() -> None:
     bench = Bench()
-    bench.give(NodeShown(replace(GIVEN_UP, ready=READY)))
+    bench.give(NodeShown(CONTROLLERS))
     bench.give(heard(WEB))
     assert bench.table.deadline == NEVER

@@ -20,6 +20,7 @@ k3: which machines do I have right now, and are they healthy?
 Run
   network    find the machines of this LAN and keep them as Nodes    k3 network
   discovery  the same across networks, through Consul                k3 discovery
+  up         both in one process, on one store                       k3 up
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
 Change
@@ -32,7 +33,7 @@ Other
 
 Every command but version takes --store URL (or K3_STORE) and --config FILE (or CONFIG_PATH).
 """
-COMMANDS: Final = ("network", "discovery", "nodes", "delete", "store", "version")
+COMMANDS: Final = ("network", "discovery", "up", "nodes", "delete", "store", "version")
 _ALIASES: Final = {"node": "nodes", "--version": "version", "-V": "version", "-h": "help", "--help": "help"}
 _INTERRUPTED: Final = 130
 

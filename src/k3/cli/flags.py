@@ -1,6 +1,7 @@
 """What the commands' flags have in common. A mistake raises BadUsage; nothing here ends the process except --help."""
 
 import argparse
+from collections.abc import Mapping
 from typing import NoReturn
 
 from k3.cli.usage import BadUsage
@@ -23,6 +24,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting."""
         raise BadUsage(message, command=self._command)
+
+
+def add_machine_flags(parser: argparse.ArgumentParser) -> None:
+    """What this machine is called, and whether it is a Node too."""
+    group = parser.add_argument_group("this machine")
+    group.add_argument("--node-name", metavar="NAME", help="its name (NODE_NAME, else the host name)")
+    group.add_argument("--register-self", nargs="?", const="true", default="true", metavar="BOOL", help="be a Node too (true)")
+    group.add_argument("--no-register-self", dest="register_self", action="store_const", const="false", help="the opposite")
+
+
+def machine_name(chosen: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The name that a person gave this machine, empty where nobody did; and whether one was given, empty or not."""
+    name = environ.get("NODE_NAME", "") if chosen.node_name is None else chosen.node_name
+    return name, bool(name) or chosen.node_name is not None
 
 
 def add_store_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 
 from k3 import parsing
-from k3.cli.flags import Parser, add_store_flags
+from k3.cli.flags import Parser, add_machine_flags, add_store_flags, machine_name
 from k3.cli.opening import settings_of
 from k3.config import NetworkConfig, Settings
 
@@ -18,17 +18,21 @@ _EXAMPLES = """\
 def parser() -> argparse.ArgumentParser:
     """The flags of `k3 network`, with the defaults of `NetworkConfig`."""
     flags = Parser("network", "Find the machines of this LAN by mDNS and keep them as Nodes.", examples=_EXAMPLES)
-    flags.add_argument("--listen", default=":7946", metavar="ADDR", help="health server, and the port announced (:7946)")
-    flags.add_argument("--service", default="_k3._tcp", metavar="NAME", help="mDNS service (_k3._tcp)")
-    flags.add_argument("--domain", default="local.", metavar="NAME", help="mDNS domain (local.)")
-    flags.add_argument("--node-name", metavar="NAME", help="this machine's name (NODE_NAME, else the host name)")
-    flags.add_argument("--peer-ttl", default="90s", metavar="TIME", help="silence after which a peer is NotReady (90s)")
-    flags.add_argument("--register-self", nargs="?", const="true", default="true", metavar="BOOL", help="be a Node too (true)")
-    flags.add_argument("--no-register-self", dest="register_self", action="store_const", const="false", help="the opposite")
-    flags.add_argument("--interface", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
-    flags.add_argument("--forget-after", default="0", metavar="TIME", help="remove Nodes that long not Ready (0: never)")
+    add_network_flags(flags)
+    add_machine_flags(flags)
     add_store_flags(flags)
     return flags
+
+
+def add_network_flags(flags: argparse.ArgumentParser) -> None:
+    """What only the network module takes."""
+    group = flags.add_argument_group("network")
+    group.add_argument("--listen", default=":7946", metavar="ADDR", help="health server, and the port announced (:7946)")
+    group.add_argument("--service", default="_k3._tcp", metavar="NAME", help="mDNS service (_k3._tcp)")
+    group.add_argument("--domain", default="local.", metavar="NAME", help="mDNS domain (local.)")
+    group.add_argument("--peer-ttl", default="90s", metavar="TIME", help="silence after which a peer is NotReady (90s)")
+    group.add_argument("--interface", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    group.add_argument("--forget-after", default="0", metavar="TIME", help="remove Nodes that long not Ready (0: never)")
 
 
 def run(arguments: list[str]) -> int:
@@ -42,14 +46,14 @@ def run(arguments: list[str]) -> int:
 
 def network_config(chosen: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> NetworkConfig:
     """The command line and settings as the daemon takes them. Raises ConfigInvalid."""
-    name = environ.get("NODE_NAME", "") if chosen.node_name is None else chosen.node_name
+    name, is_explicit = machine_name(chosen, environ)
     return NetworkConfig(
         storage=settings.storage,
         listen=chosen.listen,
         service=chosen.service,
         domain=chosen.domain.removesuffix(".") + ".",
         node_name=name,
-        is_name_explicit=bool(name) or chosen.node_name is not None,
+        is_name_explicit=is_explicit,
         peer_ttl_seconds=parsing.duration(chosen.peer_ttl, "--peer-ttl"),
         register_self=parsing.boolean(chosen.register_self, "--register-self"),
         interfaces=tuple(dict.fromkeys(chosen.interface)),

@@ -46,7 +46,7 @@ ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
 WARNING: Final = "k3.discovery/Warning"
 REGION: Final = "topology.kubernetes.io/region"
 REFRESH_SECONDS: Final = 300
-SPREAD_SECONDS: Final = 60
+SPREAD_SECONDS: Final = int(node.MIRROR_REFRESH_SECONDS) - REFRESH_SECONDS
 
 _P = "k3.discovery/"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -131,12 +131,12 @@ def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: RegistryObserv
         or seen.health not in ALIVE
         or not ownership.may_adopt(wanted, stored, seen.facts.id, seen.adopts)
     ):
-        return Keep(why, foreign=True)
+        return Keep(why, foreign=stored.owner == "discovery")
     ownership.hand_over(wanted, "network", "discovery")
     _put(wanted, seen)
     _put_health(wanted, seen, now)
     node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
-    message = f"k3 network had not seen it Ready for {ownership.ADOPTION_SECONDS:.0f} s; {seen.message}"
+    message = f"k3 network had given it up; {seen.message}"
     return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
 

@@ -17,6 +17,8 @@ from k3.core.observation import Evidence, SourceName
 
 READY: Final = "Ready"
 REACHABLE: Final = "k3.network/Reachable"
+MIRROR_REFRESH_SECONDS: Final = 360.0
+"""A Node mirrored from a registry is refreshed at least so often (network's: see `peer-ttl`)."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -280,7 +282,7 @@ class Health:
 def health(manifest: Manifest, now: datetime) -> Health:
     """A Node's health at reading time.
 
-    A Node of k3's that nobody has looked at for twice its time to live is Unknown, whatever is stored: the observers are gone.
+    A Node of k3's that nobody has refreshed for long is Unknown, whatever is stored: the observers are gone.
     """
     seen = view_manifest("", manifest)
     cordoned = ",SchedulingDisabled" if _mapping(manifest.get("spec")).get("unschedulable") is True else ""
@@ -296,8 +298,13 @@ def health(manifest: Manifest, now: datetime) -> Health:
 
 
 def unobserved(seen: NodeView, now: datetime) -> bool:
-    """Whether nobody has refreshed a network-managed Node for twice its time to live."""
+    """Whether nobody has refreshed a Node of k3's for so long that nobody can be there to do it."""
     last = parse_timestamp(seen.last_seen)
-    if seen.owner != "network" or last is None or not seen.peer_ttl_seconds:
-        return False
-    return (now - last).total_seconds() > 2 * seen.peer_ttl_seconds
+    return last is not None and (now - last).total_seconds() > unobserved_seconds(seen)
+
+
+def unobserved_seconds(seen: NodeView) -> float:
+    """Twice the time between two refreshes, at the most, of a Node; infinite for one that k3 does not manage."""
+    if seen.owner == "discovery":
+        return 2 * MIRROR_REFRESH_SECONDS
+    return 2 * seen.peer_ttl_seconds if seen.owner == "network" and seen.peer_ttl_seconds else math.inf

@@ -4,10 +4,12 @@ Each module manages what carries its label, as long as its Ready has a reason of
 whoever took a Node over gets nothing more written.
 
 A machine may be known to both modules. The one that made its Node keeps it, and the other writes nothing, until the
-owner has not called it Ready for `ADOPTION_SECONDS` by the adopter's clock, while the adopter sees that same machine
-alive now. Then one compare-and-swap hands the Node over.
+owner has not called it Ready for `ADOPTION_SECONDS` by the adopter's clock, or has not refreshed it for so long that
+readers call it unobserved, and `ADOPTION_SECONDS` more; and until the adopter sees that same machine alive. Then one
+compare-and-swap hands the Node over.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -52,7 +54,36 @@ def may_adopt(current: Manifest, stored: NodeView, id_: str, evidence: Evidence 
     """
     if evidence is None or stored.owner is None or foreign_reason(current, stored, stored.owner):
         return False
-    return bool(id_) and stored.id == id_ and not stored.is_ready and stored.evidence == evidence
+    return bool(id_) and stored.id == id_ and stored.evidence == evidence
+
+
+class Abandoned:
+    """From when on the other module's Nodes may be adopted, as seen by one observer on its own clock."""
+
+    def __init__(self) -> None:
+        self._waits: dict[str, tuple[str, float, float]] = {}
+        """By name: what would have to change, how long it may stay, and until when."""
+
+    def show(self, seen: NodeView, now: float) -> None:
+        """The store shows such a Node. `now` is local and monotonic, in seconds."""
+        mark, wait = ("", ADOPTION_SECONDS)
+        if seen.is_ready:
+            mark, wait = seen.last_seen, node.unobserved_seconds(seen) + ADOPTION_SECONDS
+        former = self._waits.get(seen.name)
+        if former is None or former[:2] != (mark, wait):
+            self._waits[seen.name] = mark, wait, now + wait
+
+    def drop(self, name: str) -> None:
+        """There is no such Node any more."""
+        self._waits.pop(name, None)
+
+    def restart(self, now: float) -> None:
+        """Time in which nobody could look does not count."""
+        self._waits = {name: (mark, wait, now + wait) for name, (mark, wait, _) in self._waits.items()}
+
+    def at(self, name: str) -> float:
+        """When it may be adopted; never, where nothing is known of it."""
+        return self._waits[name][2] if name in self._waits else math.inf
 
 
 def hand_over(manifest: Manifest, former: SourceName, new: SourceName) -> None:

@@ -104,7 +104,7 @@ def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: Observation, n
         or not ownership.may_adopt(wanted, stored, seen.facts.id, seen.adopts)
     ):
         return Keep(why, foreign=True)
-    message = f"k3 discovery had not seen it Ready for {ownership.ADOPTION_SECONDS:.0f} s; "
+    message = "k3 discovery had given it up; "
     message += f"it answers {seen.seen_by}" if isinstance(seen, Alive) else "it runs k3 network"
     ownership.hand_over(wanted, "discovery", "network")
     _put_facts(wanted, seen.facts)

@@ -125,15 +125,16 @@ class DiscoveryAgent:
         options: DiscoveryOptions,
         store: Store,
         cache: Cache,
+        consul: Consul,
         *,
         submit: Callable[[RegistryObservation, datetime], None],
     ) -> None:
-        """`submit` hands an observation to the reconciler, at once. Raises ConfigInvalid for unusable TLS or token files."""
+        """`submit` hands an observation to the reconciler, at once. `consul` is its caller's to close."""
         self._options = options
         self._store = store
         self._cache = cache
         self._submit = submit
-        self._consul = Consul(options.consul)
+        self._consul = consul
         self._listed = asyncio.Event()
         self._mirror: Mirror | None = None
         self._registrar: Registrar | None = None
@@ -261,10 +262,6 @@ class DiscoveryAgent:
         if not self._options.register_self:
             return None
         return Stopped(self.facts.node, self._options.service, self.facts.boot)
-
-    async def aclose(self) -> None:
-        """Let go of the connections to Consul."""
-        await self._consul.aclose()
 
 
 async def address_towards(consul: ConsulSettings) -> str:

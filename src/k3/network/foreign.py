@@ -1,14 +1,14 @@
 """Names whose Nodes network does not manage: a controller's, or discovery's. What is announced under them is kept in mind.
 
-A Node of discovery's that has not been Ready for `ADOPTION_SECONDS`, by our clock, may be adopted if its very machine is
-announced and answers. This says whom to ask and when; `PeerTable` does the asking.
+A Node of discovery's that has been given up (`core.ownership`) may be adopted if its very machine is announced and answers.
+This says whom to ask and when; `PeerTable` does the asking.
 """
 
 from dataclasses import replace
 from typing import Final
 
 from k3.core.node import NodeView
-from k3.core.ownership import ADOPTION_SECONDS
+from k3.core.ownership import Abandoned
 from k3.network.messages import Announcement
 from k3.network.peer import NEVER
 
@@ -22,8 +22,9 @@ class Foreign:
     def __init__(self) -> None:
         self._nodes: dict[str, NodeView] = {}
         self._heard: dict[str, Announcement] = {}
-        self._due: dict[str, float] = {}
-        """When a Node of discovery's that is not Ready may be adopted."""
+        self._abandoned = Abandoned()
+        self._looked_at: dict[str, float] = {}
+        """When to look at one again."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._nodes
@@ -36,15 +37,16 @@ class Foreign:
     def show(self, seen: NodeView, now: float) -> None:
         """The store shows such a Node."""
         self._nodes[seen.name] = replace(seen, annotations={})
-        if seen.owner != "discovery" or seen.is_ready or not seen.id:
-            self._due.pop(seen.name, None)
+        if seen.owner == "discovery" and seen.id:
+            self._abandoned.show(seen, now)
         else:
-            self._due.setdefault(seen.name, now + ADOPTION_SECONDS)
+            self._abandoned.drop(seen.name)
 
     def drop(self, name: str) -> Announcement | None:
         """It is not foreign any more. Returns what is announced under it."""
         self._nodes.pop(name, None)
-        self._due.pop(name, None)
+        self._abandoned.drop(name)
+        self._looked_at.pop(name, None)
         return self._heard.pop(name, None)
 
     def hear(self, heard: Announcement) -> None:
@@ -59,19 +61,22 @@ class Foreign:
 
     def restart(self, now: float) -> None:
         """Time in which we could not look does not count."""
-        self._due = dict.fromkeys(self._due, now + ADOPTION_SECONDS)
+        self._abandoned.restart(now)
 
-    @property
-    def deadline(self) -> float:
+    def deadline(self, me: str) -> float:
         """When somebody may be adopted next."""
-        return min(self._due.values(), default=NEVER)
+        return min(map(self._at, self._near(me)), default=NEVER)
 
-    def take_due(self, now: float) -> list[tuple[NodeView, Announcement | None]]:
-        """Whose time has come, with the machine's own announcement, if there is one. They come again after a while."""
-        ready = [name for name, at in self._due.items() if at <= now]
-        self._due |= dict.fromkeys(ready, now + AGAIN_SECONDS)
-        return [(self._nodes[name], self._own(name)) for name in ready]
+    def take_due(self, me: str, now: float) -> list[tuple[NodeView, Announcement | None]]:
+        """Whose time has come, with the machine's own announcement (none for `me`). They come again after a while."""
+        ready = [name for name in self._near(me) if self._at(name) <= now]
+        self._looked_at |= dict.fromkeys(ready, now + AGAIN_SECONDS)
+        return [(self._nodes[name], self._heard.get(name)) for name in ready]
 
-    def _own(self, name: str) -> Announcement | None:
-        heard = self._heard.get(name)
-        return heard if heard is not None and heard.id == self._nodes[name].id else None
+    def _near(self, me: str) -> list[str]:
+        """Whoever is announced here as the very machine of the Node; and ourselves."""
+        near = [name for name, heard in self._heard.items() if heard.id == self._nodes[name].id]
+        return [*near, me] if me in self._nodes else near
+
+    def _at(self, name: str) -> float:
+        return max(self._abandoned.at(name), self._looked_at.get(name, 0.0))

@@ -142,7 +142,7 @@ class PeerTable:
         """When the next `Tick` is wanted (local monotonic seconds, maybe infinite)."""
         while self._heap and self._is_stale(*self._heap[0]):
             heapq.heappop(self._heap)
-        adoption = self._foreign.deadline if self._online else NEVER
+        adoption = self._foreign.deadline(self._me.name) if self._online else NEVER
         return min(self._rerank_at, adoption, self._heap[0][0] if self._heap else NEVER)
 
     # Events: the store
@@ -472,7 +472,7 @@ class PeerTable:
         """Do everything whose time has come."""
         if self._rerank_at <= now:
             self._rerank(now)
-        if self._online and self._foreign.deadline <= now:
+        if self._online and self._foreign.deadline(self._me.name) <= now:
             self._look_at_the_abandoned(now)
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
@@ -598,7 +598,7 @@ class PeerTable:
 
     def _look_at_the_abandoned(self, now: float) -> None:
         """Ask the machines that are announced here, as one of the first ranks; ourselves we need not ask."""
-        for seen, heard in self._foreign.take_due(now):
+        for seen, heard in self._foreign.take_due(self._me.name, now):
             if seen.name == self._me.name:
                 self._adopt_self(seen)
             elif heard is not None and seen.name not in self._adopting:

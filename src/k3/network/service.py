@@ -119,9 +119,16 @@ class Agent:
         self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
+        self.named = asyncio.Event()
+        """Set once it is settled which name `facts` gives."""
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that k3 leaves alone."""
         self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+
+    @property
+    def links(self) -> Links:
+        """The links it is on."""
+        return self._links
 
     @property
     def uptime_seconds(self) -> float:
@@ -213,6 +220,7 @@ class Agent:
         if self._claim.name != wanted:
             log.warning("name.taken", extra={"fields": {"wanted": wanted, "using": self._claim.name}})
         self.facts = replace(self.facts, node=self._claim.name)
+        self.named.set()
         return messages
 
     async def _stored(self, name: str) -> NodeView | None:

@@ -1,0 +1,172 @@
+"""The composition root, the only package that knows every part: builds them, runs them together, stops them in order."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from k3 import facts, health, stores
+from k3.config import MemoryStorage, NetworkConfig, Storage
+from k3.core import discovery_policy, limits
+from k3.core.errors import Invalid, StartFailed
+from k3.core.policy import Keep
+from k3.core.store import Store
+from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
+from k3.daemon.process import greet, only_one, state_directory, stop_on_signals
+from k3.discovery.service import DiscoveryOptions
+from k3.network import links
+from k3.network.announce import NODE_BYTES
+from k3.network.mdns import ServiceType
+from k3.network.service import NameLost, Options
+from k3.safe_text import printable
+
+_VERB_WIDTH: Final = 8
+
+log = logging.getLogger(__name__)
+
+
+def run_network(config: NetworkConfig) -> int:
+    """`k3 network`: run until told to stop. Raises K3Error for whatever it cannot start or go on with."""
+    return asyncio.run(_network(config, None))
+
+
+def run_up(config: NetworkConfig, options: DiscoveryOptions) -> int:
+    """`k3 up`: both modules in one process, on one store, with one health server and one name. Raises K3Error."""
+    return asyncio.run(_network(config, options))
+
+
+def run_discovery(options: DiscoveryOptions, storage: Storage) -> int:
+    """`k3 discovery`: run until told to stop. Raises K3Error for whatever it cannot start or go on with."""
+    return asyncio.run(_discovery(options, storage))
+
+
+def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: bool) -> int:
+    """`k3 discovery --once`: mirror what Consul shows now, say what and why, and end; dry, nothing is written."""
+    return asyncio.run(_discovery_once(options, storage, is_dry=is_dry))
+
+
+async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> int:
+    """`beside`: discovery, to run in the same process."""
+    state_dir = state_directory()
+    options = _network_options(config)
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        for module in ("network", *(["discovery"] if beside else [])):
+            stack.enter_context(only_one(module, state_dir, options.name))
+        store = await _open_store(stack, config.storage)
+        while True:
+            network = NetworkPart(options, store, state_dir)
+            discovery = await _beside(stack, beside, network, store, state_dir) if beside else None
+            try:
+                await _run([network, *([discovery] if discovery else [])], config.listen, stop)
+            except* NameLost as lost:
+                if discovery is not None:
+                    await discovery.leave()
+                options = replace(options, name=_second_name(lost), explicit=True, conflict_with=_first_name(options))
+                log.warning("name.lost", extra={"fields": {"name": options.conflict_with, "using": options.name}})
+            else:
+                return stop.result()
+
+
+async def _beside(
+    stack: AsyncExitStack, options: DiscoveryOptions, network: NetworkPart, store: Store, state_dir: Path
+) -> DiscoveryPart:
+    """Discovery under the name that network settles."""
+    interfaces = [each.name for each in network.agent.links.interfaces]
+    part = DiscoveryPart(options, store, state_dir, interfaces=interfaces, named=network.named)
+    stack.push_async_callback(part.aclose)
+    return part
+
+
+def _network_options(config: NetworkConfig) -> Options:
+    name = config.node_name or facts.default_node_name()
+    if len(name) > NODE_BYTES:
+        msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {NODE_BYTES}"
+        raise Invalid(msg)
+    return Options(
+        ServiceType.parse(config.service, config.domain),
+        name,
+        config.is_name_explicit,
+        config.peer_ttl_seconds,
+        config.register_self,
+        config.forget_after_seconds,
+        config.interfaces,
+    )
+
+
+def _first_name(options: Options) -> str:
+    """The name it would have had, however often it has lost one since."""
+    return options.conflict_with or options.name
+
+
+def _second_name(lost: BaseException) -> str:
+    while isinstance(lost, BaseExceptionGroup):
+        lost = lost.exceptions[0]
+    return lost.second if isinstance(lost, NameLost) else ""
+
+
+async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:
+    state_dir = state_directory()
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_one("discovery", state_dir, options.name))
+        store = await _open_store(stack, storage)
+        part = DiscoveryPart(options, store, state_dir, interfaces=[each.name for each in links.read(()).interfaces])
+        stack.push_async_callback(part.aclose)
+        await part.prepare()
+        try:
+            await _run([part], f":{options.service_port}", stop)
+        except StartFailed as error:
+            raise StartFailed(str(error).replace("--listen", "--service-port")) from error
+        return stop.result()
+
+
+async def _discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: bool) -> int:
+    async with AsyncExitStack() as stack:
+        store = await _open_store(stack, storage)
+        part = DiscoveryPart(options, store, Path(), interfaces=())
+        stack.push_async_callback(part.aclose)
+        for seen, decision in await part.once(is_dry=is_dry):
+            what = type(decision).__name__.lower().ljust(_VERB_WIDTH)
+            why = decision.why if isinstance(decision, Keep) else discovery_policy.explain(decision, seen)
+            sys.stdout.write(f"{what}{printable(seen.name)}   {printable(why)}\n")
+    return 0
+
+
+async def _open_store(stack: AsyncExitStack, storage: Storage) -> Store:
+    """The store, closed when the stack is."""
+    store = await stores.connect(storage)
+    stack.push_async_callback(store.aclose)
+    if isinstance(storage, MemoryStorage):
+        advice = "only this process sees these Nodes; any other --store shares them"
+        log.warning("store.memory", extra={"fields": {"advice": advice}})
+    return store
+
+
+async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int]) -> None:
+    """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
+    first = parts[0]
+    async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(server.run()),
+            *[tasks.create_task(part.run(server.port)) for part in parts],
+            tasks.create_task(greet(first.cache, first.store, first.agent.joined)),
+        ]
+        await asyncio.shield(stop)
+        await _leave(server, parts)
+        for task in running:
+            task.cancel()
+
+
+async def _leave(server: health.HealthServer, parts: Sequence[Part]) -> None:
+    """Stop in the order that lets others see it: no longer answer, then say goodbye everywhere at once."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limits.SHUTDOWN_SECONDS):
+            await server.aclose()
+            async with asyncio.TaskGroup() as tasks:
+                for part in parts:
+                    tasks.create_task(part.leave())
