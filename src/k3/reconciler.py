@@ -3,6 +3,8 @@
 One observation per Node is worked on at a time and one more may wait: a newer one replaces it, since it knows more. A
 write lost to somebody else's is decided again on what they wrote. When the store does not answer, the observation is
 dropped: whether the write happened is unknown, and the source, which sees what the store shows, will say it again.
+
+Nodes come first: the Events about them are written when no Node waits.
 """
 
 import asyncio
@@ -49,38 +51,98 @@ class Work:
     at: datetime
 
 
+class Told(Protocol):
+    """Who wants to hear what became of an observation. At once; None: the store did not let us, or we may not write."""
+
+    def __call__(self, seen: Any, decision: Decision | None, /) -> None:  # noqa: ANN401 - see Decide
+        """That observation has been dealt with."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    decision: Decision
+    written: Object | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A transition that has been written, to be told in an Event."""
+
+    node: Object
+    transition: Transition
+    at: datetime
+
+
+def _event_of(done: _Done, at: datetime) -> _Told | None:
+    transition = done.decision.transition if isinstance(done.decision, Create | Update) else None
+    return _Told(done.written, transition, at) if done.written is not None and transition is not None else None
+
+
+def _nobody(_seen: object, _decision: Decision | None) -> None:
+    """Nobody wants to hear it."""
+
+
+def _always() -> bool:
+    """Nobody forbids it."""
+    return True
+
+
 class Reconciler:
     """Turns observations into writes, several Nodes at once, each Node one at a time."""
 
-    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None], reporter: str, policy: Decide = decide) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        lookup: Callable[[Key], Object | None],
+        reporter: str,
+        policy: Decide = decide,
+    ) -> None:
         """`lookup` gives the Node as last seen, to spare a read; `reporter` signs the Events (`k3-network`)."""
         self._store = store
         self._decide = policy
+        self.told: Told = _nobody
+        """Hears what became of each observation submitted."""
+        self.may_write: Callable[[], bool] = _always
+        """What waits while this says no is dropped."""
         self._lookup = lookup
         self._reporter = reporter
         self._waiting: dict[str, Work] = {}
         self._busy: set[str] = set()
         self._names: asyncio.Queue[str] = asyncio.Queue(limits.QUEUE)
+        self._events: asyncio.Queue[_Told] = asyncio.Queue(limits.QUEUE)
+        self._rests = asyncio.Event()
+        """Set while no Node waits to be written."""
+        self._rests.set()
         self._foreign: set[str] = set()
         self._is_down = False
+        self._is_full = False
         self.writes = 0
         """Nodes written so far; Events do not count."""
 
-    def submit(self, observation: Seen, at: datetime) -> None:
-        """Have this decided soon. Never blocks; beyond the bound it is dropped, and the source will say it again."""
+    def submit(self, observation: Seen, at: datetime) -> bool:
+        """Have this decided soon. Never blocks; beyond the bound it is dropped (False), and the source will say it again."""
         name = observation.name
         if name not in self._waiting and name not in self._busy:
             if self._names.full():
-                log.warning("reconciler.full", extra={"fields": {"node": name}})
-                return
+                log.log(
+                    logging.DEBUG if self._is_full else logging.WARNING, "reconciler.full", extra={"fields": {"node": name}}
+                )
+                self._is_full = True
+                return False
             self._names.put_nowait(name)
         self._waiting[name] = Work(observation, at)
+        self._rests.clear()
+        return True
 
     async def run(self) -> None:
         """Work for ever."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(limits.WRITERS):
                 tasks.create_task(self._worker())
+            for _ in range(limits.EVENT_WRITERS):
+                tasks.create_task(self._event_worker())
 
     async def _worker(self) -> None:
         while True:
@@ -88,14 +150,38 @@ class Reconciler:
             self._busy.add(name)
             try:
                 while (work := self._waiting.pop(name, None)) is not None:
-                    await self.settle(work)
+                    await self._work(work)
             finally:
                 self._busy.discard(name)
+            if not self._waiting:
+                self._is_full = False
+                self._rests.set()
+
+    async def _work(self, work: Work) -> None:
+        done = await self._settled(work) if self.may_write() else None
+        if done is not None and (told := _event_of(done, work.at)) is not None:
+            if self._events.full():
+                log.debug("event.lost", extra={"fields": {"event": told.node.key.name, "error": "too many at once"}})
+            else:
+                self._events.put_nowait(told)
+        self.told(work.observation, done.decision if done else None)
+
+    async def _event_worker(self) -> None:
+        while True:
+            told = await self._events.get()
+            await self._rests.wait()
+            await self._record(told)
 
     async def settle(self, work: Work) -> None:
-        """Decide and write one observation; everything that can go wrong is logged, once."""
+        """Decide and write one observation, its Event included; everything that can go wrong is logged, once."""
+        done = await self._settled(work)
+        if done is not None and (told := _event_of(done, work.at)) is not None:
+            await self._record(told)
+
+    async def _settled(self, work: Work) -> _Done | None:
+        """What was decided and written; None where the store did not let us."""
         try:
-            await self._write(work)
+            done = await self._write(work)
         except (Unavailable, Forbidden) as error:
             if not self._is_down:
                 log.warning("store.unavailable", extra={"fields": {"store": self._store.url, "error": str(error)}})
@@ -106,8 +192,10 @@ class Reconciler:
             if self._is_down:
                 log.info("store.back", extra={"fields": {"store": self._store.url}})
             self._is_down = False
+            return done
+        return None
 
-    async def _write(self, work: Work) -> None:
+    async def _write(self, work: Work) -> _Done:
         key = Key(NODE, work.observation.name)
         current = self._lookup(key)
         for _ in range(ATTEMPTS):
@@ -118,9 +206,7 @@ class Reconciler:
                 current = await self._read(key)
             else:
                 self._tell(key, decision)
-                if written is not None and isinstance(decision, Create | Update) and decision.transition is not None:
-                    await self._record(written, decision.transition, work.at)
-                return
+                return _Done(decision, written)
         msg = f"{key}: lost {ATTEMPTS} races in a row against other writers"
         raise Conflict(msg)
 
@@ -157,11 +243,12 @@ class Reconciler:
             self._foreign.add(name)
             log.info("node.not_ours", extra={"fields": {"node": name, "why": why}})
 
-    async def _record(self, written: Object, told: Transition, at: datetime) -> None:
+    async def _record(self, told: _Told) -> None:
         """Write the transition's Event, best effort: the Node already says it."""
-        fields = {"node": written.key.name, "reason": told.reason, "message": told.message}
-        log.log(logging.WARNING if told.warning else logging.INFO, "node.transition", extra={"fields": fields})
-        manifest = event_manifest(written, told, at, reporter=self._reporter)
+        transition = told.transition
+        fields = {"node": told.node.key.name, "reason": transition.reason, "message": transition.message}
+        log.log(logging.WARNING if transition.warning else logging.INFO, "node.transition", extra={"fields": fields})
+        manifest = event_manifest(told.node, transition, told.at, reporter=self._reporter)
         key = Key(EVENT, manifest["metadata"]["name"], NAMESPACE)
         try:
             try:

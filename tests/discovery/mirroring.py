@@ -9,7 +9,7 @@ from random import Random
 from k3.cache import Cache, Listed
 from k3.core import discovery_policy, node
 from k3.core.objects import NODE, Key, Manifest
-from k3.core.store import Change, Store
+from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.register import Registrar
@@ -51,6 +51,7 @@ async def mirroring(
     cache = Cache(store, NODE, random=Random(1))
     reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=discovery_policy.decide)
     mirror = Mirror(consul, settings, cache, submit=reconciler.submit, registrar=registrar)
+    reconciler.told = mirror.told
     listed = asyncio.Event()
 
     async def follow() -> None:
@@ -58,8 +59,7 @@ async def mirroring(
             async for notice in notices:
                 if isinstance(notice, Listed):
                     listed.set()
-                if isinstance(notice, Listed) or (isinstance(notice, Change) and notice.type == "DELETED"):
-                    mirror.changed()
+                mirror.notice(notice)
 
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(follow()), tasks.create_task(reconciler.run())]

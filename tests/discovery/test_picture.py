@@ -28,9 +28,9 @@ def known(name: str, datacenter: str = "dc1", service_id: str = "", *, is_gone: 
 
 
 def said(sights: dict[str, Sight], *nodes: Known) -> dict[str, type[RegistryObservation]]:
-    found = observe("k3-node", sights, nodes, "dc1")
-    assert len({each.name for each in found}) == len(found), "one thing of each Node"
-    return {each.name: type(each) for each in found}
+    found = observe("k3-node", sights, nodes, "dc1").said
+    assert all(each.name == name for name, each in found.items())
+    return {name: type(each) for name, each in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_datacenter_s_trouble_is_its_own() -> None:
 
 def test_the_message_says_where_and_why_and_is_fit_to_print() -> None:
     down = sight(belief=Belief(Trust.NONE, "\x1b[2J" * 200), is_lost=True)
-    (lost,) = observe("k3-node", {"dc1": down}, [known("a")], "dc1")
+    lost = observe("k3-node", {"dc1": down}, [known("a")], "dc1").said["a"]
     assert isinstance(lost, SourceLost)
     assert lost.message.startswith("no word from Consul's datacenter dc1: \\x1b[2J")
     assert lost.message.isprintable()
@@ -72,14 +72,14 @@ def test_who_does_not_want_to_be_a_node_is_not_spoken_of() -> None:
 def test_the_name_of_a_machine_out_of_sight_is_not_given_away() -> None:
     other = machine("a", "dc2", "s-other")
     down = sight(belief=NONE)
-    found = {each.name: each for each in observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a")], "dc1")}
+    found = observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a")], "dc1").said
     second = found["a-dc2"]
     assert isinstance(second, Mirrored)
     assert (second.conflict_with, set(found)) == ("a", {"a-dc2"})
-    moved = {each.name for each in observe("k3-node", {"dc1": sight(), "dc2": sight(other)}, [known("a")], "dc1")}
-    assert moved == {"a"}
-    gone = observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a", is_gone=True)], "dc1")
-    assert [each.name for each in gone] == ["a"]
+    moved = observe("k3-node", {"dc1": sight(), "dc2": sight(other)}, [known("a")], "dc1").said
+    assert set(moved) == {"a"}
+    gone = observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a", is_gone=True)], "dc1").said
+    assert set(gone) == {"a"}
 
 
 trusts = st.sampled_from([FULL, SHOWN, NONE])

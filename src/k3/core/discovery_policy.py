@@ -147,6 +147,11 @@ def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
     return stored.annotations.get(_P + "service", ""), stored.annotations.get(_P + "datacenter", "")
 
 
+def refresh_seconds(name: str) -> int:
+    """After how long a Node that stays as it is is written again."""
+    return REFRESH_SECONDS + zlib.crc32(name.encode()) % SPREAD_SECONDS
+
+
 def _create(seen: Mirrored, now: datetime) -> Decision:
     labels = dict(ownership.LABELS["discovery"])
     if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
@@ -292,8 +297,7 @@ def _unstamped(manifest: Manifest) -> Manifest:
 def _is_stale(stored: NodeView, now: datetime) -> bool:
     """Whether it is time to say again that the machine was seen; a clock that stepped counts as time passed."""
     last = node.parse_timestamp(stored.last_seen)
-    due = REFRESH_SECONDS + zlib.crc32(stored.name.encode()) % SPREAD_SECONDS
-    return last is None or abs((now - last).total_seconds()) >= due
+    return last is None or abs((now - last).total_seconds()) >= refresh_seconds(stored.name)
 
 
 def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | None:

@@ -102,7 +102,9 @@ class DiscoveryPart:
         self.agent = self._agent(options)
 
     def _agent(self, options: DiscoveryOptions) -> DiscoveryAgent:
-        return DiscoveryAgent(options, self.store, self.cache, self._consul, submit=self._reconciler.submit)
+        agent = DiscoveryAgent(options, self.store, self.cache, self._consul, submit=self._reconciler.submit)
+        self._reconciler.told, self._reconciler.may_write = agent.told, lambda: agent.may_write
+        return agent
 
     async def prepare(self) -> None:
         """Learn who and where this machine is, before `info` is asked for. Raises StartFailed."""

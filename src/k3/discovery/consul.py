@@ -124,12 +124,33 @@ class Consul:
 
         With an index: waits until something changed or the time is over. With 0: answers at once.
         """
-        query = {"dc": datacenter} if datacenter else {}
+        path = f"/v1/health/service/{quote(service, safe='')}"
+        return await self._watch(path, datacenter, index, wait_seconds)
+
+    async def membership(
+        self, service: str, service_id: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS
+    ) -> Reading:
+        """Of a service's instances only this one, to learn cheaply that any came, left or changed; not how they are."""
+        path = f"/v1/catalog/service/{quote(service, safe='')}"
+        return await self._watch(path, datacenter, index, wait_seconds, filter=f"ServiceID == {json.dumps(service_id)}")
+
+    async def ailing(
+        self, status: str, service: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS
+    ) -> Reading:
+        """The checks of a service, and of whole Consul nodes, that have this status. Wakes on any check of the datacenter."""
+        only = f'ServiceName == {json.dumps(service)} or ServiceName == ""'
+        return await self._watch(f"/v1/health/state/{status}", datacenter, index, wait_seconds, filter=only)
+
+    async def node_checks(self, consul_node: str, *, datacenter: str) -> Reading:
+        """All checks of one Consul node."""
+        return await self._watch(f"/v1/health/node/{quote(consul_node, safe='')}", datacenter, 0, 0)
+
+    async def _watch(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> Reading:
+        query = {**more, **({"dc": datacenter} if datacenter else {})}
         if index:
             query |= {"index": str(index), "wait": f"{wait_seconds}s"}
         seconds = read_timeout_seconds(wait_seconds if index else 0) + CALL_SECONDS
-        target = f"/v1/health/service/{quote(service, safe='')}?stale&{urlencode(self._named(query))}"
-        answer = await self._call("GET", target, timeout_seconds=seconds)
+        answer = await self._call("GET", f"{path}?stale&{urlencode(self._named(query))}", timeout_seconds=seconds)
         return self._reading(answer)
 
     async def aclose(self) -> None:

@@ -76,6 +76,11 @@ def grace_seconds(watch_interval_seconds: float) -> float:
     return max(LEAST_GRACE_SECONDS, 4 * watch_interval_seconds)
 
 
+def has_lead(has_leader: bool, last_contact_seconds: float) -> bool:  # noqa: FBT001 - as the answer's headers say
+    """Whether the server that answered knows what is so now."""
+    return has_leader and last_contact_seconds <= STALE_SECONDS
+
+
 class Guard:
     """Remembers, for one datacenter, since when it has not been fully believed, and what still wants confirmation."""
 
@@ -87,7 +92,7 @@ class Guard:
 
     def hear(self, heard: Heard, now: float) -> Belief:
         """An answer has come. `now` is monotonic, in seconds."""
-        if not heard.has_leader or heard.last_contact_seconds > STALE_SECONDS:
+        if not has_lead(heard.has_leader, heard.last_contact_seconds):
             return self.fail("the Consul servers have no leader, or have not heard from it lately", now)
         if why := _incomplete(heard):
             self._doubts = 0

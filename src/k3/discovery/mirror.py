@@ -1,45 +1,45 @@
-"""Consul's instances become observations: one watcher per datacenter, and one pass that says what is not so in the store.
+"""Consul's instances become observations: one watch per datacenter, and a pass that says what is not so in the store.
 
-Watchers hold a blocking query each and never ask in a hurry. The pass compares everything that is known with the Nodes
-as the store shows them, after every change and at every watch interval, without asking Consul; only what `decide` would
-write is handed on. Decides nothing itself: `guards`, `snapshot` and `picture` do.
+A pass comes after every change and at every watch interval, and asks Consul nothing. It speaks of those Nodes only of which
+there is something new: from Consul, in the store, or because their time has come. Decides nothing itself: `guards`,
+`snapshot` and `picture` do, and `decide` what becomes of a Node.
 """
 
 import asyncio
+import heapq
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-from k3.cache import Cache
+from k3.cache import Cache, Listed, Notice
 from k3.core import node
-from k3.core.discovery_policy import GONE_REASONS, Mirrored, RegistryObservation, decide, mirrored_service
+from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
 from k3.core.errors import Forbidden, K3Error
-from k3.core.objects import NODE, Key, Object
-from k3.core.policy import Decision, Keep
+from k3.core.objects import NODE, Key
+from k3.core.policy import Decision, Keep, Update
+from k3.core.store import Change
 from k3.discovery import guards, snapshot
-from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
-from k3.discovery.guards import Guard, Heard, Own, Trust
-from k3.discovery.picture import Known, Sight, observe
+from k3.discovery.consul import Consul, Reading
+from k3.discovery.guards import Belief, Heard, Own, Trust
+from k3.discovery.nodes import CHUNK, StoredNodes
+from k3.discovery.picture import Picture, Sight, mirrored, observe
 from k3.discovery.register import Registrar
-from k3.discovery.snapshot import Snapshot
+from k3.discovery.snapshot import Instance, Snapshot
+from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, ROUND_SECONDS, Datacenter, Watch
 
 DATACENTERS: Final = 32
 DATACENTER_CHARACTERS: Final = 63
-FIRST_PAUSE_SECONDS: Final = 0.25
-LONGEST_PAUSE_SECONDS: Final = 5.0
-ROUND_SECONDS: Final = 0.1
-"""At least so long between two answers taken, and between two passes: changes that come together are handled together."""
 DATACENTERS_SECONDS: Final = 30.0
 AGAIN_SECONDS: Final = 60.0
-"""A Node found as it should be is looked at again after that, for its heartbeat."""
+"""A Node that belongs to nobody we know is looked at again after that."""
 WRITING_SECONDS: Final = 5.0
-"""What was handed on is given that long to show in the store."""
+"""What was handed on and got no answer is said again after that."""
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
-CHUNK: Final = 100
 
 log = logging.getLogger(__name__)
 
@@ -59,22 +59,6 @@ class MirrorSettings:
         return max(LEAST_HEARTBEAT_SECONDS, 4 * self.watch_interval_seconds)
 
 
-@dataclass(slots=True)
-class _Datacenter:
-    guard: Guard
-    snapshot: Snapshot
-    is_told: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """What was said of a Node, on which revision, and when to look again."""
-
-    seen: RegistryObservation
-    revision: int
-    due: float
-
-
 class Mirror:
     """One run of mirroring, for as long as this process leads."""
 
@@ -84,11 +68,14 @@ class Mirror:
         settings: MirrorSettings,
         cache: Cache,
         *,
-        submit: Callable[[RegistryObservation, datetime], None],
+        submit: Callable[[RegistryObservation, datetime], object],
         registrar: Registrar | None = None,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`submit` hands on to the reconciler, at once. `cache` is kept current by the caller, who says `changed`."""
+        """`submit` hands on to the reconciler, at once, and says False where that has no room; its word comes by `told`.
+
+        `cache` is kept current by the caller, who hands its notices to `notice`.
+        """
         self._consul = consul
         self._settings = settings
         self._cache = cache
@@ -96,17 +83,32 @@ class Mirror:
         self._registrar = registrar
         self._may_write = may_write
         self._random = Random()  # noqa: S311 - spreads retries, guards nothing
-        self._datacenters: dict[str, _Datacenter] = {}
+        self._datacenters: dict[str, Datacenter] = {}
         self._own_datacenter = ""
         self._listed: list[str] = []
+        self._nodes = StoredNodes(cache, settings.service)
         self._changed = asyncio.Event()
-        self._read: dict[str, tuple[int, Known | None]] = {}
-        self._settled: dict[str, _Settled] = {}
+        self._picture = Picture()
+        self._drawn_from: tuple[object, ...] = ()
+        """What the picture depends on, as it was when it was drawn."""
+        self._generation = 0
+        """Counts what makes the picture out of date."""
+        self._pending: dict[str, None] = {}
+        """Names of which there is something to say."""
+        self._due: dict[str, float] = {}
+        self._agenda: list[tuple[float, str]] = []
         self._beaten: dict[str, float] = {}
-        self._disowned: dict[str, float] = {}
+        """When a controller's Node may hear its next heartbeat."""
 
-    def changed(self) -> None:
+    def notice(self, notice: Notice) -> None:
         """The store shows something new."""
+        if isinstance(notice, Change):
+            self._nodes.touch(notice.object.key.name)
+            if notice.type != "DELETED":
+                return  # seen at the next pass; most are our own writes
+        elif isinstance(notice, Listed):
+            self._nodes.restart(asyncio.get_running_loop().time())
+            self._nodes.touch_all()
         self._changed.set()
 
     async def run(self) -> None:
@@ -122,12 +124,12 @@ class Mirror:
         """
         self._own_datacenter = await self._ask_own_datacenter()
         self._listed = [name for name in await self._consul.datacenters() if _is_name(name)]
-        for name in self._wanted()[:DATACENTERS]:
-            self._datacenters[name] = _Datacenter(Guard(), Snapshot(name))
+        await self._nodes.catch_up()
         async with asyncio.TaskGroup() as tasks:
-            for each in self._datacenters.values():
-                tasks.create_task(self._ask(each, 0))
-        said = [self._due(seen) for seen in self.picture()]
+            for name in self._wanted()[:DATACENTERS]:
+                tasks.create_task(self._add(name).once())
+        self._draw()
+        said = [self._addressed(seen) for seen in self._picture.said.values()]
         return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
 
     # ── datacenters ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,14 +137,18 @@ class Mirror:
     async def _follow_datacenters(self, tasks: asyncio.TaskGroup) -> None:
         """Find them; their list has no index, so it is asked for now and then."""
         pause = FIRST_PAUSE_SECONDS
+        await self._nodes.catch_up()
         while True:
             is_found = await self._find_datacenters()
             for name in self._wanted():
                 if name not in self._datacenters and len(self._datacenters) < DATACENTERS:
-                    self._datacenters[name] = _Datacenter(Guard(), Snapshot(name))
-                    tasks.create_task(self._watch(name))
+                    tasks.create_task(self._add(name).run())
             pause = FIRST_PAUSE_SECONDS if is_found else min(2 * pause, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(DATACENTERS_SECONDS if is_found else pause * self._random.uniform(0.5, 1.0))
+
+    def _add(self, name: str) -> Watch:
+        place = self._datacenters[name] = Datacenter(name, Snapshot(name))
+        return Watch(self._consul, self._settings.service, place, self, random=self._random)
 
     async def _find_datacenters(self) -> bool:
         try:
@@ -165,67 +171,65 @@ class Mirror:
         """Those told, else all that Consul lists, and those that Nodes of the store came from."""
         if self._settings.datacenters:
             return self._settings.datacenters
-        stored = [each.datacenter for each in self._known() if _is_name(each.datacenter)]
+        stored = [each.datacenter for each in self._nodes.known.values() if _is_name(each.datacenter)]
         return tuple(dict.fromkeys([*self._listed, *stored]))
 
-    async def _watch(self, name: str) -> None:
-        index, pause = 0, FIRST_PAUSE_SECONDS
-        datacenter = self._datacenters[name]
-        while True:
-            index = await self._ask(datacenter, index)
-            if datacenter.guard.belief.trust is Trust.NONE:
-                index = 0
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            else:
-                pause = FIRST_PAUSE_SECONDS
-                await asyncio.sleep(ROUND_SECONDS)
+    # ── what the watches bring ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def _ask(self, datacenter: _Datacenter, index: int) -> int:
-        """Wait for one answer and take it in; returns the index to ask with next."""
-        name, is_believed = datacenter.snapshot.datacenter, datacenter.guard.belief.trust is Trust.FULL
-        wait = WAIT_SECONDS if is_believed else int(guards.RECHECK_SECONDS)
-        try:
-            reading = await self._consul.health(self._settings.service, datacenter=name, index=index, wait_seconds=wait)
-        except K3Error as error:
-            self._fail(datacenter, str(error))
-            return 0
-        self._hear(datacenter, reading, went_back=reading.index < index)
-        return next_index(index, reading.index)
+    def fail(self, datacenter: Datacenter, why: str) -> None:
+        """No answer has come."""
+        former = datacenter.guard.belief
+        self._believe(datacenter, former, datacenter.guard.fail(why, asyncio.get_running_loop().time()))
 
-    def _fail(self, datacenter: _Datacenter, why: str) -> None:
-        datacenter.guard.fail(why, asyncio.get_running_loop().time())
-        self._tell(datacenter)
-
-    def _hear(self, datacenter: _Datacenter, reading: Reading, *, went_back: bool) -> None:
-        name = datacenter.snapshot.datacenter
+    def hear(self, datacenter: Datacenter, reading: Reading, *, went_back: bool) -> None:
+        """The whole service, as answered: taken in as far as it is believed."""
+        name = datacenter.name
         found = snapshot.read(reading.document, service=self._settings.service, datacenter=name)
         if snapshot.NO_LIST in found.refused:
-            self._fail(datacenter, "the answer is not a list")
+            self.fail(datacenter, "the answer is not a list")
             return
         if found.refused != datacenter.snapshot.refused:
             log.warning("consul.refused", extra={"fields": {"datacenter": name, **found.refused}})
         ids = {each.service_id for each in found.instances}
-        known = [each for each in self._known() if each.datacenter == name and not each.is_gone]
+        known = [each for each in self._nodes.known.values() if each.datacenter == name and not each.is_gone]
         heard = Heard(
             len(ids),
             len(known),
             sum(each.service_id not in ids for each in known),
-            self._own(name, ids),
+            self._own(datacenter, ids),
             reading.has_leader,
             reading.last_contact_seconds,
             reading.is_filtered or snapshot.TOO_MANY in found.refused or self._is_blind(name),
             went_back,
         )
+        former = datacenter.guard.belief
         belief = datacenter.guard.hear(heard, asyncio.get_running_loop().time())
-        if belief.trust is not Trust.NONE:
+        if belief.trust is not Trust.NONE and found != datacenter.snapshot:
             datacenter.snapshot = found
-        self._tell(datacenter)
+            self._outdate()
+        self._believe(datacenter, former, belief)
 
-    def _own(self, name: str, ids: set[str]) -> Own:
-        if self._registrar is None or name != self._own_datacenter:
+    def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
+        """How some instances are now. Neither names nor who is there can change by that."""
+        datacenter.snapshot = datacenter.snapshot.replaced(instances)
+        for each in instances:
+            if (named := self._picture.named.get(each.identity)) is None:
+                continue
+            renamed = replace(each, facts=named.instance.facts)
+            self._picture.named[each.identity] = named = replace(named, instance=renamed)
+            self._note(mirrored(self._settings.service, named))
+        self._changed.set()
+
+    def own_service_id(self, datacenter: Datacenter) -> str:
+        """Of the registration that its answers have to show; empty: none."""
+        is_own = self._registrar is not None and datacenter.name == self._own_datacenter
+        return self._registrar.service_id if self._registrar is not None and is_own else ""
+
+    def _own(self, datacenter: Datacenter, ids: set[str]) -> Own:
+        own = self.own_service_id(datacenter)
+        if self._registrar is None or not own:
             return Own.NOT_EXPECTED
-        if self._registrar.service_id in ids:
+        if own in ids:
             return Own.SHOWN
         self._registrar.nudge()
         return Own.UNREGISTERED if self._registrar.holds is False else Own.MISSING
@@ -235,98 +239,136 @@ class Mirror:
         own = self._datacenters.get(self._own_datacenter)
         return own is not None and name != self._own_datacenter and own.guard.belief.trust is Trust.SHOWN
 
-    def _tell(self, datacenter: _Datacenter) -> None:
+    def _believe(self, datacenter: Datacenter, former: Belief, belief: Belief) -> None:
         """Wake the pass, and say that an answer is not believed, or is again: once each time."""
-        self._changed.set()
-        fields = {"consul": self._consul.where, "datacenter": datacenter.snapshot.datacenter}
-        is_bad = datacenter.guard.belief.trust is not Trust.FULL
+        if belief != former:
+            self._outdate()
+        fields = {"consul": self._consul.where, "datacenter": datacenter.name}
+        is_bad = belief.trust is not Trust.FULL
         if is_bad and not datacenter.is_told:
-            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": datacenter.guard.belief.why}})
+            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
         elif datacenter.is_told and not is_bad:
             log.info("datacenter.believed", extra={"fields": fields})
         datacenter.is_told = is_bad
 
-    # ── the store ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the picture ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _known(self) -> list[Known]:
-        """The Nodes of the store that stand for this service; each is parsed once per revision."""
-        fresh: dict[str, tuple[int, Known | None]] = {}
-        for key, item in self._cache.objects.items():
-            former = self._read.get(key.name)
-            fresh[key.name] = former if former and former[0] == item.revision else (item.revision, self._known_as(item))
-        self._read = fresh
-        return [known for _, known in fresh.values() if known is not None]
+    def _outdate(self) -> None:
+        self._generation += 1
+        self._changed.set()
 
-    def _known_as(self, item: Object) -> Known | None:
-        seen = node.view(item)
-        source = mirrored_service(seen)
-        if source is None or source[0] != self._settings.service:
-            return None
-        is_gone = seen.ready is not None and seen.ready.reason in GONE_REASONS
-        return Known(seen.name, source[1], seen.annotations.get("k3.discovery/service-id", ""), is_gone)
-
-    def picture(self) -> list[RegistryObservation]:
-        """What is to be said of each Node now."""
+    def _draw(self) -> None:
+        """Draw the picture anew, if anything it depends on has changed."""
         now = asyncio.get_running_loop().time()
         grace = guards.grace_seconds(self._settings.watch_interval_seconds)
+        lost = {name for name, each in self._datacenters.items() if each.guard.bad_seconds(now) >= grace}
+        drawn_from = (self._generation, frozenset(lost), self._own_datacenter)
+        if drawn_from == self._drawn_from:
+            return
+        self._drawn_from = drawn_from
         sights = {
-            name: Sight(each.snapshot, each.guard.belief, each.guard.bad_seconds(now) >= grace)
-            for name, each in self._datacenters.items()
+            name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost) for name, each in self._datacenters.items()
         }
-        return observe(self._settings.service, sights, self._known(), self._own_datacenter)
+        former = self._picture
+        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter)
+        self._picture = Picture(dict(former.said), fresh.named)
+        for seen in fresh.said.values():
+            self._note(seen)
+        for name in former.said.keys() - fresh.said.keys():
+            self._forget(name)
+
+    def _note(self, seen: RegistryObservation) -> None:
+        """Have something said, if it is new."""
+        if self._picture.said.get(seen.name) != seen:
+            self._picture.said[seen.name] = seen
+            self._pending[seen.name] = None
+
+    def _forget(self, name: str) -> None:
+        """Keep no memory of a name that nobody speaks of any more."""
+        for memory in (self._picture.said, self._pending, self._due, self._beaten):
+            memory.pop(name, None)
+
+    # ── passing on ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _pass_on(self) -> None:
-        """Say what is not so in the store: after every change, and at every interval."""
+        """Say what is not so in the store: after every change, at every interval, and when it is time."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.watch_interval_seconds):
-                    await self._changed.wait()
+            await self._rest()
             self._changed.clear()
-            said = self.picture()
-            for start in range(0, len(said), CHUNK):
-                for seen in said[start : start + CHUNK]:
-                    if self._may_write():
-                        self._say(seen)
-                await asyncio.sleep(0)
-            self._forget(said)
+            self._take_note(await self._nodes.catch_up())
+            self._draw()
+            self._take_due()
+            await self._say_pending()
             await asyncio.sleep(ROUND_SECONDS)
 
-    def _say(self, seen: RegistryObservation) -> None:
-        now = asyncio.get_running_loop().time()
-        item = self._cache.get(Key(NODE, seen.name))
-        revision = item.revision if item else 0
-        former = self._settled.get(seen.name)
-        if former and (former.seen, former.revision) == (seen, revision) and now < former.due:
-            return
-        now_seen, at = self._due(seen), datetime.now(UTC)
-        decision = self._decide(now_seen, at)
-        pause = WRITING_SECONDS
-        if not isinstance(decision, Keep) or (decision.foreign and seen.name not in self._disowned):
-            self._submit(now_seen, at)
-        if isinstance(decision, Keep):
-            pause = AGAIN_SECONDS
-            if decision.foreign:
-                self._disowned[seen.name] = now
-        elif item is not None and node.view(item).owner is None:
-            self._beaten[seen.name] = now + self._settings.heartbeat_seconds
-        self._settled[seen.name] = _Settled(seen, revision, now + pause * self._random.uniform(0.9, 1.0))
+    async def _rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.watch_interval_seconds
+        if self._agenda:
+            until = min(until, self._agenda[0][0])
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._changed.wait()
 
-    def _due(self, seen: RegistryObservation) -> RegistryObservation:
-        """The observation, with word of whether a controller's Node should hear a heartbeat."""
+    def _take_note(self, touched: set[str]) -> None:
+        """Nodes that are not as they were want to be spoken of; some change the picture."""
+        for name in touched:
+            if not self._picture.covers(name, self._nodes.known.get(name)):
+                self._generation += 1
+            if name in self._picture.said:
+                self._pending[name] = None
+
+    def _take_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._agenda and self._agenda[0][0] <= now:
+            at, name = heapq.heappop(self._agenda)
+            if self._due.get(name) == at:
+                self._pending[name] = None
+
+    async def _say_pending(self) -> None:
+        """As long as we may, and the reconciler takes it; the rest waits."""
+        for number, name in enumerate(list(self._pending)):
+            if number % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)
+            if not self._may_write():
+                return
+            if (seen := self._picture.said.get(name)) is not None:
+                self._plan(name, WRITING_SECONDS)
+                if self._submit(self._addressed(seen), datetime.now(UTC)) is False:
+                    return
+            self._pending.pop(name, None)
+
+    def told(self, seen: RegistryObservation, decision: Decision | None) -> None:
+        """What became of it; None: the store did not let us write, and it is said again."""
+        name, now = seen.name, asyncio.get_running_loop().time()
+        if decision is None or name not in self._picture.said:
+            return
+        if not isinstance(decision, Keep):
+            is_ours = not isinstance(decision, Update) or node.owner_of(decision.manifest) is not None
+            wait = float(refresh_seconds(name)) if is_ours else self._settings.heartbeat_seconds
+            if not is_ours:
+                self._beaten[name] = now + wait
+        elif (wait := self._nodes.next_look_seconds(name, now, datetime.now(UTC))) == math.inf:
+            wait = self._beaten.get(name, now + AGAIN_SECONDS) - now
+        self._plan(name, wait if wait > 0 else AGAIN_SECONDS)
+
+    def _plan(self, name: str, seconds: float) -> None:
+        """Speak of it again after that."""
+        at = self._due[name] = asyncio.get_running_loop().time() + seconds
+        heapq.heappush(self._agenda, (at, name))
+
+    def _addressed(self, seen: RegistryObservation) -> RegistryObservation:
+        """The observation, with word of what it may do to a Node that is not ours."""
+        if not isinstance(seen, Mirrored):
+            return seen
         now = asyncio.get_running_loop().time()
         is_due = self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now)
-        return replace(seen, heartbeat_due=True) if is_due and isinstance(seen, Mirrored) else seen
+        adopts = self._nodes.to_adopt(seen.name, now)
+        return replace(seen, heartbeat_due=is_due, adopts=adopts) if is_due or adopts is not None else seen
 
     def _decide(self, seen: RegistryObservation, at: datetime) -> Decision:
         item = self._cache.get(Key(NODE, seen.name))
         return decide(item.manifest() if item else None, seen, now=at)
-
-    def _forget(self, said: list[RegistryObservation]) -> None:
-        """Keep no memory of names that nobody speaks of any more."""
-        names: Mapping[str, None] = dict.fromkeys(each.name for each in said)
-        for memory in (self._settled, self._beaten, self._disowned):
-            for name in [name for name in memory if name not in names]:
-                del memory[name]
 
 
 def _is_name(datacenter: str) -> bool:

@@ -8,7 +8,7 @@ not believed, or there is none  nothing; beyond the grace SourceLost: what it sh
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost
 from k3.discovery.guards import Belief, Trust
@@ -37,30 +37,43 @@ class Known:
     is_gone: bool
 
 
-def observe(
-    service: str, sights: Mapping[str, Sight], known: Iterable[Known], own_datacenter: str
-) -> list[RegistryObservation]:
-    """What to say, at most one thing of each Node. Nodes of datacenters that nobody looks at are not spoken of."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is to be said, at most one thing of each Node, and under which name each shown instance goes."""
+
+    said: dict[str, RegistryObservation] = field(default_factory=dict)
+    named: dict[tuple[str, str, str], Named] = field(default_factory=dict)
+
+    def covers(self, name: str, node: Known | None) -> bool:
+        """Whether it stays as it is, when the store shows this Node, or none, under the name."""
+        seen = self.said.get(name)
+        if isinstance(seen, Mirrored):
+            return node is None or (seen.datacenter, seen.service_id) == (node.datacenter, node.service_id)
+        return (seen is None) == (node is None)
+
+
+def observe(service: str, sights: Mapping[str, Sight], known: Iterable[Known], own_datacenter: str) -> Picture:
+    """All there is to say. Nodes of datacenters that nobody looks at are not spoken of."""
     nodes = list(known)
     reserved = {each.name: (each.datacenter, each.service_id) for each in nodes if _is_kept(each, sights)}
     named = assign((sight.snapshot for sight in sights.values()), own_datacenter, reserved)
-    said: list[RegistryObservation] = []
+    said: dict[str, RegistryObservation] = {}
     for each in named.values():
         sight = sights[each.instance.datacenter]
         if sight.belief.trust is not Trust.NONE:
-            said.append(_mirrored(service, each))
+            said[each.name] = mirrored(service, each)
         elif sight.is_lost:
-            said.append(_lost(service, each.name, each.instance.datacenter, sight))
+            said[each.name] = _lost(service, each.name, each.instance.datacenter, sight)
     hidden = {each.wanted_name for sight in sights.values() for each in sight.snapshot.instances if each.is_hidden}
     for node in nodes:
         found = sights.get(node.datacenter)
         if found is None or node.name in named or node.name in hidden:
             continue
         if found.belief.trust is Trust.FULL:
-            said.append(Deregistered(node.name, service))
+            said[node.name] = Deregistered(node.name, service)
         elif found.is_lost:
-            said.append(_lost(service, node.name, node.datacenter, found))
-    return said
+            said[node.name] = _lost(service, node.name, node.datacenter, found)
+    return Picture(said, {each.instance.identity: each for each in named.values()})
 
 
 def _is_kept(node: Known, sights: Mapping[str, Sight]) -> bool:
@@ -74,7 +87,8 @@ def _lost(service: str, name: str, datacenter: str, sight: Sight) -> SourceLost:
     return SourceLost(name, service, f"no word from Consul's datacenter {printable(datacenter, limit=63)}: {why}")
 
 
-def _mirrored(service: str, named: Named) -> Mirrored:
+def mirrored(service: str, named: Named) -> Mirrored:
+    """What is to be said of an instance that is shown."""
     instance = named.instance
     return Mirrored(
         named.name,

@@ -127,7 +127,7 @@ class DiscoveryAgent:
         cache: Cache,
         consul: Consul,
         *,
-        submit: Callable[[RegistryObservation, datetime], None],
+        submit: Callable[[RegistryObservation, datetime], object],
     ) -> None:
         """`submit` hands an observation to the reconciler, at once. `consul` is its caller's to close."""
         self._options = options
@@ -201,7 +201,7 @@ class DiscoveryAgent:
             self._cache,
             submit=self._submit,
             registrar=self._registrar,
-            may_write=lambda: self._has_store and self._leadership.may_write,
+            may_write=lambda: self._has_store and self.may_write,
         )
         try:
             await self._mirror.run()
@@ -225,16 +225,21 @@ class DiscoveryAgent:
                     case Listed():
                         self._tell_store(is_there=True)
                         self._listed.set()
-                        self._wake()
-                    case _ if notice.type == "DELETED":
-                        self._wake()
                     case _:
                         pass
+                if self._mirror is not None:
+                    self._mirror.notice(notice)
                 self._look_for_self()
 
-    def _wake(self) -> None:
+    def told(self, seen: RegistryObservation, decision: Decision | None) -> None:
+        """What became of an observation that was submitted."""
         if self._mirror is not None:
-            self._mirror.changed()
+            self._mirror.told(seen, decision)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it leads, and can prove it now."""
+        return self._leadership.may_write
 
     def _tell_store(self, *, is_there: bool, why: str = "") -> None:
         """Say that the store went away, or came back: once each time."""

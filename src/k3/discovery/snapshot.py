@@ -63,6 +63,8 @@ class Instance:
     in_maintenance: bool = False
     is_hidden: bool = False
     """It asked not to become a Node."""
+    ailments: frozenset[tuple[str, str]] = frozenset()
+    """(check ID, status) of each check that is not passing: its own, and those of its Consul node."""
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -77,6 +79,11 @@ class Snapshot:
     datacenter: str
     instances: tuple[Instance, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
+
+    def replaced(self, fresh: Iterable[Instance]) -> "Snapshot":
+        """With these instances instead of those of the same identity."""
+        newer = {each.identity: each for each in fresh}
+        return replace(self, instances=tuple(newer.get(each.identity, each) for each in self.instances))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +123,9 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
     if not service_id or len(service_id.encode(errors="replace")) > SERVICE_ID_BYTES or not service_id.isprintable():
         raise Refused(BAD_SERVICE_ID)
     name = _name(meta, service_id, service, host)
-    checks = entry.get("Checks")
-    health, message, in_maintenance = judge(checks if isinstance(checks, list) else [])
+    found = entry.get("Checks")
+    checks = found[:CHECKS] if isinstance(found, list) else []
+    health, message, in_maintenance = judge(checks)
     return Instance(
         datacenter,
         host,
@@ -128,7 +136,22 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
         message,
         in_maintenance,
         is_hidden=meta.get("register-self") == "false",
+        ailments=ailments(checks),
     )
+
+
+def reexamined(instance: Instance, checks: object) -> Instance:
+    """The instance by the checks of its Consul node as they are now (`/v1/health/node/<node>`)."""
+    found = [_mapping(each) for each in checks] if isinstance(checks, list) else []
+    its = [each for each in found if each.get("ServiceID", "") in {"", instance.service_id}][:CHECKS]
+    health, message, in_maintenance = judge(its)
+    return replace(instance, health=health, message=message, in_maintenance=in_maintenance, ailments=ailments(its))
+
+
+def ailments(checks: Iterable[object]) -> frozenset[tuple[str, str]]:
+    """(check ID, status) of those that are not passing."""
+    told = ((_text(check.get("CheckID")), _text(check.get("Status"))) for check in map(_mapping, checks))
+    return frozenset(each for each in told if each[1] != "passing")
 
 
 def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: str) -> str:
@@ -171,7 +194,7 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
     Maintenance is an intention and not counted. A Consul agent that does not answer leaves its checks unknown.
     """
     worst, at_fault, in_maintenance, is_agent_lost = 0, "", False, False
-    for check in map(_mapping, checks[:CHECKS]):
+    for check in map(_mapping, checks):
         name, status = _text(check.get("CheckID")), _text(check.get("Status"))
         if name == NODE_MAINTENANCE or name.startswith(SERVICE_MAINTENANCE):
             in_maintenance = True

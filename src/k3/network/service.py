@@ -96,7 +96,7 @@ class Agent:
         store: Store,
         cache: Cache,
         *,
-        submit: Callable[[Report, datetime], None],
+        submit: Callable[[Report, datetime], object],
         disown: Callable[[str, str], None],
     ) -> None:
         """Both return at once: `submit` hands a report to the reconciler, `disown` says once why a Node is not ours."""

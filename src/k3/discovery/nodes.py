@@ -1,0 +1,86 @@
+"""The store's Nodes, as far as the mirror needs them: each is read once per change, and little of it is kept."""
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+from k3.cache import Cache
+from k3.core import node
+from k3.core.discovery_policy import GONE_REASONS, mirrored_service, refresh_seconds
+from k3.core.node import NodeView
+from k3.core.objects import NODE, Key
+from k3.core.observation import Evidence
+from k3.core.ownership import Abandoned, foreign_reason
+from k3.discovery.picture import Known
+
+CHUNK: Final = 100
+"""Nodes read, or spoken of, before others get their turn."""
+
+
+class StoredNodes:
+    """What the store shows, brought up to date by `catch_up` after `touch`."""
+
+    def __init__(self, cache: Cache, service: str) -> None:
+        self._cache = cache
+        self._service = service
+        self._touched: set[str] = set()
+        self._abandoned = Abandoned()
+        self._evidence: dict[str, Evidence] = {}
+        """Of k3 network's Nodes, what they show."""
+        self._refreshed: dict[str, datetime] = {}
+        """When a Node of ours was last refreshed, as it says."""
+        self.known: dict[str, Known] = {}
+        """Those that stand for instances of this service."""
+        self.touch_all()
+
+    def touch(self, name: str) -> None:
+        """What it shows under this name is not what it was."""
+        self._touched.add(name)
+
+    def touch_all(self) -> None:
+        """Everything may have."""
+        self._touched |= {key.name for key in self._cache.objects} | self.known.keys() | self._evidence.keys()
+
+    def restart(self, now: float) -> None:
+        """The store could not be seen for a while, which counts against nobody."""
+        self._abandoned.restart(now)
+
+    async def catch_up(self) -> set[str]:
+        """Read what has changed; returns the names."""
+        touched, self._touched = self._touched, set()
+        for number, name in enumerate(touched):
+            self._read(name)
+            if number % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)
+        return touched
+
+    def _read(self, name: str) -> None:
+        for memory in (self.known, self._evidence, self._refreshed):
+            memory.pop(name, None)
+        item = self._cache.get(Key(NODE, name))
+        manifest = item.manifest() if item else {}
+        seen = node.view_manifest(name, manifest)
+        if seen.owner == "network" and seen.id and not foreign_reason(manifest, seen, "network"):
+            self._evidence[name] = seen.evidence
+            self._abandoned.show(seen, asyncio.get_running_loop().time())
+        else:
+            self._abandoned.drop(name)
+        if (source := mirrored_service(seen)) is not None and source[0] == self._service:
+            self.known[name] = _known(seen, source[1])
+            if (at := node.parse_timestamp(seen.last_seen)) is not None:
+                self._refreshed[name] = at
+
+    def to_adopt(self, name: str, now: float) -> Evidence | None:
+        """What a Node of k3 network's shows that may be adopted by now."""
+        return self._evidence.get(name) if now >= self._abandoned.at(name) else None
+
+    def next_look_seconds(self, name: str, now: float, at: datetime) -> float:
+        """After what time there may be something to say of a Node that is as it should be; infinite for a controller's."""
+        if name in self._refreshed:
+            return refresh_seconds(name) - abs((at - self._refreshed[name]).total_seconds())
+        return self._abandoned.at(name) - now
+
+
+def _known(seen: NodeView, datacenter: str) -> Known:
+    is_gone = seen.ready is not None and seen.ready.reason in GONE_REASONS
+    return Known(seen.name, datacenter, seen.annotations.get("k3.discovery/service-id", ""), is_gone)

@@ -1,0 +1,244 @@
+"""How one datacenter is watched: which questions are asked of Consul, and when. What an answer means, the mirror judges.
+
+A small service is watched by one blocking query, whose answer is the whole service. That answer grows with the service
+(10 MB at 10,000 machines), so a large one is watched in two tiers, and nothing is fetched that has not changed:
+
+* *Who is there* wakes on membership and meta, not on health; then the whole service is read once.
+* *Who is ailing*, one query each for critical and warning, wakes on every check, and is small. It is a hint: that a check
+  is missing from it may also mean that it may not be seen. So the machines it hints at are looked at by all checks of
+  their Consul node, and only what is shown there is believed.
+
+Answers may come from different servers. A hint older than the whole answer (by Consul's index) says nothing new, and a look
+older than its hint is not taken for one: the whole service is read instead.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, Protocol
+
+from k3.core.errors import K3Error, Unavailable
+from k3.discovery import guards, snapshot
+from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
+from k3.discovery.guards import Guard, Trust
+from k3.discovery.snapshot import Instance, Snapshot
+
+FIRST_PAUSE_SECONDS: Final = 0.25
+LONGEST_PAUSE_SECONDS: Final = 5.0
+ROUND_SECONDS: Final = 0.1
+"""At least so long between two answers taken: changes that come together are handled together."""
+LARGE: Final = 500
+"""Instances from which on a service is watched in two tiers."""
+LOOKS: Final = 32
+"""Consul nodes looked at one by one; when more are hinted at, the whole service is read."""
+STATUSES: Final = ("critical", "warning")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Datacenter:
+    """What is known of one datacenter, and how far that is believed."""
+
+    name: str
+    snapshot: Snapshot
+    guard: Guard = field(default_factory=Guard)
+    is_told: bool = False
+    """That it is not fully believed."""
+
+
+class Judge(Protocol):
+    """Who takes the answers in, at once."""
+
+    def hear(self, datacenter: Datacenter, reading: Reading, *, went_back: bool) -> None:
+        """The whole service, as answered."""
+        ...
+
+    def fail(self, datacenter: Datacenter, why: str) -> None:
+        """No answer."""
+        ...
+
+    def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
+        """How these instances are now."""
+        ...
+
+    def own_service_id(self, datacenter: Datacenter) -> str:
+        """Of the registration that its answers have to show; empty: none."""
+        ...
+
+
+class Watch:
+    """Watches one datacenter for a service. Nothing is asked in a hurry, and no blocking query is given up."""
+
+    def __init__(self, consul: Consul, service: str, datacenter: Datacenter, judge: Judge, *, random: Random) -> None:
+        """`random` spreads retries."""
+        self._consul = consul
+        self._service = service
+        self._datacenter = datacenter
+        self._judge = judge
+        self._random = random
+        self._is_large = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._whole_index = 0
+        """Of the last whole answer."""
+        self._nodes: dict[str, list[Instance]] = {}
+        self._hinted: dict[str, dict[str, frozenset[str]]] = {}
+        """By status and Consul node: the ailing checks that have been taken in."""
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_service())
+            for status in STATUSES:
+                tasks.create_task(self._follow_status(status))
+
+    async def once(self) -> None:
+        """Read the whole service once."""
+        await self._read(0, WAIT_SECONDS)
+
+    async def _follow_service(self) -> None:
+        """Both tiers' first question: the whole service where it is small, else who is there."""
+        index, members, pause = 0, 0, FIRST_PAUSE_SECONDS
+        while True:
+            wait = WAIT_SECONDS if self._is_believed else int(guards.RECHECK_SECONDS)
+            if self._is_large.is_set():
+                members = await self._read_if_changed(members, wait)
+                index = 0
+            else:
+                index = await self._read(index, wait)
+                members = 0
+            if self._datacenter.guard.belief.trust is Trust.NONE:
+                index = members = 0
+                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                pause = FIRST_PAUSE_SECONDS
+                await asyncio.sleep(ROUND_SECONDS)
+
+    @property
+    def _is_believed(self) -> bool:
+        return self._datacenter.guard.belief.trust is Trust.FULL
+
+    async def _read(self, index: int, wait_seconds: int) -> int:
+        """Wait for one whole answer and have it taken in; returns the index to ask with next."""
+        place = self._datacenter
+        try:
+            reading = await self._consul.health(self._service, datacenter=place.name, index=index, wait_seconds=wait_seconds)
+        except K3Error as error:
+            self._judge.fail(place, str(error))
+            return 0
+        fields = {"datacenter": place.name, "index": reading.index}
+        log.debug("consul.answered", extra={"fields": fields})
+        self._take_in(reading, went_back=reading.index < max(index, self._whole_index))
+        return next_index(index, reading.index)
+
+    def _take_in(self, reading: Reading, *, went_back: bool) -> None:
+        self._judge.hear(self._datacenter, reading, went_back=went_back)
+        if self._datacenter.guard.belief.trust is Trust.NONE:
+            return
+        self._whole_index = reading.index
+        instances = self._datacenter.snapshot.instances
+        self._nodes = {}
+        for each in instances:
+            self._nodes.setdefault(each.consul_node, []).append(each)
+        self._hinted = {status: _ailing_by_node(self._nodes, status) for status in STATUSES}
+        if len(instances) >= LARGE:
+            self._is_large.set()
+        else:
+            self._is_large.clear()
+
+    async def _read_if_changed(self, index: int, wait_seconds: int) -> int:
+        """Wait until the membership may have changed; returns its index to wait with next."""
+        place = self._datacenter
+        own = self._judge.own_service_id(place)
+        try:
+            reading = await self._consul.membership(
+                self._service, own, datacenter=place.name, index=index, wait_seconds=wait_seconds
+            )
+        except K3Error as error:
+            self._judge.fail(place, str(error))
+            return 0
+        is_news = reading.index > self._whole_index or reading.index < index or bool(own) != bool(reading.document)
+        if is_news or not self._is_believed or not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
+            await self._read_whole()
+        return next_index(index, reading.index)
+
+    async def _read_whole(self) -> None:
+        async with self._reading:
+            await self._read(0, WAIT_SECONDS)
+
+    # ── who is ailing ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _follow_status(self, status: str) -> None:
+        index, pause = 0, FIRST_PAUSE_SECONDS
+        while True:
+            if not self._is_large.is_set():
+                index = 0
+                await self._is_large.wait()
+            try:
+                reading = await self._consul.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
+                await self._follow_hints(status, reading)
+            except K3Error as error:
+                # The other question tells people, and decides what is believed.
+                log.debug("consul.no_hints", extra={"fields": {"datacenter": self._datacenter.name, "why": str(error)}})
+                index = 0
+                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            else:
+                index, pause = next_index(index, reading.index), FIRST_PAUSE_SECONDS
+                await asyncio.sleep(ROUND_SECONDS)
+
+    async def _follow_hints(self, status: str, reading: Reading) -> None:
+        """Look at the machines of whose checks more, fewer or others have this status."""
+        if not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
+            return
+        async with self._reading:
+            is_known = self._datacenter.guard.belief.trust is Trust.NONE or reading.index < self._whole_index
+            if is_known or not self._is_large.is_set():
+                return
+            shown = _by_node(reading.document, self._nodes)
+            former = self._hinted[status]
+            news = [name for name in shown.keys() | former.keys() if shown.get(name) != former.get(name)]
+            if len(news) > LOOKS or not await self._look(news, reading.index):
+                await self._read(0, WAIT_SECONDS)
+            else:
+                self._hinted[status] = shown
+
+    async def _look(self, names: list[str], index: int) -> bool:
+        """Take in how the machines of these Consul nodes are; False where an answer is older than the hint. Raises K3Error."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                asked = [tasks.create_task(self._consul.node_checks(name, datacenter=self._datacenter.name)) for name in names]
+        except* K3Error as errors:
+            raise Unavailable(str(errors.exceptions[0])) from None
+        answers = [task.result() for task in asked]
+        if any(answer.index < index or not isinstance(answer.document, list) for answer in answers):
+            return False
+        fresh: list[Instance] = []
+        for name, answer in zip(names, answers, strict=True):
+            self._nodes[name] = [snapshot.reexamined(each, answer.document) for each in self._nodes.get(name, [])]
+            fresh += self._nodes[name]
+        self._judge.learn(self._datacenter, fresh)
+        return True
+
+
+def _ailing_by_node(nodes: Mapping[str, list[Instance]], status: str) -> dict[str, frozenset[str]]:
+    """The checks of each Consul node that the instances show with this status."""
+    found = {
+        name: frozenset(check for each in instances for check, word in each.ailments if word == status)
+        for name, instances in nodes.items()
+        if any(each.ailments for each in instances)
+    }
+    return {name: checks for name, checks in found.items() if checks}
+
+
+def _by_node(document: Any, nodes: Mapping[str, object]) -> dict[str, frozenset[str]]:  # noqa: ANN401 - JSON
+    """The checks of a list, by those Consul nodes that are known."""
+    found: dict[str, set[str]] = {}
+    for each in document if isinstance(document, list) else []:
+        name, check = (each.get("Node"), each.get("CheckID")) if isinstance(each, dict) else (None, None)
+        if isinstance(name, str) and isinstance(check, str) and name in nodes:
+            found.setdefault(name, set()).add(check)
+    return {name: frozenset(checks) for name, checks in found.items()}
