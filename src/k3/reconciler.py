@@ -54,8 +54,8 @@ class Work:
 class Told(Protocol):
     """Who wants to hear what became of an observation. At once; None: the store did not let us, or we may not write."""
 
-    def __call__(self, seen: Any, decision: Decision | None, /) -> None:  # noqa: ANN401 - see Decide
-        """That observation has been dealt with."""
+    def __call__(self, seen: Any, decision: Decision | None, written: Object | None, /) -> None:  # noqa: ANN401 - see Decide
+        """That observation has been dealt with, and this is the Node as it was written, if it was."""
         ...
 
 
@@ -79,7 +79,7 @@ def _event_of(done: _Done, at: datetime) -> _Told | None:
     return _Told(done.written, transition, at) if done.written is not None and transition is not None else None
 
 
-def _nobody(_seen: object, _decision: Decision | None) -> None:
+def _nobody(_seen: object, _decision: Decision | None, _written: Object | None) -> None:
     """Nobody wants to hear it."""
 
 
@@ -164,7 +164,7 @@ class Reconciler:
                 log.debug("event.lost", extra={"fields": {"event": told.node.key.name, "error": "too many at once"}})
             else:
                 self._events.put_nowait(told)
-        self.told(work.observation, done.decision if done else None)
+        self.told(work.observation, done.decision if done else None, done.written if done else None)
 
     async def _event_worker(self) -> None:
         while True:

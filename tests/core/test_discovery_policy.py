@@ -295,3 +295,13 @@ def test_deciding_twice_writes_once(seen: list[RegistryObservation]) -> None:
 )
 def test_an_odd_manifest_of_somebody_else_s_is_read_and_left_alone(odd: Any) -> None:
     assert isinstance(decide({"metadata": odd, "status": odd, "spec": odd}, PASSING, now=NOW), Keep)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, "down", [], {"conditions": "none"}, {"conditions": [1, None, {"type": 7}], "addresses": {}}]
+)
+def test_a_status_that_somebody_spoilt_is_made_good(odd: Any) -> None:
+    current = after(PASSING)
+    current["status"] = odd
+    seen = node.view_manifest("web1", after(PASSING, start=current))
+    assert (seen.is_ready, seen.addresses) == (True, ("10.0.0.7",))

@@ -28,14 +28,13 @@ An instance that stays as it is costs one write per `REFRESH_SECONDS` and a litt
 import re
 import zlib
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from k3.core import limits, node, ownership
 from k3.core.node import NodeView
-from k3.core.objects import Manifest
+from k3.core.objects import Manifest, copied
 from k3.core.observation import Evidence, Facts
 from k3.core.policy import Create, Decision, Keep, Transition, Update, node_annotations, numbered
 
@@ -110,10 +109,10 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
     if stored.owner is None:
         return _heartbeat(current, stored, seen, now)
     if foreign := ownership.foreign_reason(current, stored, "discovery"):
-        return _not_ours(foreign, stored, deepcopy(current), seen, now)
+        return _not_ours(foreign, stored, copied(current), seen, now)
     if (other := stored.annotations.get(_P + "service", seen.service)) != seen.service:
         return Keep(f"mirrored from the service {other[:64]}", foreign=True)
-    return _RULES[type(seen)](stored, deepcopy(current), seen, now)
+    return _RULES[type(seen)](stored, copied(current), seen, now)
 
 
 def explain(decision: Decision, seen: RegistryObservation) -> str:
@@ -175,7 +174,7 @@ def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, n
     former = node.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
     if not stored.is_ready or (former is not None and former >= now.replace(microsecond=0)):
         return keep
-    wanted = deepcopy(current)
+    wanted = copied(current)
     entry = next(each for each in wanted["status"]["conditions"] if isinstance(each, dict) and each.get("type") == node.READY)
     entry["lastHeartbeatTime"] = node.timestamp(now)
     return Update(wanted)
@@ -185,7 +184,7 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
     same_run = seen.facts.boot and seen.facts.boot == stored.boot
     if same_run and stored.ready is not None and stored.ready.reason == "NodeShutdown" and seen.health in ALIVE:
         return Keep("it was told to stop, and the registry does not know yet")
-    before = deepcopy(wanted)
+    before = copied(wanted)
     _put(wanted, seen)
     _put_health(wanted, seen, now)
     if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, now):
@@ -286,12 +285,15 @@ def _set_ready(manifest: Manifest, status: str, reason: str, message: str, now: 
 
 
 def _unstamped(manifest: Manifest) -> Manifest:
-    """Without the times that every look at the machine renews."""
-    bare = deepcopy(manifest)
-    for each in bare["status"].get("conditions") or []:
-        if isinstance(each, dict) and each.get("type") in {node.READY, WARNING}:
-            each.pop("lastHeartbeatTime", None)
-    return bare
+    """Without the times that every look at the machine renews. Shares its parts with the manifest."""
+    found = manifest.get("status")
+    status: dict[str, Any] = found if isinstance(found, dict) else {}
+    conditions = status.get("conditions")
+    bare = [
+        {**each, "lastHeartbeatTime": None} if isinstance(each, dict) and each.get("type") in {node.READY, WARNING} else each
+        for each in (conditions if isinstance(conditions, list) else [])
+    ]
+    return {**manifest, "status": {**status, "conditions": bare}}
 
 
 def _is_stale(stored: NodeView, now: datetime) -> bool:

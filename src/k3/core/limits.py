@@ -44,5 +44,5 @@ EVENTS_PER_NODE: Final = 64
 
 # Anything waiting to be decided or written.
 QUEUE: Final = 16_384
-WRITERS: Final = 32
-EVENT_WRITERS: Final = 8
+WRITERS: Final = 64
+EVENT_WRITERS: Final = 16

@@ -184,7 +184,7 @@ def set_condition(manifest: Manifest, type_: str, *, status: str, reason: str, m
         "lastHeartbeatTime": stamp,
         "lastTransitionTime": stamp if moved or former is None else former.transition,
     }
-    part = manifest.setdefault("status", {})
+    part = _status(manifest)
     conditions = _entries(part.get("conditions"))
     places = [n for n, each in enumerate(conditions) if each.get("type") == type_]
     if places:
@@ -206,7 +206,7 @@ def addresses(status: Manifest) -> list[tuple[str, str]]:
 
 def set_addresses(manifest: Manifest, hostname: str, internal: Iterable[str]) -> None:
     """Put Hostname and InternalIP addresses first; entries of other types stay behind them."""
-    part = manifest.setdefault("status", {})
+    part = _status(manifest)
     others = [e for e in _entries(part.get("addresses")) if e.get("type") not in {"Hostname", "InternalIP"}]
     wanted = [{"type": "Hostname", "address": hostname}]
     wanted += [{"type": "InternalIP", "address": address} for address in publishable(internal)]
@@ -256,6 +256,14 @@ def seconds(text: str) -> float:
 def duration(total_seconds: float) -> str:
     """The shortest Go duration: `90s`, `1m30s` and the like are all read back; this one writes plain seconds."""
     return f"{total_seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def _status(manifest: Manifest) -> dict[str, Any]:
+    """The status of a manifest, to be written into."""
+    found = manifest.get("status")
+    part: dict[str, Any] = found if isinstance(found, dict) else {}
+    manifest["status"] = part
+    return part
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -16,6 +16,13 @@ Manifest = dict[str, Any]
 """A Kubernetes object as parsed JSON."""
 
 
+def copied(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """A deep copy of parsed JSON; `copy.deepcopy`, which is ready for anything, takes ten times as long."""
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, list) else value
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A Kubernetes group, version and kind."""

@@ -27,14 +27,13 @@ compare-and-swap made it, and only that one, tells of it in an Event.
 """
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from k3.core import limits, node, ownership
 from k3.core.node import NodeView
-from k3.core.objects import Manifest
+from k3.core.objects import Manifest, copied
 from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
@@ -91,9 +90,9 @@ def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Dec
         return _create(seen, now)
     stored = node.view_manifest(seen.name, current)
     if foreign := ownership.foreign_reason(current, stored, "network"):
-        return _not_ours(foreign, stored, deepcopy(current), seen, now)
+        return _not_ours(foreign, stored, copied(current), seen, now)
     rule = _RULES[type(seen)]
-    return rule(stored, deepcopy(current), seen, now)
+    return rule(stored, copied(current), seen, now)
 
 
 def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: Observation, now: datetime) -> Decision:

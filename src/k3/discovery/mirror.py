@@ -20,7 +20,7 @@ from k3.cache import Cache, Listed, Notice
 from k3.core import node
 from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
 from k3.core.errors import Forbidden, K3Error
-from k3.core.objects import NODE, Key
+from k3.core.objects import NODE, Key, Object
 from k3.core.policy import Decision, Keep, Update
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
@@ -287,6 +287,7 @@ class Mirror:
         """Keep no memory of a name that nobody speaks of any more."""
         for memory in (self._picture.said, self._pending, self._due, self._beaten):
             memory.pop(name, None)
+        self._nodes.forget(name)
 
     # ── passing on ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,7 +316,7 @@ class Mirror:
         for name in touched:
             if not self._picture.covers(name, self._nodes.known.get(name)):
                 self._generation += 1
-            if name in self._picture.said:
+            if name in self._picture.said and not self._nodes.is_as_written(name):
                 self._pending[name] = None
 
     def _take_due(self) -> None:
@@ -338,8 +339,10 @@ class Mirror:
                     return
             self._pending.pop(name, None)
 
-    def told(self, seen: RegistryObservation, decision: Decision | None) -> None:
+    def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
         """What became of it; None: the store did not let us write, and it is said again."""
+        if written is not None:
+            self._nodes.wrote(written)
         name, now = seen.name, asyncio.get_running_loop().time()
         if decision is None or name not in self._picture.said:
             return

@@ -8,7 +8,7 @@ from k3.cache import Cache
 from k3.core import node
 from k3.core.discovery_policy import GONE_REASONS, mirrored_service, refresh_seconds
 from k3.core.node import NodeView
-from k3.core.objects import NODE, Key
+from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
 from k3.core.ownership import Abandoned, foreign_reason
 from k3.discovery.picture import Known
@@ -29,6 +29,8 @@ class StoredNodes:
         """Of k3 network's Nodes, what they show."""
         self._refreshed: dict[str, datetime] = {}
         """When a Node of ours was last refreshed, as it says."""
+        self._written: dict[str, int] = {}
+        """The revisions that we wrote last."""
         self.known: dict[str, Known] = {}
         """Those that stand for instances of this service."""
         self.touch_all()
@@ -69,6 +71,19 @@ class StoredNodes:
             self.known[name] = _known(seen, source[1])
             if (at := node.parse_timestamp(seen.last_seen)) is not None:
                 self._refreshed[name] = at
+
+    def wrote(self, item: Object) -> None:
+        """We left it so."""
+        self._written[item.key.name] = item.revision
+
+    def forget(self, name: str) -> None:
+        """We do not write it any more."""
+        self._written.pop(name, None)
+
+    def is_as_written(self, name: str) -> bool:
+        """Whether it is as we left it, so that there is nothing to compare."""
+        item = self._cache.get(Key(NODE, name))
+        return item is not None and item.revision == self._written.get(name)
 
     def to_adopt(self, name: str, now: float) -> Evidence | None:
         """What a Node of k3 network's shows that may be adopted by now."""

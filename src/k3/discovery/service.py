@@ -22,7 +22,7 @@ from k3.cache import Cache, Listed, Lost
 from k3.core import node
 from k3.core.discovery_policy import RegistryObservation, Stopped
 from k3.core.errors import ConfigInvalid
-from k3.core.objects import NODE, Key
+from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts
 from k3.core.policy import Decision
 from k3.core.store import Store
@@ -231,10 +231,10 @@ class DiscoveryAgent:
                     self._mirror.notice(notice)
                 self._look_for_self()
 
-    def told(self, seen: RegistryObservation, decision: Decision | None) -> None:
+    def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
         """What became of an observation that was submitted."""
         if self._mirror is not None:
-            self._mirror.told(seen, decision)
+            self._mirror.told(seen, decision, written)
 
     @property
     def may_write(self) -> bool:
