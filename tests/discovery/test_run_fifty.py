@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from k3.core.objects import EVENT
 from tests.discovery.conftest import MakeFleet
 from tests.discovery.fleet import CRITICAL, PASSING, Fleet
 from tests.lab import until
@@ -92,14 +93,21 @@ def measure(machines: Fleet, *, seconds: float) -> Cost:
 
 
 def wait_quiet(machines: Fleet) -> None:
-    """Until nothing is written but the Lease: the last Events of newcomers come after their Nodes."""
+    """Until every newcomer's Event is written, which comes after its Node, and nothing more is but the Lease."""
 
     def is_quiet() -> bool:
         before, began = machines.revision(), time.monotonic()
         until(lambda: time.monotonic() - began >= 1, guard_seconds=10, every_seconds=0.1)
         return machines.revision() - before <= 1
 
+    until(lambda: told_of(machines) >= {*machines.members}, guard_seconds=60, every_seconds=0.2, what="an Event for each")
     until(is_quiet, guard_seconds=60, what="nothing is written")
+
+
+def told_of(machines: Fleet) -> set[str]:
+    """The machines that Events are about."""
+    events = machines.in_store(lambda store: store.list(EVENT)).objects
+    return {str(each.manifest()["involvedObject"]["name"]) for each in events}
 
 
 def is_own(path: str) -> bool:
@@ -117,7 +125,7 @@ def check(machines: Fleet, cost: Cost) -> None:
     assert cost.readers == {machines[leader[0]].address}, "only the leader reads of others"
     assert cost.node_writes == FLIPS, "one write for each change, and none for anything else"
     renewals = math.ceil(cost.seconds / RENEW_SECONDS)
-    assert cost.writes <= 2 * FLIPS + renewals, "a Node and an Event for each, and the Lease"
+    assert cost.writes <= 2 * FLIPS + renewals, f"a Node and an Event for each, and the Lease: {cost}"
     assert cost.mirror_reads <= 2 * FLIPS + 2, cost
     assert cost.most_own_reads <= math.ceil(cost.seconds / LOOK_SECONDS), cost
 
