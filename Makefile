@@ -37,7 +37,7 @@ check: $(VENV)/.dev
 # Real hosts share this machine with each other. What fails in the crowd is run once more by itself, says so, and has to pass.
 test: $(VENV)/.dev
 	./scripts/install-test-servers
-	@rm -rf $(LEDGER); $(AS_ROOT) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -o cache_dir=$(LEDGER) $(PYTEST) || { \
+	@rm -rf $(LEDGER); $(AS_ROOT) $(BIN)/python -m pytest -n $(WORKERS) -o cache_dir=$(LEDGER) $(PYTEST) || { \
 	    [ $$? -eq 1 ] || exit 1; printf '\n== once more, one after the other: what failed in the crowd ==\n\n'; \
 	    $(AS_ROOT) $(BIN)/python -m pytest -o cache_dir=$(LEDGER) --last-failed --last-failed-no-failures=none $(PYTEST); }
 

@@ -65,6 +65,36 @@ def test_much_that_is_missing_wants_three_answers_over_a_minute(
     assert (guard.belief.trust is Trust.FULL) is believed
 
 
+ONE_LESS = replace(WHOLE, shown=4, missing=1)
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [None, replace(WHOLE, has_leader=False), replace(WHOLE, went_back=True, own=Own.MISSING)],
+    ids=["no answer", "no leader", "an index that went back"],
+)
+def test_what_is_missing_after_an_outage_wants_confirmation(outage: Heard | None) -> None:
+    """Consul may have lost its memory: machines come back one by one, and the first answers may even lack our own."""
+    guard = Guard()
+    guard.hear(WHOLE, 0)
+    if outage is None:
+        guard.fail("down", 1)
+    else:
+        guard.hear(outage, 1)
+    assert guard.hear(replace(WHOLE, shown=0, missing=5, own=Own.MISSING), 2).trust is Trust.SHOWN
+    assert guard.hear(ONE_LESS, 3).trust is Trust.SHOWN
+    assert guard.hear(ONE_LESS, 30).trust is Trust.SHOWN
+    assert guard.hear(ONE_LESS, 63).trust is Trust.FULL
+    assert guard.hear(ONE_LESS, 64).trust is Trust.FULL, "and the outage is forgotten"
+
+
+def test_an_outage_that_cost_nothing_is_over_with_the_first_answer() -> None:
+    guard = Guard()
+    guard.fail("down", 0)
+    assert guard.hear(WHOLE, 1).trust is Trust.FULL
+    assert guard.hear(ONE_LESS, 2).trust is Trust.FULL
+
+
 def test_what_is_small_while_much_is_in_doubt_waits_as_well() -> None:
     guard = Guard()
     guard.hear(EMPTY, 0)

@@ -1,4 +1,4 @@
-"""Consul: a server of one (in memory, or on disk so that it survives a restart), or a client of another."""
+"""Consul: a server of one (on disk, so that it survives a restart, or in memory), or a client of another."""
 
 import contextlib
 import json
@@ -19,26 +19,30 @@ def consul_agent(
     datacenter: str = "dc1",
     config: Mapping[str, Any] | None = None,
     join: str = "",
+    dev: bool = False,
     lan: Lan | None = None,
     host: Host | None = None,
 ) -> Iterator[Server]:
     """An agent whose HTTP API is `server.endpoint`, once it knows a leader and has listed itself.
 
-    `join`: the `serf` address of a server, which makes this a client. `config` is merged over the configuration.
+    `join`: the `serf` address of a server, which makes this a client. `dev`: it forgets everything when it ends. `config`
+    is merged over the configuration.
     """
     require("consul")
     site = Site(lan, host)
     ports = {name: site.free_port() for name in ("http", "serf_lan", "serf_wan", "server")}
     with tempfile.TemporaryDirectory(prefix="k3-consul-") as folder, contextlib.ExitStack() as stack:
-        settings = {**_settings(site, node=node, datacenter=datacenter, ports=ports), "data_dir": f"{folder}/data"}
-        settings |= {"retry_join": [join], "retry_interval": "1s"} if join else {"server": True, "bootstrap_expect": 1}
+        settings = _settings(site, node=node, datacenter=datacenter, ports=ports)
+        if not dev:
+            settings |= {"data_dir": f"{folder}/data"}
+            settings |= {"retry_join": [join], "retry_interval": "1s"} if join else {"server": True, "bootstrap_expect": 1}
         file = Path(folder, "agent.json")
         file.write_text(json.dumps({**settings, **(config or {})}), encoding="utf-8")
         base = f"http://{site.address}:{ports['http']}"
         server = Server(
             "consul",
             site,
-            ["consul", "agent", f"-config-file={file}"],
+            ["consul", "agent", *(["-dev"] if dev else []), f"-config-file={file}"],
             port=ports["http"],
             ready=lambda: node in site.get(f"{base}/v1/catalog/nodes?dc={datacenter}"),
         )

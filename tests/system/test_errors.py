@@ -4,29 +4,17 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.lab import Host, Process, until
+from tests.system.refusals import STRANGER, refusal
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-STRANGER = """
-import socket, sys
-family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-sock = socket.socket(family, socket.SOCK_STREAM)
-sock.bind((sys.argv[1], 7946))
-sock.listen()
-print("listening", flush=True)
-while True:
-    client, _ = sock.accept()
-    client.recv(4096)
-    client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
-    client.close()
-"""
 
 
 @pytest.fixture
@@ -34,16 +22,6 @@ def host() -> Iterator[Host]:
     """A machine without a network: most mistakes are told before one is looked for."""
     with Host("lonely") as machine:
         yield machine
-
-
-def refusal(host: Host, *arguments: str, code: int, before: Sequence[str] = (), env: Mapping[str, str] | None = None) -> str:
-    """What `k3` says instead of starting: one line on stderr, beginning with its name; nothing on stdout."""
-    done = host.run([*before, "k3", *arguments], env=env, guard_seconds=60)
-    lines = done.stderr.splitlines()
-    assert (done.returncode, done.stdout, len(lines)) == (code, "", 1), f"{done.returncode}: {done.stdout}{done.stderr}"
-    assert lines[0].startswith("k3: ")
-    assert "unexpected" not in lines[0]
-    return lines[0]
 
 
 def write(host: Host, path: str, text: str) -> str:

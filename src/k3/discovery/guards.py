@@ -3,7 +3,7 @@
 That a machine is listed, and how it is, is believed of every server that has a leader. That a machine is *not* listed
 is not: an empty list also comes from a token that may not see it, from an agent that has just lost its memory, and from
 a mistyped name. So absence counts only if the answer is complete as far as can be known, and where much is missing at
-once, only if three answers over a minute agree.
+once, or anything after an outage (Consul may have come back without its memory), only if three answers over a minute agree.
 
     Trust        shown machines are    missing machines are
     ─────        ──────────────────    ────────────────────
@@ -89,11 +89,14 @@ class Guard:
         self._bad_since: float | None = None
         self._doubt_since = 0.0
         self._doubts = 0
+        self._is_wary = False
+        """There has been an outage since the last answer that was fully believed."""
 
     def hear(self, heard: Heard, now: float) -> Belief:
         """An answer has come. `now` is monotonic, in seconds."""
         if not has_lead(heard.has_leader, heard.last_contact_seconds):
             return self.fail("the Consul servers have no leader, or have not heard from it lately", now)
+        self._is_wary |= heard.went_back
         if why := _incomplete(heard):
             self._doubts = 0
             return self._settle(Belief(Trust.SHOWN, why), now)
@@ -105,6 +108,7 @@ class Guard:
     def fail(self, why: str, now: float) -> Belief:
         """No answer has come, or one of a server that cannot know."""
         self._doubts = 0
+        self._is_wary = True
         return self._settle(Belief(Trust.NONE, why), now)
 
     def bad_seconds(self, now: float) -> float:
@@ -114,7 +118,7 @@ class Guard:
     def _wants_confirmation(self, heard: Heard) -> bool:
         if not heard.missing:
             return False
-        if self._doubts or heard.went_back or not heard.shown:
+        if self._doubts or self._is_wary or not heard.shown:
             return True
         return heard.missing >= BULK_LOSS and 2 * heard.missing > heard.known
 
@@ -127,6 +131,7 @@ class Guard:
     def _settle(self, belief: Belief, now: float) -> Belief:
         if belief.trust is Trust.FULL:
             self._bad_since = None
+            self._is_wary = False
         elif self._bad_since is None:
             self._bad_since = now
         self.belief = belief

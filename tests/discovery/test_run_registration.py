@@ -1,0 +1,100 @@
+"""`k3 discovery` on real hosts: machines come, go in order or without a word, and are put back where Consul loses them."""
+
+import signal
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.discovery.conftest import MakeFleet
+from tests.discovery.fleet import CRITICAL, GONE, PASSING, STOPPED, Fleet
+from tests.lab import until
+from tests.system.agents import record
+
+pytestmark = [pytest.mark.netns, pytest.mark.servers("consul"), pytest.mark.slow]
+
+GUARD_SECONDS = 75.0
+"""Five times as long as an agent goes without looking whether Consul still has it."""
+
+
+def test_told_to_stop_it_is_down_at_once_and_out_of_consul(fleet: MakeFleet) -> None:
+    machines = fleet("a", "b")
+    stopped = machines["b"].stop()
+    down = machines.shows("b", STOPPED, since=stopped)
+    record("discovery.sigterm.to_not_ready", (down.at - stopped).total_seconds())
+    assert machines.registry.listed() == {"a"}
+    machines.registry.register("box")
+    machines.shows("box", PASSING)
+    last = machines.watcher.last("b")
+    assert last is not None
+    assert last.ready == STOPPED, "that it left Consul is no news afterwards"
+    began = datetime.now(UTC)
+    machines["b"].start()
+    up = machines.shows("b", PASSING, since=began)
+    record("discovery.start.to_ready", (up.at - began).total_seconds())
+    assert up.view.boot != down.view.boot
+    assert up.manifest["metadata"]["uid"] == down.manifest["metadata"]["uid"]
+
+
+def test_killed_it_is_ill_then_gone_and_back_when_it_starts_again(fleet: MakeFleet) -> None:
+    """Consul takes a minute and more to drop it by itself; its operator does it sooner."""
+    machines = fleet("a", "b")
+    killed = machines["b"].kill()
+    ill = machines.shows("b", CRITICAL, since=killed)
+    record("discovery.kill.to_not_ready", (ill.at - killed).total_seconds(), beside={"check_interval": 1})
+    assert machines.registry.listed() == {"a", "b"}
+    dropped = machines.registry.deregister("b")
+    gone = machines.shows("b", GONE, since=dropped)
+    record("discovery.deregister.to_gone", (gone.at - dropped).total_seconds())
+    began = datetime.now(UTC)
+    machines["b"].start()
+    machines.shows("b", PASSING, since=began)
+    assert machines.downs("a", since=killed) == []
+
+
+def test_one_that_runs_and_is_deregistered_puts_itself_back(fleet: MakeFleet) -> None:
+    """The leader notices at once and is never down; any other machine looks every 15 seconds."""
+    machines = fleet("a", "b")
+    dropped = machines.registry.deregister("a")
+    until(lambda: len(machines["a"].said("consul.registered")) == 2, guard_seconds=GUARD_SECONDS, what="a puts itself back")
+    record("discovery.deregistered_leader.to_registered", (datetime.now(UTC) - dropped).total_seconds())
+    dropped_b = machines.registry.deregister("b")
+    gone = machines.shows("b", GONE, since=dropped_b)
+    back = machines.shows("b", PASSING, since=gone.at, guard_seconds=GUARD_SECONDS)
+    record("discovery.deregistered.to_ready", (back.at - dropped_b).total_seconds(), beside={"looks_every": 15})
+    assert machines.downs("a", since=dropped) == []
+    assert machines.registry.listed() == {"a", "b"}
+
+
+def restart(machines: Fleet, number: int) -> datetime:
+    """End Consul by a signal and start it again. Returns when it answered again."""
+    server = machines.registry.server
+    server.process.kill(number)
+    server.close()
+    server.start()
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("dev", "number"), [(True, signal.SIGKILL), (False, signal.SIGTERM)], ids=["forgets", "remembers"])
+def test_consul_restarts_and_nobody_is_down_or_forgotten(fleet: MakeFleet, dev: bool, number: int) -> None:
+    """In memory only, it comes back empty; with a data directory it knows everybody again."""
+    names = ["a", "b", "c"]
+    machines = fleet(*names, dev=dev)
+    began = datetime.now(UTC)
+    answered = restart(machines, number)
+    until(lambda: machines.registry.listed() == {*names}, guard_seconds=GUARD_SECONDS, what="all are registered again")
+    record(f"discovery.consul_restart.dev={dev}.to_registered", (datetime.now(UTC) - answered).total_seconds())
+    flipped = datetime.now(UTC)
+    machines.registry.register("box")
+    machines.shows("box", PASSING, since=flipped, guard_seconds=GUARD_SECONDS)
+    assert machines.downs(*names, since=began) == []
+    for name in names:
+        assert len(machines[name].said("consul.unavailable")) <= 1, machines[name].process.text
+
+
+def test_who_does_not_want_to_be_a_node_is_registered_and_not_shown(fleet: MakeFleet) -> None:
+    machines = fleet("a")
+    machines.host("shy", "--register-self=false").start()
+    until(lambda: machines.registry.listed() == {"a", "shy"}, what="both are in Consul")
+    machines.registry.register("box")
+    machines.shows("box", PASSING)
+    assert machines.watcher.of("shy") == []
