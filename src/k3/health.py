@@ -25,7 +25,7 @@ from k3.core.errors import Invalid, StartFailed
 Info = Callable[[], Mapping[str, Any]]
 """What `/info` answers now."""
 
-RETRY_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.25
 _ASK_SECONDS: Final = 2.0
 _BACKLOG: Final = 128
 _PORT_MAX: Final = 65_535
@@ -93,7 +93,7 @@ class HealthServer:
             raise
 
     async def run(self) -> None:
-        """While the port is shared, try once a second to take it; then return."""
+        """While the port is shared, try again and again to take it; then return."""
         while self.shared:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(OSError):

@@ -204,10 +204,6 @@ def beside(fleet: MakeFleet) -> tuple[Fleet, Pair, Pair]:
     return machines, x, y
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="/info of k3 discovery has another boot and no links: each probe rewrites the Node, k3 network writes it back",
-)
 @pytest.mark.parametrize("restarts", [True, False], ids=["restarted", "stopped"])
 def test_discovery_that_holds_the_port_costs_no_more_writes(fleet: MakeFleet, restarts: bool) -> None:
     """`k3 network` is restarted, say for an upgrade, and finds the port taken over; or it stays away. y is for comparison."""
@@ -223,7 +219,6 @@ def test_discovery_that_holds_the_port_costs_no_more_writes(fleet: MakeFleet, re
     assert len(machines.watcher.of("x", since=since)) <= 4
 
 
-@pytest.mark.xfail(strict=True, reason="the annotation agent stays when k3 network ends, so its peers count it as an observer")
 def test_a_machine_whose_network_agent_has_ended_is_no_observer(fleet: MakeFleet) -> None:
     """Ready it is, since `k3 discovery` answers there; but nobody on it looks after others."""
     machines, x, _y = beside(fleet)

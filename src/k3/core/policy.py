@@ -213,6 +213,8 @@ def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Deci
         return Keep("the Node has changed meanwhile")
     if stored.ready is not None and stored.ready.status == "False":
         return Keep("already down")
+    if seen.by_itself:
+        node_annotations(wanted).pop(_P + "agent", None)  # nobody there looks after others any more
     reason, message = ("NodeShutdown", "k3 network was stopped") if seen.by_itself else ("PeerLeft", "said goodbye")
     _set_ready(wanted, "False", reason, message, now)
     return Update(wanted, _number(wanted, Transition("NodeNotReady", message)))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from k3.cache import Cache
 from k3.core import discovery_policy
@@ -19,6 +19,9 @@ from k3.discovery.service import DiscoveryAgent, DiscoveryOptions
 from k3.network.info import info_document
 from k3.network.service import Agent, Options
 from k3.reconciler import Reconciler, Work
+
+STORE_FIRST_SECONDS: Final = 0.5
+"""A store that does not answer does not keep us registered in Consul."""
 
 log = logging.getLogger(__name__)
 
@@ -124,15 +127,23 @@ class DiscoveryPart:
             self._running = tasks.create_task(self.agent.run(port))
 
     async def leave(self) -> None:
-        """Ends the agent first, which would register this machine again."""
+        """Ends the agent first, which would register this machine again. The store hears of it before Consul does.
+
+        Whoever mirrors would else find this machine gone, and say so, a moment before it says itself that it was stopped.
+        """
         if self._running is None:
             return
         self._running.cancel()
         await asyncio.wait([self._running])
-        stopped = await self.agent.leave()
-        if stopped is not None:
-            await self._reconciler.settle(Work(stopped, datetime.now(UTC)))
+        async with asyncio.TaskGroup() as tasks:
+            told = tasks.create_task(self._tell_store())
+            await asyncio.wait([told], timeout=STORE_FIRST_SECONDS)
+            tasks.create_task(self.agent.leave())
         log.info("discovery.stopped")
+
+    async def _tell_store(self) -> None:
+        if (stopped := self.agent.stopped) is not None:
+            await self._reconciler.settle(Work(stopped, datetime.now(UTC)))
 
     async def once(self, *, is_dry: bool) -> list[tuple[discovery_policy.RegistryObservation, Decision]]:
         """Mirror what Consul shows now; dry, nothing is written. Returns what was seen, and what came of it."""

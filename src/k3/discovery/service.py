@@ -258,15 +258,18 @@ class DiscoveryAgent:
             if seen.boot == self.facts.boot or seen.owner != "discovery":
                 self.joined.set()
 
-    async def leave(self) -> Stopped | None:
-        """Take this machine out of Consul and let another one lead; `run` must have ended. Returns what to tell the store."""
+    @property
+    def stopped(self) -> Stopped | None:
+        """What to tell the store when this run ends."""
+        is_shown = self._options.register_self
+        return Stopped(self.facts.node, self._options.service, self.facts.boot) if is_shown else None
+
+    async def leave(self) -> None:
+        """Take this machine out of Consul and let another one lead; `run` must have ended."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._leadership.release())
             if self._registrar is not None:
                 tasks.create_task(self._registrar.leave())
-        if not self._options.register_self:
-            return None
-        return Stopped(self.facts.node, self._options.service, self.facts.boot)
 
 
 async def address_towards(consul: ConsulSettings) -> str:

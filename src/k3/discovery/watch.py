@@ -28,7 +28,7 @@ from k3.discovery.snapshot import Instance, Snapshot
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 5.0
 ROUND_SECONDS: Final = 0.1
-"""At least so long between two answers taken: changes that come together are handled together."""
+"""At least so long between two answers of a large service: changes that come together are handled together."""
 LARGE: Final = 500
 """Instances from which on a service is watched in two tiers."""
 LOOKS: Final = 32
@@ -115,7 +115,7 @@ class Watch:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 pause = FIRST_PAUSE_SECONDS
-                await asyncio.sleep(ROUND_SECONDS)
+                await asyncio.sleep(ROUND_SECONDS * min(1.0, len(self._datacenter.snapshot.instances) / LARGE))
 
     @property
     def _is_believed(self) -> bool:

@@ -26,6 +26,7 @@ The rest is told by `peer` (when is what due), `crowd` (names nobody has proven)
 
 import heapq
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Final
@@ -410,10 +411,11 @@ class PeerTable:
         seen = peer.stored
         if not self._online or peer.just_said(Alive, now):
             return
+        facts = _said(answer.facts, seen)
         healthy = seen is not None and seen.is_ready and seen.is_reachable
         aged = now - peer.stored_at >= peer.timing.write - peer.timing.period / 2
-        if not healthy or displaces or aged or not peer.same_facts(answer.facts):
-            self._report(peer, Alive(peer.name, answer.facts, self._me.name, peer.probe_evidence, displaces), now)
+        if not healthy or displaces or aged or not peer.same_facts(facts):
+            self._report(peer, Alive(peer.name, facts, self._me.name, peer.probe_evidence, displaces), now)
 
     def _failed(self, peer: Peer, outcome: Outcome, now: float) -> None:
         peer.failures += 1
@@ -672,6 +674,25 @@ class PeerTable:
                 peer.far_rank = ranks.rank(self._me, peer.member, self._anywhere)
             self._plan(peer, now)
         self._plan(self._self, now)
+
+
+def _said(facts: Facts, seen: NodeView | None) -> Facts:
+    """What a machine says of itself, given what its Node shows.
+
+    Where k3 discovery holds the port, it knows neither links nor a time to live: it proves that the machine lives, and
+    everything else stays as the machine's own network agent wrote it.
+    """
+    if seen is None or not seen.id or seen.id != facts.id or facts.peer_ttl_seconds or not seen.peer_ttl_seconds:
+        return facts
+    return replace(
+        facts,
+        addresses=seen.addresses,
+        port=seen.port,
+        pid=seen.pid,
+        boot=seen.boot,
+        links=seen.links,
+        peer_ttl_seconds=seen.peer_ttl_seconds,
+    )
 
 
 def _bearings(seen: NodeView) -> tuple[object, ...]:
