@@ -101,12 +101,20 @@ class Consul:
         except NotFound:
             return
 
-    async def own_service(self, service_id: str) -> Mapping[str, Any] | None:
-        """A service as the agent holds it, None where it does not."""
+    async def own_service(self, service_id: str, *, known_hash: str = "", wait_seconds: int = 0) -> Mapping[str, Any] | None:
+        """A service as the agent holds it, None where it does not.
+
+        Given the ContentHash of what is known, waits until the agent holds something else or the time is over.
+        """
+        path, query = f"/v1/agent/service/{quote(service_id, safe='')}", {}
+        if known_hash:
+            query = {"hash": known_hash, "wait": f"{wait_seconds}s"}
+        target = f"{path}?{urlencode(self._named(query))}"
         try:
-            return _mapping(await self._read(f"/v1/agent/service/{quote(service_id, safe='')}"))
+            answer = await self._call("GET", target, timeout_seconds=read_timeout_seconds(wait_seconds))
         except NotFound:
             return None
+        return _mapping(self._json(answer))
 
     async def is_listed(self, service: str, service_id: str) -> bool:
         """Whether the catalog of the agent's own datacenter shows the service."""

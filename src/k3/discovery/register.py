@@ -1,13 +1,14 @@
 """Keeps this machine registered in Consul, whatever happens to the agent: looks, and registers where that is not so.
 
-Registered means that the catalog shows it. An agent restarted without its data has forgotten everything, one that is
-cut off from its servers takes a registration that nobody sees yet: so it looks again every `CHECK_SECONDS`, and at once
-when the mirror misses us. Writes nothing but our own registration, and leaves one alone that another machine holds.
+Registered means that the catalog shows it. An agent restarted without its data has forgotten everything, one that is cut
+off from its servers takes a registration that nobody sees yet: so it looks again whenever the agent holds something else,
+every `CHECK_SECONDS`, and when the mirror misses us. Writes nothing but our own registration, and leaves one alone that
+another machine holds.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +21,7 @@ from k3.discovery.consul import Consul
 from k3.discovery.http import Http, Request
 from k3.discovery.settings import ConsulSettings
 
-CHECK_SECONDS: Final = 15.0
+CHECK_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 1.5
 """Between attempts: after an outage of the agent we are back within two seconds."""
@@ -131,6 +132,8 @@ class Registrar:
         self._random = random
         self._wake = asyncio.Event()
         self._told = ""
+        self._hash = ""
+        """Of our registration as the agent held it when we looked last."""
         self._unlisted_since: float | None = None
         self.holds: bool | None = None
         """Whether the agent holds our registration; None: not known now."""
@@ -160,20 +163,34 @@ class Registrar:
                 self._tell("consul.unavailable", str(error))
                 is_done = False
             pause = FIRST_PAUSE_SECONDS if is_done else min(2 * pause, LONGEST_PAUSE_SECONDS)
-            await self._rest(CHECK_SECONDS if is_done else pause * self._random.uniform(0.5, 1.0))
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)
+            await self._rest(self._until_changed() if is_done else asyncio.sleep(pause * self._random.uniform(0.5, 1.0)))
 
-    async def _rest(self, seconds: float) -> None:
-        """Until it is time, or somebody misses us; never less than the first pause."""
-        await asyncio.sleep(FIRST_PAUSE_SECONDS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+    async def _rest(self, end: Coroutine[None, None, None]) -> None:
+        """Until then, or until somebody misses us."""
+        async with asyncio.TaskGroup() as tasks:
+            waits = [tasks.create_task(end), tasks.create_task(self._wait_for_nudge())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
         self._wake.clear()
+
+    async def _wait_for_nudge(self) -> None:
+        await self._wake.wait()
+
+    async def _until_changed(self) -> None:
+        """Until the agent may hold something else: it says so, it does not answer any more, or it is time to look."""
+        if not self._hash:
+            await asyncio.sleep(CHECK_SECONDS)
+            return
+        with suppress(K3Error):
+            await self._consul.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS)
 
     async def _look(self) -> bool:
         """One round. Returns whether the agent holds us and the catalog has shown us."""
         ours = self._registration
         held = await self._consul.own_service(ours.service_id)
+        self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         if held is not None and ours.is_another_s(held):
             self.holds = False
             self._tell("consul.id_taken", "another machine holds this service ID at the agent; choose another --service-id")

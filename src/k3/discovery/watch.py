@@ -29,6 +29,7 @@ FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 5.0
 ROUND_SECONDS: Final = 0.1
 """At least so long between two answers of a large service: changes that come together are handled together."""
+LEAST_ROUND_SECONDS: Final = 0.02
 LARGE: Final = 500
 """Instances from which on a service is watched in two tiers."""
 LOOKS: Final = 32
@@ -115,7 +116,12 @@ class Watch:
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
                 pause = FIRST_PAUSE_SECONDS
-                await asyncio.sleep(ROUND_SECONDS * min(1.0, len(self._datacenter.snapshot.instances) / LARGE))
+                await asyncio.sleep(self._round_seconds)
+
+    @property
+    def _round_seconds(self) -> float:
+        """A small answer costs little; but even an agent that is stopping, and answers at once, is not asked in a hurry."""
+        return max(LEAST_ROUND_SECONDS, ROUND_SECONDS * min(1.0, len(self._datacenter.snapshot.instances) / LARGE))
 
     @property
     def _is_believed(self) -> bool:
