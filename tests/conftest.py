@@ -12,7 +12,10 @@ from tests.servers.server import Server, left_running
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Hold a test to its `servers(...)` and `netns` marks before any fixture starts something."""
+    """Hold a test to its `servers(...)`, `netns` and `xdist_group` marks before any fixture starts something."""
+    if getattr(item.config.option, "loadgroup", False) and item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+        versions = f"pytest {pytest.__version__} and this pytest-xdist do not agree about xdist_group"
+        pytest.fail(f"{versions}: the tests of a group would run beside each other", pytrace=False)
     for mark in item.iter_markers("servers"):
         for name in mark.args:
             needs.require(name)
