@@ -12,17 +12,25 @@ from typing import Final
 import pytest
 
 NETNS: Final = "netns"
+INIT: Final = "systemd as process 1"
 COMMANDS: Final = {
     "etcd": ("etcd",),
+    "etcdctl": ("etcdctl",),
     "mariadb": ("mariadbd", "mariadb-install-db", "mariadb"),
     "consul": ("consul",),
     "avahi": ("avahi-daemon", "avahi-browse"),
+    "docker-compose": ("docker-compose",),
+    "systemd": ("systemd-analyze",),
+    INIT: ("systemctl", "/lib/systemd/systemd", "unshare"),
     NETNS: ("ip", "nft", "nsenter", "unshare"),
 }
 MARK: Final = "not on this machine: "
 
 _SYSTEM_PATHS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
-_NETNS_TRIAL: Final = "ip link set lo up && nft add table bridge lab && mount -t tmpfs lab /run && mount -t sysfs lab /sys"
+_TRIALS: Final = {
+    NETNS: "ip link set lo up && nft add table bridge lab && mount -t tmpfs lab /run && mount -t sysfs lab /sys",
+    INIT: "mount -t cgroup2 lab /mnt && mkdir /mnt/k3-lab-trial && rmdir /mnt/k3-lab-trial",
+}
 
 
 def require(name: str) -> None:
@@ -41,7 +49,7 @@ def missing(name: str) -> str:
     absent = [command for command in COMMANDS[name] if not find(command)]
     if absent:
         return f"no {', '.join(absent)}"
-    return _netns_refusal() if name == NETNS else ""
+    return _refusal(_TRIALS[name]) if name in _TRIALS else ""
 
 
 def find(command: str) -> str | None:
@@ -49,11 +57,11 @@ def find(command: str) -> str | None:
     return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATHS}")
 
 
-def _netns_refusal() -> str:
+def _refusal(trial_text: str) -> str:
     """Try what the laboratory does, since neither being root nor a capability says whether a container allows it."""
     path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATHS}"
     trial = subprocess.run(
-        ["unshare", "--net", "--uts", "--mount", "sh", "-ec", _NETNS_TRIAL],
+        ["unshare", "--net", "--uts", "--mount", "sh", "-ec", trial_text],
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,

@@ -6,6 +6,10 @@ A block of commands is fenced as `console` and says in a second word how it is p
     console parsed     understood by the command line, and not run: it speaks of machines that are not there
     console make       a target the Makefile has
     console pip        names a requirements file that is there
+    console install    run in an empty directory, in the order of the page
+    console deploy     commands of docker, compose and systemd, not run: what they name is there, and flags of k3 are understood
+
+The last two are proved by `tests/deploy`.
 """
 
 import re

@@ -23,8 +23,18 @@ from tests.docs.pages import ROOT, Page, bare, commands, page, pages
 
 ALL_PAGES = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-OTHERS_FLAGS = {"--network", "--require-hashes", "--upgrade"}
-"""Docker's, pip's and uv's."""
+OTHERS_FLAGS = {
+    "--network",
+    "--name",
+    "--cap-drop",
+    "--now",
+    "--require-hashes",
+    "--no-build-isolation",
+    "--no-deps",
+    "--upgrade",
+}
+"""Docker's, systemctl's, pip's and uv's."""
+PROOFS = {"alpha", "parsed", "make", "pip", "install", "deploy"}
 
 
 # --- links and blocks
@@ -60,7 +70,7 @@ def test_every_block_of_commands_says_how_it_is_proved(one: Page) -> None:
     for block in one.blocks:
         assert block.language in {"", "console", "yaml", "sql"}, f"{one.name}:{block.line}"
         if block.language == "console":
-            assert block.proof in {"alpha", "parsed", "make", "pip"}, f"{one.name}:{block.line}"
+            assert block.proof in PROOFS, f"{one.name}:{block.line}"
             assert block.commands, f"{one.name}:{block.line}"
 
 

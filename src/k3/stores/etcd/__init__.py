@@ -18,6 +18,9 @@ import os
 # and would hook itself into fork(), which k3 does only to start another program.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+# Its own resolver knows nothing of nsswitch.conf, hence of no name.local, and waits for name servers even where /etc/hosts has
+# the name.
+os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 
 from k3.config import EtcdStorage
 from k3.stores.etcd.store import EtcdStore
