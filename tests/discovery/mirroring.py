@@ -13,7 +13,7 @@ from k3.core.store import Change, Store
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.register import Registrar
-from k3.reconciler import Reconciler
+from k3.reconciler import Decide, Reconciler
 from tests.discovery.consul_lab import eventually
 
 
@@ -45,11 +45,16 @@ class View:
 
 @contextlib.asynccontextmanager
 async def mirroring(
-    consul: Consul, store: Store, settings: MirrorSettings, registrar: Registrar | None = None
+    consul: Consul,
+    store: Store,
+    settings: MirrorSettings,
+    registrar: Registrar | None = None,
+    *,
+    policy: Decide = discovery_policy.decide,
 ) -> AsyncIterator[View]:
-    """Run a mirror of its own until the end of the block."""
+    """Run a mirror of its own until the end of the block; another `policy` writes what a broken one would."""
     cache = Cache(store, NODE, random=Random(1))
-    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=discovery_policy.decide)
+    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=policy)
     mirror = Mirror(consul, settings, cache, submit=reconciler.submit, registrar=registrar)
     listed = asyncio.Event()
 

@@ -21,6 +21,7 @@ from k3.stores.memory import MemoryStore
 from tests.discovery.answering import reply, speaking
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
+from tests.discovery.machines import put, set_check, ttl_service
 from tests.discovery.mirroring import mirroring
 
 pytestmark = pytest.mark.servers("consul")
@@ -33,27 +34,6 @@ async def store() -> AsyncIterator[Store]:
     memory = MemoryStore()
     yield memory
     await memory.aclose()
-
-
-def ttl_service(name: str, **more: Any) -> dict[str, Any]:
-    """A machine whose check a test sets by hand."""
-    return {
-        "Name": "k3-node",
-        "ID": f"k3-node-{name}",
-        "Address": "10.0.0.7",
-        "Port": 7946,
-        "Meta": {"node": name, "pid": "42"},
-        "Check": {"CheckID": f"check-{name}", "TTL": "10m", "Status": "passing"},
-        **more,
-    }
-
-
-async def put(consul: Consul, path: str) -> None:
-    await consul._call("PUT", path)
-
-
-async def set_check(consul: Consul, name: str, status: str) -> None:
-    await put(consul, f"/v1/agent/check/{status}/check-{name}")
 
 
 async def test_a_machine_s_life(consul: Consul, store: Store) -> None:
