@@ -29,10 +29,14 @@ class View:
         """A Node's manifest. Raises NotFound."""
         return (await self.store.get(Key(NODE, name))).manifest()
 
+    async def condition(self, name: str) -> node.Condition:
+        """Its Ready."""
+        return node.condition(await self.manifest(name), node.READY) or node.Condition(node.READY, "")
+
     async def ready(self, name: str) -> tuple[str, str]:
         """Status and reason of its Ready."""
-        found = node.condition(await self.manifest(name), "Ready")
-        return (found.status, found.reason) if found else ("", "")
+        found = await self.condition(name)
+        return found.status, found.reason
 
     async def shows(self, name: str, status: str, reason: str, *, guard_seconds: float = 30) -> None:
         """Wait until it is so."""

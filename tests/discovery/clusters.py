@@ -1,0 +1,146 @@
+"""Consul as people run it where it matters: three servers with a leader, and two datacenters joined over a WAN."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.lab import Host, Lan
+from tests.needs import require
+from tests.servers import Server, consul_agent
+from tests.servers.server import Site
+
+SIZE: Final = 3
+
+
+class Cluster:
+    """Three servers. Each keeps its data and its place when it is killed and started again."""
+
+    def __init__(self, servers: list[Server], rpc_ports: list[int]) -> None:
+        self.servers = servers
+        self._rpc_ports = rpc_ports
+
+    def leader(self) -> Server:
+        """Who leads, as any server that is up has it."""
+        for server in self.servers:
+            known = json.loads(server.site.get(f"{server.endpoint}/v1/status/leader") or '""')
+            if known:
+                return self.servers[self._rpc_ports.index(int(known.rpartition(":")[2]))]
+        msg = "no server leads"
+        raise AssertionError(msg)
+
+    def followers(self) -> list[Server]:
+        """All others."""
+        leader = self.leader()
+        return [server for server in self.servers if server is not leader]
+
+    async def kill(self, *servers: Server) -> None:
+        """At once and together, as `kill -9`."""
+        async with asyncio.TaskGroup() as tasks:
+            for server in servers:
+                tasks.create_task(asyncio.to_thread(server.close))
+
+    async def restart(self, *servers: Server) -> None:
+        """Start them again, on the data they left."""
+        async with asyncio.TaskGroup() as tasks:
+            for server in servers:
+                tasks.create_task(asyncio.to_thread(server.start))
+
+
+@contextlib.contextmanager
+def three_servers() -> Iterator[Cluster]:
+    """A cluster of servers `s0` to `s2` on loopback, all of which know each other and a leader."""
+    require("consul")
+    site = Site(None, None)
+    ports = [{name: site.free_port() for name in ("http", "serf_lan", "serf_wan", "server")} for _ in range(SIZE)]
+    with tempfile.TemporaryDirectory(prefix="k3-consul-") as folder, contextlib.ExitStack() as stack:
+        servers: list[Server] = []
+        for number, own in enumerate(ports):
+            settings = {
+                "node_name": f"s{number}",
+                "data_dir": f"{folder}/s{number}",
+                "ports": {**own, "dns": -1, "https": -1, "grpc": -1},
+                "retry_join": [f"{site.address}:{each['serf_lan']}" for each in ports],
+                **_settings(site),
+            }
+            file = Path(folder, f"s{number}.json")
+            file.write_text(json.dumps(settings), encoding="utf-8")
+            # The others answer only once there is a quorum: waiting for each in turn would wait for ever.
+            ready = functools.partial(_lists_all, site, own["http"]) if number == SIZE - 1 else _at_once
+            command = ["consul", "agent", f"-config-file={file}"]
+            servers.append(Server("consul", site, command, port=own["http"], ready=ready))
+            stack.callback(servers[-1].close)
+        for server in servers:
+            server._ready = _at_once
+        yield Cluster(servers, [own["server"] for own in ports])
+
+
+def _settings(site: Site) -> dict[str, Any]:
+    return {
+        "bind_addr": site.address,
+        "client_addr": site.address,
+        "server": True,
+        "bootstrap_expect": SIZE,
+        "retry_interval": "1s",
+        "disable_update_check": True,
+        "leave_on_terminate": False,
+        "log_level": "WARN",
+        "performance": {"raft_multiplier": 1},
+        # A server that fell silent is noticed within two seconds instead of twenty, and not taken out of the catalog.
+        "gossip_lan": {"probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": 3},
+        "autopilot": {"cleanup_dead_servers": False},
+    }
+
+
+def _at_once() -> bool:
+    return True
+
+
+def _lists_all(site: Site, port: int) -> bool:
+    listed = json.loads(site.get(f"http://{site.address}:{port}/v1/catalog/nodes") or "[]")
+    return len(listed) == SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """One server in each of `dc1` (near) and `dc2` (far), and the addresses of their HTTP APIs.
+
+    In a laboratory these are Unix sockets, which lead out of the namespaces and are not part of what is cut.
+    """
+
+    near: Server
+    far: Server
+    near_address: str
+    far_address: str
+    far_host: Host | None = None
+
+
+@contextlib.contextmanager
+def two_datacenters(lan: Lan | None = None) -> Iterator[Federation]:
+    """On loopback, or each on a host of its own."""
+    hosts = (lan.host("near"), lan.host("far")) if lan else (None, None)
+    with tempfile.TemporaryDirectory(prefix="k3-consul-") as folder, contextlib.ExitStack() as stack:
+        servers: list[Server] = []
+        for number, host in enumerate(hosts):
+            site = Site(lan, host)
+            config: dict[str, Any] = {
+                "addresses": {"http": f"{site.address} unix://{folder}/{number}"},
+                "performance": {"raft_multiplier": 1, "leave_drain_time": "100ms"},
+            }
+            if servers:
+                config |= {"retry_join_wan": [_wan(servers[0])], "retry_interval_wan": "1s"}
+            name = ("near", "far")[number]
+            agent = consul_agent(node=name, datacenter=f"dc{number + 1}", config=config, lan=lan if host else None, host=host)
+            servers.append(stack.enter_context(agent))
+        addresses = [f"unix://{folder}/{n}" if lan else server.endpoint for n, server in enumerate(servers)]
+        yield Federation(servers[0], servers[1], addresses[0], addresses[1], hosts[1])
+
+
+def _wan(server: Server) -> str:
+    self_ = json.loads(server.site.get(f"{server.endpoint}/v1/agent/self"))
+    return f"{server.address}:{self_['DebugConfig']['SerfPortWAN']}"
