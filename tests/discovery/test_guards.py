@@ -73,6 +73,26 @@ def test_what_is_small_while_much_is_in_doubt_waits_as_well() -> None:
     assert guard.hear(replace(WHOLE, shown=4, missing=1), 40).trust is Trust.FULL
 
 
+@pytest.mark.parametrize("trouble", ["refused", "no leader"])
+def test_what_is_missing_after_an_outage_may_have_been_forgotten_in_it(trouble: str) -> None:
+    guard = Guard()
+    guard.hear(WHOLE, 0)
+    if trouble == "refused":
+        guard.fail(trouble, 10)
+    else:
+        guard.hear(replace(WHOLE, has_leader=False), 10)
+    one_less = replace(WHOLE, shown=4, missing=1)
+    assert [guard.hear(one_less, now).trust for now in (20, 50, 80)] == [Trust.SHOWN, Trust.SHOWN, Trust.FULL]
+    assert guard.hear(replace(WHOLE, shown=3, missing=1), 90).trust is Trust.FULL
+
+
+def test_an_outage_that_cost_nothing_is_over_with_the_first_answer() -> None:
+    guard = Guard()
+    guard.fail("refused", 10)
+    assert guard.hear(WHOLE, 20).trust is Trust.FULL
+    assert guard.hear(replace(WHOLE, shown=4, missing=1), 30).trust is Trust.FULL
+
+
 def test_an_agent_that_cannot_show_ourselves_is_never_believed() -> None:
     guard = Guard()
     for turn in range(1000):

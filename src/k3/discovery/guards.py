@@ -3,7 +3,7 @@
 That a machine is listed, and how it is, is believed of every server that has a leader. That a machine is *not* listed
 is not: an empty list also comes from a token that may not see it, from an agent that has just lost its memory, and from
 a mistyped name. So absence counts only if the answer is complete as far as can be known, and where much is missing at
-once, only if three answers over a minute agree.
+once, or anything behind an outage, in which it may have been forgotten, only if three answers over a minute agree.
 
     Trust        shown machines are    missing machines are
     ─────        ──────────────────    ────────────────────
@@ -84,6 +84,7 @@ class Guard:
         self._bad_since: float | None = None
         self._doubt_since = 0.0
         self._doubts = 0
+        self._was_out = False
 
     def hear(self, heard: Heard, now: float) -> Belief:
         """An answer has come. `now` is monotonic, in seconds."""
@@ -100,6 +101,7 @@ class Guard:
     def fail(self, why: str, now: float) -> Belief:
         """No answer has come, or one of a server that cannot know."""
         self._doubts = 0
+        self._was_out = True
         return self._settle(Belief(Trust.NONE, why), now)
 
     def bad_seconds(self, now: float) -> float:
@@ -109,7 +111,7 @@ class Guard:
     def _wants_confirmation(self, heard: Heard) -> bool:
         if not heard.missing:
             return False
-        if self._doubts or heard.went_back or not heard.shown:
+        if self._doubts or self._was_out or heard.went_back or not heard.shown:
             return True
         return heard.missing >= BULK_LOSS and 2 * heard.missing > heard.known
 
@@ -122,6 +124,7 @@ class Guard:
     def _settle(self, belief: Belief, now: float) -> Belief:
         if belief.trust is Trust.FULL:
             self._bad_since = None
+            self._was_out = False
         elif self._bad_since is None:
             self._bad_since = now
         self.belief = belief
