@@ -1,5 +1,6 @@
 """A controller that keeps Nodes as a kubelet does, at random, and the judge of what others wrote between its writes."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ class Controller:
             return
         if is_k3_s(current.manifest()):
             await self.change(name, self._take_over)
-        elif self._dice.random() < 0.05:
+        elif self._dice.random() < (0.2 if _is_labelled(current.manifest()) else 0.05):
             await self._delete(name)
         else:
             await self.change(name, self._dice.choice(self._deeds()))
@@ -49,8 +50,9 @@ class Controller:
         self.wrote[made.revision] = made
 
     async def _delete(self, name: str) -> None:
-        gone = await self._store.delete(Key(NODE, name))
-        self.wrote[gone.revision] = gone
+        with contextlib.suppress(NotFound):
+            gone = await self._store.delete(Key(NODE, name))
+            self.wrote[gone.revision] = gone
 
     async def change(self, name: str, deed: Callable[[Manifest], None]) -> None:
         """Read, change, write if nobody else did, until it is done or the Node is gone."""
@@ -157,7 +159,9 @@ class Controller:
         manifest["unheardOf"] = {"number": self._dice.random(), "nothing": None}
 
     def _take_over(self, manifest: Manifest) -> None:
-        """A Node of discovery's becomes ours, in one of the three ways."""
+        """A Node of discovery's becomes ours, in one of the three ways; one that is by now stays as it is."""
+        if not is_k3_s(manifest):
+            return
         way = self._dice.choice(sorted(TAKEOVERS))
         TAKEOVERS[way](manifest)
         self.takeovers[way] += 1

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ import pytest
 from k3.config import EtcdStorage
 from k3.core import discovery_policy, node
 from k3.core.errors import K3Error
-from k3.core.objects import NODE, Key, Manifest
+from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.policy import Decision, Update
 from k3.core.store import Store
 from k3.discovery import mirror
@@ -24,6 +24,7 @@ from k3.reconciler import Decide
 from k3.stores.memory import MemoryStore
 from k3.stores.mysql import MysqlStore
 from k3.stores.sqlite import SqliteStore
+from k3.testing.faults import FaultyStore, seeded_faults
 from tests.discovery.controllers import TAKEOVERS, Controller, judge
 from tests.discovery.histories import History, recording
 from tests.discovery.machines import put, set_check, ttl_service
@@ -35,9 +36,9 @@ from tests.stores.mysql_places import storage_on
 pytestmark = pytest.mark.servers("consul")
 
 STEPS = 300
-LEAST_BEATS = 20
-NAMES = ("owned1", "owned2", "owned3")
-FLEETING = MirrorSettings("fleet", watch_interval_seconds=0.02)
+LEAST_OTHERS = 60
+NAMES = ("owned1", "owned2", "owned3", "owned4")
+FLEETING = MirrorSettings("fleet", watch_interval_seconds=0.005)
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +67,7 @@ async def opened(backend: str, folder: Path) -> AsyncIterator[Store]:
 def tiny_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mirror looks and beats as often as it can."""
     monkeypatch.setattr(mirror, "LEAST_HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr(mirror, "ROUND_SECONDS", 0.01)
+    monkeypatch.setattr(mirror, "ROUND_SECONDS", 0.005)
 
 
 async def flip(consul: Consul, dice: Random) -> None:
@@ -87,8 +88,43 @@ async def flip(consul: Consul, dice: Random) -> None:
                 await consul.register(ttl_service(name, Name="fleet"))
 
 
+class Interrupted(FaultyStore):
+    """The store as the mirror has it: answers get lost, and the controller likes to come between reading and writing."""
+
+    def __init__(self, inner: Store, controller: Controller, seed: int) -> None:
+        super().__init__(inner, seeded_faults(seed, refused=0.02, lost=0.02))
+        self._controller = controller
+        self._dice = Random(seed)
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        await self._interrupt(key)
+        return await super().create(key, manifest)
+
+    async def update(self, item: Object) -> Object:
+        await self._interrupt(item.key)
+        return await super().update(item)
+
+    async def _interrupt(self, key: Key) -> None:
+        while key.kind == NODE and self._dice.random() < 0.3:
+            await self._controller.step(key.name)
+
+
+class Overwriting(Interrupted):
+    """Makes the mirror's writes whatever was written since it read."""
+
+    async def update(self, item: Object) -> Object:
+        await self._interrupt(item.key)
+        return await self.inner.update(replace(await self.inner.get(item.key), document=item.document))
+
+
 async def contend(
-    consul: Consul, store: Store, seed: int, policy: Decide = discovery_policy.decide, *, steps: int = STEPS
+    consul: Consul,
+    store: Store,
+    seed: int,
+    *,
+    policy: Decide = discovery_policy.decide,
+    as_seen: type[Interrupted] = Interrupted,
+    steps: int = STEPS,
 ) -> tuple[History, Controller]:
     """A controller, Consul and the mirror, each as it likes, for some hundred steps and until all that can happen has."""
     dice, far_dice = Random(seed), Random(seed + 1)
@@ -96,13 +132,13 @@ async def contend(
 
     def is_enough() -> bool:
         others = len(history.changes) - len(controller.wrote)
-        return others >= LEAST_BEATS and set(controller.takeovers) == set(TAKEOVERS)
+        return others >= LEAST_OTHERS and set(controller.takeovers) == set(TAKEOVERS)
 
     async with recording(store) as history:
         for name in NAMES:
             await consul.register(ttl_service(name, Name="fleet"))
             await controller.create(name)
-        async with mirroring(consul, store, FLEETING, policy=policy), asyncio.timeout(60):
+        async with mirroring(consul, as_seen(store, controller, seed), FLEETING, policy=policy), asyncio.timeout(60):
             done = 0
             while done < steps or not is_enough():
                 await controller.step(dice.choice(NAMES))
@@ -138,18 +174,23 @@ async def test_nothing_but_the_heartbeat_in_any_interleaving(
     assert len(controller.wrote) >= STEPS / 2
 
 
-class Forgetful:
-    """Writes back an earlier state of the Node with its heartbeat: what came between is lost."""
-
-    def __init__(self) -> None:
-        self._earlier: dict[str, Manifest] = {}
-
-    def __call__(self, current: Manifest | None, seen: Any, *, now: datetime) -> Decision:
-        decision = discovery_policy.decide(current, seen, now=now)
-        if current is None or not isinstance(decision, Update):
-            return decision
-        earlier = self._earlier.setdefault(seen.name, deepcopy(decision.manifest))
-        return Update({**decision.manifest, "spec": earlier["spec"]})
+async def test_without_heartbeats_a_controller_s_node_gets_nothing_at_all(consul: Consul, tmp_path: Path) -> None:
+    silent = MirrorSettings("fleet", watch_interval_seconds=0.02, controller_heartbeat=False)
+    async with opened("memory", tmp_path) as store, recording(store) as history:
+        controller = Controller(store, Random(1))
+        await controller.create("owned1")
+        async with mirroring(consul, store, silent) as view:
+            for name in ("owned1", "rest"):
+                await consul.register(ttl_service(name, Name="fleet"))
+            await view.shows("rest", "True", "ConsulPassing")
+            for status, expected in (("fail", ("False", "ConsulCritical")), ("pass", ("True", "ConsulPassing"))):
+                for name in ("owned1", "rest"):
+                    await set_check(consul, name, status)
+                await view.shows("rest", *expected)
+    for name in ("owned1", "rest"):
+        await consul.deregister(f"k3-node-{name}")
+    written = [change.object.revision for change in history.changes if change.object.key == Key(NODE, "owned1")]
+    assert written == list(controller.wrote)
 
 
 def labels_too(current: Manifest | None, seen: Any, *, now: datetime) -> Decision:
@@ -168,11 +209,11 @@ def beats_for_all_conditions(current: Manifest | None, seen: Any, *, now: dateti
 
 
 @pytest.mark.usefixtures("tiny_heartbeat")
-@pytest.mark.parametrize("twin", [Forgetful(), labels_too, beats_for_all_conditions])
-async def test_the_judge_notices(twin: Decide, consul: Consul, tmp_path: Path) -> None:
+@pytest.mark.parametrize("twin", [{"policy": labels_too}, {"policy": beats_for_all_conditions}, {"as_seen": Overwriting}])
+async def test_the_judge_notices(twin: dict[str, Any], consul: Consul, tmp_path: Path) -> None:
     async with opened("memory", tmp_path) as store:
-        history, controller = await contend(consul, store, 7, twin, steps=60)
-    with pytest.raises(AssertionError, match="more than the heartbeat was written"):
+        history, controller = await contend(consul, store, 7, **twin, steps=60)
+    with pytest.raises(AssertionError, match=r"owned\d: "):
         judge(history, controller)
 
 
