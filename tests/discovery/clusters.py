@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from k3.discovery.consul import Consul
 from tests.lab import Host, Lan
 from tests.needs import require
 from tests.servers import Server, consul_agent
@@ -139,6 +140,11 @@ def two_datacenters(lan: Lan | None = None) -> Iterator[Federation]:
             servers.append(stack.enter_context(agent))
         addresses = [f"unix://{folder}/{n}" if lan else server.endpoint for n, server in enumerate(servers)]
         yield Federation(servers[0], servers[1], addresses[0], addresses[1], hosts[1])
+
+
+async def lists_both(consul: Consul) -> bool:
+    """Whether this agent knows of both datacenters."""
+    return set(await consul.datacenters()) == {"dc1", "dc2"}
 
 
 def _wan(server: Server) -> str:

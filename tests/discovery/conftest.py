@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.settings import ConsulSettings, from_flags
+from k3.stores.memory import MemoryStore
 from tests.needs import find
 from tests.servers import Server, consul_agent
 
@@ -27,6 +29,14 @@ async def connect() -> AsyncIterator[Connect]:
             return client
 
         yield opened
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    """An empty one in memory."""
+    memory = MemoryStore()
+    yield memory
+    await memory.aclose()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from random import Random
+from typing import Final
 
 from k3.cache import Cache, Listed
 from k3.core import discovery_policy, node
@@ -15,6 +16,11 @@ from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.register import Registrar
 from k3.reconciler import Decide, Reconciler
 from tests.discovery.consul_lab import eventually
+
+UP: Final = ("True", "ConsulPassing")
+ILL: Final = ("False", "ConsulCritical")
+GONE: Final = ("False", "ConsulDeregistered")
+LOST: Final = ("Unknown", "SourceUnreachable")
 
 
 class View:
@@ -45,6 +51,16 @@ class View:
             return await self.ready(name) == (status, reason)
 
         await eventually(is_so, guard_seconds=guard_seconds)
+
+    async def all_show(self, word: tuple[str, str], *names: str, guard_seconds: float = 60) -> None:
+        """Wait until it is so for each."""
+        for name in names:
+            await self.shows(name, *word, guard_seconds=guard_seconds)
+
+
+def now() -> float:
+    """By the loop's clock."""
+    return asyncio.get_running_loop().time()
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,6 @@
 """The mirror before three Consul servers and before two datacenters, of which some are killed, cut off, and come back."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,27 +9,18 @@ from k3.discovery import guards, mirror
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.settings import from_flags
-from k3.stores.memory import MemoryStore
-from tests.discovery.clusters import Federation, three_servers, two_datacenters
+from tests.discovery.clusters import Federation, lists_both, three_servers, two_datacenters
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import eventually
 from tests.discovery.histories import History, recording
 from tests.discovery.machines import plain_service, put, set_check, ttl_service
-from tests.discovery.mirroring import View, mirroring
+from tests.discovery.mirroring import GONE, ILL, LOST, UP, View, mirroring, now
 from tests.lab import Lan
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
 
 SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
 GRACE_SECONDS = 3.0
-UP, LOST = ("True", "ConsulPassing"), ("Unknown", "SourceUnreachable")
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    memory = MemoryStore()
-    yield memory
-    await memory.aclose()
 
 
 @pytest.fixture
@@ -38,15 +28,6 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three seconds instead of a minute, and blocking queries that notice a lost leader when they end: after two, not 55."""
     monkeypatch.setattr(guards, "LEAST_GRACE_SECONDS", GRACE_SECONDS)
     monkeypatch.setattr(mirror, "WAIT_SECONDS", 2)
-
-
-async def all_show(view: View, word: tuple[str, str], *names: str) -> None:
-    for name in names:
-        await view.shows(name, *word, guard_seconds=100)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def test_a_killed_leader_costs_only_the_machine_that_died_with_it(connect: Connect, store: Store) -> None:
@@ -57,17 +38,17 @@ async def test_a_killed_leader_costs_only_the_machine_that_died_with_it(connect:
         for name, agent in agents.items():
             await agent.register(plain_service(name))
         async with mirroring(agents["web1"], store, SETTINGS) as view:
-            await all_show(view, UP, *places)
+            await view.all_show(UP, *places)
             async with recording(store) as history:
                 await cluster.kill(leader)
                 await agents["web2"].register(plain_service("web4"))
-                await all_show(view, UP, "web4")
-                await all_show(view, LOST, "web3")
+                await view.all_show(UP, "web4")
+                await view.all_show(LOST, "web3")
                 message = (await view.condition("web3")).message
                 await cluster.restart(leader)
-                await all_show(view, UP, "web3")
+                await view.all_show(UP, "web3")
                 await agents["web1"].register(ttl_service("web5"))
-                await all_show(view, UP, "web5")
+                await view.all_show(UP, "web5")
     history.check()
     assert message == "the Consul agent of this machine does not answer"
     assert {name: history.words(name) for name in ("web1", "web2")} == {"web1": [UP], "web2": [UP]}
@@ -83,17 +64,17 @@ async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Conne
         for name, agent in agents.items():
             await agent.register(plain_service(name))
         async with mirroring(agents["web1"], store, SETTINGS) as view:
-            await all_show(view, UP, *places)
+            await view.all_show(UP, *places)
             async with recording(store) as history:
                 cut_at = now()
                 await cluster.kill(leader, other)
-                await all_show(view, LOST, *places)
+                await view.all_show(LOST, *places)
                 assert now() - cut_at >= GRACE_SECONDS
                 assert "no leader" in (await view.condition("web1")).message
                 await cluster.restart(leader, other)
-                await all_show(view, UP, *places)
+                await view.all_show(UP, *places)
                 await agents["web2"].register(plain_service("web4"))
-                await all_show(view, UP, "web4")
+                await view.all_show(UP, "web4")
     history.check()
     assert [history.words(name) for name in places] == 3 * [[UP, LOST, UP]]
 
@@ -101,21 +82,17 @@ async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Conne
 async def federated(connect: Connect, federation: Federation) -> tuple[Consul, Consul]:
     """Both agents, once the near one knows of both datacenters."""
     near = connect(from_flags(federation.near_address, "", {}))
-
-    async def lists_both() -> bool:
-        return set(await near.datacenters()) == {"dc1", "dc2"}
-
-    await eventually(lists_both)
+    await eventually(lambda: lists_both(near))
     return near, connect(from_flags(federation.far_address, "", {}))
 
 
 async def lives_on(view: View, near: Consul, history: History) -> None:
     """The near datacenter's machines go on being ill and well, and new ones come."""
-    for word, status in (("False", "fail"), ("True", "pass")):
+    for word, status in ((ILL, "fail"), (UP, "pass")):
         await set_check(near, "web1", status)
-        await view.shows("web1", word, {"False": "ConsulCritical", "True": "ConsulPassing"}[word])
+        await view.shows("web1", *word)
     await near.register(plain_service("new"))
-    await all_show(view, UP, "new")
+    await view.all_show(UP, "new")
     assert history.words("new") == [UP]
 
 
@@ -129,23 +106,23 @@ async def test_a_datacenter_that_is_cut_off_costs_the_other_nothing(connect: Con
         await far.register(plain_service("web2"))
         await far.register(plain_service("web3"))
         async with mirroring(near, store, SETTINGS) as view:
-            await all_show(view, UP, "web1", "web2", "web3")
+            await view.all_show(UP, "web1", "web2", "web3")
             async with recording(store) as history:
                 assert federation.far_host is not None
                 cut_at = now()
                 lan.isolate(federation.far_host)
                 await lives_on(view, near, history)
-                await all_show(view, LOST, "web2", "web3")
+                await view.all_show(LOST, "web2", "web3")
                 assert now() - cut_at >= GRACE_SECONDS
                 assert "no word from Consul's datacenter dc2: " in (await view.condition("web2")).message
                 await near.deregister("k3-node-new")
-                await view.shows("new", "False", "ConsulDeregistered")
+                await view.shows("new", *GONE)
                 lan.rejoin(federation.far_host)
-                await all_show(view, UP, "web2", "web3")
+                await view.all_show(UP, "web2", "web3")
                 await far.register(plain_service("web4"))
-                await all_show(view, UP, "web4")
+                await view.all_show(UP, "web4")
     history.check()
-    assert history.words("web1") == [UP, ("False", "ConsulCritical"), UP]
+    assert history.words("web1") == [UP, ILL, UP]
     assert history.words("web2") == history.words("web3") == [UP, LOST, UP]
 
 
@@ -156,19 +133,19 @@ async def test_a_mirror_that_starts_while_a_datacenter_is_away_knows_its_nodes(c
         await near.register(ttl_service("web1"))
         await far.register(plain_service("web2"))
         async with mirroring(near, store, SETTINGS) as view:
-            await all_show(view, UP, "web1", "web2")
+            await view.all_show(UP, "web1", "web2")
         await asyncio.to_thread(federation.far.close)
         async with recording(store) as history:
             started_at = now()
             async with mirroring(near, store, SETTINGS) as view:
                 await lives_on(view, near, history)
                 assert await view.ready("web2") == UP or now() - started_at >= GRACE_SECONDS
-                await all_show(view, LOST, "web2")
+                await view.all_show(LOST, "web2")
                 assert now() - started_at >= GRACE_SECONDS
                 await asyncio.to_thread(federation.far.start)
-                await all_show(view, UP, "web2")
+                await view.all_show(UP, "web2")
                 await far.register(plain_service("web4"))
-                await all_show(view, UP, "web4")
+                await view.all_show(UP, "web4")
                 labels = (await view.manifest("web4"))["metadata"]["labels"]
                 assert labels["topology.kubernetes.io/region"] == "dc2"
     history.check()
@@ -181,7 +158,7 @@ async def test_a_datacenter_that_consul_has_forgotten_is_known_from_its_nodes(co
         near, far = await federated(connect, federation)
         await far.register(plain_service("web2"))
         async with mirroring(near, store, SETTINGS) as view:
-            await all_show(view, UP, "web2")
+            await view.all_show(UP, "web2")
         await put(far, "/v1/agent/leave")
         await asyncio.to_thread(federation.far.close)
 
@@ -190,9 +167,9 @@ async def test_a_datacenter_that_consul_has_forgotten_is_known_from_its_nodes(co
 
         await eventually(lists_one)
         async with recording(store) as history, mirroring(near, store, SETTINGS) as view:
-            await all_show(view, LOST, "web2")
+            await view.all_show(LOST, "web2")
             assert "No path to datacenter" in (await view.condition("web2")).message
             await asyncio.to_thread(federation.far.start)
-            await all_show(view, UP, "web2")
+            await view.all_show(UP, "web2")
     history.check()
     assert history.words("web2") == [UP, LOST, UP]

@@ -11,22 +11,13 @@ from k3.core.objects import NODE, Key, Manifest
 from k3.core.store import Store, modify
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
-from k3.stores.memory import MemoryStore
 from tests.discovery.consul_lab import eventually
 from tests.discovery.machines import plain_service, put, set_check, ttl_service
-from tests.discovery.mirroring import View, mirroring
+from tests.discovery.mirroring import ILL, UP, View, mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
 SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
-UP, ILL = ("True", "ConsulPassing"), ("False", "ConsulCritical")
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    memory = MemoryStore()
-    yield memory
-    await memory.aclose()
 
 
 def ttl_check(check: str) -> dict[str, Any]:

@@ -10,27 +10,18 @@ from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.settings import from_flags
-from k3.stores.memory import MemoryStore
-from tests.discovery.clusters import two_datacenters
+from tests.discovery.clusters import lists_both, two_datacenters
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import eventually
 from tests.discovery.histories import History, recording
 from tests.discovery.machines import plain_service, set_check, ttl_service
-from tests.discovery.mirroring import View, mirroring
+from tests.discovery.mirroring import GONE, ILL, UP, View, mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
 SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
-UP, ILL, GONE = ("True", "ConsulPassing"), ("False", "ConsulCritical"), ("False", "ConsulDeregistered")
 SECOND = "web1-f9637b"
 """`web1` and the first digits of the hash of (dc1, consul, k3-node-b)."""
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    memory = MemoryStore()
-    yield memory
-    await memory.aclose()
 
 
 def namesake(service: str, digit: str, **more: Any) -> dict[str, Any]:
@@ -114,11 +105,7 @@ async def has_changed(history: History, name: str) -> bool:
 async def test_two_of_two_datacenters_and_the_far_one_goes_by_its_datacenter(connect: Connect, store: Store) -> None:
     with two_datacenters() as federation:
         near, far = (connect(from_flags(address, "", {})) for address in (federation.near_address, federation.far_address))
-
-        async def lists_both() -> bool:
-            return set(await near.datacenters()) == {"dc1", "dc2"}
-
-        await eventually(lists_both)
+        await eventually(lambda: lists_both(near))
         await near.register(namesake("a", "1"))
         await far.register(namesake("b", "2"))
         for name in ("rest", "more"):

@@ -16,31 +16,22 @@ from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import from_flags
-from k3.stores.memory import MemoryStore
 from tests.discovery.answering import reply, speaking
 from tests.discovery.conftest import Certificates, Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, special_agent
 from tests.discovery.histories import recording
 from tests.discovery.machines import plain_service, put, set_check, ttl_service
-from tests.discovery.mirroring import View, mirroring
+from tests.discovery.mirroring import GONE, ILL, LOST, UP, mirroring, now
 from tests.servers.server import Site
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
 
 SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
-UP, LOST, GONE = ("True", "ConsulPassing"), ("Unknown", "SourceUnreachable"), ("False", "ConsulDeregistered")
 MACHINES = ("web1", "web2", "web3")
 
 ALL_RIGHTS = 'service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }'
 BLIND = 'service_prefix "" { policy = "write" }'
 SHORT_SIGHTED = 'service_prefix "" { policy = "write" } node "consul" { policy = "read" }'
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    memory = MemoryStore()
-    yield memory
-    await memory.aclose()
 
 
 @pytest.fixture
@@ -95,15 +86,6 @@ async def registered(consul: Consul) -> AsyncIterator[Registrar]:
         running.cancel()
 
 
-async def all_show(view: View, word: tuple[str, str], *names: str) -> None:
-    for name in names:
-        await view.shows(name, *word, guard_seconds=60)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 @pytest.fixture
 async def root(connect: Connect) -> AsyncIterator[Consul]:
     """All rights at an agent that gives none by default, where three machines are registered."""
@@ -135,19 +117,19 @@ async def test_rights_taken_away_are_unknown_after_the_grace_and_heal(
 ) -> None:
     consul = with_token(connect, root, token)
     async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
-        await all_show(view, UP, "self", *MACHINES)
+        await view.all_show(UP, "self", *MACHINES)
         async with recording(store) as history:
             taken_at = now()
             await (token.revoke() if trouble == "revoked" else token.may(BLIND))
             await root.register(plain_service("unseen"))
-            await all_show(view, LOST, "self", *MACHINES)
+            await view.all_show(LOST, "self", *MACHINES)
             assert now() - taken_at >= guards.LEAST_GRACE_SECONDS
             why = "refuses the token" if trouble == "revoked" else "our own registration is missing"
             assert why in (await view.condition("web1")).message
             await (token.issue() if trouble == "revoked" else token.may(ALL_RIGHTS))
-            await all_show(view, UP, "self", "unseen", *MACHINES)
+            await view.all_show(UP, "self", "unseen", *MACHINES)
             await root.register(ttl_service("late"))
-            await all_show(view, UP, "late")
+            await view.all_show(UP, "late")
         history.check()
         assert [history.words(name) for name in MACHINES] == 3 * [[UP, LOST, UP]]
         assert history.words("self") == [UP, LOST, UP]
@@ -160,12 +142,12 @@ async def test_a_mirror_that_starts_blind_on_a_store_with_nodes(
     consul = with_token(connect, root, token)
     async with registered(consul) as registrar:
         async with mirroring(consul, store, SETTINGS, registrar) as view:
-            await all_show(view, UP, "self", *MACHINES)
+            await view.all_show(UP, "self", *MACHINES)
         await token.may(BLIND)
         async with recording(store) as history, mirroring(consul, store, SETTINGS, registrar) as view:
-            await all_show(view, LOST, "self", *MACHINES)
+            await view.all_show(LOST, "self", *MACHINES)
             await token.may(ALL_RIGHTS)
-            await all_show(view, UP, "self", *MACHINES)
+            await view.all_show(UP, "self", *MACHINES)
         history.check()
         assert [history.words(name) for name in MACHINES] == 3 * [[UP, LOST, UP]]
 
@@ -180,17 +162,17 @@ async def test_several_that_vanish_at_once_are_gone_only_when_that_is_confirmed(
         entry = {"Node": f"host-{name}", "Address": "10.0.0.8", "Service": service}
         await root._call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
     async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
-        await all_show(view, UP, "self", *MACHINES, *far)
+        await view.all_show(UP, "self", *MACHINES, *far)
         async with recording(store) as history:
             taken_at = now()
             await token.may(SHORT_SIGHTED)
             await root.register(plain_service("new"))
-            await all_show(view, UP, "new")
-            await all_show(view, GONE, *far)
+            await view.all_show(UP, "new")
+            await view.all_show(GONE, *far)
             assert now() - taken_at >= guards.CONFIRM_SECONDS
             await token.may(ALL_RIGHTS)
             await root.register(plain_service("newer"))
-            await all_show(view, UP, "newer", *far)
+            await view.all_show(UP, "newer", *far)
         history.check()
         assert [history.words(name) for name in far] == 5 * [[UP, GONE, UP]]
         assert [history.words(name) for name in ("self", *MACHINES)] == 4 * [[UP]]
@@ -203,15 +185,15 @@ async def test_an_agent_that_forgets_everybody_marks_them_only_when_that_is_conf
         for name in MACHINES:
             await consul.register(plain_service(name))
         async with mirroring(consul, store, SETTINGS) as view:
-            await all_show(view, UP, *MACHINES)
+            await view.all_show(UP, *MACHINES)
             async with recording(store) as history:
                 await asyncio.to_thread(server.close)
                 await asyncio.to_thread(server.start)
                 lost_at = now()
-                await all_show(view, GONE, *MACHINES)
+                await view.all_show(GONE, *MACHINES)
                 assert now() - lost_at >= guards.CONFIRM_SECONDS
                 await consul.register(plain_service("web1"))
-                await all_show(view, UP, "web1")
+                await view.all_show(UP, "web1")
     history.check()
     assert history.words("web1") == [UP, GONE, UP]
     assert [history.words(name) for name in MACHINES[1:]] == 2 * [[UP, GONE]]
@@ -225,13 +207,13 @@ async def test_an_agent_that_forgets_a_few_machines_marks_them_only_when_that_is
         consul = connect(from_flags(server.endpoint, "", {}))
         await consul.register(plain_service("web1"))
         async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
-            await all_show(view, UP, "self", "web1")
+            await view.all_show(UP, "self", "web1")
             async with recording(store) as history:
                 await asyncio.to_thread(server.close)
                 await asyncio.to_thread(server.start)
                 registrar.nudge()
                 lost_at = now()
-                await all_show(view, GONE, "web1")
+                await view.all_show(GONE, "web1")
                 assert now() - lost_at >= guards.CONFIRM_SECONDS
     history.check()
     assert history.words("self") == [UP]
@@ -244,12 +226,12 @@ async def test_the_whole_mirror_over_tls_with_client_certificates(
     with special_agent(certificates.server, https_port=port):
         consul = connect(from_flags(f"https://127.0.0.1:{port}", "", certificates.client))
         async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
-            await all_show(view, UP, "self")
+            await view.all_show(UP, "self")
             await consul.register(ttl_service("web1"))
-            await all_show(view, UP, "web1")
+            await view.all_show(UP, "web1")
             await set_check(consul, "web1", "fail")
-            await all_show(view, ("False", "ConsulCritical"), "web1")
+            await view.all_show(ILL, "web1")
             await put(consul, "/v1/agent/check/pass/check-web1")
-            await all_show(view, UP, "web1")
+            await view.all_show(UP, "web1")
             await consul.deregister("k3-node-web1")
-            await all_show(view, GONE, "web1")
+            await view.all_show(GONE, "web1")
