@@ -54,8 +54,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def three_servers() -> Iterator[Cluster]:
-    """A cluster of servers `s0` to `s2` on loopback, all of which know each other and a leader."""
+def three_servers(*, cleans_up: bool = False) -> Iterator[Cluster]:
+    """A cluster of servers `s0` to `s2` on loopback, all of which know each other and a leader.
+
+    `cleans_up`: as by default, a leader takes a server that fell silent out of the catalog, with all its services.
+    """
     require("consul")
     site = Site(None, None)
     ports = [{name: site.free_port() for name in ("http", "serf_lan", "serf_wan", "server")} for _ in range(SIZE)]
@@ -67,6 +70,7 @@ def three_servers() -> Iterator[Cluster]:
                 "data_dir": f"{folder}/s{number}",
                 "ports": {**own, "dns": -1, "https": -1, "grpc": -1},
                 "retry_join": [f"{site.address}:{each['serf_lan']}" for each in ports],
+                "autopilot": {"cleanup_dead_servers": cleans_up},
                 **_settings(site),
             }
             file = Path(folder, f"s{number}.json")
@@ -92,9 +96,8 @@ def _settings(site: Site) -> dict[str, Any]:
         "leave_on_terminate": False,
         "log_level": "WARN",
         "performance": {"raft_multiplier": 1},
-        # A server that fell silent is noticed within two seconds instead of twenty, and not taken out of the catalog.
+        # A server that fell silent is noticed within two seconds instead of twenty.
         "gossip_lan": {"probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": 3},
-        "autopilot": {"cleanup_dead_servers": False},
     }
 
 

@@ -55,6 +55,32 @@ async def test_a_killed_leader_costs_only_the_machine_that_died_with_it(connect:
     assert history.words("web3") == [UP, LOST, UP]
 
 
+@pytest.mark.xfail(strict=True, reason="Consul takes a dead server out of the catalog, and its machine is shown as gone")
+async def test_a_killed_leader_that_is_taken_out_of_the_catalog_is_not_false(connect: Connect, store: Store) -> None:
+    with three_servers(cleans_up=True) as cluster:
+        leader, (near, other) = cluster.leader(), cluster.followers()
+        places = {"web1": near, "web2": other, "web3": leader}
+        agents = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
+        for name, agent in agents.items():
+            await agent.register(plain_service(name))
+        async with mirroring(agents["web1"], store, SETTINGS) as view:
+            await view.all_show(UP, *places)
+            async with recording(store) as history:
+                await cluster.kill(leader)
+                await view.all_show(LOST, "web3")
+                await eventually(lambda: is_unlisted(agents["web1"], "web3"), guard_seconds=100)
+                await agents["web1"].register(plain_service("web4"))
+                await view.all_show(UP, "web4")
+                await agents["web1"].register(plain_service("web5"))
+                await view.all_show(UP, "web5")
+    history.check()
+    assert history.words("web3") == [UP, LOST]
+
+
+async def is_unlisted(consul: Consul, name: str) -> bool:
+    return not await consul.is_listed("k3-node", f"k3-node-{name}")
+
+
 @pytest.mark.usefixtures("short_grace")
 async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Connect, store: Store) -> None:
     with three_servers() as cluster:
