@@ -22,16 +22,28 @@ SIZE: Final = 3
 class Cluster:
     """Three servers. Each keeps its data and its place when it is killed and started again."""
 
-    def __init__(self, servers: list[Server], rpc_ports: list[int]) -> None:
+    def __init__(self, servers: list[Server], rpc: list[str], addresses: list[str], hosts: list[Host | None]) -> None:
         self.servers = servers
-        self._rpc_ports = rpc_ports
+        self._rpc = rpc
+        self._addresses = addresses
+        self._hosts = hosts
+
+    def address(self, server: Server) -> str:
+        """Where the test reaches its HTTP API: in a laboratory a Unix socket, which no cut concerns."""
+        return self._addresses[self.servers.index(server)]
+
+    def host(self, server: Server) -> Host:
+        """Its host in the laboratory."""
+        host = self._hosts[self.servers.index(server)]
+        assert host is not None
+        return host
 
     def leader(self) -> Server:
         """Who leads, as any server that is up has it."""
         for server in self.servers:
             known = json.loads(server.site.get(f"{server.endpoint}/v1/status/leader") or '""')
             if known:
-                return self.servers[self._rpc_ports.index(int(known.rpartition(":")[2]))]
+                return self.servers[self._rpc.index(known)]
         msg = "no server leads"
         raise AssertionError(msg)
 
@@ -54,22 +66,25 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def three_servers(*, cleans_up: bool = False) -> Iterator[Cluster]:
-    """A cluster of servers `s0` to `s2` on loopback, all of which know each other and a leader.
+def three_servers(lan: Lan | None = None, *, cleans_up: bool = False) -> Iterator[Cluster]:
+    """A cluster of servers `s0` to `s2`, all of which know each other and a leader: on loopback, or each on a host of its own.
 
     `cleans_up`: as by default, a leader takes a server that fell silent out of the catalog, with all its services.
     """
     require("consul")
-    site = Site(None, None)
-    ports = [{name: site.free_port() for name in ("http", "serf_lan", "serf_wan", "server")} for _ in range(SIZE)]
+    hosts = [lan.host(f"s{number}") if lan else None for number in range(SIZE)]
+    sites = [Site(lan, host) for host in hosts]
+    ports = [{name: site.free_port() for name in ("http", "serf_lan", "serf_wan", "server")} for site in sites]
+    joined = [f"{site.address}:{own['serf_lan']}" for site, own in zip(sites, ports, strict=True)]
     with tempfile.TemporaryDirectory(prefix="k3-consul-") as folder, contextlib.ExitStack() as stack:
         servers: list[Server] = []
-        for number, own in enumerate(ports):
+        for number, (site, own) in enumerate(zip(sites, ports, strict=True)):
             settings = {
                 "node_name": f"s{number}",
                 "data_dir": f"{folder}/s{number}",
+                "addresses": {"http": f"{site.address} unix://{folder}/{number}"},
                 "ports": {**own, "dns": -1, "https": -1, "grpc": -1},
-                "retry_join": [f"{site.address}:{each['serf_lan']}" for each in ports],
+                "retry_join": joined,
                 "autopilot": {"cleanup_dead_servers": cleans_up},
                 **_settings(site),
             }
@@ -77,12 +92,13 @@ def three_servers(*, cleans_up: bool = False) -> Iterator[Cluster]:
             file.write_text(json.dumps(settings), encoding="utf-8")
             # The others answer only once there is a quorum: waiting for each in turn would wait for ever.
             ready = functools.partial(_lists_all, site, own["http"]) if number == SIZE - 1 else _at_once
-            command = ["consul", "agent", f"-config-file={file}"]
-            servers.append(Server("consul", site, command, port=own["http"], ready=ready))
+            servers.append(Server("consul", site, ["consul", "agent", f"-config-file={file}"], port=own["http"], ready=ready))
             stack.callback(servers[-1].close)
         for server in servers:
             server._ready = _at_once
-        yield Cluster(servers, [own["server"] for own in ports])
+        rpc = [f"{site.address}:{own['server']}" for site, own in zip(sites, ports, strict=True)]
+        addresses = [f"unix://{folder}/{n}" if lan else server.endpoint for n, server in enumerate(servers)]
+        yield Cluster(servers, rpc, addresses, hosts)
 
 
 def _settings(site: Site) -> dict[str, Any]:

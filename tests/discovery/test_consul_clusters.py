@@ -105,6 +105,31 @@ async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Conne
     assert [history.words(name) for name in places] == 3 * [[UP, LOST, UP]]
 
 
+@pytest.mark.netns
+@pytest.mark.usefixtures("short_grace")
+async def test_a_server_cut_off_from_the_others_knows_that_it_knows_nothing(connect: Connect, store: Store, lan: Lan) -> None:
+    with three_servers(lan) as cluster:
+        near, other = cluster.followers()
+        here, there = (connect(from_flags(cluster.address(server), "", {})) for server in (near, other))
+        await here.register(plain_service("web1"))
+        await there.register(plain_service("web2"))
+        async with mirroring(here, store, SETTINGS) as view:
+            await view.all_show(UP, "web1", "web2")
+            async with recording(store) as history:
+                cut_at = now()
+                lan.isolate(cluster.host(near))
+                await there.register(plain_service("web3"))
+                await view.all_show(LOST, "web1", "web2")
+                assert now() - cut_at >= GRACE_SECONDS
+                lan.rejoin(cluster.host(near))
+                await view.all_show(UP, "web1", "web2", "web3")
+                await there.deregister("k3-node-web3")
+                await view.all_show(GONE, "web3")
+    history.check()
+    assert history.words("web1") == history.words("web2") == [UP, LOST, UP]
+    assert history.words("web3") == [UP, GONE]
+
+
 async def federated(connect: Connect, federation: Federation) -> tuple[Consul, Consul]:
     """Both agents, once the near one knows of both datacenters."""
     near = connect(from_flags(federation.near_address, "", {}))
