@@ -95,6 +95,13 @@ class Interrupted(FaultyStore):
         super().__init__(inner, seeded_faults(seed, refused=0.02, lost=0.02))
         self._controller = controller
         self._dice = Random(seed)
+        self._turn = asyncio.Lock()
+        self._is_calm = False
+
+    async def calm(self) -> None:
+        """No more of that, and none under way: what is cut short is written and not known to be."""
+        async with self._turn:
+            self._is_calm = True
 
     async def create(self, key: Key, manifest: Manifest) -> Object:
         await self._interrupt(key)
@@ -105,8 +112,9 @@ class Interrupted(FaultyStore):
         return await super().update(item)
 
     async def _interrupt(self, key: Key) -> None:
-        while key.kind == NODE and self._dice.random() < 0.3:
-            await self._controller.step(key.name)
+        async with self._turn:
+            while key.kind == NODE and not self._is_calm and self._dice.random() < 0.3:
+                await self._controller.step(key.name)
 
 
 class Overwriting(Interrupted):
@@ -138,7 +146,8 @@ async def contend(
         for name in NAMES:
             await consul.register(ttl_service(name, Name="fleet"))
             await controller.create(name)
-        async with mirroring(consul, as_seen(store, controller, seed), FLEETING, policy=policy), asyncio.timeout(60):
+        seen = as_seen(store, controller, seed)
+        async with mirroring(consul, seen, FLEETING, policy=policy), asyncio.timeout(60):
             done = 0
             while done < steps or not is_enough():
                 await controller.step(dice.choice(NAMES))
@@ -146,6 +155,7 @@ async def contend(
                 if done % 5 == 0:
                     await flip(consul, far_dice)
                 done += 1
+            await seen.calm()
     for name in NAMES:
         await consul.deregister(f"k3-node-{name}")
     return history, controller
