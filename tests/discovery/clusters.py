@@ -66,10 +66,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def three_servers(lan: Lan | None = None, *, cleans_up: bool = False) -> Iterator[Cluster]:
+def three_servers(lan: Lan | None = None, *, cleans_up: bool = False, patience: int = 3) -> Iterator[Cluster]:
     """A cluster of servers `s0` to `s2`, all of which know each other and a leader: on loopback, or each on a host of its own.
 
     `cleans_up`: as by default, a leader takes a server that fell silent out of the catalog, with all its services.
+    `patience`: how long it is only suspected, in the unit of Consul's `suspicion_mult`.
     """
     require("consul")
     hosts = [lan.host(f"s{number}") if lan else None for number in range(SIZE)]
@@ -86,6 +87,8 @@ def three_servers(lan: Lan | None = None, *, cleans_up: bool = False) -> Iterato
                 "ports": {**own, "dns": -1, "https": -1, "grpc": -1},
                 "retry_join": joined,
                 "autopilot": {"cleanup_dead_servers": cleans_up},
+                # By default a server that fell silent is noticed within twenty seconds, not within two.
+                "gossip_lan": {"probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": patience},
                 **_settings(site),
             }
             file = Path(folder, f"s{number}.json")
@@ -112,8 +115,6 @@ def _settings(site: Site) -> dict[str, Any]:
         "leave_on_terminate": False,
         "log_level": "WARN",
         "performance": {"raft_multiplier": 1},
-        # A server that fell silent is noticed within two seconds instead of twenty.
-        "gossip_lan": {"probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": 3},
     }
 
 

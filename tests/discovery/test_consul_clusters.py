@@ -108,7 +108,8 @@ async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Conne
 @pytest.mark.netns
 @pytest.mark.usefixtures("short_grace")
 async def test_a_server_cut_off_from_the_others_knows_that_it_knows_nothing(connect: Connect, store: Store, lan: Lan) -> None:
-    with three_servers(lan) as cluster:
+    # Once they hold each other for dead, Consul's servers try again only every 30 s.
+    with three_servers(lan, patience=600) as cluster:
         near, other = cluster.followers()
         here, there = (connect(from_flags(cluster.address(server), "", {})) for server in (near, other))
         await here.register(plain_service("web1"))
