@@ -18,7 +18,7 @@ from k3.core.policy import Create, Keep, Update
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, 123_000, tzinfo=UTC)
 FACTS = Facts(node="web1", addresses=("10.0.0.7",), port=7946, pid=42, id="a" * 32, boot="b" * 16, os="linux", arch="amd64")
-PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "dc1", "passing", "all checks pass")
+PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "host1", "dc1", "passing", "all checks pass")
 CRITICAL = replace(PASSING, health="critical", message="check /healthz is critical")
 WARNED = replace(PASSING, health="warning", message="check load is warning")
 UNKNOWN = replace(PASSING, health="unknown", message="the Consul agent does not answer")
@@ -94,6 +94,7 @@ def test_a_listed_machine_becomes_a_node() -> None:
         "k3.discovery/boot": "b" * 16,
         "k3.discovery/service": "k3-node",
         "k3.discovery/service-id": "k3-node-web1",
+        "k3.discovery/consul-node": "host1",
         "k3.discovery/datacenter": "dc1",
         "k3.discovery/lastSeen": "2026-11-23T08:00:00.123Z",
         "k3.discovery/transitions": "1",

@@ -18,7 +18,7 @@ from k3.core.policy import Create, Decision, Keep, Update
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=200)
 FACTS = Facts("web1", ("10.0.0.7",), 7946, 42, id="a" * 32, boot="b" * 16, links=("10.0.0.0/24",), peer_ttl_seconds=90)
-PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "dc1", "passing", "all its checks in Consul pass")
+PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "host1", "dc1", "passing", "all its checks in Consul pass")
 ALIVE = Alive("web1", FACTS, "hub", Evidence())
 JOINED = Joined("web1", FACTS, fresh=True)
 

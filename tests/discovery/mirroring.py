@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from random import Random
+from typing import Final
 
 from k3.cache import Cache, Listed
 from k3.core import discovery_policy, node
@@ -13,8 +14,13 @@ from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.register import Registrar
-from k3.reconciler import Reconciler
+from k3.reconciler import Decide, Reconciler
 from tests.discovery.consul_lab import eventually
+
+UP: Final = ("True", "ConsulPassing")
+ILL: Final = ("False", "ConsulCritical")
+GONE: Final = ("False", "ConsulDeregistered")
+LOST: Final = ("Unknown", "SourceUnreachable")
 
 
 class View:
@@ -29,10 +35,14 @@ class View:
         """A Node's manifest. Raises NotFound."""
         return (await self.store.get(Key(NODE, name))).manifest()
 
+    async def condition(self, name: str) -> node.Condition:
+        """Its Ready."""
+        return node.condition(await self.manifest(name), node.READY) or node.Condition(node.READY, "")
+
     async def ready(self, name: str) -> tuple[str, str]:
         """Status and reason of its Ready."""
-        found = node.condition(await self.manifest(name), "Ready")
-        return (found.status, found.reason) if found else ("", "")
+        found = await self.condition(name)
+        return found.status, found.reason
 
     async def shows(self, name: str, status: str, reason: str, *, guard_seconds: float = 30) -> None:
         """Wait until it is so."""
@@ -42,14 +52,29 @@ class View:
 
         await eventually(is_so, guard_seconds=guard_seconds)
 
+    async def all_show(self, word: tuple[str, str], *names: str, guard_seconds: float = 60) -> None:
+        """Wait until it is so for each."""
+        for name in names:
+            await self.shows(name, *word, guard_seconds=guard_seconds)
+
+
+def now() -> float:
+    """By the loop's clock."""
+    return asyncio.get_running_loop().time()
+
 
 @contextlib.asynccontextmanager
 async def mirroring(
-    consul: Consul, store: Store, settings: MirrorSettings, registrar: Registrar | None = None
+    consul: Consul,
+    store: Store,
+    settings: MirrorSettings,
+    registrar: Registrar | None = None,
+    *,
+    policy: Decide = discovery_policy.decide,
 ) -> AsyncIterator[View]:
-    """Run a mirror of its own until the end of the block."""
+    """Run a mirror of its own until the end of the block; another `policy` writes what a broken one would."""
     cache = Cache(store, NODE, random=Random(1))
-    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=discovery_policy.decide)
+    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=policy)
     mirror = Mirror(consul, settings, cache, submit=reconciler.submit, registrar=registrar)
     reconciler.told = mirror.told
     listed = asyncio.Event()

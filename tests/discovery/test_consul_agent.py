@@ -1,8 +1,6 @@
 """The client against a real Consul: what it asks is what Consul takes, and what it gives back is what Consul knows."""
 
 import asyncio
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +8,8 @@ import pytest
 from k3.core.errors import Forbidden, Invalid, K3Error, Unavailable
 from k3.discovery.consul import Consul
 from k3.discovery.settings import from_flags
-from tests.discovery.conftest import Connect
+from tests.discovery.conftest import Certificates, Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, special_agent
-from tests.needs import find
 from tests.servers.server import Site
 
 pytestmark = pytest.mark.servers("consul")
@@ -84,30 +81,10 @@ async def test_tokens(connect: Connect) -> None:
             assert "no-such-token" not in str(told.value)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's certificate for server.dc1.consul, localhost and 127.0.0.1, and a client's."""
-    folder = tmp_path_factory.mktemp("tls")
-    consul = find("consul") or "consul"
-    for command in (["ca", "create"], ["cert", "create", "-server"], ["cert", "create", "-client"]):
-        subprocess.run([consul, "tls", *command], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-async def test_tls_with_client_certificates(connect: Connect, certificates: Path) -> None:
-    config = {
-        "ca_file": f"{certificates}/consul-agent-ca.pem",
-        "cert_file": f"{certificates}/dc1-server-consul-0.pem",
-        "key_file": f"{certificates}/dc1-server-consul-0-key.pem",
-        "verify_incoming_https": True,
-    }
-    environ = {
-        "CONSUL_CACERT": f"{certificates}/consul-agent-ca.pem",
-        "CONSUL_CLIENT_CERT": f"{certificates}/dc1-client-consul-0.pem",
-        "CONSUL_CLIENT_KEY": f"{certificates}/dc1-client-consul-0-key.pem",
-    }
+async def test_tls_with_client_certificates(connect: Connect, certificates: Certificates) -> None:
+    environ = certificates.client
     port = Site(None, None).free_port()
-    with special_agent(config, https_port=port) as server:
+    with special_agent(certificates.server, https_port=port) as server:
         address = f"https://127.0.0.1:{port}"
         assert await connect(from_flags(address, "", environ)).datacenters() == ("dc1",)
         named = {**environ, "CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -17,43 +16,16 @@ from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import from_flags
-from k3.stores.memory import MemoryStore
 from tests.discovery.answering import reply, speaking
+from tests.discovery.clusters import lists_both
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
+from tests.discovery.machines import put, set_check, ttl_service
 from tests.discovery.mirroring import mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
 SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    memory = MemoryStore()
-    yield memory
-    await memory.aclose()
-
-
-def ttl_service(name: str, **more: Any) -> dict[str, Any]:
-    """A machine whose check a test sets by hand."""
-    return {
-        "Name": "k3-node",
-        "ID": f"k3-node-{name}",
-        "Address": "10.0.0.7",
-        "Port": 7946,
-        "Meta": {"node": name, "pid": "42"},
-        "Check": {"CheckID": f"check-{name}", "TTL": "10m", "Status": "passing"},
-        **more,
-    }
-
-
-async def put(consul: Consul, path: str) -> None:
-    await consul._call("PUT", path)
-
-
-async def set_check(consul: Consul, name: str, status: str) -> None:
-    await put(consul, f"/v1/agent/check/{status}/check-{name}")
 
 
 async def test_a_machine_s_life(consul: Consul, store: Store) -> None:
@@ -251,7 +223,7 @@ async def test_two_datacenters_and_the_loss_of_one(connect: Connect, store: Stor
         join = {"datacenter": "dc2", "node_name": "far", "retry_join_wan": [f"127.0.0.1:{wan}"], "retry_interval_wan": "1s"}
         with special_agent(join) as far:
             here, there = connect(from_flags(near.endpoint, "", {})), connect(from_flags(far.endpoint, "", {}))
-            await eventually(lambda: _lists_both(here))
+            await eventually(lambda: lists_both(here))
             for consul, names in ((here, ["web1", "both"]), (there, ["web2", "both"])):
                 for name in names:
                     await consul.register(ttl_service(name))
@@ -273,7 +245,3 @@ async def _passes(consul: Consul, name: str) -> bool:
     """Set a check that its agent, restarted, holds for critical until told."""
     await set_check(consul, name, "pass")
     return True
-
-
-async def _lists_both(consul: Consul) -> bool:
-    return set(await consul.datacenters()) == {"dc1", "dc2"}

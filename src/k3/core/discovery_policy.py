@@ -20,6 +20,7 @@ but `spec.unschedulable`, which is taken back only where k3 put it.
     True                 (refreshed)        False      Unknown   False          Unknown
     False, Unknown       True               False      Unknown   False          Unknown
     ConsulDeregistered   True               False      Unknown   -              -
+    Unknown, agent lost  True               False      Unknown   -              -
     NodeShutdown         -, the same run    False      Unknown   -              -
 
 An instance that stays as it is costs one write per `REFRESH_SECONDS` and a little, spread over the Nodes by name.
@@ -44,6 +45,7 @@ GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
 ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
 WARNING: Final = "k3.discovery/Warning"
 REGION: Final = "topology.kubernetes.io/region"
+AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 REFRESH_SECONDS: Final = 300
 SPREAD_SECONDS: Final = int(node.MIRROR_REFRESH_SECONDS) - REFRESH_SECONDS
 
@@ -59,6 +61,7 @@ class Mirrored:
     facts: Facts
     service: str
     service_id: str
+    consul_node: str
     datacenter: str
     health: Health
     message: str
@@ -139,6 +142,11 @@ def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: RegistryObserv
     return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
 
+def is_agent_lost(stored: NodeView) -> bool:
+    """Whether its Consul agent had fallen silent when it was last heard of. Consul removes such an agent some time later."""
+    return stored.ready is not None and (stored.ready.status, stored.ready.message) == ("Unknown", AGENT_LOST)
+
+
 def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
     """The (service, datacenter) that a Node of discovery's stands for, None for any other Node."""
     if stored.owner != "discovery":
@@ -196,6 +204,8 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
 def _deregistered(stored: NodeView, wanted: Manifest, _seen: Deregistered, now: datetime) -> Decision:
     if stored.ready is not None and stored.ready.reason in GONE_REASONS:
         return Keep("already gone")
+    if is_agent_lost(stored):
+        return Keep("Consul removed a silent agent with all that was registered there: nobody has asked this machine")
     message = "no longer registered in Consul"
     _set_ready(wanted, "False", "ConsulDeregistered", message, now)
     return Update(wanted, _number(wanted, Transition("NodeNotReady", message)) if stored.is_ready else None)
@@ -254,6 +264,7 @@ def _notes(seen: Mirrored) -> dict[str, str]:
         "boot": seen.facts.boot,
         "service": seen.service,
         "service-id": seen.service_id,
+        "consul-node": seen.consul_node,
         "datacenter": seen.datacenter,
     }
 

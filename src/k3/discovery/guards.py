@@ -23,6 +23,8 @@ CONFIRM_ANSWERS: Final = 3
 RECHECK_SECONDS: Final = 20.0
 """How soon to ask again, without waiting for a change, while an answer is not believed."""
 BULK_LOSS: Final = 3
+BULK_SHARE: Final = 0.1
+"""So many, and more than this share of what is known: a token that sees only a part looks just like that."""
 LEAST_GRACE_SECONDS: Final = 60.0
 
 
@@ -120,7 +122,7 @@ class Guard:
             return False
         if self._doubts or self._is_wary or not heard.shown:
             return True
-        return heard.missing >= BULK_LOSS and 2 * heard.missing > heard.known
+        return heard.missing >= BULK_LOSS and heard.missing > BULK_SHARE * heard.known
 
     def _is_confirmed(self, now: float) -> bool:
         if not self._doubts:

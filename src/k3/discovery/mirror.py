@@ -192,13 +192,16 @@ class Mirror:
             return
         if found.refused != datacenter.snapshot.refused:
             log.warning("consul.refused", extra={"fields": {"datacenter": name, **found.refused}})
-        ids = {each.service_id for each in found.instances}
-        known = [each for each in self._nodes.known.values() if each.datacenter == name and not each.is_gone]
+        shown = {each.identity for each in found.instances}
+        names = {each.wanted_name for each in found.instances}
+        known = [
+            each for each in self._nodes.known.values() if each.datacenter == name and not (each.is_gone or each.is_silent)
+        ]
         heard = Heard(
-            len(ids),
+            len(shown),
             len(known),
-            sum(each.service_id not in ids for each in known),
-            self._own(datacenter, ids),
+            sum(each.identity not in shown and each.name not in names for each in known),
+            self._own(datacenter, {each.service_id for each in found.instances}),
             reading.has_leader,
             reading.last_contact_seconds,
             reading.is_filtered or snapshot.TOO_MANY in found.refused or self._is_blind(name),

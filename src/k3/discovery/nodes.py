@@ -6,7 +6,7 @@ from typing import Final
 
 from k3.cache import Cache
 from k3.core import node
-from k3.core.discovery_policy import GONE_REASONS, mirrored_service, refresh_seconds
+from k3.core.discovery_policy import GONE_REASONS, is_agent_lost, mirrored_service, refresh_seconds
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
@@ -98,4 +98,5 @@ class StoredNodes:
 
 def _known(seen: NodeView, datacenter: str) -> Known:
     is_gone = seen.ready is not None and seen.ready.reason in GONE_REASONS
-    return Known(seen.name, datacenter, seen.annotations.get("k3.discovery/service-id", ""), is_gone)
+    service_id, consul_node = (seen.annotations.get(f"k3.discovery/{key}", "") for key in ("service-id", "consul-node"))
+    return Known(seen.name, datacenter, service_id, is_gone, consul_node, is_agent_lost(seen))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost
 from k3.discovery.guards import Belief, Trust
-from k3.discovery.snapshot import Named, Snapshot, assign
+from k3.discovery.snapshot import Identity, Named, Snapshot, assign
 from k3.safe_text import printable
 
 WHY_CHARACTERS = 200
@@ -35,6 +35,14 @@ class Known:
     datacenter: str
     service_id: str
     is_gone: bool
+    consul_node: str = ""
+    is_silent: bool = False
+    """Its Consul agent had fallen silent when it was last heard of, and may be removed at any time."""
+
+    @property
+    def identity(self) -> Identity:
+        """Of the instance it stands for."""
+        return self.datacenter, self.consul_node, self.service_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Picture:
     """What is to be said, at most one thing of each Node, and under which name each shown instance goes."""
 
     said: dict[str, RegistryObservation] = field(default_factory=dict)
-    named: dict[tuple[str, str, str], Named] = field(default_factory=dict)
+    named: dict[Identity, Named] = field(default_factory=dict)
 
     def covers(self, name: str, node: Known | None) -> bool:
         """Whether it stays as it is, when the store shows this Node, or none, under the name."""
@@ -56,7 +64,8 @@ def observe(service: str, sights: Mapping[str, Sight], known: Iterable[Known], o
     """All there is to say. Nodes of datacenters that nobody looks at are not spoken of."""
     nodes = list(known)
     reserved = {each.name: (each.datacenter, each.service_id) for each in nodes if _is_kept(each, sights)}
-    named = assign((sight.snapshot for sight in sights.values()), own_datacenter, reserved)
+    held = {each.identity: each.name for each in nodes if not each.is_gone}
+    named = assign((sight.snapshot for sight in sights.values()), own_datacenter, reserved, held)
     said: dict[str, RegistryObservation] = {}
     for each in named.values():
         sight = sights[each.instance.datacenter]
@@ -95,6 +104,7 @@ def mirrored(service: str, named: Named) -> Mirrored:
         instance.facts,
         service,
         instance.service_id,
+        instance.consul_node,
         instance.datacenter,
         instance.health,
         instance.message,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from k3.core import limits, node
-from k3.core.discovery_policy import Health
+from k3.core.discovery_policy import AGENT_LOST, Health
 from k3.core.observation import Facts
 from k3.safe_text import printable
 
@@ -45,6 +45,10 @@ TOO_MANY: Final = "too many"
 NO_LIST: Final = "not a list"
 
 
+Identity = tuple[str, str, str]
+"""Datacenter, Consul node and service ID."""
+
+
 class Refused(Exception):
     """An entry breaks a rule; the text is the reason it is counted under. Never leaves this module."""
 
@@ -67,7 +71,7 @@ class Instance:
     """(check ID, status) of each check that is not passing: its own, and those of its Consul node."""
 
     @property
-    def identity(self) -> tuple[str, str, str]:
+    def identity(self) -> Identity:
         """A service ID is unique per agent only."""
         return self.datacenter, self.consul_node, self.service_id
 
@@ -203,7 +207,7 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
         elif (severity := _SEVERITY.get(status, 2)) > worst or (severity == worst and worst and name < at_fault):
             worst, at_fault = severity, name
     if is_agent_lost:
-        return "unknown", "the Consul agent of this machine does not answer", in_maintenance
+        return "unknown", AGENT_LOST, in_maintenance
     if not worst:
         return "passing", "all its checks in Consul pass", in_maintenance
     health: Health = "warning" if worst == 1 else "critical"
@@ -211,9 +215,12 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
 
 
 def assign(
-    snapshots: Iterable[Snapshot], own_datacenter: str, reserved: Mapping[str, tuple[str, str]] | None = None
+    snapshots: Iterable[Snapshot],
+    own_datacenter: str,
+    reserved: Mapping[str, tuple[str, str]] | None = None,
+    held: Mapping[Identity, str] | None = None,
 ) -> dict[str, Named]:
-    """Each shown instance under a name of its own: the first in order keeps the name it wants.
+    """Each shown instance under a name of its own: it keeps the one it has (`held`), else the first in order gets it.
 
     The order: own datacenter first, then datacenter, Consul node, service ID. The next is `<name>-<datacenter>`; more of
     one datacenter get `<name>-<6 hex digits of their identity>`. What then still clashes is left out. `reserved` names
@@ -223,6 +230,8 @@ def assign(
     shown = [each for snapshot in snapshots for each in snapshot.instances if not each.is_hidden]
     shown.sort(key=lambda each: (each.datacenter != own_datacenter, each.identity))
     named: dict[str, Named] = {}
+    if held:
+        shown = [each for each in shown if not _keeps(each, held.get(each.identity), named)]
     late: list[Instance] = []
     for instance in shown:
         name = instance.wanted_name
@@ -235,10 +244,25 @@ def assign(
         holder = named[wanted].instance.datacenter if wanted in named else kept[wanted][0]
         for name in _second_names(instance, is_elsewhere=instance.datacenter != holder):
             if name not in named and node.valid_name(name) and _may_have(instance, name, kept):
-                facts = replace(instance.facts, node=name)
-                named[name] = Named(name, replace(instance, facts=facts), conflict_with=wanted)
+                named[name] = _named(instance, name)
                 break
     return named
+
+
+def _keeps(instance: Instance, name: str | None, named: dict[str, Named]) -> bool:
+    """Whether it has a name that it may go by; if so it is named."""
+    if name is None or name in named:
+        return False
+    if name != instance.wanted_name and name not in _second_names(instance, is_elsewhere=True):
+        return False
+    named[name] = _named(instance, name)
+    return True
+
+
+def _named(instance: Instance, name: str) -> Named:
+    if name == instance.wanted_name:
+        return Named(name, instance)
+    return Named(name, replace(instance, facts=replace(instance.facts, node=name)), conflict_with=instance.wanted_name)
 
 
 def _may_have(instance: Instance, name: str, kept: Mapping[str, tuple[str, str]]) -> bool:
