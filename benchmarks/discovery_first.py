@@ -89,13 +89,13 @@ async def restart(registry: Registry, shelf: Shelf, seconds: float) -> dict[str,
     return {"machines": found.machines, "own": found.own}
 
 
-def measure(registry: Registry, store: str, *, rounds: int, window_seconds: float) -> tuple[list[First], dict[str, int]]:
+async def measure(registry: Registry, store: str, *, rounds: int, window_seconds: float) -> tuple[list[First], dict[str, int]]:
     with tempfile.TemporaryDirectory(prefix="k3-bench-", dir="/tmp") as place, fresh(store, Path(place)) as make:
         found, shelf = [], make()
         for _ in range(rounds):
             shelf = make()
-            found.append(asyncio.run(first_mirror(registry, shelf, Shelf.mirror)))
-        return found, asyncio.run(restart(registry, shelf, window_seconds))
+            found.append(await first_mirror(registry, shelf, Shelf.mirror))
+        return found, await restart(registry, shelf, window_seconds)
 
 
 def rows(store: str, found: Sequence[First], written: dict[str, int]) -> list[Figure]:
@@ -119,7 +119,7 @@ def rows(store: str, found: Sequence[First], written: dict[str, int]) -> list[Fi
     ]
 
 
-def main() -> None:
+async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--store", action="append", choices=STORES)
@@ -130,11 +130,11 @@ def main() -> None:
         registry = Registry(server)
         loaded = registry.fill(MANY)
         for store in chosen.store or STORES:
-            found, written = measure(registry, store, rounds=rounds, window_seconds=window_seconds)
+            found, written = await measure(registry, store, rounds=rounds, window_seconds=window_seconds)
             table += rows(store, found, written)
             details[store] = [asdict(each) for each in found]
     tell(table, first=details, loaded_seconds=loaded)
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

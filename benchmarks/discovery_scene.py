@@ -48,17 +48,23 @@ class Registry:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.count = 0
         self._local = threading.local()
 
     def fill(self, count: int) -> float:
         """Register so many; returns the seconds that took."""
         began = time.monotonic()
         with ThreadPoolExecutor(LOADERS) as pool:
-            list(pool.map(self.add, range(count)))
+            list(pool.map(self._add, range(count)))
+        self.count = count
         return time.monotonic() - began
 
-    def add(self, number: int) -> float:
-        """Register one machine; returns when it was asked for (time.monotonic)."""
+    def add(self) -> tuple[int, float]:
+        """Register one more machine; returns its number, and when it was asked for (time.monotonic)."""
+        self.count += 1
+        return self.count - 1, self._add(self.count - 1)
+
+    def _add(self, number: int) -> float:
         name = name_of(number)
         address = f"10.80.{number // 250}.{number % 250 + 1}"
         id_ = f"{number:032x}"
