@@ -9,7 +9,7 @@ PYTHONPATH=src:. python benchmarks/discovery_first.py [--quick] [--store NAME]..
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -17,10 +17,22 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.discovery_eyes import Wire
-from benchmarks.discovery_scene import MANY, Registry, Shelf, count_writes, ending, memory_mb, revision, settle, shown
+from benchmarks.discovery_scene import (
+    LOOP,
+    MANY,
+    METHODS,
+    Registry,
+    Shelf,
+    Start,
+    count_writes,
+    ending,
+    memory_mb,
+    revision,
+    settle,
+    shown,
+)
 from benchmarks.figures import Figure, median, tell
 from benchmarks.scene import cpu_seconds
-from tests.lab import Process
 from tests.servers import consul_agent, etcd_server, mariadb_server
 
 STORES: Final = {"SQLite": 1.5, "etcd": 5.0, "MariaDB": 5.0}
@@ -29,7 +41,6 @@ GUARD_SECONDS: Final = 180.0
 MARIADB: Final = ("--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=128M")
 
 Fresh = Callable[[], Shelf]
-Start = Callable[[Shelf, str], Process]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +100,47 @@ async def restart(registry: Registry, shelf: Shelf, seconds: float) -> dict[str,
     return {"machines": found.machines, "own": found.own}
 
 
-async def measure(registry: Registry, store: str, *, rounds: int, window_seconds: float) -> tuple[list[First], dict[str, int]]:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured with one kind of store."""
+
+    ours: list[First]
+    plain: First
+    talking: First
+    """Ours at the default log level: one line for each machine."""
+    written: dict[str, int]
+
+    def rows(self, store: str) -> list[Figure]:
+        name = f"k3 discovery, {MANY:,} machines into {store}"
+        times = [each.seconds for each in self.ours]
+        own = f"the mirror's own Node, which did change: {self.written['own']}"
+        said = f"worst of {len(times)}: {max(times):.2f} s; at log level info: {self.talking.seconds:.2f} s"
+        arrow = f"{name}: Consul's answer → all in the store, median"
+
+        def row(what: str, unit: str, value: Callable[[First], float], high: float | None = None) -> Figure:
+            ours = median([value(each) for each in self.ours])
+            return Figure(f"{name}: {what}", ours, unit, None, high, LOOP, value(self.plain))
+
+        return [
+            Figure(arrow, median(times), "s", None, STORES[store], LOOP, self.plain.seconds, said),
+            row("CPU from the start until at rest", "s", lambda each: each.cpu_seconds),
+            row("RSS at rest", "MB", lambda each: each.rss_mb, 200.0),
+            row("most RSS", "MB", lambda each: each.most_mb, 200.0),
+            Figure(
+                f"{name}: Nodes written after a restart, unchanged", self.written["machines"], "writes", None, 0, remark=own
+            ),
+        ]
+
+
+async def measure(registry: Registry, store: str, *, rounds: int, window_seconds: float) -> Result:
     with tempfile.TemporaryDirectory(prefix="k3-bench-", dir="/tmp") as place, fresh(store, Path(place)) as make:
-        found, shelf = [], make()
+        plain = await first_mirror(registry, make(), METHODS["plain"])
+        talking = await first_mirror(registry, make(), lambda shelf, consul: shelf.mirror(consul, "--log-level", "info"))
+        ours, shelf = [], make()
         for _ in range(rounds):
             shelf = make()
-            found.append(await first_mirror(registry, shelf, Shelf.mirror))
-        return found, await restart(registry, shelf, window_seconds)
-
-
-def rows(store: str, found: Sequence[First], written: dict[str, int]) -> list[Figure]:
-    name = f"k3 discovery, {MANY:,} machines into {store}"
-    times = [each.seconds for each in found]
-    cpu = median([each.cpu_seconds for each in found])
-    return [
-        Figure(
-            f"{name}: Consul's answer → all in the store, median",
-            *(median(times), "s", None, STORES[store]),
-            remark=f"worst of {len(found)}: {max(times):.2f} s",
-        ),
-        Figure(f"{name}: CPU of the first mirror, from the process's start", cpu, "s"),
-        Figure(f"{name}: RSS at rest", median([each.rss_mb for each in found]), "MB", None, 200.0),
-        Figure(f"{name}: most RSS", median([each.most_mb for each in found]), "MB", None, 200.0),
-        Figure(
-            f"{name}: Nodes written after a restart without a change",
-            *(written["machines"], "writes", None, 0),
-            remark=f"the mirror's own Node, which did change: {written['own']}",
-        ),
-    ]
+            ours.append(await first_mirror(registry, shelf, METHODS["k3"]))
+        return Result(ours, plain, talking, await restart(registry, shelf, window_seconds))
 
 
 async def main() -> None:
@@ -130,9 +154,9 @@ async def main() -> None:
         registry = Registry(server)
         loaded = registry.fill(MANY)
         for store in chosen.store or STORES:
-            found, written = await measure(registry, store, rounds=rounds, window_seconds=window_seconds)
-            table += rows(store, found, written)
-            details[store] = [asdict(each) for each in found]
+            result = await measure(registry, store, rounds=rounds, window_seconds=window_seconds)
+            table += result.rows(store)
+            details[store] = asdict(result)
     tell(table, first=details, loaded_seconds=loaded)
 
 

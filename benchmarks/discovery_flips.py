@@ -16,10 +16,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from benchmarks.discovery_beside import PERIOD_SECONDS
 from benchmarks.discovery_eyes import Viewer, Wire
 from benchmarks.discovery_first import fresh
-from benchmarks.discovery_scene import MANY, Registry, Shelf, count_writes, ending, memory_mb, revision, settle, shown
+from benchmarks.discovery_scene import (
+    LOOP,
+    MANY,
+    METHODS,
+    POLL,
+    Registry,
+    Shelf,
+    Start,
+    count_writes,
+    ending,
+    memory_mb,
+    revision,
+    settle,
+    shown,
+)
 from benchmarks.figures import Figure, median, percentile, tell
+from benchmarks.report import number
 from benchmarks.scene import cpu_seconds, is_quick
 from tests.lab import Process
 from tests.servers import consul_agent
@@ -28,10 +44,6 @@ FEW: Final = 100
 GUARD_SECONDS: Final = 120.0
 PAUSE_SECONDS: Final = (0.2, 0.7)
 """Between two changes: a whole round of whoever watches, so that the next one meets it at rest, in no step with it."""
-
-LOOP: Final = "plain blocking query"
-
-Start = Callable[[Shelf, str], Process]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +120,9 @@ class Bench:
     def flip(self, viewer: Viewer, plan: Plan) -> None:
         """Down and up again, one machine after another."""
         before = self.meter()
-        for number in random.Random(1).sample(range(self.registry.count), plan.pairs):
+        for which in random.Random(1).sample(range(self.registry.count), plan.pairs):
             for well, times in ((False, self.taken.down), (True, self.taken.up)):
-                times.append(self._changed(viewer, number, plan, well=well))
+                times.append(self._changed(viewer, which, plan, well=well))
         after, flips, taken = self.meter(), 2 * plan.pairs, self.taken
         passed = after.at - before.at
         taken.cpu_seconds = _each(after.cpu_seconds - before.cpu_seconds, taken.idle_cpu_percent / 100 * passed, flips)
@@ -153,17 +165,13 @@ async def measure(registry: Registry, shelf: Shelf, start: Start, plan: Plan) ->
         return bench.taken
 
 
-def beside(method: str) -> Start:
-    return lambda shelf, consul: shelf.run("-m", "benchmarks.discovery_beside", method, consul, shelf.url)
-
-
 def latency(name: str, taken: Mapping[str, Taken], high: float) -> list[Figure]:
     ours, plain = taken["k3"], taken["plain"]
     down, up = median(ours.down) * 1e3, median(ours.up) * 1e3
     said = f"{len(ours.flips)} flips; to NotReady {down:.0f} ms, to Ready {up:.0f} ms"
     if "poll" in taken:
         polled = taken["poll"].flips
-        said += f"; poll every 15 s: {median(polled):.1f} s, worst of {len(polled)} {max(polled):.1f} s"
+        said += f"; {POLL}: {median(polled):.1f} s, worst of {len(polled)} {max(polled):.1f} s"
     return [
         Figure(f"{name}, p50", median(ours.flips) * 1e3, "ms", None, None, LOOP, median(plain.flips) * 1e3, said),
         Figure(f"{name}, p95", percentile(ours.flips, 95) * 1e3, "ms", None, high, LOOP, percentile(plain.flips, 95) * 1e3),
@@ -171,20 +179,26 @@ def latency(name: str, taken: Mapping[str, Taken], high: float) -> list[Figure]:
 
 
 def costs(taken: Mapping[str, Taken]) -> list[Figure]:
+    """What each takes. A poll costs the same whether anything has changed or not, so one poll stands beside one flip."""
     name = f"k3 discovery, {MANY:,} machines on etcd"
+    ours, plain, poll = (taken[method] for method in METHODS)
 
     def row(what: str, unit: str, value: Callable[[Taken], float], high: float | None = None) -> Figure:
-        other = f"poll every 15 s: {value(taken['poll']):,.3g} {unit}"
-        return Figure(f"{name}: {what}", value(taken["k3"]), unit, None, high, LOOP, value(taken["plain"]), other)
+        other = f"{POLL}: {number(value(poll))} {unit}"
+        return Figure(f"{name}: {what}", value(ours), unit, None, high, LOOP, value(plain), other)
+
+    def flip(what: str, unit: str, value: Callable[[Taken], float], each_second: float) -> Figure:
+        other = f"one poll: {number(each_second * PERIOD_SECONDS)} {unit}"
+        return Figure(f"{name}: {what} of one flip", value(ours), unit, None, None, LOOP, value(plain), other)
 
     return [
-        row("CPU of one flip", "s", lambda each: each.cpu_seconds),
-        row("Consul's CPU of one flip", "s", lambda each: each.consul_cpu_seconds),
-        row("received from Consul for one flip", "bytes", lambda each: each.bytes),
+        flip("CPU", "s", lambda each: each.cpu_seconds, poll.idle_cpu_percent / 100),
+        flip("Consul's CPU", "s", lambda each: each.consul_cpu_seconds, poll.idle_consul_cpu_percent / 100),
+        flip("bytes from Consul", "bytes", lambda each: each.bytes, poll.idle_bytes),
         row("CPU while nothing changes", "% of a core", lambda each: each.idle_cpu_percent),
         row("Consul's CPU while nothing changes", "% of a core", lambda each: each.idle_consul_cpu_percent),
-        row("received from Consul while nothing changes", "bytes per second", lambda each: each.idle_bytes),
-        row("store writes while nothing changes, before the first refresh", "per Node and minute", lambda each: each.writes),
+        row("bytes from Consul while nothing changes", "per second", lambda each: each.idle_bytes),
+        row("Nodes written while nothing changes, before a refresh is due", "per Node and minute", lambda each: each.writes),
         row("RSS at rest", "MB", lambda each: each.rss_mb, 200.0),
         row("most RSS, flips included", "MB", lambda each: each.most_mb, 200.0),
     ]
@@ -201,8 +215,7 @@ async def compared(count: int, folder: Path, plans: Mapping[str, Plan]) -> dict[
     with consul_agent() as server, fresh("etcd", folder) as make:
         registry = Registry(server)
         registry.fill(count)
-        starts = {"k3": Shelf.mirror, "plain": beside("plain"), "poll": beside("poll")}
-        return {name: await measure(registry, make(), starts[name], plan) for name, plan in plans.items()}
+        return {name: await measure(registry, make(), METHODS[name], plan) for name, plan in plans.items()}
 
 
 async def main(*, quick: bool) -> None:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +125,10 @@ class Shelf:
         own = ("--node-name", MIRROR, "--service-address", "127.0.0.1", "--service-port", port)
         return self.run("-m", "k3.cli", "discovery", "--consul-addr", consul, "--store", self.url, *own, *(flags or QUIET))
 
+    def beside(self, method: str, consul: str) -> Process:
+        """One of the mirrors of discovery_beside.py on this store."""
+        return self.run("-m", "benchmarks.discovery_beside", method, consul, self.url)
+
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Store]:
         """The store, for looking only."""
@@ -134,6 +138,17 @@ class Shelf:
             yield store
         finally:
             await store.aclose()
+
+
+Start = Callable[[Shelf, str], Process]
+"""Starts one method on a store and a Consul."""
+METHODS: Final[Mapping[str, Start]] = {
+    "k3": Shelf.mirror,
+    "plain": lambda shelf, consul: shelf.beside("plain", consul),
+    "poll": lambda shelf, consul: shelf.beside("poll", consul),
+}
+LOOP: Final = "plain blocking query"
+POLL: Final = "poll every 15 s"
 
 
 @contextlib.contextmanager
