@@ -75,10 +75,9 @@ def fresh(store: str, folder: Path) -> Iterator[Fresh]:
 
 async def first_mirror(registry: Registry, shelf: Shelf, start: Start) -> First:
     with Wire(registry.server.address, registry.server.port) as wire:
-        async with shelf.open() as store, asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(shown(store, MANY, guard_seconds=GUARD_SECONDS))
+        async with shelf.open() as store:
             with ending(start(shelf, wire.endpoint)) as process:
-                seconds = await watching - wire.answered
+                seconds = await shown(store, MANY, process, guard_seconds=GUARD_SECONDS) - wire.answered
                 await asyncio.to_thread(settle, process)
                 found = First(seconds, cpu_seconds(process), *memory_mb(process))
                 await asyncio.to_thread(process.stop)

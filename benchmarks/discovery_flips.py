@@ -152,7 +152,7 @@ async def measure(registry: Registry, shelf: Shelf, start: Start, plan: Plan) ->
     """Let it mirror all machines into an empty store, then measure."""
     with Wire(registry.server.address, registry.server.port) as wire, ending(start(shelf, wire.endpoint)) as process:
         async with shelf.open() as store:
-            await shown(store, registry.count, guard_seconds=GUARD_SECONDS)
+            await shown(store, registry.count, process, guard_seconds=GUARD_SECONDS)
         bench = Bench(registry, wire, shelf, process)
         settle(process)
         bench.taken.rss_mb, _ = memory_mb(process)
