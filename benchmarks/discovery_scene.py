@@ -39,6 +39,7 @@ Another run of the benchmarks on this machine is not taken for this one.
 """
 MANY: Final = 10_000
 LOADERS: Final = 32
+READS: Final = 5
 IDLE_CPU_SECONDS: Final = 0.1
 """Less of it in a second: the process has nothing to do any more."""
 
@@ -78,6 +79,17 @@ class Registry:
         alive = {"CheckID": "alive", "Name": "alive", "Status": "passing"}
         document = {"Node": name, "Address": address, "Service": service, "Checks": [self._check(name, "passing"), alive]}
         return self._register(document)
+
+    def read_seconds(self, port: int) -> float:
+        """The quickest of some bare GETs of all machines with their checks. `port`: Consul's, or that of a relay."""
+        connection, taken = http.client.HTTPConnection(self.server.address, port, timeout=30), []
+        for _ in range(READS):
+            began = time.monotonic()
+            connection.request("GET", f"/v1/health/service/{SERVICE}?stale")
+            assert len(connection.getresponse().read()) > self.count
+            taken.append(time.monotonic() - began)
+        connection.close()
+        return min(taken)
 
     def flip(self, number: int, *, well: bool) -> float:
         """Change the status of one machine's check; returns when that was asked for (time.monotonic)."""
