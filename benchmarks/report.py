@@ -63,6 +63,8 @@ def this_machine(root: Path) -> dict[str, str]:
         found["etcd"] = _output(["etcd", "--version"]).partition("\n")[0].removeprefix("etcd Version: ")
     if mariadb := find("mariadbd"):
         found["MariaDB"] = _output([mariadb, "--version"]).partition("Ver ")[2]
+    if consul := find("consul"):
+        found["Consul"] = _output([consul, "version"]).partition("\n")[0].removeprefix("Consul v")
     if shutil.which("avahi-daemon"):
         found["avahi"] = _output(["avahi-daemon", "--version"]).removeprefix("avahi-daemon ")
     return found
@@ -85,7 +87,8 @@ def page(machine: Mapping[str, str], parts: Sequence[Part], *, missing: Iterable
         "The last run of `make bench`, which writes this page; `benchmarks/last-run.json` has every round. Each figure stands",
         "beside something that was measured in the same run: on another machine trust the ratios more than the values.",
         "Nothing here is asserted in a test. Hosts are network namespaces on one bridge: no radio, no switch, next to no",
-        "round-trip time, and all agents share the machine.",
+        "round-trip time, and all agents share the machine. `k3 discovery` is measured on loopback; the machines that it",
+        "mirrors are entries in the catalog of a real Consul server.",
         "",
         *(f"* {name}: {text}" for name, text in machine.items()),
         "",
@@ -104,24 +107,24 @@ def _row(figure: Figure) -> str:
     verdict = "" if figure.low is None and figure.high is None else "**missed**" if figure.is_missed else "met"
     beside = ""
     if figure.beside_measured is not None:
-        beside = f"{figure.beside}: {_number(figure.beside_measured)} {figure.unit}"
+        beside = f"{figure.beside}: {number(figure.beside_measured)} {figure.unit}"
     elif figure.beside:
         beside = f"{figure.beside}: failed"
     beside = "; ".join(text for text in (beside, figure.remark) if text)
-    ratio = f"{_number(figure.ratio)}" if figure.ratio is not None else ""
-    cells = (figure.name, _target(figure), f"{_number(figure.measured)} {figure.unit}", verdict, beside, ratio)
+    ratio = f"{number(figure.ratio)}" if figure.ratio is not None else ""
+    cells = (figure.name, _target(figure), f"{number(figure.measured)} {figure.unit}", verdict, beside, ratio)
     return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
 def _target(figure: Figure) -> str:
     if figure.low is not None and figure.high is not None:
-        return f"{_number(figure.low)} to {_number(figure.high)}"
+        return f"{number(figure.low)} to {number(figure.high)}"
     if figure.low is not None:
-        return f"≥ {_number(figure.low)}"
-    return f"≤ {_number(figure.high)}" if figure.high is not None else ""
+        return f"≥ {number(figure.low)}"
+    return f"≤ {number(figure.high)}" if figure.high is not None else ""
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that count, and no exponent."""
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"

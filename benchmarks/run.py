@@ -28,9 +28,13 @@ from benchmarks.report import Part, page, this_machine  # noqa: E402 - as above
 
 LAST_RUN: Final = ROOT / "benchmarks" / "last-run.json"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
-PARTS: Final = ("join", "leave", "crowd", "idle", "shared", *store_rows.PARTS)
-NEED_ROOT: Final = frozenset({"join", "leave", "crowd", "idle", "shared"})
-"""They make hosts. They also are the ones that know a short run."""
+NETWORK: Final = ("join", "leave", "crowd", "idle", "shared")
+DISCOVERY: Final = ("discovery_flips", "discovery_first", "discovery_steady")
+PARTS: Final = (*NETWORK, *DISCOVERY, *store_rows.PARTS)
+NEED_ROOT: Final = frozenset(NETWORK)
+"""They make hosts."""
+SHORTEN: Final = frozenset({*NETWORK, *DISCOVERY})
+"""They know a short run."""
 GUARD_SECONDS: Final = 1_800.0
 LAST_WORDS: Final = 400
 ERROR: Final = re.compile(r"[\w.]*(Error|Exception|Group|Exit|Unavailable|Forbidden|Failed|Skipped)\b")
@@ -43,7 +47,7 @@ Skipped, or Failed under K3_REQUIRE_SERVERS=1: its server is not on this machine
 def command(name: str, *, quick: bool) -> list[str]:
     """How a part is run; those that make hosts as root."""
     argv = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py")]
-    if quick and name in NEED_ROOT:
+    if quick and name in SHORTEN:
         argv.append("--quick")
     if name in NEED_ROOT and os.geteuid() != 0 and shutil.which("sudo"):
         argv = ["sudo", "env", f"PYTHONPATH={ROOT / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE=1", *argv]
@@ -74,7 +78,7 @@ def run_part(name: str, *, quick: bool) -> Part:
         why = f"exit code {process.returncode}: {lines[-1][:LAST_WORDS]}".replace(f"{ROOT}/", "")
         print(errors, file=sys.stderr)
     figures, details = ([], {}) if why else _read(name, output)
-    short = quick and name in NEED_ROOT
+    short = quick and name in SHORTEN
     return Part(name, began.isoformat(timespec="seconds"), short, os.getloadavg()[0], tuple(figures), details, why)
 
 
