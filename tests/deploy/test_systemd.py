@@ -33,7 +33,7 @@ RestartSec=1
 @pytest.fixture
 def machine(lan: Lan, image: Image, tmp_path: Path) -> Iterator[Machine]:
     with booted(lan.host("alpha"), image, tmp_path / "alpha") as machine:
-        for module in ("network", "discovery"):
+        for module in ("network", "discovery", "up"):
             machine.write(f"{UNITS}/k3-{module}.service.d/lab.conf", LAB)
         machine.systemctl("daemon-reload")
         yield machine
@@ -133,6 +133,22 @@ def test_k3_discovery_beside_it_with_secrets_of_root_alone(machine: Machine, lan
         assert not [each for each in environ if "no-secret" in each]
         machine.systemctl("stop", "k3-network", "k3-discovery")
         assert state_of(machine, "k3-network") == state_of(machine, "k3-discovery") == ("inactive", "success", "0")
+
+
+@pytest.mark.servers("consul")
+def test_k3_up_takes_the_place_of_the_other_two(machine: Machine, lan: Lan) -> None:
+    machine.systemctl("start", "k3-network")
+    with consul_agent(lan=lan, host=lan.host("consul")) as consul:
+        machine.write("/etc/default/k3-up", f"CONSUL_HTTP_ADDR={consul.endpoint}\n")
+        machine.systemctl("start", "k3-up")
+        assert state_of(machine, "k3-network") == ("inactive", "success", "0")
+        agent = f"{consul.endpoint}/v1/agent/services"
+        until(lambda: "k3-node-alpha" in consul.site.get(agent), guard_seconds=60, every_seconds=0.2, what="registered")
+        until(lambda: shows(machine, "Ready"), guard_seconds=60, every_seconds=0.2, what="Ready")
+        machine.systemctl("stop", "k3-up")
+        assert state_of(machine, "k3-up") == ("inactive", "success", "0")
+        assert "k3-node-alpha" not in consul.site.get(agent)
+        assert shows(machine, "NotReady")
 
 
 @pytest.mark.servers("etcd", "mariadb")

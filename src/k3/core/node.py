@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from k3.core import limits
@@ -28,11 +29,13 @@ def valid_name(name: str) -> bool:
     return len(name) <= limits.NAME_BYTES and _NAME.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=64)
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC, whole seconds: what Kubernetes writes (`2026-11-23T08:00:00Z`)."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=64)
 def precise_timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with milliseconds (`2026-11-23T08:00:00.123Z`)."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
@@ -220,6 +223,7 @@ def publishable(internal: Iterable[str]) -> list[str]:
     return [str(ip) for ip in ordered[: limits.PEER_ADDRESSES]]
 
 
+@lru_cache(maxsize=32_768)
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An IP literal without scope, or None."""
     try:
@@ -228,6 +232,7 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
         return None
 
 
+@lru_cache(maxsize=32_768)
 def _local(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     only_link = ip.version == 6 and ip.is_link_local  # noqa: PLR2004 - the IP version
     return only_link or ip.is_loopback or ip.is_multicast or ip.is_unspecified

@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 Manifest = dict[str, Any]
 """A Kubernetes object as parsed JSON."""
 
@@ -89,7 +91,7 @@ def key_from_path(path: str) -> Key | None:
 
 def encode(manifest: Manifest) -> bytes:
     """A manifest as compact JSON in UTF-8. Raises ValueError for what JSON cannot say (NaN, odd types)."""
-    text = json.dumps(manifest, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _COMPACT.encode(manifest)
     try:
         return text.encode()
     except UnicodeEncodeError:  # half a surrogate pair, written by somebody else: only an escape can say it

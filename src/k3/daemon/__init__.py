@@ -16,7 +16,7 @@ from k3.core.errors import Invalid, StartFailed
 from k3.core.policy import Keep
 from k3.core.store import Store
 from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
-from k3.daemon.process import greet, only_one, state_directory, stop_on_signals
+from k3.daemon.process import collect_rarely, greet, only_one, state_directory, stop_on_signals
 from k3.discovery.service import DiscoveryOptions
 from k3.network import links
 from k3.network.announce import NODE_BYTES
@@ -149,6 +149,7 @@ async def _open_store(stack: AsyncExitStack, storage: Storage) -> Store:
 
 async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int]) -> None:
     """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
+    collect_rarely()
     first = parts[0]
     async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
         running = [

@@ -21,7 +21,7 @@ from k3.core import node
 from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
 from k3.core.errors import Forbidden, K3Error
 from k3.core.objects import NODE, Key, Object
-from k3.core.policy import Decision, Keep, Update
+from k3.core.policy import Create, Decision, Keep, Update
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import Consul, Reading
@@ -333,6 +333,7 @@ class Mirror:
 
     async def _say_pending(self) -> None:
         """As long as we may, and the reconciler takes it; the rest waits."""
+        at = datetime.now(UTC)
         for number, name in enumerate(list(self._pending)):
             if number % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)
@@ -340,13 +341,15 @@ class Mirror:
                 return
             if (seen := self._picture.said.get(name)) is not None:
                 self._plan(name, WRITING_SECONDS)
-                if self._submit(self._addressed(seen), datetime.now(UTC)) is False:
+                if self._submit(self._addressed(seen), at) is False:
                     return
             self._pending.pop(name, None)
 
     def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
         """What became of it; None: the store did not let us write, and it is said again."""
-        if written is not None:
+        if written is not None and isinstance(decision, Create) and isinstance(seen, Mirrored):
+            self._nodes.made(written, seen, datetime.now(UTC))
+        elif written is not None:
             self._nodes.wrote(written)
         name, now = seen.name, asyncio.get_running_loop().time()
         if decision is None or name not in self._picture.said:

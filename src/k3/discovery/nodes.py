@@ -6,7 +6,7 @@ from typing import Final
 
 from k3.cache import Cache
 from k3.core import node
-from k3.core.discovery_policy import GONE_REASONS, is_agent_lost, mirrored_service, refresh_seconds
+from k3.core.discovery_policy import AGENT_LOST, GONE_REASONS, Mirrored, is_agent_lost, mirrored_service, refresh_seconds
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
@@ -31,6 +31,8 @@ class StoredNodes:
         """When a Node of ours was last refreshed, as it says."""
         self._written: dict[str, int] = {}
         """The revisions that we wrote last."""
+        self._made: set[str] = set()
+        """Those that are as we made them."""
         self.known: dict[str, Known] = {}
         """Those that stand for instances of this service."""
         self.touch_all()
@@ -51,7 +53,8 @@ class StoredNodes:
         """Read what has changed; returns the names."""
         touched, self._touched = self._touched, set()
         for number, name in enumerate(touched):
-            self._read(name)
+            if name not in self._made or not self.is_as_written(name):
+                self._read(name)
             if number % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)
         return touched
@@ -75,10 +78,21 @@ class StoredNodes:
     def wrote(self, item: Object) -> None:
         """We left it so."""
         self._written[item.key.name] = item.revision
+        self._made.discard(item.key.name)
+
+    def made(self, item: Object, seen: Mirrored, at: datetime) -> None:
+        """We made it of that: nobody need read it to know what it is."""
+        name = item.key.name
+        self.wrote(item)
+        self._made.add(name)
+        self._refreshed[name] = at
+        is_silent = seen.message == AGENT_LOST
+        self.known[name] = Known(name, seen.datacenter, seen.service_id, False, seen.consul_node, is_silent)  # noqa: FBT003 - is_gone
 
     def forget(self, name: str) -> None:
         """We do not write it any more."""
         self._written.pop(name, None)
+        self._made.discard(name)
 
     def is_as_written(self, name: str) -> bool:
         """Whether it is as we left it, so that there is nothing to compare."""

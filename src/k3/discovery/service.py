@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from k3.discovery.settings import ConsulSettings
 from k3.safe_text import printable
 
 RESOLVE_SECONDS: Final = 2.0
+REGISTER_SECONDS: Final = 1.0
 LEAST_INTERVAL_SECONDS: Final = 1.0
 ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
 """Addresses nobody has (RFC 5737, RFC 3849): the route to them is the default route, and nothing is sent."""
@@ -195,6 +196,11 @@ class DiscoveryAgent:
 
     async def _lead(self) -> None:
         await self._listed.wait()
+        if self._registrar is not None:
+            # What lacks our own registration would not be believed, and would be read again in a moment.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REGISTER_SECONDS):
+                    await self._registrar.listed.wait()
         self._mirror = Mirror(
             self._consul,
             self._options.mirror,

@@ -100,21 +100,23 @@ class Named:
 
 
 def read(document: object, *, service: str, datacenter: str) -> Snapshot:
-    """The entries of `/v1/health/service/<service>`."""
+    """The entries of `/v1/health/service/<service>`. They are taken out of the document one by one, for it may be large."""
     refused: Counter[str] = Counter()
-    found: dict[tuple[str, str, str], Instance] = {}
-    entries: Sequence[object] = document if isinstance(document, list) else ()
+    found: dict[Identity, Instance] = {}
+    entries: list[object] = document if isinstance(document, list) else []
     if not isinstance(document, list):
         refused[NO_LIST] += 1
-    for entry in entries[:INSTANCES]:
+    refused[TOO_MANY] += max(0, len(entries) - INSTANCES)
+    del entries[INSTANCES:]
+    entries.reverse()
+    while entries:
         try:
-            instance = _instance(_mapping(entry), service, datacenter)
+            instance = _instance(_mapping(entries.pop()), service, datacenter)
         except Refused as reason:
             refused[str(reason)] += 1
         else:
             refused[LISTED_TWICE] += instance.identity in found
             found.setdefault(instance.identity, instance)
-    refused[TOO_MANY] += max(0, len(entries) - INSTANCES)
     return Snapshot(datacenter, tuple(found.values()), dict(+refused))
 
 

@@ -8,8 +8,8 @@ A small service is watched by one blocking query, whose answer is the whole serv
   is missing from it may also mean that it may not be seen. So the machines it hints at are looked at by all checks of
   their Consul node, and only what is shown there is believed.
 
-Answers may come from different servers. A hint older than the whole answer (by Consul's index) says nothing new, and a look
-older than its hint is not taken for one: the whole service is read instead.
+Answers may come from different servers. A hint older than the whole answer (by Consul's index) says nothing new. A look older
+than its hint, or one that lacks a check which was ailing, shows nothing: the whole service is read instead.
 """
 
 import asyncio
@@ -213,21 +213,27 @@ class Watch:
                 self._hinted[status] = shown
 
     async def _look(self, names: list[str], index: int) -> bool:
-        """Take in how the machines of these Consul nodes are; False where an answer is older than the hint. Raises K3Error."""
+        """Take in how the machines of these Consul nodes are; False where an answer does not show it. Raises K3Error."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 asked = [tasks.create_task(self._consul.node_checks(name, datacenter=self._datacenter.name)) for name in names]
         except* K3Error as errors:
             raise Unavailable(str(errors.exceptions[0])) from None
-        answers = [task.result() for task in asked]
-        if any(answer.index < index or not isinstance(answer.document, list) for answer in answers):
-            return False
-        fresh: list[Instance] = []
-        for name, answer in zip(names, answers, strict=True):
-            self._nodes[name] = [snapshot.reexamined(each, answer.document) for each in self._nodes.get(name, [])]
-            fresh += self._nodes[name]
-        self._judge.learn(self._datacenter, fresh)
+        fresh: dict[str, list[Instance]] = {}
+        for name, answer in zip(names, (task.result() for task in asked), strict=True):
+            former = self._nodes.get(name, [])
+            if answer.index < index or not _is_shown(former, answer.document):
+                return False
+            fresh[name] = [snapshot.reexamined(each, answer.document) for each in former]
+        self._nodes |= fresh
+        self._judge.learn(self._datacenter, [each for instances in fresh.values() for each in instances])
         return True
+
+
+def _is_shown(instances: list[Instance], checks: object) -> bool:
+    """Whether the answer shows how every check is now that was ailing: one that is missing may be hidden from us."""
+    shown = {each.get("CheckID") for each in checks if isinstance(each, dict)} if isinstance(checks, list) else set()
+    return all(check in shown for each in instances for check, _ in each.ailments)
 
 
 def _ailing_by_node(nodes: Mapping[str, list[Instance]], status: str) -> dict[str, frozenset[str]]:
