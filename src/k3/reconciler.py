@@ -79,6 +79,12 @@ def _event_of(done: _Done, at: datetime) -> _Told | None:
     return _Told(done.written, transition, at) if done.written is not None and transition is not None else None
 
 
+def _log(told: _Told) -> None:
+    transition = told.transition
+    fields = {"node": told.node.key.name, "reason": transition.reason, "message": transition.message}
+    log.log(logging.WARNING if transition.warning else logging.INFO, "node.transition", extra={"fields": fields})
+
+
 def _nobody(_seen: object, _decision: Decision | None, _written: Object | None) -> None:
     """Nobody wants to hear it."""
 
@@ -160,6 +166,7 @@ class Reconciler:
     async def _work(self, work: Work) -> None:
         done = await self._settled(work) if self.may_write() else None
         if done is not None and (told := _event_of(done, work.at)) is not None:
+            _log(told)
             if self._events.full():
                 log.debug("event.lost", extra={"fields": {"event": told.node.key.name, "error": "too many at once"}})
             else:
@@ -176,6 +183,7 @@ class Reconciler:
         """Decide and write one observation, its Event included; everything that can go wrong is logged, once."""
         done = await self._settled(work)
         if done is not None and (told := _event_of(done, work.at)) is not None:
+            _log(told)
             await self._record(told)
 
     async def _settled(self, work: Work) -> _Done | None:
@@ -244,11 +252,8 @@ class Reconciler:
             log.info("node.not_ours", extra={"fields": {"node": name, "why": why}})
 
     async def _record(self, told: _Told) -> None:
-        """Write the transition's Event, best effort: the Node already says it."""
-        transition = told.transition
-        fields = {"node": told.node.key.name, "reason": transition.reason, "message": transition.message}
-        log.log(logging.WARNING if transition.warning else logging.INFO, "node.transition", extra={"fields": fields})
-        manifest = event_manifest(told.node, transition, told.at, reporter=self._reporter)
+        """Write the transition's Event, best effort: the Node and the log already say it."""
+        manifest = event_manifest(told.node, told.transition, told.at, reporter=self._reporter)
         key = Key(EVENT, manifest["metadata"]["name"], NAMESPACE)
         try:
             try:
