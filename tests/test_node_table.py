@@ -80,3 +80,11 @@ def test_a_clock_that_runs_ahead_was_seen_just_now() -> None:
     notes = {"k3.network/lastSeen": "2026-11-23T08:00:30.000Z", "k3.network/peer-ttl": "90s"}
     manifest = {"metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes}}
     assert node_table.row(manifest, NOW, wide=False)[6] == "0s ago"
+
+
+@pytest.mark.parametrize(("minutes", "shown"), [(11, "Ready"), (13, "Unknown (no observer)")])
+def test_a_node_from_a_registry_that_nobody_refreshes_is_unknown(minutes: int, shown: str) -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "ConsulPassing"}
+    notes = {"k3.discovery/lastSeen": (NOW - timedelta(minutes=minutes)).isoformat()}
+    metadata = {"labels": {"k3.discovery/managed": "true"}, "annotations": notes}
+    assert node_table.status({"metadata": metadata, "status": {"conditions": [ready]}}, NOW) == shown
