@@ -203,7 +203,7 @@ class Consul:
 
     def _json(self, answer: Answer) -> Any:  # noqa: ANN401 - JSON
         try:
-            return _parsed(answer.body)
+            return _parsed(answer.take_body())
         except (ValueError, RecursionError):
             msg = f"{self.where} answered with something that is not JSON; is it the address of Consul's HTTP API?"
             raise Invalid(msg) from None
@@ -230,7 +230,9 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return json.loads(body)
+        text = body.decode("utf-8", "surrogatepass")
+        del body
+        return json.loads(text)
     finally:
         if was_on:
             gc.enable()

@@ -39,13 +39,18 @@ class Request:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What came back; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def take_body(self) -> bytes:
+        """The body, kept no longer: it may be large, and what is made of it larger."""
+        body, self.body = self.body, b""
+        return body
 
 
 class _Cut(Exception):

@@ -190,7 +190,6 @@ class Registrar:
         """One round. Returns whether the agent holds us and the catalog has shown us."""
         ours = self._registration
         held = await self._consul.own_service(ours.service_id)
-        self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         if held is not None and ours.is_another_s(held):
             self.holds = False
             self._tell("consul.id_taken", "another machine holds this service ID at the agent; choose another --service-id")
@@ -198,6 +197,8 @@ class Registrar:
         if held is None or not ours.is_held_as(held):
             self.holds = held is not None
             await self._register()
+            held = await self._consul.own_service(ours.service_id)
+        self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         self.holds = True
         if not self.listed.is_set() and not await self._is_listed():
             return False
