@@ -21,14 +21,14 @@ def test_once_says_what_and_why_and_dry_writes_nothing(fleet: MakeFleet) -> None
     before = machines.revision()
     dry = looker.run([*once, "--dry-run"])
     address = machines.registry.server.address
-    assert dry.stdout.splitlines() == [f"update  a   {ill}", f"create  box   Registered: box registered with {address}"]
+    assert dry.stdout.splitlines() == [f"update  a     {ill}", f"create  box   Registered: box registered with {address}"]
     assert (dry.returncode, dry.stderr, machines.revision()) == (0, "", before)
     done = looker.run(once)
     assert (done.returncode, done.stdout) == (0, dry.stdout)
     machines.shows("a", CRITICAL)
     machines.shows("box", PASSING)
     assert "looker" not in machines.registry.listed()
-    assert "keep    a   nothing has changed" in looker.run(once).stdout
+    assert "keep    a     nothing has changed" in looker.run(once).stdout
 
 
 def test_once_without_consul_is_one_line_and_exit_code_4(fleet: MakeFleet) -> None:

@@ -130,10 +130,12 @@ async def _discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry
         store = await _open_store(stack, storage)
         part = DiscoveryPart(options, store, Path(), interfaces=())
         stack.push_async_callback(part.aclose)
-        for seen, decision in await part.once(is_dry=is_dry):
+        done = await part.once(is_dry=is_dry)
+        width = max((len(printable(seen.name)) for seen, _ in done), default=0)
+        for seen, decision in done:
             what = type(decision).__name__.lower().ljust(_VERB_WIDTH)
             why = decision.why if isinstance(decision, Keep) else discovery_policy.explain(decision, seen)
-            sys.stdout.write(f"{what}{printable(seen.name)}   {printable(why)}\n")
+            sys.stdout.write(f"{what}{printable(seen.name).ljust(width)}   {printable(why)}\n")
     return 0
 
 
