@@ -1,6 +1,7 @@
 """The mirror before three Consul servers and before two datacenters, of which some are killed, cut off, and come back."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.discovery.histories import History, recording
 from tests.discovery.machines import plain_service, put, set_check, ttl_service
 from tests.discovery.mirroring import GONE, ILL, LOST, UP, View, mirroring, now
 from tests.lab import Lan
+from tests.servers import Server
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
 
@@ -30,13 +32,19 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "WAIT_SECONDS", 2)
 
 
+async def one_on_each(connect: Connect, places: Mapping[str, Server]) -> dict[str, Consul]:
+    """A client of each server, at which the machine of that name is registered."""
+    agents = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
+    for name, agent in agents.items():
+        await agent.register(plain_service(name))
+    return agents
+
+
 async def test_a_killed_leader_costs_only_the_machine_that_died_with_it(connect: Connect, store: Store) -> None:
     with three_servers() as cluster:
         leader, (near, other) = cluster.leader(), cluster.followers()
         places = {"web1": near, "web2": other, "web3": leader}
-        agents = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
-        for name, agent in agents.items():
-            await agent.register(plain_service(name))
+        agents = await one_on_each(connect, places)
         async with mirroring(agents["web1"], store, SETTINGS) as view:
             await view.all_show(UP, *places)
             async with recording(store) as history:
@@ -59,9 +67,7 @@ async def test_a_killed_leader_that_is_taken_out_of_the_catalog_is_not_false(con
     with three_servers(cleans_up=True) as cluster:
         leader, (near, other) = cluster.leader(), cluster.followers()
         places = {"web1": near, "web2": other, "web3": leader}
-        agents = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
-        for name, agent in agents.items():
-            await agent.register(plain_service(name))
+        agents = await one_on_each(connect, places)
         async with mirroring(agents["web1"], store, SETTINGS) as view:
             await view.all_show(UP, *places)
             async with recording(store) as history:
@@ -85,9 +91,7 @@ async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Conne
     with three_servers() as cluster:
         leader, (near, other) = cluster.leader(), cluster.followers()
         places = {"web1": near, "web2": other, "web3": leader}
-        agents = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
-        for name, agent in agents.items():
-            await agent.register(plain_service(name))
+        agents = await one_on_each(connect, places)
         async with mirroring(agents["web1"], store, SETTINGS) as view:
             await view.all_show(UP, *places)
             async with recording(store) as history:
