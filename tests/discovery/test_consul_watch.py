@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import pytest
 
+from k3.cache import Cache
 from k3.core import node
+from k3.core.objects import NODE
 from k3.core.store import Store
-from k3.discovery import mirror, watch
+from k3.discovery import watch
 from k3.discovery.consul import Consul
-from k3.discovery.mirror import MirrorSettings
+from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.settings import from_flags
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
@@ -179,37 +182,47 @@ async def test_a_service_that_becomes_small_is_watched_as_one_again(counting: Co
         await view.shows("m9", *UP)
 
 
-async def has_read(client: Counting) -> bool:
-    """Whether it has read a whole answer since its count was reset."""
-    return client.whole > 0
-
-
 ALL = 'service_prefix "" { policy = "write" } node_prefix "" { policy = "write" } agent_prefix "" { policy = "read" }'
 
 
-async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(connect: Connect, store: Store) -> None:
-    """The hint is gone from the list because the token lost its rights; the machine is as ill as before."""
+async def restrict(root: Consul, rules: str) -> None:
+    """Give the one policy of `policy_token` other rules."""
+    policies = json.loads((await root._call("GET", "/v1/acl/policies")).body)
+    mine = next(each for each in policies if each["Name"].startswith("policy-"))
+    body = json.dumps({"ID": mine["ID"], "Name": mine["Name"], "Rules": rules}).encode()
+    await root._call("PUT", f"/v1/acl/policy/{mine['ID']}", body=body)
+
+
+BLIND = {
+    "all": 'service_prefix "" { policy = "read" } agent_prefix "" { policy = "read" }',
+    "services only": 'node_prefix "" { policy = "read" } agent_prefix "" { policy = "read" }',
+}
+
+
+@pytest.mark.parametrize("rules", BLIND.values(), ids=BLIND)
+async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
+    connect: Connect, store: Store, rules: str
+) -> None:
+    """The machine is gone from the list of the ailing because the token lost its rights; it is as ill as before."""
     with special_agent(LOCKED) as server:
         root = connect(from_flags(server.endpoint, ROOT, {}))
         await eventually(root.agent)
-        secret = await policy_token(root, ALL)
+        reader = connect(from_flags(server.endpoint, await policy_token(root, ALL), {}))
         for name in NAMES:
-            await put(root, name, check(name, "passing"))
-        reader = Counting(from_flags(server.endpoint, secret, {}))
-        async with mirroring(reader, store, SETTINGS) as view:
-            await view.all_show(UP, *NAMES)
-            await put(root, "m1", check("m1", "critical"))
-            await view.shows("m1", *ILL)
-            reader.whole = 0
-            policies = json.loads((await root._call("GET", "/v1/acl/policies")).body)
-            mine = next(each for each in policies if each["Name"].startswith("policy-"))
-            rules = 'service_prefix "" { policy = "read" } agent_prefix "" { policy = "read" }'
-            body = json.dumps({"ID": mine["ID"], "Name": mine["Name"], "Rules": rules}).encode()
-            await root._call("PUT", f"/v1/acl/policy/{mine['ID']}", body=body)
-            await put(root, "m2", check("m2", "critical"))  # any change of a check wakes the hints, which are empty now
-            await eventually(lambda: has_read(reader))
-            await asyncio.sleep(5 * mirror.PASS_SECONDS)  # nothing may come of it, so there is nothing to wait for
-            assert await view.ready("m1") == ILL
-            for name in NAMES[2:]:
-                assert await view.ready(name) == UP
-        await reader.aclose()
+            await put(root, name, check(name, "critical" if name == "m1" else "passing"))
+        mirror = Mirror(reader, SETTINGS, Cache(store, NODE, random=Random(1)), submit=lambda _seen, _at: None)
+        watching = mirror._add("dc1")
+        await watching.once()
+        place = mirror._datacenters["dc1"]
+        assert [each.wanted_name for each in place.snapshot.instances if each.health == "critical"] == ["m1"]
+        await restrict(root, rules)
+        await eventually(lambda: sees_nobody(reader))
+        hint = await reader.ailing("critical", "k3-node", datacenter="dc1", index=0)
+        assert hint.document == []
+        await watching._follow_hints("critical", hint)
+        assert [each.health for each in place.snapshot.instances if each.wanted_name == "m1"] != ["passing"]
+        assert place.snapshot.instances == (), "the whole service was read instead, and is for the guard to judge"
+
+
+async def sees_nobody(reader: Consul) -> bool:
+    return not (await reader.health("k3-node", datacenter="dc1", index=0)).document
