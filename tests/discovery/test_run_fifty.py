@@ -125,7 +125,8 @@ def check(machines: Fleet, cost: Cost) -> None:
     assert cost.readers == {machines[leader[0]].address}, "only the leader reads of others"
     assert cost.node_writes == FLIPS, "one write for each change, and none for anything else"
     renewals = math.ceil(cost.seconds / RENEW_SECONDS)
-    assert cost.writes <= 2 * FLIPS + renewals, f"a Node and an Event for each, and the Lease: {cost}"
+    # A renewal that a busy machine answers late is made again; one write by each of fifty would be far more.
+    assert cost.writes <= 2 * FLIPS + 3 * renewals, f"a Node and an Event for each, and the Lease: {cost}"
     assert cost.mirror_reads <= 2 * FLIPS + 2, cost
     assert cost.most_own_reads <= math.ceil(cost.seconds / LOOK_SECONDS), cost
 

@@ -111,5 +111,8 @@ class Server:
         _running.pop(id(self), None)
 
     def _answers(self) -> bool:
-        assert self.process.running, f"{self.name} ended:\n{self.process.text[-3000:]}"
+        if not self.process.running:
+            self.process.wait()  # until its last words have been read
+            msg = f"{self.name} ended:\n{self.process.text[-3000:]}"
+            raise AssertionError(msg)
         return self._ready()
