@@ -17,6 +17,8 @@ T = TypeVar("T")
 # Below the ports the kernel hands out by itself, so that nobody takes one while its server is being restarted.
 _PORTS = range(20_000, 32_000)
 _dice = random.Random(os.getpid())
+_given: set[int] = set()
+"""Ports handed out here, since a server binds its own only later, and all of them one after the other."""
 _running: "dict[int, Server]" = {}
 
 
@@ -52,9 +54,12 @@ class Site:
     def _free_port(self) -> int:
         while True:
             port = _dice.choice(_PORTS)
+            if port in _given:
+                continue
             with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
                 tcp.bind((self.address, port))
                 udp.bind((self.address, port))
+                _given.add(port)
                 return port
 
     def get(self, url: str) -> str:

@@ -134,6 +134,8 @@ class Registrar:
         self._told = ""
         self._hash = ""
         """Of our registration as the agent held it when we looked last."""
+        self._fresh: tuple[Mapping[str, Any] | None] | None = None
+        """What the agent has said of itself since."""
         self._unlisted_since: float | None = None
         self.holds: bool | None = None
         """Whether the agent holds our registration; None: not known now."""
@@ -184,12 +186,17 @@ class Registrar:
             await asyncio.sleep(CHECK_SECONDS)
             return
         with suppress(K3Error):
-            await self._consul.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS)
+            self._fresh = (await self._consul.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS),)
+
+    async def _own_service(self) -> Mapping[str, Any] | None:
+        """What the agent holds: as it has just said by itself, else as it says now."""
+        fresh, self._fresh = self._fresh, None
+        return fresh[0] if fresh else await self._consul.own_service(self.service_id)
 
     async def _look(self) -> bool:
         """One round. Returns whether the agent holds us and the catalog has shown us."""
         ours = self._registration
-        held = await self._consul.own_service(ours.service_id)
+        held = await self._own_service()
         if held is not None and ours.is_another_s(held):
             self.holds = False
             self._tell("consul.id_taken", "another machine holds this service ID at the agent; choose another --service-id")
