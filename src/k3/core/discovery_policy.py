@@ -94,7 +94,7 @@ class SourceLost:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The observer's own machine shuts down, and has been taken out of the registry."""
+    """The observer's own machine shuts down, and is about to be taken out of the registry."""
 
     name: str
     service: str
@@ -112,7 +112,7 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
     if stored.owner is None:
         return _heartbeat(current, stored, seen, now)
     if foreign := ownership.foreign_reason(current, stored, "discovery"):
-        return _not_ours(foreign, stored, copied(current), seen, now)
+        return _not_ours(foreign, stored, current, seen, now)
     if (other := stored.annotations.get(_P + "service", seen.service)) != seen.service:
         return Keep(f"mirrored from the service {other[:64]}", foreign=True)
     return _RULES[type(seen)](stored, copied(current), seen, now)
@@ -125,15 +125,16 @@ def explain(decision: Decision, seen: RegistryObservation) -> str:
     return getattr(seen, "message", "") or "no longer registered in Consul"
 
 
-def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
+def _not_ours(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
     """A controller's Node, or one of network's: nothing, unless it is to be adopted."""
     if (
         stored.owner != "network"
         or not isinstance(seen, Mirrored)
         or seen.health not in ALIVE
-        or not ownership.may_adopt(wanted, stored, seen.facts.id, seen.adopts)
+        or not ownership.may_adopt(current, stored, seen.facts.id, seen.adopts)
     ):
         return Keep(why, foreign=stored.owner == "discovery")
+    wanted = copied(current)
     ownership.hand_over(wanted, "network", "discovery")
     _put(wanted, seen)
     _put_health(wanted, seen, now)

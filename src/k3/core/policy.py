@@ -90,21 +90,22 @@ def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Dec
         return _create(seen, now)
     stored = node.view_manifest(seen.name, current)
     if foreign := ownership.foreign_reason(current, stored, "network"):
-        return _not_ours(foreign, stored, copied(current), seen, now)
+        return _not_ours(foreign, stored, current, seen, now)
     rule = _RULES[type(seen)]
     return rule(stored, copied(current), seen, now)
 
 
-def _not_ours(why: str, stored: NodeView, wanted: Manifest, seen: Observation, now: datetime) -> Decision:
+def _not_ours(why: str, stored: NodeView, current: Manifest, seen: Observation, now: datetime) -> Decision:
     """A controller's Node, or one of discovery's: nothing, unless it is to be adopted."""
     if (
         stored.owner != "discovery"
         or not isinstance(seen, Alive | Joined)
-        or not ownership.may_adopt(wanted, stored, seen.facts.id, seen.adopts)
+        or not ownership.may_adopt(current, stored, seen.facts.id, seen.adopts)
     ):
         return Keep(why, foreign=True)
     message = "k3 discovery had given it up; "
     message += f"it answers {seen.seen_by}" if isinstance(seen, Alive) else "it runs k3 network"
+    wanted = copied(current)
     ownership.hand_over(wanted, "discovery", "network")
     _put_facts(wanted, seen.facts)
     _put_seen(wanted, now, seen.seen_by if isinstance(seen, Alive) else seen.name)
