@@ -60,12 +60,6 @@ class Told(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    decision: Decision
-    written: Object | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Told:
     """A transition that has been written, to be told in an Event."""
 
@@ -74,9 +68,17 @@ class _Told:
     at: datetime
 
 
-def _event_of(done: _Done, at: datetime) -> _Told | None:
-    transition = done.decision.transition if isinstance(done.decision, Create | Update) else None
-    return _Told(done.written, transition, at) if done.written is not None and transition is not None else None
+@dataclass(frozen=True, slots=True)
+class _Done:
+    decision: Decision
+    written: Object | None = None
+    told: _Told | None = None
+
+
+def _done(decision: Decision, written: Object | None, at: datetime) -> _Done:
+    transition = decision.transition if isinstance(decision, Create | Update) else None
+    told = _Told(written, transition, at) if written is not None and transition is not None else None
+    return _Done(decision, written, told)
 
 
 def _log(told: _Told) -> None:
@@ -165,12 +167,11 @@ class Reconciler:
 
     async def _work(self, work: Work) -> None:
         done = await self._settled(work) if self.may_write() else None
-        if done is not None and (told := _event_of(done, work.at)) is not None:
-            _log(told)
+        if done is not None and done.told is not None:
             if self._events.full():
-                log.debug("event.lost", extra={"fields": {"event": told.node.key.name, "error": "too many at once"}})
+                log.debug("event.lost", extra={"fields": {"event": done.told.node.key.name, "error": "too many at once"}})
             else:
-                self._events.put_nowait(told)
+                self._events.put_nowait(done.told)
         self.told(work.observation, done.decision if done else None, done.written if done else None)
 
     async def _event_worker(self) -> None:
@@ -182,12 +183,11 @@ class Reconciler:
     async def settle(self, work: Work) -> None:
         """Decide and write one observation, its Event included; everything that can go wrong is logged, once."""
         done = await self._settled(work)
-        if done is not None and (told := _event_of(done, work.at)) is not None:
-            _log(told)
-            await self._record(told)
+        if done is not None and done.told is not None:
+            await self._record(done.told)
 
     async def _settled(self, work: Work) -> _Done | None:
-        """What was decided and written; None where the store did not let us."""
+        """What was decided and written, with the transition logged; None where the store did not let us."""
         try:
             done = await self._write(work)
         except (Unavailable, Forbidden) as error:
@@ -200,6 +200,8 @@ class Reconciler:
             if self._is_down:
                 log.info("store.back", extra={"fields": {"store": self._store.url}})
             self._is_down = False
+            if done.told is not None:
+                _log(done.told)
             return done
         return None
 
@@ -214,7 +216,7 @@ class Reconciler:
                 current = await self._read(key)
             else:
                 self._tell(key, decision)
-                return _Done(decision, written)
+                return _done(decision, written, work.at)
         msg = f"{key}: lost {ATTEMPTS} races in a row against other writers"
         raise Conflict(msg)
 
