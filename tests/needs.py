@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "consul": ("consul",),
     "avahi": ("avahi-daemon", "avahi-browse"),
     "docker-compose": ("docker-compose",),
+    "faketime": ("faketime",),
     "systemd": ("systemd-analyze",),
     INIT: ("systemctl", "/lib/systemd/systemd", "unshare"),
     NETNS: ("ip", "nft", "nsenter", "unshare"),

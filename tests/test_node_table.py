@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from k3 import node_table
-from k3.node_table import human_duration
+from k3.core import freshness, node
+from k3.node_table import Moment, human_duration
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+AT = Moment(NOW)
 MINUTE, HOUR, DAY, YEAR = 60, 3_600, 86_400, 31_536_000
 
 
@@ -53,7 +55,7 @@ def test_human_duration(seconds: float, shown: str) -> None:
 )
 def test_an_odd_node_is_a_row_like_any_other(manifest: dict[str, object]) -> None:
     for wide in (False, True):
-        cells = node_table.row(manifest, NOW, wide=wide)
+        cells = node_table.row(manifest, AT, wide=wide)
         assert len(cells) == len(node_table.titles(wide=wide))
         assert cells[3:7] == ["<unknown>", "<none>", "controller", "-"]
 
@@ -73,13 +75,20 @@ def test_roles(labels: dict[str, str], roles: str) -> None:
 
 def test_last_seen_of_a_controllers_node_is_its_last_report() -> None:
     ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-23T07:56:00Z"}
-    assert node_table.row({"status": {"conditions": [ready]}}, NOW, wide=False)[6] == "4m ago"
+    assert node_table.row({"status": {"conditions": [ready]}}, AT, wide=False)[6] == "4m ago"
 
 
-def test_a_clock_that_runs_ahead_was_seen_just_now() -> None:
-    notes = {"k3.network/lastSeen": "2026-11-23T08:00:30.000Z", "k3.network/peer-ttl": "90s"}
-    manifest = {"metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes}}
-    assert node_table.row(manifest, NOW, wide=False)[6] == "0s ago"
+@pytest.mark.parametrize(
+    ("stamp", "shown"),
+    [("08:00:04.000", "0s ago"), ("08:00:30.000", "<unknown>"), ("07:57:00.000", "3m ago"), ("07:56:59.000", "<unknown>")],
+)
+def test_a_stamp_of_a_wrong_clock_is_not_turned_into_an_age(stamp: str, shown: str) -> None:
+    notes = {"k3.network/lastSeen": f"2026-11-23T{stamp}Z", "k3.network/peer-ttl": "90s"}
+    manifest = {
+        "metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    assert node_table.row(manifest, AT, wide=False)[6] == shown
 
 
 @pytest.mark.parametrize(("minutes", "shown"), [(11, "Ready"), (13, "Unknown (no observer)")])
@@ -87,4 +96,6 @@ def test_a_node_from_a_registry_that_nobody_refreshes_is_unknown(minutes: int, s
     ready = {"type": "Ready", "status": "True", "reason": "ConsulPassing"}
     notes = {"k3.discovery/lastSeen": (NOW - timedelta(minutes=minutes)).isoformat()}
     metadata = {"labels": {"k3.discovery/managed": "true"}, "annotations": notes}
-    assert node_table.status({"metadata": metadata, "status": {"conditions": [ready]}}, NOW) == shown
+    manifest = {"metadata": metadata, "status": {"conditions": [ready]}}
+    is_observed = bool(freshness.observed([node.view_manifest("m1", manifest)], NOW))
+    assert node_table.status(manifest, Moment(NOW, is_observed)) == shown

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from k3.core import node
+from k3.core import freshness, node
 from k3.core.objects import Manifest
 
 NONE: Final = "<none>"
@@ -17,11 +17,19 @@ _ROLE: Final = "node-role.kubernetes.io/"
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """When a Node is read, and whether somebody looks after it then (`core.freshness`)."""
+
+    now: datetime
+    is_observed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column; `wide` ones are shown on request."""
 
     title: str
-    cell: Callable[[Manifest, datetime], str]
+    cell: Callable[[Manifest, Moment], str]
     wide: bool = False
 
 
@@ -30,14 +38,14 @@ def titles(*, wide: bool) -> list[str]:
     return [column.title for column in COLUMNS if wide or not column.wide]
 
 
-def row(manifest: Manifest, now: datetime, *, wide: bool) -> list[str]:
-    """The cells of one Node as of now."""
-    return [column.cell(manifest, now) for column in COLUMNS if wide or not column.wide]
+def row(manifest: Manifest, moment: Moment, *, wide: bool) -> list[str]:
+    """The cells of one Node at a moment."""
+    return [column.cell(manifest, moment) for column in COLUMNS if wide or not column.wide]
 
 
-def status(manifest: Manifest, now: datetime) -> str:
+def status(manifest: Manifest, moment: Moment) -> str:
     """`Ready`, `NotReady`, `Unknown (no observer)`, `Ready (not answering)`: kubectl's word, and why where that surprises."""
-    health = node.health(manifest, now)
+    health = node.health(manifest, is_observed=moment.is_observed)
     is_plain = not health.why or health.status.startswith("NotReady")
     return health.status if is_plain else f"{health.status} ({health.why})"
 
@@ -89,51 +97,59 @@ def _text(manifest: Manifest, *path: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _name(manifest: Manifest, _now: datetime) -> str:
+def _name(manifest: Manifest, _moment: Moment) -> str:
     return _text(manifest, "metadata", "name")
 
 
-def _roles(manifest: Manifest, _now: datetime) -> str:
+def _roles(manifest: Manifest, _moment: Moment) -> str:
     return roles(manifest)
 
 
-def _age(manifest: Manifest, now: datetime) -> str:
+def _age(manifest: Manifest, moment: Moment) -> str:
     created = node.parse_timestamp(_text(manifest, "metadata", "creationTimestamp"))
-    return human_duration(now - created) if created else UNKNOWN
+    return human_duration(moment.now - created) if created else UNKNOWN
 
 
-def _version(manifest: Manifest, _now: datetime) -> str:
+def _version(manifest: Manifest, _moment: Moment) -> str:
     return node.kubelet_version(manifest) or NONE
 
 
-def _source(manifest: Manifest, _now: datetime) -> str:
+def _source(manifest: Manifest, _moment: Moment) -> str:
     return node.owner_of(manifest) or "controller"
 
 
-def _last_seen(manifest: Manifest, now: datetime) -> str:
-    """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported."""
+def _last_seen(manifest: Manifest, moment: Moment) -> str:
+    """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported.
+
+    A stamp of a clock that is known to be wrong says nothing.
+    """
     seen = node.view_manifest("", manifest)
     stamp = seen.last_seen or (seen.ready.heartbeat if seen.ready and not seen.owner else "")
     at = node.parse_timestamp(stamp)
-    return f"{human_duration(max(now - at, timedelta()))} ago" if at else "-"
+    if at is None:
+        return "-"
+    is_wrong = seen.is_ready and moment.is_observed and not freshness.agrees(seen, moment.now)
+    if is_wrong or (moment.now - at).total_seconds() < -freshness.SKEW_SECONDS:
+        return UNKNOWN
+    return f"{human_duration(max(moment.now - at, timedelta()))} ago"
 
 
-def _address(kind: str) -> Callable[[Manifest, datetime], str]:
-    def cell(manifest: Manifest, _now: datetime) -> str:
+def _address(kind: str) -> Callable[[Manifest, Moment], str]:
+    def cell(manifest: Manifest, _moment: Moment) -> str:
         found: Iterator[str] = (a for type_, a in node.addresses(_part(manifest, "status")) if type_ == kind)
         return next(found, NONE)
 
     return cell
 
 
-def _node_info(key: str) -> Callable[[Manifest, datetime], str]:
-    def cell(manifest: Manifest, _now: datetime) -> str:
+def _node_info(key: str) -> Callable[[Manifest, Moment], str]:
+    def cell(manifest: Manifest, _moment: Moment) -> str:
         return _text(manifest, "status", "nodeInfo", key) or UNKNOWN
 
     return cell
 
 
-def _reason(manifest: Manifest, _now: datetime) -> str:
+def _reason(manifest: Manifest, _moment: Moment) -> str:
     ready = node.condition(manifest, node.READY)
     return (ready.reason if ready else "") or NONE
 

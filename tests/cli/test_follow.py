@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from k3.core.errors import Expired, Unavailable
 from k3.core.node import precise_timestamp
 from k3.core.objects import NODE, Key, Kind, Object
 from k3.core.store import ChangeType, Event, Page, Store
+from k3.node_table import Moment
 from k3.stores import connect
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -64,10 +65,10 @@ class Record:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str]] = []
 
-    def everything(self, items: Sequence[Object], now: datetime) -> None:
+    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
         self.rows += [("LISTED", item.key.name) for item in items]
 
-    def change(self, kind: ChangeType, item: Object, now: datetime) -> None:
+    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
         self.rows.append((kind, item.key.name))
 
 
@@ -92,7 +93,7 @@ async def followed(test: Callable[[Line, Record], Any], wanted: Callable[[Object
         await line.store.create(Key(NODE, name), labelled(app="x"))
     shown = Shown(record, wanted, lambda: NOW)
     page = await line.list(NODE)
-    assert shown.first(page.objects) == 3
+    assert shown.first(page.objects, "abc") == 3
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(follow.follow(line, page, shown, ticking=False))  # type: ignore[arg-type] # has what follow needs
         async with asyncio.timeout(20):
@@ -154,7 +155,7 @@ async def test_what_stops_fitting_is_gone_and_what_starts_fitting_is_new() -> No
 
 
 async def test_a_node_that_nobody_observes_is_shown_again_exactly_once() -> None:
-    now, record = NOW, Record()
+    now, record = 7.0, Record()
     notes = {"k3.network/lastSeen": precise_timestamp(NOW), "k3.network/peer-ttl": "90s"}
     manifest = {
         "metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes},
@@ -162,10 +163,10 @@ async def test_a_node_that_nobody_observes_is_shown_again_exactly_once() -> None
     }
     store = await connect(MemoryStorage())
     item = await store.create(Key(NODE, "n"), manifest)
-    shown = Shown(record, everything, lambda: now)
-    shown.first([item])
+    shown = Shown(record, everything, lambda: NOW, lambda: now)
+    shown.first([item], {"n"})
     for seconds, count in ((90, 0), (180, 0), (180.001, 1), (181, 1), (1_000, 1)):
-        now = NOW + timedelta(seconds=seconds)
+        now = 7.0 + seconds
         shown.tick()
         assert record.rows[1:] == [("MODIFIED", "n")] * count
     await store.aclose()

@@ -15,6 +15,7 @@ import yaml
 
 from k3.cli.printers import printer
 from k3.core.objects import NODE, Key, Object
+from k3.node_table import Moment
 from tests.cli.conftest import K3, Start, StoreFile, node
 
 
@@ -154,8 +155,8 @@ def test_a_name_that_some_other_program_stored_cannot_either(capsys: pytest.Capt
     # What another program put into etcd: a name no store of ours takes, and half a surrogate pair, which JSON can say.
     item = Object(Key(NODE, f"{EVIL}\ud800"), "uid", 1, b'{"metadata":{"annotations":{"half":"\\ud800"}}}')
     for single in (True, False):
-        printer(output, headers=True, single=single, following=False).everything([item], datetime.now(UTC))
-    printer(output, headers=True, single=False, following=True).change("DELETED", item, datetime.now(UTC))
+        printer(output, headers=True, single=single, following=False).everything([item], lambda _: Moment(datetime.now(UTC)))
+    printer(output, headers=True, single=False, following=True).change("DELETED", item, Moment(datetime.now(UTC)))
     shown = capsys.readouterr().out
     assert "[31m" in shown
     assert all(line.isprintable() for line in shown.split("\n"))

@@ -26,6 +26,7 @@ GIVEN_UP = NodeView(
     links=(),
     last_seen="2026-11-23T08:00:00.000Z",
     seen_by="",
+    seen_run="",
     port=WEB.port,
     pid=0,
     peer_ttl_seconds=0.0,

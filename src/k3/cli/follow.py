@@ -4,16 +4,19 @@ What was printed last is remembered per Node, so that a new list after a gap pri
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import datetime
+from time import monotonic
 from typing import Final
 
 from k3.cli.printers import Printer
 from k3.cli.terminal import remark
 from k3.core import node
 from k3.core.errors import Expired, Unavailable
+from k3.core.freshness import Sightings
 from k3.core.objects import NODE, Object
 from k3.core.store import Bookmark, ChangeType, Event, Page, Store
+from k3.node_table import Moment
 from k3.safe_text import one_line
 
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -24,23 +27,35 @@ TICK_SECONDS: Final = 1.0
 class Shown:
     """What a person has been shown. `wanted` says which Nodes they asked for; one that no longer fits is gone for them."""
 
-    def __init__(self, printer: Printer, wanted: Callable[[Object], bool], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        printer: Printer,
+        wanted: Callable[[Object], bool],
+        clock: Callable[[], datetime],
+        steady: Callable[[], float] = monotonic,
+    ) -> None:
+        """`clock` stamps what is printed; `steady` counts the seconds in which a Node is not refreshed."""
         self._printer = printer
         self._wanted = wanted
         self._clock = clock
+        self._steady = steady
         self._items: dict[str, Object] = {}
-        self._turns: dict[str, datetime] = {}
+        self._sightings = Sightings()
 
-    def first(self, items: Sequence[Object]) -> int:
-        """Print the first list; returns how many Nodes fit."""
+    def first(self, items: Sequence[Object], observed: Collection[str]) -> int:
+        """Print the first list, in which the Nodes `observed` have somebody to look after them; returns how many fit."""
         fitting = [item for item in items if self._wanted(item)]
-        for item in fitting:
-            self._remember(item)
-        self._printer.everything(fitting, self._clock())
+        self._items = {item.key.name: item for item in fitting}
+        self._sightings.begin(map(node.view, fitting), observed, self._steady())
+        self._printer.everything(fitting, self._moment)
         return len(fitting)
+
+    def _moment(self, item: Object) -> Moment:
+        return Moment(self._clock(), self._sightings.is_observed(item.key.name))
 
     def again(self, items: Sequence[Object]) -> None:
         """Print how a new list differs from what was shown."""
+        self._sightings.restart(self._steady())
         there = {item.key.name for item in items}
         for name in [name for name in self._items if name not in there]:
             self._print("DELETED", self._items[name])
@@ -59,26 +74,19 @@ class Shown:
 
     def tick(self) -> None:
         """Print again what has become Unknown by itself: nobody has looked after it for too long."""
-        now = self._clock()
-        for name in [name for name, at in self._turns.items() if now > at]:
-            self._printer.change("MODIFIED", self._items[name], now)
-            del self._turns[name]
+        for name in self._sightings.take_lost(self._steady()):
+            item = self._items[name]
+            if node.view(item).is_ready:
+                self._printer.change("MODIFIED", item, self._moment(item))
 
     def _print(self, kind: ChangeType, item: Object) -> None:
         if kind == "DELETED":
             self._items.pop(item.key.name, None)
-            self._turns.pop(item.key.name, None)
+            self._sightings.drop(item.key.name)
         else:
-            self._remember(item)
-        self._printer.change(kind, item, self._clock())
-
-    def _remember(self, item: Object) -> None:
-        self._items[item.key.name] = item
-        self._turns.pop(item.key.name, None)
-        seen = node.view(item)
-        last = node.parse_timestamp(seen.last_seen)
-        if seen.is_ready and last and not node.unobserved(seen, self._clock()):
-            self._turns[item.key.name] = last + timedelta(seconds=2 * seen.peer_ttl_seconds)
+            self._items[item.key.name] = item
+            self._sightings.show(node.view(item), self._steady())
+        self._printer.change(kind, item, self._moment(item))
 
 
 async def follow(store: Store, page: Page, shown: Shown, *, ticking: bool) -> None:

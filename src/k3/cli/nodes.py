@@ -2,10 +2,11 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Final
 
+from k3.cli.asking import clock_remarks, find_observed
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, Shown, follow
 from k3.cli.opening import open_existing, settings_for_reading
@@ -13,6 +14,7 @@ from k3.cli.printers import printer
 from k3.cli.terminal import remark
 from k3.cli.usage import BadUsage
 from k3.config import MemoryStorage, Settings
+from k3.core import node
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Key, Object
 from k3.core.store import Page, Store
@@ -52,7 +54,7 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
         single, following = chosen.name is not None, chosen.watch
         form = printer(chosen.output, headers=not chosen.no_headers, single=single, following=following)
         shown = Shown(form, _wanted(chosen.name, selector), lambda: datetime.now(UTC))
-        if not shown.first(page.objects):
+        if not shown.first(page.objects, await _observed(store, page, chosen)):
             remark(_nothing(settings, chosen, is_empty=not page.objects))
         if following and store is not None:
             await follow(store, page, shown, ticking=chosen.output in {"table", "wide"})
@@ -80,6 +82,18 @@ async def _read(store: Store | None, name: str | None, settings: Settings) -> Pa
         msg = f'node "{printable(name)}" not found in {describe(settings.storage)}'
         raise NotFound(msg)
     return page
+
+
+async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
+    """The names of the Nodes that somebody looks after. Documents say what is stored, so nobody is asked for them."""
+    if store is None or chosen.output not in {"table", "wide"}:
+        return {item.key.name for item in page.objects}
+    now = datetime.now(UTC)
+    nodes = [node.view(item) for item in page.objects]
+    observed = await find_observed(store, nodes, now)
+    for line in clock_remarks(nodes, now, observed):
+        remark(f"k3: {one_line(line)}")
+    return observed
 
 
 def _wanted(name: str | None, selector: Selector) -> Callable[[Object], bool]:

@@ -1,7 +1,6 @@
 """How `k3 nodes` shows Nodes: a list, then, when following, one change at a time."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Final, Protocol
 
 from k3 import node_table
@@ -10,6 +9,7 @@ from k3.cli.terminal import answer
 from k3.core.node import timestamp
 from k3.core.objects import Manifest, Object
 from k3.core.store import ChangeType
+from k3.node_table import Moment
 from k3.safe_text import printable
 
 _STATUS: Final = 1
@@ -20,11 +20,11 @@ _CELL_CHARACTERS: Final = 253
 class Printer(Protocol):
     """One output format."""
 
-    def everything(self, items: Sequence[Object], now: datetime) -> None:
+    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
         """Print the Nodes there are."""
         ...
 
-    def change(self, kind: ChangeType, item: Object, now: datetime) -> None:
+    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
         """Print one change."""
         ...
 
@@ -40,19 +40,19 @@ class TablePrinter:
             self._widths[_STATUS] = len("Unknown (no observer)")
         self._owes_titles = headers
 
-    def everything(self, items: Sequence[Object], now: datetime) -> None:
+    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
         """The table; nothing at all where there are no Nodes."""
-        self._print([self._cells(item, now) for item in items])
+        self._print([self._cells(item, moment(item)) for item in items])
 
-    def change(self, kind: ChangeType, item: Object, now: datetime) -> None:
+    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
         """One more row."""
-        cells = self._cells(item, now)
+        cells = self._cells(item, moment)
         if kind == "DELETED":
             cells[_STATUS] = "Deleted"
         self._print([cells])
 
-    def _cells(self, item: Object, now: datetime) -> list[str]:
-        cells = node_table.row(item.manifest(), now, wide=self._wide)
+    def _cells(self, item: Object, moment: Moment) -> list[str]:
+        cells = node_table.row(item.manifest(), moment, wide=self._wide)
         return [printable(cell, limit=_CELL_CHARACTERS) for cell in cells]
 
     def _print(self, rows: list[list[str]]) -> None:
@@ -76,34 +76,34 @@ class DocumentPrinter:
         self._single = single
         self._following = following
 
-    def everything(self, items: Sequence[Object], now: datetime) -> None:
+    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
         """The document, or one per Node while following."""
         if self._following:
             for item in items:
-                self.change("ADDED", item, now)
+                self.change("ADDED", item, moment(item))
         elif self._single:
             answer(self._render(items[0].manifest()))
         else:
             answer(self._render(documents.listing(item.manifest() for item in items)))
 
-    def change(self, kind: ChangeType, item: Object, now: datetime) -> None:
+    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
         """One more document. A deleted Node carries the time of its deletion, as in Kubernetes."""
         manifest = item.manifest()
         if kind == "DELETED":
-            manifest["metadata"].setdefault("deletionTimestamp", timestamp(now))
+            manifest["metadata"].setdefault("deletionTimestamp", timestamp(moment.now))
         answer(self._separator + self._render(manifest))
 
 
 class NamePrinter:
     """`node/web1`, to be handed to another command."""
 
-    def everything(self, items: Sequence[Object], now: datetime) -> None:  # noqa: ARG002 - a name has no age
+    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:  # noqa: ARG002 - a name has no age
         """One name per line."""
         answer("".join(f"node/{printable(item.key.name)}\n" for item in items))
 
-    def change(self, kind: ChangeType, item: Object, now: datetime) -> None:  # noqa: ARG002 - see above
+    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:  # noqa: ARG002 - see above
         """One more name."""
-        self.everything([item], now)
+        self.everything([item], lambda _: moment)
 
 
 def printer(output: str, *, headers: bool, single: bool, following: bool) -> Printer:

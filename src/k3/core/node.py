@@ -81,6 +81,8 @@ class NodeView:
     links: tuple[str, ...]
     last_seen: str
     seen_by: str
+    seen_run: str
+    """The boot id of the agent that wrote `last_seen`."""
     port: int
     pid: int
     peer_ttl_seconds: float
@@ -135,6 +137,7 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
         links=tuple(link for link in note("links").split(",") if link)[: limits.LINKS],
         last_seen=note("lastSeen"),
         seen_by=note("seen-by"),
+        seen_run=note("seen-run"),
         port=whole_number(note("port"), 1, 65535),
         pid=whole_number(note("pid"), 1, 2**31),
         peer_ttl_seconds=seconds(note("peer-ttl")),
@@ -292,28 +295,22 @@ class Health:
     why: str = ""
 
 
-def health(manifest: Manifest, now: datetime) -> Health:
+def health(manifest: Manifest, *, is_observed: bool) -> Health:
     """A Node's health at reading time.
 
-    A Node of k3's that nobody has refreshed for long is Unknown, whatever is stored: the observers are gone.
+    A Node of k3's that nobody looks after (`freshness`) is Unknown, whatever is stored: the observers are gone.
     """
     seen = view_manifest("", manifest)
     cordoned = ",SchedulingDisabled" if _mapping(manifest.get("spec")).get("unschedulable") is True else ""
     if seen.ready is None:
         return Health("Unknown" + cordoned)
-    if seen.is_ready and unobserved(seen, now):
+    if seen.is_ready and not is_observed:
         return Health("Unknown" + cordoned, "no observer")
     word = {"True": "Ready", "False": "NotReady"}.get(seen.ready.status, "NotReady")
     why = "" if seen.is_ready else seen.ready.reason
     if seen.is_ready and not seen.is_reachable:
         why = "not answering"
     return Health(word + cordoned, why)
-
-
-def unobserved(seen: NodeView, now: datetime) -> bool:
-    """Whether nobody has refreshed a Node of k3's for so long that nobody can be there to do it."""
-    last = parse_timestamp(seen.last_seen)
-    return last is not None and (now - last).total_seconds() > unobserved_seconds(seen)
 
 
 def unobserved_seconds(seen: NodeView) -> float:

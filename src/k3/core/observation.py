@@ -54,6 +54,8 @@ class Alive:
     evidence: Evidence
     displaces: str = ""
     """The id of the former holder of the name, found dead by this observer."""
+    seen_run: str = ""
+    """The boot id of the observer's agent."""
     adopts: Evidence | None = None
     """If the Node is k3 discovery's: what it showed when it had not been Ready for so long that it may be adopted."""
 

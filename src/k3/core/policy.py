@@ -108,7 +108,7 @@ def _not_ours(why: str, stored: NodeView, current: Manifest, seen: Observation, 
     wanted = copied(current)
     ownership.hand_over(wanted, "discovery", "network")
     _put_facts(wanted, seen.facts)
-    _put_seen(wanted, now, seen.seen_by if isinstance(seen, Alive) else seen.name)
+    _put_seen(wanted, now, seen)
     if isinstance(seen, Joined):
         node_annotations(wanted)[_P + "agent"] = seen.facts.boot
     _set_ready(wanted, "True", "PeerAlive" if isinstance(seen, Alive) else "SelfRegistered", message, now)
@@ -119,16 +119,20 @@ def _not_ours(why: str, stored: NodeView, current: Manifest, seen: Observation, 
 def _create(seen: Observation, now: datetime) -> Decision:
     match seen:
         case Alive():
-            manifest = _managed(seen.facts, now, seen_by=seen.seen_by)
+            manifest = _managed(seen.facts)
+            _put_seen(manifest, now, seen)
+            _set_reachable(manifest, now)
             _set_ready(manifest, "True", "PeerAlive", "answered its identity probe", now)
             return _registered(manifest, seen.facts, "")
         case Joined():
-            manifest = _managed(seen.facts, now, seen_by=seen.name)
+            manifest = _managed(seen.facts)
+            _put_seen(manifest, now, seen)
+            _set_reachable(manifest, now)
             node_annotations(manifest)[_P + "agent"] = seen.facts.boot
             _set_ready(manifest, "True", "SelfRegistered", "runs k3 network and answers its own probe", now)
             return _registered(manifest, seen.facts, seen.conflict_with)
         case Unproven():
-            manifest = _managed(seen.facts, None, seen_by="")
+            manifest = _managed(seen.facts)
             node_annotations(manifest)[_P + "seen-by"] = seen.shown_by
             _set_ready(manifest, "False", "PeerUnreachable", seen.message, now)
             node.set_condition(manifest, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
@@ -162,7 +166,7 @@ def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> De
     healthy = stored.is_ready and stored.is_reachable
     if healthy and stored.last_seen != seen.evidence.last_seen and _same_facts(stored, wanted):
         return Keep("somebody else has just seen it")
-    _put_seen(wanted, now, seen.seen_by)
+    _put_seen(wanted, now, seen)
     _set_ready(wanted, "True", "PeerAlive", "answered its identity probe", now)
     _set_reachable(wanted, now)
     return Update(wanted, _told(stored, wanted, seen.facts))
@@ -175,7 +179,7 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
     node_annotations(wanted)[_P + "agent"] = seen.facts.boot
     condemned = not stored.is_ready or not stored.is_reachable
     if seen.fresh or not condemned:
-        _put_seen(wanted, now, seen.name)
+        _put_seen(wanted, now, seen)
         _set_reachable(wanted, now)
         if not stored.is_ready:
             _set_ready(wanted, "True", "SelfRegistered", "runs k3 network and answers its own probe", now)
@@ -251,17 +255,14 @@ def node_annotations(manifest: Manifest) -> dict[str, str]:
     return notes
 
 
-def _managed(facts: Facts, now: datetime | None, *, seen_by: str) -> Manifest:
-    """A Node of ours, without conditions; never seen alive when `now` is None."""
+def _managed(facts: Facts) -> Manifest:
+    """A Node of ours, without conditions, that nobody has seen alive yet."""
     manifest: Manifest = {
         "metadata": {"labels": dict(ownership.LABELS["network"]), "annotations": {}},
         "spec": {},
         "status": {},
     }
     _put_facts(manifest, facts)
-    if now is not None:
-        _put_seen(manifest, now, seen_by)
-        _set_reachable(manifest, now)
     return manifest
 
 
@@ -289,8 +290,11 @@ def _facts_notes(facts: Facts) -> dict[str, str]:
     }
 
 
-def _put_seen(manifest: Manifest, now: datetime, seen_by: str) -> None:
-    node_annotations(manifest).update({_P + "lastSeen": node.precise_timestamp(now), _P + "seen-by": seen_by})
+def _put_seen(manifest: Manifest, now: datetime, seen: Alive | Joined) -> None:
+    """When the machine was seen, by whose agent, and by which run of it."""
+    seen_by, run = (seen.seen_by, seen.seen_run) if isinstance(seen, Alive) else (seen.name, seen.facts.boot)
+    notes = node_annotations(manifest)
+    notes.update({_P + "lastSeen": node.precise_timestamp(now), _P + "seen-by": seen_by, _P + "seen-run": run})
 
 
 def _set_ready(manifest: Manifest, status: str, reason: str, message: str, now: datetime) -> None:

@@ -16,6 +16,8 @@ class Settings:
     peer_ttl_seconds: float = 90.0
     register_self: bool = True
     forget_after_seconds: float = 0.0
+    boot: str = ""
+    """The id of this run."""
     conflict_with: str = ""
     """The name it would have had, held by another live machine."""
 

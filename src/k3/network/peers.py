@@ -415,7 +415,7 @@ class PeerTable:
         healthy = seen is not None and seen.is_ready and seen.is_reachable
         aged = now - peer.stored_at >= peer.timing.write - peer.timing.period / 2
         if not healthy or displaces or aged or not peer.same_facts(facts):
-            self._report(peer, Alive(peer.name, facts, self._me.name, peer.probe_evidence, displaces), now)
+            self._report(peer, Alive(peer.name, facts, self._me.name, peer.probe_evidence, displaces, self.settings.boot), now)
 
     def _failed(self, peer: Peer, outcome: Outcome, now: float) -> None:
         peer.failures += 1
@@ -612,7 +612,9 @@ class PeerTable:
 
     def _adopt(self, name: str, outcome: Outcome, evidence: Evidence) -> None:
         if isinstance(outcome, Answered) and self._online:
-            self._actions.append(Report(Alive(name, outcome.facts, self._me.name, evidence, adopts=evidence)))
+            self._actions.append(
+                Report(Alive(name, outcome.facts, self._me.name, evidence, seen_run=self.settings.boot, adopts=evidence))
+            )
 
     def _adopt_self(self, seen: NodeView) -> None:
         """Where somebody else looks after us, it is theirs to see us alive."""

@@ -181,6 +181,7 @@ class Agent:
             self._options.peer_ttl_seconds,
             self._options.register_self,
             self._options.forget_after_seconds,
+            self.facts.boot,
             self._claim.conflict_with,
         )
         now = asyncio.get_running_loop().time()

@@ -1,0 +1,122 @@
+"""Who is observed, whatever the clocks say: each case is a list as a reader finds it, with the right answer beside it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from k3.core import freshness, node
+from k3.core.freshness import Sightings, WrongClock
+from k3.core.node import NodeView
+
+NOW = datetime(2026, 11, 26, 8, tzinfo=UTC)
+TTL = 90.0
+HOUR = 3_600.0
+
+
+def machine(name: str, seen_by: str, age: float, *, run: str = "", ready: str = "True", reachable: str = "True") -> NodeView:
+    """A Node of network's, refreshed `age` seconds ago by the clock of `seen_by`, whose run is `<seen_by>-1` by default."""
+    stamp = node.precise_timestamp(NOW - timedelta(seconds=age))
+    notes = {
+        "lastSeen": stamp,
+        "seen-by": seen_by,
+        "seen-run": run or f"{seen_by}-1",
+        "agent": f"{name}-1",
+        "boot": f"{name}-1",
+    }
+    manifest = {
+        "metadata": {
+            "labels": {"k3.network/managed": "true"},
+            "annotations": {f"k3.network/{key}": text for key, text in notes.items()} | {"k3.network/peer-ttl": f"{TTL:g}s"},
+        },
+        "status": {"conditions": [{"type": "Ready", "status": ready}, {"type": node.REACHABLE, "status": reachable}]},
+    }
+    return node.view_manifest(name, manifest)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "answered", "observed"),
+    [
+        pytest.param([machine("a", "b", 30), machine("b", "a", 20)], {}, "ab", id="all is well"),
+        pytest.param([machine("a", "b", 181), machine("b", "a", 182)], {}, "", id="nobody is there any more"),
+        pytest.param([machine("a", "b", HOUR), machine("b", "a", 20)], {}, "ab", id="b's clock is an hour behind"),
+        pytest.param([machine("a", "b", -HOUR), machine("b", "a", 20)], {}, "ab", id="b's clock is an hour ahead"),
+        pytest.param([machine("a", "b", -HOUR), machine("b", "a", 181)], {}, "", id="b's clock was ahead, and all are dead"),
+        pytest.param([machine("a", "b", HOUR), machine("b", "a", HOUR)], {}, "", id="the reader's clock is ahead: who knows"),
+        pytest.param([machine("a", "b", HOUR), machine("b", "a", HOUR)], {"a": "a-1"}, "ab", id="it is, but a answers"),
+        pytest.param([machine("a", "b", -HOUR), machine("b", "a", -HOUR)], {"b": "b-1"}, "ab", id="behind, and b answers"),
+        pytest.param([machine("a", "a", HOUR), machine("b", "a", HOUR)], {"a": "a-2"}, "a", id="a has started anew"),
+        pytest.param([machine("a", "b", HOUR, run="b-0"), machine("b", "a", 20)], {}, "b", id="another run saw a, long ago"),
+        pytest.param([machine("a", "b", HOUR), machine("b", "a", 20, ready="False")], {}, "b", id="b is down"),
+        pytest.param(
+            [machine("a", "b", HOUR), machine("b", "a", 20, reachable="False")],
+            {},
+            "b",
+            id="b is suspected",
+        ),
+        pytest.param([machine("a", "a", HOUR)], {}, "", id="nobody vouches for itself"),
+        pytest.param(
+            [machine("a", "b", HOUR), machine("b", "c", HOUR), machine("c", "d", HOUR), machine("d", "d", 1)],
+            {},
+            "abcd",
+            id="a chain",
+        ),
+        pytest.param([replace(machine("a", "b", HOUR), owner=None)], {}, "a", id="a controller's"),
+        pytest.param([replace(machine("a", "b", 0), last_seen="")], {}, "a", id="never seen at all"),
+    ],
+)
+def test_who_is_observed(nodes: list[NodeView], answered: Mapping[str, str], observed: str) -> None:
+    assert freshness.observed(nodes, NOW, answered) == set(observed)
+
+
+def test_who_is_worth_asking_is_ready_and_has_a_stamp_that_disagrees() -> None:
+    nodes = [
+        machine("old", "x", 181),
+        machine("future", "x", -5.1),
+        machine("fine", "x", 179),
+        machine("close", "x", -4.9),
+        machine("down", "x", HOUR, ready="False"),
+        replace(machine("other", "x", HOUR), owner=None),
+    ]
+    assert [seen.name for seen in freshness.doubtful(nodes, NOW)] == ["old", "future"]
+
+
+def test_a_wrong_clock_is_named_by_whose_stamps_it_wrote() -> None:
+    nodes = [machine("a", "b", HOUR), machine("b", "a", 20), machine("c", "b", HOUR + 30)]
+    clocks = freshness.wrong_clocks(nodes, NOW, freshness.observed(nodes, NOW))
+    assert clocks == [WrongClock("b", -HOUR)]
+    assert not freshness.is_readers(clocks, nodes, NOW)
+
+
+def test_where_nobody_agrees_with_the_reader_the_readers_clock_is_wrong() -> None:
+    nodes = [machine("a", "b", HOUR), machine("b", "a", HOUR)]
+    clocks = freshness.wrong_clocks(nodes, NOW, "ab")
+    assert [clock.ahead_seconds for clock in clocks] == [-HOUR, -HOUR]
+    assert freshness.is_readers(clocks, nodes, NOW)
+
+
+def test_who_stays_counts_on_its_own_clock() -> None:
+    sightings, stale = Sightings(), machine("stale", "x", HOUR)
+    sightings.begin([machine("a", "b", -HOUR), stale], {"a"}, 1_000.0)
+    assert (sightings.is_observed("a"), sightings.is_observed("stale")) == (True, False)
+    assert sightings.take_lost(1_000 + 2 * TTL) == []
+    sightings.show(machine("a", "b", -HOUR), 1_100.0)  # a label has changed, and nothing that an agent writes
+    assert sightings.take_lost(1_000 + 2 * TTL + 0.1) == ["a"]
+    assert sightings.take_lost(9_999.0) == []
+    sightings.show(machine("a", "b", -HOUR + 1), 2_000.0)
+    sightings.show(machine("stale", "x", HOUR - 1), 2_000.0)
+    assert sightings.is_observed("a")
+    assert sightings.is_observed("stale")
+    sightings.restart(2_100.0)
+    assert sightings.take_lost(2_100 + 2 * TTL) == []
+    assert sorted(sightings.take_lost(2_100 + 2 * TTL + 0.1)) == ["a", "stale"]
+
+
+def test_who_goes_to_another_owner_is_that_ones_to_look_after() -> None:
+    sightings, seen = Sightings(), machine("a", "b", 0)
+    sightings.begin([seen], {"a"}, 0.0)
+    sightings.show(replace(seen, owner=None), 1.0)
+    assert sightings.take_lost(1e9) == []
+    sightings.drop("a")
+    assert sightings.is_observed("a")
