@@ -208,6 +208,23 @@ async def test_a_frozen_server_is_unavailable_in_time_and_thaws(monkeypatch: pyt
             await until_it_works(lambda: store.list(NODE), guard_seconds=5)
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, RuntimeError], ids=lambda each: each.__name__)
+async def test_who_reads_a_watch_hears_of_its_end_however_that_comes(
+    server: Server, storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """A CancelledError ends a task without a word, and Python 3.11.2 lets one out of a timeout where nobody cancelled."""
+
+    async def end(_: following.Following) -> None:
+        raise error
+
+    monkeypatch.setattr(following.Following, "_drain", end)
+    async with opened(storage) as store:
+        made = await store.create(node("n1"), {})
+        async with store.watch(NODE, made.revision) as events, asyncio.timeout(HANG_SECONDS):
+            with pytest.raises(Unavailable, match="has ended"):
+                await next_change(events)
+
+
 async def test_a_cluster_loses_its_leader_and_its_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
     with cluster(3) as servers:
         storage = EtcdStorage(tuple(server.endpoint for server in servers))
