@@ -12,19 +12,25 @@ class Speaker:
     def __init__(self) -> None:
         self.asked: list[bytes] = []
         self.address = ""
-        self._serving = 0
+        self._serving: set[asyncio.StreamWriter] = set()
         self._left = asyncio.Event()
+        self._left.set()
 
-    def came(self) -> None:
+    def came(self, client: asyncio.StreamWriter) -> None:
         """A client connected."""
-        self._serving += 1
+        self._serving.add(client)
         self._left.clear()
 
-    def went(self) -> None:
+    def went(self, client: asyncio.StreamWriter) -> None:
         """A client is gone."""
-        self._serving -= 1
+        self._serving.discard(client)
         if not self._serving:
             self._left.set()
+
+    def hang_up(self) -> None:
+        """End every connection that a client keeps."""
+        for client in self._serving:
+            client.transport.abort()
 
     async def quiet(self) -> None:
         """Wait until nobody is connected."""
@@ -44,7 +50,7 @@ async def speaking(
     speaker = Speaker()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        speaker.came()
+        speaker.came(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -61,7 +67,7 @@ async def speaking(
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
-        speaker.went()
+        speaker.went(writer)
 
     if path is not None:
         server: asyncio.Server = await asyncio.start_unix_server(serve, path)
@@ -69,8 +75,14 @@ async def speaking(
     else:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         speaker.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    try:
         yield speaker
+    finally:
+        server.close()
+        # Since Python 3.12.1 a server is closed once its last connection is, and clients keep theirs.
+        speaker.hang_up()
+        await speaker.quiet()
+        await server.wait_closed()
 
 
 def reply(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:
