@@ -13,33 +13,39 @@ LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 WORKERS ?= $(shell expr $$(nproc) + 1)
 # Real hosts are network namespaces, which only root may make. Run by sudo, the tests leave no files of root's in the tree.
 SUDO    := $(shell [ "$$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && echo sudo; })
-AS_ROOT := $(if $(SUDO),$(SUDO) env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/k3-hypothesis \
-           K3_REQUIRE_SERVERS=$(K3_REQUIRE_SERVERS))
+AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/k3-hypothesis \
+           $(shell env | grep -E '^K3_(REQUIRE_SERVERS|TEST_[A-Z0-9_]+)='))
 
-LEDGER  := /tmp/k3-failed-$(shell id -u)
+# What `make check` runs of the tests, and `make rest` the others.
+FAST    := not slow and not netns and not servers
 
 .DEFAULT_GOAL := help
-.PHONY: run test check bench lock clean help
+.PHONY: run test check fast rest bench lock clean help
 
 ## run: install what running needs (locked, hash-checked) and start this machine's agent; ARGS="--store memory://" adds flags
 run: $(VENV)/.run
 	$(BIN)/k3 network $(ARGS)
 
-## check: format, lint, strict types, import rules and the fast tests; under a minute
+## check: format, lint, strict types, import rules and the fast tests; a minute or two
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not netns and not servers" $(PYTEST)
+	$(MAKE) --no-print-directory fast
 
-## test: everything, with real servers and real hosts; installs the servers first (asks sudo when not root)
-# Real hosts share this machine with each other. What fails in the crowd is run once more by itself, says so, and has to pass.
+## fast: only the fast tests, as check runs them; PYTHON=python3.13 VENV=.venv-3.13 runs them there
+fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "$(FAST)" $(PYTEST)
+
+## test: every test, with real servers and real hosts; installs the servers first (asks sudo when not root)
 test: $(VENV)/.dev
 	./scripts/install-test-servers
-	@rm -rf $(LEDGER); $(AS_ROOT) $(BIN)/python -m pytest -n $(WORKERS) -o cache_dir=$(LEDGER) $(PYTEST) || { \
-	    [ $$? -eq 1 ] || exit 1; printf '\n== once more, one after the other: what failed in the crowd ==\n\n'; \
-	    $(AS_ROOT) $(BIN)/python -m pytest -o cache_dir=$(LEDGER) --last-failed --last-failed-no-failures=none $(PYTEST); }
+	$(AS_ROOT) $(BIN)/python -m pytest -n $(WORKERS) $(MARKS) $(PYTEST)
+
+## rest: what test runs and check does not
+rest: MARKS := -m "not ($(FAST))"
+rest: test
 
 ## bench: measure; ARGS are handed on
 bench: $(VENV)/.dev
@@ -56,7 +62,7 @@ lock: $(BIN)/uv
 
 ## clean: remove the virtual environment, caches and build results
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ## help: this list

@@ -11,6 +11,11 @@ from tests.lab.namespace import Namespace, left_open
 from tests.servers.server import Server, left_running
 
 
+def pytest_report_header() -> list[str]:
+    """Which servers this run is about."""
+    return [f"server: {version}" for version in needs.versions()]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Hold a test to its `servers(...)` and `netns` marks before any fixture starts something."""
     for mark in item.iter_markers("servers"):

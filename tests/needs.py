@@ -1,6 +1,7 @@
 """What a test needs from the machine, and what happens where it is missing: skipped by name, counted, or failed.
 
-`make test` installs all of it. Under K3_REQUIRE_SERVERS=1, as in CI, a missing need fails the test instead.
+`make test` installs all of it. Under K3_REQUIRE_SERVERS=1, as in CI, a missing need fails the test instead. The tests run
+whatever servers the PATH finds first; K3_TEST_ETCD=/opt/etcd-3.6/etcd, or the same of any other command, names one instead.
 """
 
 import functools
@@ -27,6 +28,7 @@ COMMANDS: Final = {
 }
 MARK: Final = "not on this machine: "
 
+_VERSIONS: Final = {"etcd": ["--version"], "mariadbd": ["--version"], "consul": ["version"]}
 _SYSTEM_PATHS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 _TRIALS: Final = {
     NETNS: "ip link set lo up && nft add table bridge lab && mount -t tmpfs lab /run && mount -t sysfs lab /sys",
@@ -54,8 +56,23 @@ def missing(name: str) -> str:
 
 
 def find(command: str) -> str | None:
-    """Where a command is, system directories included: they are not on every user's path."""
-    return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATHS}")
+    """Where a command is: what K3_TEST_<COMMAND> names, else the PATH and the system directories, not on every user's path."""
+    named = os.environ.get(f"K3_TEST_{command.upper().replace('-', '_')}")
+    return shutil.which(named or command, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATHS}")
+
+
+def versions() -> list[str]:
+    """Each server that the tests would run, as it calls itself, and where it is."""
+    found = [(find(command), words) for command, words in _VERSIONS.items()]
+    return [f"{_first_line([path, *words])} ({path})" for path, words in found if path]
+
+
+def _first_line(argv: list[str]) -> str:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"no version: {error}"
+    return (done.stdout.strip() or "no version").splitlines()[0]
 
 
 def _refusal(trial_text: str) -> str:

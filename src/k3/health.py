@@ -21,6 +21,7 @@ import h11
 from k3 import facts
 from k3.core import limits
 from k3.core.errors import Invalid, StartFailed
+from k3.tasks import time_limit
 
 Info = Callable[[], Mapping[str, Any]]
 """What `/info` answers now."""
@@ -109,7 +110,7 @@ class HealthServer:
         for connection in tuple(self._connections):
             connection.drop()
         with suppress(TimeoutError):
-            async with asyncio.timeout(limits.SHUTDOWN_SECONDS):
+            async with time_limit(limits.SHUTDOWN_SECONDS):
                 await server.wait_closed()
 
 
@@ -171,7 +172,7 @@ def _explain(listen: str, port: int, error: OSError) -> str:
 
 async def _speaks_for_us(host: str, port: int, ours: Mapping[str, Any]) -> bool:
     try:
-        async with asyncio.timeout(_ASK_SECONDS):
+        async with time_limit(_ASK_SECONDS):
             theirs = await _ask(host or "127.0.0.1", port)
     except (OSError, TimeoutError, ValueError, RecursionError, asyncio.IncompleteReadError, h11.ProtocolError):
         return False

@@ -9,28 +9,53 @@ from pathlib import Path
 class Speaker:
     """What was asked so far, one entry per connection, and where to ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, replies: Sequence[bytes], *, hang: bool, once: bool) -> None:
         self.asked: list[bytes] = []
         self.address = ""
-        self._serving = 0
+        self._replies = replies
+        self._hang = hang
+        self._once = once
+        self._clients: set[asyncio.StreamWriter] = set()
         self._left = asyncio.Event()
+        self._left.set()
 
-    def came(self) -> None:
-        """A client connected."""
-        self._serving += 1
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self._clients.add(writer)
         self._left.clear()
-
-    def went(self) -> None:
-        """A client is gone."""
-        self._serving -= 1
-        if not self._serving:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._answer(reader, writer):
+                pass
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        self._clients.discard(writer)
+        if not self._clients:
             self._left.set()
+
+    def hang_up(self) -> None:
+        """End every connection that a client keeps."""
+        for client in self._clients:
+            client.transport.abort()
 
     async def quiet(self) -> None:
         """Wait until nobody is connected."""
         async with asyncio.timeout(10):
             await self._left.wait()
             await asyncio.sleep(0)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Whether the connection is kept."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        reply = self._replies[min(len(self.asked), len(self._replies) - 1)]
+        self.asked.append(head)
+        if self._hang:
+            await reader.read()
+        if not reply or self._hang:
+            return False
+        writer.write(reply)
+        await writer.drain()
+        return not self._once
 
 
 @contextlib.asynccontextmanager
@@ -41,36 +66,21 @@ async def speaking(
 
     `hang`: say nothing for as long as the client stays. `once`: hang up behind every answer.
     """
-    speaker = Speaker()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        speaker.came()
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                reply = replies[min(len(speaker.asked), len(replies) - 1)]
-                speaker.asked.append(head)
-                if hang:
-                    await reader.read()
-                if not reply or hang:
-                    break
-                writer.write(reply)
-                await writer.drain()
-                if once:
-                    break
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        speaker.went()
-
+    speaker = Speaker(replies, hang=hang, once=once)
     if path is not None:
-        server: asyncio.Server = await asyncio.start_unix_server(serve, path)
+        server: asyncio.Server = await asyncio.start_unix_server(speaker.serve, path)
         speaker.address = f"unix://{path}"
     else:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(speaker.serve, "127.0.0.1", 0)
         speaker.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    try:
         yield speaker
+    finally:
+        server.close()
+        # Since Python 3.12.1 a server is closed once its last connection is, and clients keep theirs.
+        speaker.hang_up()
+        await speaker.quiet()
+        await server.wait_closed()
 
 
 def reply(body: bytes, *, status: str = "200 OK", headers: str = "") -> bytes:

@@ -42,7 +42,7 @@ def test_consul_down_at_start_is_waited_for_and_told_once(fleet: MakeFleet) -> N
     for member in (a, b):
         member.start().wait_for(" consul.unavailable ")
     until(lambda: refused(machines.hub) >= before + 12, what="they try and try")
-    assert a.host.run(["curl", "-fsS", f"http://127.0.0.1:{PORT}/healthz"]).stdout == "ok"
+    assert a.host.fetch(f"http://127.0.0.1:{PORT}/healthz") == "ok"
     assert machines.run("nodes", "-o", "name").stdout == ""
     machines.registry.server.start()
     back = datetime.now(UTC)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,16 @@ class Host:
     def call(self, function: Callable[[], T]) -> T:
         """Run a blocking function on a thread inside this host's network; see `Namespace.call`."""
         return self.namespace.call(function)
+
+    def fetch(self, url: str) -> str:
+        """What an HTTP server answers this host. Raises OSError where there is none, or it refuses."""
+
+        def inside() -> str:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(url, timeout=10) as answer:
+                return str(answer.read().decode())
+
+        return self.call(inside)
 
     def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM) -> socket.socket:
         """A socket of this host's network, to be used, and closed, by the test."""

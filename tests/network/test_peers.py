@@ -70,6 +70,7 @@ class Bench:
         self.table = PeerTable(settings or Settings("me", ME.id, T), random=Random(7), now=self.now)
         self.nodes: dict[str, Manifest] = {}
         self.log: list[tuple[float, Action]] = []
+        self.reports: list[Observation] = []
         self._written = 0
         self.probes: dict[str, Target] = {}
         self.give(LinksChanged((LINK,)))
@@ -80,6 +81,8 @@ class Bench:
         actions = self.table.handle(event, self.now)
         for action in actions:
             self.log.append((self.now, action))
+            if isinstance(action, Report):
+                self.reports.append(action.observation)
             if isinstance(action, StartProbe):
                 assert action.target.name not in self.probes, "one probe of a peer at a time"
                 self.probes[action.target.name] = action.target
@@ -114,10 +117,6 @@ class Bench:
             fresh, self._written = self.reports[self._written :], len(self.reports)
             for observation in fresh if writing else []:
                 self.write(observation)
-
-    @property
-    def reports(self) -> list[Observation]:
-        return [action.observation for _, action in self.log if isinstance(action, Report)]
 
     def said(self, kind: type[Observation]) -> list[tuple[float, Observation]]:
         return [(at, a.observation) for at, a in self.log if isinstance(a, Report) and isinstance(a.observation, kind)]

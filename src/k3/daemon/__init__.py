@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from k3.network.announce import NODE_BYTES
 from k3.network.mdns import ServiceType
 from k3.network.service import NameLost, Options
 from k3.safe_text import printable
+from k3.tasks import gather, time_limit
 
 _VERB_WIDTH: Final = 8
 
@@ -62,7 +64,7 @@ async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> in
             network = NetworkPart(options, store, state_dir)
             discovery = await _beside(stack, beside, network, store, state_dir) if beside else None
             try:
-                await _run([network, *([discovery] if discovery else [])], config.listen, stop)
+                await gather(partial(_run, [network, *([discovery] if discovery else [])], config.listen, stop))
             except* NameLost as lost:
                 if discovery is not None:
                     await discovery.leave()
@@ -168,7 +170,7 @@ async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: 
 async def _leave(server: health.HealthServer, parts: Sequence[Part]) -> None:
     """Stop in the order that lets others see it: no longer answer, then say goodbye everywhere at once."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(limits.SHUTDOWN_SECONDS):
+        async with time_limit(limits.SHUTDOWN_SECONDS):
             await server.aclose()
             async with asyncio.TaskGroup() as tasks:
                 for part in parts:

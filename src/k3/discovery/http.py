@@ -19,6 +19,7 @@ from k3.core import limits
 from k3.core.errors import Forbidden, Invalid, K3Error, Unavailable
 from k3.discovery.settings import ConsulSettings
 from k3.safe_text import one_line
+from k3.tasks import time_limit
 
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 CONNECTIONS: Final = 64
@@ -151,7 +152,7 @@ class Http:
         """Ask and wait for the whole answer. Raises Unavailable, Forbidden (certificates), Invalid (not HTTP)."""
         where = self._settings.where
         try:
-            async with asyncio.timeout(timeout_seconds), self._gate:
+            async with time_limit(timeout_seconds), self._gate:
                 return await self._ask(request)
         except TimeoutError:
             msg = f"Consul at {where} did not answer within {timeout_seconds:.0f} s"
@@ -194,7 +195,7 @@ class Http:
 
     async def _open(self) -> _Connection:
         settings = self._settings
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with time_limit(CONNECT_SECONDS):
             if settings.scheme == "unix":
                 return _Connection(*await asyncio.open_unix_connection(settings.socket_path, limit=READ_BYTES))
             name = (settings.server_name or settings.host) if self._tls else None

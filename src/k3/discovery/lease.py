@@ -20,6 +20,7 @@ from k3.core import node
 from k3.core.errors import AlreadyExists, Conflict, Expired, K3Error, NotFound
 from k3.core.objects import LEASE, Key, Manifest, Object
 from k3.core.store import Change, Store
+from k3.tasks import time_limit, time_limit_at
 
 NAMESPACE: Final = "kube-system"
 RETRY_SECONDS: Final = 0.5
@@ -88,7 +89,7 @@ class Leadership:
         manifest = self._seen.manifest()
         manifest["spec"] = {**_spec(manifest), "holderIdentity": "", "leaseDurationSeconds": 1}
         with suppress(K3Error, TimeoutError):
-            async with asyncio.timeout(RELEASE_SECONDS):
+            async with time_limit(RELEASE_SECONDS):
                 await self._store.update(self._seen.with_manifest(manifest))
                 log.info("lease.released", extra={"fields": {"lease": self._key.name}})
 
@@ -119,7 +120,7 @@ class Leadership:
             return True
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(loop.time() + self._patience()) as limit:
+            async with time_limit_at(loop.time() + self._patience()) as limit:
                 return await self._wait(page.revision, limit)
         except TimeoutError:
             return True

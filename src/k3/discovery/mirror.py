@@ -31,6 +31,7 @@ from k3.discovery.picture import Picture, Sight, mirrored, observe
 from k3.discovery.register import Registrar
 from k3.discovery.snapshot import Instance, Snapshot
 from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Datacenter, Watch
+from k3.tasks import time_limit_at
 
 DATACENTERS: Final = 32
 DATACENTER_CHARACTERS: Final = 63
@@ -313,7 +314,7 @@ class Mirror:
         if self._agenda:
             until = min(until, self._agenda[0][0])
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
+            async with time_limit_at(until):
                 await self._changed.wait()
 
     def _take_note(self, touched: set[str]) -> None:

@@ -20,6 +20,7 @@ from k3.core.observation import Facts
 from k3.discovery.consul import Consul
 from k3.discovery.http import Http, Request
 from k3.discovery.settings import ConsulSettings
+from k3.tasks import time_limit
 
 CHECK_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.05
@@ -247,7 +248,7 @@ class Registrar:
     async def leave(self) -> bool:
         """Take us out of Consul, unless another run has our place by now. `run` must have ended. Returns whether we are out."""
         try:
-            async with asyncio.timeout(LEAVE_SECONDS):
+            async with time_limit(LEAVE_SECONDS):
                 held = await self._consul.own_service(self.service_id)
                 if held is not None and (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
                     return False

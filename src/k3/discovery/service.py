@@ -32,6 +32,7 @@ from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import ConsulSettings
 from k3.safe_text import printable
+from k3.tasks import time_limit
 
 RESOLVE_SECONDS: Final = 2.0
 REGISTER_SECONDS: Final = 1.0
@@ -199,7 +200,7 @@ class DiscoveryAgent:
         if self._registrar is not None:
             # What lacks our own registration would not be believed, and would be read again in a moment.
             with suppress(TimeoutError):
-                async with asyncio.timeout(REGISTER_SECONDS):
+                async with time_limit(REGISTER_SECONDS):
                     await self._registrar.listed.wait()
         self._mirror = Mirror(
             self._consul,
@@ -283,7 +284,7 @@ async def address_towards(consul: ConsulSettings) -> str:
     places: list[tuple[str, int]] = []
     if consul.scheme != "unix":
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
+            async with time_limit(RESOLVE_SECONDS):
                 found = await asyncio.get_running_loop().getaddrinfo(consul.host, consul.port, type=socket.SOCK_STREAM)
         except (OSError, TimeoutError):
             found = []

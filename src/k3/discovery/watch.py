@@ -16,14 +16,16 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
-from k3.core.errors import K3Error, Unavailable
+from k3.core.errors import K3Error
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
 from k3.discovery.guards import Guard, Trust
 from k3.discovery.snapshot import Instance, Snapshot
+from k3.tasks import gather
 
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -214,13 +216,9 @@ class Watch:
 
     async def _look(self, names: list[str], index: int) -> bool:
         """Take in how the machines of these Consul nodes are; False where an answer does not show it. Raises K3Error."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                asked = [tasks.create_task(self._consul.node_checks(name, datacenter=self._datacenter.name)) for name in names]
-        except* K3Error as errors:
-            raise Unavailable(str(errors.exceptions[0])) from None
+        answers = await gather(*[partial(self._consul.node_checks, name, datacenter=self._datacenter.name) for name in names])
         fresh: dict[str, list[Instance]] = {}
-        for name, answer in zip(names, (task.result() for task in asked), strict=True):
+        for name, answer in zip(names, answers, strict=True):
             former = self._nodes.get(name, [])
             if answer.index < index or not _is_shown(former, answer.document):
                 return False

@@ -27,6 +27,7 @@ from k3.network.mdns import Mdns, ServiceType
 from k3.network.messages import Announcement, Withdrawal
 from k3.network.questions import AGAIN_SECONDS, STARTUP_SECONDS, GeneralSchedule, NamedSchedule, ask_about, ask_who
 from k3.network.records import Reason, Unacceptable, read_announcement
+from k3.tasks import time_limit_at
 
 COMPLETION_SECONDS: Final = 1.0
 """How long an instance's other records may take to arrive by themselves."""
@@ -111,7 +112,7 @@ class Browser:
         while True:
             self._ask_what_is_due()
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(min(self._general.next, self._named.next)):
+                async with time_limit_at(min(self._general.next, self._named.next)):
                     await self._replanned.wait()
             self._replanned.clear()
 

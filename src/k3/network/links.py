@@ -17,6 +17,7 @@ from k3.core.errors import Invalid
 from k3.facts import default_route_interfaces
 from k3.network import netlink
 from k3.network.netlink import AddressEntry, LinkEntry
+from k3.tasks import time_limit
 
 POLL_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.3
@@ -221,7 +222,7 @@ class _Notices:
 
     async def _stir(self, wait_seconds: float) -> bool:
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait_seconds):
+            async with time_limit(wait_seconds):
                 await self._stirred.wait()
         stirred = self._stirred.is_set()
         self._stirred.clear()

@@ -16,6 +16,7 @@ from k3.core import limits
 from k3.core.errors import Invalid
 from k3.network.info import parse_info
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+from k3.tasks import time_limit
 
 HEAD_START_SECONDS: Final = 0.25
 """How long an address has the field to itself (RFC 8305 §5)."""
@@ -68,7 +69,7 @@ async def _ask_group(target: Target, number: int, *, timeout_seconds: float) -> 
     group = target.groups[number]
     outcomes: list[Outcome] = []
     try:
-        async with asyncio.timeout(timeout_seconds):
+        async with time_limit(timeout_seconds):
             if len(group) == 1:
                 return await _ask(target, group[0], number)
             await _race(target, number, outcomes)
@@ -107,7 +108,7 @@ def _answered(outcomes: Sequence[Outcome]) -> bool:
 
 async def _within(patience_seconds: float | None, event: asyncio.Event) -> bool:
     try:
-        async with asyncio.timeout(patience_seconds):
+        async with time_limit(patience_seconds):
             await event.wait()
     except TimeoutError:
         return False

@@ -53,6 +53,7 @@ from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
+from k3.tasks import time_limit
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
@@ -210,7 +211,7 @@ class Agent:
         if (recorded := naming.recorded_holder(stored, self.facts.id, on_link)) is not None:
             holders.append(recorded)
         with suppress(TimeoutError):
-            async with asyncio.timeout(LISTEN_SECONDS):
+            async with time_limit(LISTEN_SECONDS):
                 while True:
                     messages.append(await browser.next())
         said = [heard for heard in messages if isinstance(heard, Announcement) and heard.node == wanted]
@@ -372,7 +373,7 @@ class Agent:
                     "self.unproven", extra={"fields": {**fields, "advice": "do --listen and the firewall let others in?"}}
                 )
             with suppress(TimeoutError):
-                async with asyncio.timeout(SELF_RETRY_SECONDS):
+                async with time_limit(SELF_RETRY_SECONDS):
                     await self._changed.wait()
 
     async def _ask_self(self) -> Outcome:

@@ -13,6 +13,7 @@ from k3.core import limits
 from k3.core.errors import K3Error, Unavailable
 from k3.core.objects import Object
 from k3.stores._writes import Create, Outcome, Update, Write
+from k3.tasks import time_limit
 
 BATCH_WRITES: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -49,7 +50,7 @@ class GroupCommit:
             raise Unavailable(self._closed)
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
         try:
-            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 await self._queue.put(waiting)
                 return await waiting.answer
         except TimeoutError:

@@ -15,6 +15,7 @@ from k3.core import limits
 from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Kind
 from k3.core.store import Bookmark, Change, Event
+from k3.tasks import time_limit
 
 BOOKMARK_SECONDS: Final = 30.0
 """A watcher that hears nothing for this long gets a bookmark."""
@@ -131,7 +132,7 @@ class Subscription(AsyncIterator[Event]):
     async def _is_idle(self) -> bool:
         self._wake.clear()
         try:
-            async with asyncio.timeout(self._fanout.bookmark_seconds):
+            async with time_limit(self._fanout.bookmark_seconds):
                 await self._wake.wait()
         except TimeoutError:
             return not self._live and self._end is None

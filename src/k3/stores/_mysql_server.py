@@ -17,6 +17,7 @@ from k3.core.errors import StartFailed, Unavailable
 from k3.stores import _mysql_text as text
 from k3.stores import _sql
 from k3.stores._mysql_refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_database
+from k3.tasks import time_limit
 
 T = TypeVar("T")
 Rows = Sequence[Any]
@@ -69,7 +70,7 @@ class Session:
     async def aclose(self) -> None:
         """Say goodbye first."""
         try:
-            async with asyncio.timeout(limits.SHUTDOWN_SECONDS):
+            async with time_limit(limits.SHUTDOWN_SECONDS):
                 await self._raw.ensure_closed()
         except (TimeoutError, OSError, self._driver.error):
             self.drop()
@@ -120,7 +121,7 @@ class Server:
     async def errors(self) -> AsyncIterator[None]:
         """Give everything within `limits.STORE_TIMEOUT_SECONDS`, and raise what goes wrong as k3's errors."""
         try:
-            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 yield
         except Refused as refused:
             raise explain(refused, self._storage) from refused

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from k3.core import limits
 from k3.core.errors import Expired, Unavailable
 from k3.stores._sqlite_file import Database
+from k3.tasks import time_limit
 
 T = TypeVar("T")
 Job = Callable[[Database], T]
@@ -51,7 +52,7 @@ class ConnectionThread:
         queued: _Queued = _Queued(job, self._loop.create_future())
         self._queue.put(queued)
         try:
-            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 result: T = await queued.answer
                 return result
         except TimeoutError:
@@ -67,7 +68,7 @@ class ConnectionThread:
             return
         self._queue.put(None)
         try:
-            async with asyncio.timeout(limits.SHUTDOWN_SECONDS):
+            async with time_limit(limits.SHUTDOWN_SECONDS):
                 await self._ended.wait()
         except TimeoutError:
             self._interrupt()

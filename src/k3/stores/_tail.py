@@ -13,6 +13,7 @@ from k3.core.errors import K3Error
 from k3.core.store import Change
 from k3.stores._fanout import Fanout
 from k3.stores._writes import Entry
+from k3.tasks import time_limit
 
 READ_AT_ONCE: Final = 500
 
@@ -66,7 +67,7 @@ class Tail:
 
     async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(self._listen(self._fanout.watched)):
+            async with time_limit(self._listen(self._fanout.watched)):
                 await self._poked.wait()
         except TimeoutError:
             return

@@ -25,6 +25,7 @@ from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.messages import Message, Method
 from k3.stores.etcd.troubles import Asker
+from k3.tasks import time_limit_at
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,7 @@ class Client:
     async def _in_time(self, until: float) -> AsyncIterator[None]:
         """For what grpc does not time itself. Raises Unavailable."""
         try:
-            async with asyncio.timeout_at(until):
+            async with time_limit_at(until):
                 yield
         except TimeoutError:
             msg = f"no answer from etcd at {self.asker().endpoint} for {limits.STORE_TIMEOUT_SECONDS:g} s"

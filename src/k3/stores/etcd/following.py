@@ -24,6 +24,7 @@ from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.client import Client, Endpoint, deadline
 from k3.stores.etcd.documents import Documents
 from k3.stores.etcd.messages import Message
+from k3.tasks import gather, time_limit
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ GUARD_SECONDS: Final = 3.0
 
 LATE_SECONDS: Final = 2.0
 """So much later than a read may the stream be."""
+
+ENDED: Final = "the watch has ended; see the log"
 
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
 
@@ -113,7 +116,7 @@ class Following(AsyncIterator[Event]):
     async def open(self) -> None:
         """Open the stream. Raises Expired, Forbidden, Unavailable."""
         try:
-            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 self._stream, newest = await self._opened()
         except (_Cut, TimeoutError) as error:
             msg = (
@@ -124,7 +127,7 @@ class Following(AsyncIterator[Event]):
             self._queue.put_nowait(Bookmark(self._cursor))
 
     async def run(self) -> None:
-        """Fill the reader's queue until something ends it."""
+        """Fill the reader's queue until something ends it. However that comes, the reader is told."""
         try:
             while True:
                 await self._drain()
@@ -132,6 +135,7 @@ class Following(AsyncIterator[Event]):
         except K3Error as error:
             self.end(error)
         finally:
+            self.end(Unavailable(ENDED))
             if self._stream:
                 await self._stream.aclose()
                 self._stream = None
@@ -152,7 +156,7 @@ class Following(AsyncIterator[Event]):
             if self._queue.empty() and self._end is not None:
                 raise self._end.with_traceback(None)
             try:
-                async with asyncio.timeout(BOOKMARK_SECONDS if self._queue.empty() else None):
+                async with time_limit(BOOKMARK_SECONDS if self._queue.empty() else None):
                     event = await self._queue.get()
             except TimeoutError:
                 return Bookmark(self._told)
@@ -199,19 +203,13 @@ class Following(AsyncIterator[Event]):
     async def _drain(self) -> None:
         """Hand on what the stream brings, until it breaks."""
         assert self._stream is not None  # noqa: S101 - `open` has been called
-        stream, failures = self._stream, list[K3Error]()
+        stream = self._stream
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(stream))
-                group.create_task(self._guard(stream))
-        except* _Cut as cuts:
-            self._client.lose(stream.endpoint, str(cuts.exceptions[0]))
-        except* K3Error as errors:
-            failures += [error for error in errors.exceptions if isinstance(error, K3Error)]
+            await gather(lambda: self._read(stream), lambda: self._guard(stream))
+        except _Cut as cut:
+            self._client.lose(stream.endpoint, str(cut))
         finally:
             await stream.aclose()
-        if failures:
-            raise failures[0]
 
     async def _read(self, stream: Stream) -> None:
         while True:
@@ -283,7 +281,7 @@ class Following(AsyncIterator[Event]):
         """Raises Unavailable where that takes too long, Expired where too much is gone."""
         why = "the watch was cut"
         try:
-            async with asyncio.timeout(limits.STORE_TIMEOUT_SECONDS):
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 for attempt in range(1_000):
                     try:
                         await self._on_resume()

@@ -231,7 +231,7 @@ class EtcdStore:
         await watch.open()
         self._check_open()
         self._watches.add(watch)
-        task = self._group.create_task(self._run_watch(watch), name=f"k3-etcd-watch-{kind.name}")
+        task = self._group.create_task(self._guarded(watch.run), name=f"k3-etcd-watch-{kind.name}")
         try:
             yield watch
         finally:
@@ -267,16 +267,16 @@ class EtcdStore:
     async def _run(self, started: asyncio.Event) -> None:
         async with self._group as group:
             if self._storage.compact:
-                group.create_task(self._compactor.run(), name="k3-etcd-compaction")
+                group.create_task(self._guarded(self._compactor.run), name="k3-etcd-compaction")
             started.set()
             await asyncio.Event().wait()
 
-    async def _run_watch(self, watch: Following) -> None:
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run it; log what nobody expected, so that one part that fails takes no other with it."""
         try:
-            await watch.run()
+            await part()
         except Exception:
             log.exception("store.failed", extra={"fields": {"store": self.url}})
-            watch.end(Unavailable("the watch has failed; see the log"))
 
     async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
         """The result. Where another store has answered, learn which before anything else is asked of it."""
