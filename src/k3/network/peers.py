@@ -34,12 +34,14 @@ from typing import Final
 from k3.core import limits, node
 from k3.core.node import NodeView
 from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.policy import CLONE_NOTE
 from k3.network import peer as peers_
 from k3.network import ranks
 from k3.network.crowd import PROBES_AT_ONCE, Crowd
 from k3.network.doubt import SelfDoubt
 from k3.network.events import (
     Action,
+    CloneFound,
     Contested,
     Event,
     LinksChanged,
@@ -85,6 +87,7 @@ class PeerTable:
         self._self = Peer(settings.name, self._me, self._timing, now)
         self._facts: Facts | None = None
         self._displaces = ""
+        self._clone = CloneFound("")
         self._reannounced_at = -NEVER
         self._doubt = SelfDoubt(now)
         self._crowd = Crowd()
@@ -132,6 +135,9 @@ class PeerTable:
                 self._replan_self(now)
             case NameKept(displaces):
                 self._displaces = displaces
+                self._replan_self(now)
+            case CloneFound():
+                self._clone = event
                 self._replan_self(now)
             case LinksChanged(links):
                 self._relinked(links, now)
@@ -564,6 +570,8 @@ class PeerTable:
             return me.settled_at
         if not self._is_ours(seen):
             return NEVER
+        if self._clone.address != seen.annotations.get(CLONE_NOTE, "") and (self._clone.address or not self._facts.clone_of):
+            return me.settled_at
         if not seen.is_ready or not seen.is_reachable:
             return max(me.settled_at, self._reannounced_at + self._timing.period)
         wait = me.timing.takeover(LAST_RANK + 1) if self._has_observers() else me.timing.write
@@ -576,9 +584,11 @@ class PeerTable:
         fresh = seen is None or seen.agent != self._facts.boot
         if seen is not None and not fresh and not (seen.is_ready and seen.is_reachable):
             self._reannounce(now)
-            if me.same_facts(self._facts):
+            if me.same_facts(self._facts) and self._clone.address == seen.annotations.get(CLONE_NOTE, ""):
                 return
-        self._report(me, Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces), now)
+        clone = self._clone
+        joined = Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces, clone.address, clone.advice)
+        self._report(me, joined, now)
 
     def _replan_self(self, now: float) -> None:
         self._self.settled_at = -NEVER
