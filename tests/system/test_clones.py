@@ -1,14 +1,17 @@
 """A machine that was copied, disk and card, is two machines: for every list, for both owners, and for good."""
 
+import json
 import shutil
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.lab import Host, Lan, until
+from k3.network.announce import instance_name
+from tests.lab import Host, Lan, mdns, until
 from tests.system.agents import Agent, Fleet, is_ready
 from tests.system.conftest import MakeFleet
-from tests.system.test_names import events, join, newest, no_traceback, ready_names, rename
+from tests.system.test_names import ONE_STORE, SEPARATE_STORES, events, join, newest, no_traceback, ready_names, rename
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -167,3 +170,85 @@ def test_a_machine_that_restarts_or_moves_is_no_clone_of_itself(
     assert newest(b, "a").view.id == who
     for agent in machines.agents:
         assert TOLD not in agent.process.text
+
+
+@ONE_STORE
+def test_clones_that_share_nothing_but_a_store(fleet: MakeFleet, lan: Lan) -> None:
+    """Two sites: neither hears or reaches the other, and both write the same Node."""
+    machines = clones(fleet, "web", "web")
+    first, second, third = machines.agents
+    lan.partition([first.host], [second.host])
+    for agent in (third, first, second):
+        join(agent)
+    assert_two_machines(machines)
+    assert ["identity.changed" in agent.process.text for agent in (first, second)].count(True) == 1
+
+
+ANSWER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(sys.argv[1].encode())
+server = http.server.ThreadingHTTPServer(("", 7946), Answer)
+print("ready", flush=True)
+server.serve_forever()
+"""
+
+RELAY = """
+import socket, sys
+server = socket.create_server(("", 7946))
+print("ready", flush=True)
+while True:
+    inside, _ = server.accept()
+    with inside, socket.create_connection((sys.argv[1], 7946)) as outside:
+        outside.sendall(inside.recv(65536))
+        while data := outside.recv(65536):
+            inside.sendall(data)
+        print("relayed", flush=True)
+"""
+
+
+def claim(host: Host, lan: Lan, info: dict[str, str]) -> None:
+    """Announce another agent's very instance from this host."""
+    txt = {key: str(info[key]) for key in ("node", "port", "pid", "id", "boot")}
+    mdns.send(
+        host,
+        [mdns.announcement(instance_name(info["node"], info["id"]), address=lan.address(host), port=7946, txt=txt)],
+    )
+
+
+def info_of(agent: Agent) -> dict[str, str]:
+    found: dict[str, str] = json.loads(agent.host.run(["curl", "-s", "http://127.0.0.1:7946/info"]).stdout)
+    return found
+
+
+@SEPARATE_STORES
+def test_a_machine_that_was_copied_while_it_ran(fleet: MakeFleet, lan: Lan) -> None:
+    """A snapshot resumed elsewhere: the same run in every respect, at another address."""
+    (agent,) = fleet("web").agents
+    twin = lan.host("twin")
+    info = info_of(agent)
+    answers = json.dumps(info | {"addrs": [lan.address(twin)]})
+    twin.start([sys.executable, "-c", ANSWER, answers]).wait_for("ready")
+    claim(twin, lan, info)
+    line = agent.process.wait_for(TOLD)
+    assert f"address={lan.address(twin)}" in line
+    agent.process.wait_for("identity.changed")
+    second = agent.process.wait_for("name.lost").partition("using=")[2].split()[0]
+    agent.watcher.wait_for(second, lambda sight: is_ready(sight) and sight.view.id != info["id"])
+
+
+@SEPARATE_STORES
+def test_a_way_that_leads_back_is_no_clone(fleet: MakeFleet, lan: Lan) -> None:
+    """A router that turns what comes from inside around: another address, and this machine answers there."""
+    (agent,) = fleet("web").agents
+    router = lan.host("router")
+    relay = router.start([sys.executable, "-c", RELAY, lan.address(agent.host)])
+    relay.wait_for("ready")
+    claim(router, lan, info_of(agent))
+    relay.wait_for("relayed")
+    claim(router, lan, info_of(agent) | {"boot": "f" * 16})
+    relay.wait_for("relayed", skip=2)
+    assert TOLD not in agent.process.text

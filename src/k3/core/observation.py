@@ -132,4 +132,13 @@ class Forgotten:
     evidence: Evidence
 
 
-Observation = Alive | Joined | Suspected | Silent | Left | Unproven | Forgotten
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The machine is not Ready, and it is known why: somebody else is in its place, or it goes by another name itself."""
+
+    name: str
+    evidence: Evidence
+    message: str
+
+
+Observation = Alive | Joined | Suspected | Silent | Left | Unproven | Forgotten | Explained

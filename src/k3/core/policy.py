@@ -34,7 +34,7 @@ from typing import Any, Final
 from k3.core import limits, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
-from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.observation import Alive, Explained, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
@@ -264,6 +264,15 @@ def _unproven(_stored: NodeView, _wanted: Manifest, _seen: Unproven, _now: datet
     return Keep("already known")
 
 
+def _explained(stored: NodeView, wanted: Manifest, seen: Explained, now: datetime) -> Decision:
+    if stored.ready is None or stored.is_ready or stored.evidence != seen.evidence:
+        return Keep("the Node has changed meanwhile")
+    if stored.ready.message == seen.message:
+        return Keep("it says so already")
+    _set_ready(wanted, stored.ready.status, stored.ready.reason, seen.message, now)
+    return Update(wanted, _number(wanted, Transition("Replaced", seen.message)))
+
+
 _RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]]] = {
     Alive: _alive,
     Joined: _joined,
@@ -272,6 +281,7 @@ _RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]
     Left: _left,
     Forgotten: _forgotten,
     Unproven: _unproven,
+    Explained: _explained,
 }
 
 

@@ -18,7 +18,7 @@ from k3.core.store import Store
 from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
 from k3.daemon.process import collect_rarely, greet, only_one, state_directory, stop_on_signals
 from k3.discovery.service import DiscoveryOptions
-from k3.network import links
+from k3.network import links, naming
 from k3.network.announce import NODE_BYTES
 from k3.network.mdns import ServiceType
 from k3.network.service import NameLost, Options
@@ -107,7 +107,8 @@ def _starting_again(options: Options, lost: BaseException) -> Options:
         return replace(options, explicit=True, former=lost.former)
     # The name it would have had, however often it has lost one since.
     first = options.conflict_with or options.name
-    log.warning("name.lost", extra={"fields": {"name": first, "using": lost.second}})
+    fields = {"name": first, "using": lost.second, "held": lost.held_at, "advice": naming.ADVICE}
+    log.warning("name.lost", extra={"fields": fields})
     return replace(options, name=lost.second, explicit=True, conflict_with=first, former=lost.former or options.former)
 
 

@@ -51,7 +51,7 @@ from k3.network.events import (
 )
 from k3.network.links import Links
 from k3.network.mdns import Mdns, ServiceType
-from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
+from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
@@ -73,9 +73,10 @@ class NameLost(Exception):
     `former`: the id that was ours too, and is left to a clone; what it wrote under a name that is not the clone's is ours.
     """
 
-    def __init__(self, second: str, *, former: str = "") -> None:
+    def __init__(self, second: str, *, held_at: str = "", former: str = "") -> None:
         super().__init__(second)
         self.second = second
+        self.held_at = held_at
         self.former = former
 
 
@@ -238,15 +239,39 @@ class Agent:
         holders += [
             naming.announced_holder(heard) for heard in said if heard.node == wanted and heard.id not in {"", self.facts.id}
         ]
-        self._claim = await naming.settle(wanted, self.facts.id, holders[:8], explicit=self._options.explicit)
+        self._claim = await naming.settle(
+            wanted, self.facts.id, holders[:8], explicit=self._options.explicit, goes_on=self._goes_on
+        )
         if self._options.conflict_with:
             self._claim = replace(self._claim, conflict_with=self._options.conflict_with)
         if self._claim.name != wanted:
-            log.warning("name.taken", extra={"fields": {"wanted": wanted, "using": self._claim.name}})
+            fields = {"wanted": wanted, "using": self._claim.name, "held": self._claim.held_at, "advice": naming.ADVICE}
+            log.warning("name.taken", extra={"fields": fields})
         self.facts = replace(self.facts, node=self._claim.name)
         self._clones.say(self.facts)
         self.named.set()
         return messages
+
+    async def _goes_on(self, holder: NodeView) -> bool:
+        """Whether the store shows that a machine which could not be asked lives: its Node is refreshed, or its run changes."""
+        patience = naming.patience_seconds(holder, self._options.peer_ttl_seconds)
+        fields = {
+            "wanted": holder.name,
+            "held": holder.addresses,
+            "why": "its holder does not answer here",
+            "seconds": patience,
+        }
+        log.warning("name.waiting", extra={"fields": fields})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while True:
+                    await asyncio.sleep(naming.LOOK_SECONDS)
+                    seen = await self._stored(holder.name)
+                    if seen is None or seen.id != holder.id or not (seen.is_ready and seen.is_reachable):
+                        return False
+                    if (seen.last_seen, seen.agent) != (holder.last_seen, holder.agent):
+                        return True
+        return False
 
     async def _make_way(self, heard: list[Announcement]) -> None:
         """Nobody knows this machine yet in this run: if another one runs with its id, this is the one to change."""
@@ -284,7 +309,9 @@ class Agent:
         former, mine = self._identity.id, self.facts.node
         self._change_identity()
         log.warning("identity.changed", extra={"fields": {"node": mine, "former": former, "id": self._identity.id}})
-        raise NameLost(naming.second_name(mine, self._identity.id) if other == mine else mine, former=former)
+        raise NameLost(
+            naming.second_name(mine, self._identity.id) if other == mine else mine, held_at="by a clone", former=former
+        )
 
     async def _stored(self, name: str) -> NodeView | None:
         with suppress(NotFound, Unavailable):
@@ -309,7 +336,7 @@ class Agent:
                 now = asyncio.get_running_loop().time()
                 if life != (life := self._sign_of_life(target)):
                     changed_at = now
-                if not isinstance(outcome, NoAnswer) or not life or now - changed_at >= self._options.peer_ttl_seconds:
+                if not life or now - changed_at >= self._options.peer_ttl_seconds:
                     break
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
@@ -327,11 +354,12 @@ class Agent:
         where = f"at {other.endpoint.address} port {other.endpoint.port}"
         if not self._gives_way(other):
             if is_news:
-                log.warning("name.contested", extra={"fields": {"node": self.facts.node, "other": other.endpoint.address}})
+                fields = {"node": self.facts.node, "other": other.endpoint.address, "advice": naming.ADVICE}
+                log.warning("name.contested", extra={"fields": fields})
         elif self._options.explicit:
             raise naming.taken(self.facts.node, other.facts.id, where)
         else:
-            raise NameLost(naming.second_name(self.facts.node, self.facts.id))
+            raise NameLost(naming.second_name(self.facts.node, self.facts.id), held_at=where)
 
     def _gives_way(self, other: Answered) -> bool:
         """On one store its Node says who keeps the name, and until there is one nobody knows; else whoever is up for longer."""
