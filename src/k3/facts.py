@@ -1,7 +1,8 @@
 """What this machine is: its identity, name, operating system and architecture.
 
-Reads `/etc`, `/proc` and the kernel's interface table, and at most once writes a random machine id into the state
-directory. Knows nothing about peers, stores or interfaces to announce on.
+Reads `/etc`, `/proc` and the kernel's interface table. Writes into the state directory a random machine id where the system
+has none, and what sets this machine apart from another one with the same id. Knows nothing about peers, stores or interfaces
+to announce on.
 """
 
 import errno
@@ -15,6 +16,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +30,8 @@ ID_DIGITS: Final = 32
 BOOT_DIGITS: Final = 16
 
 _MACHINE_ID_FILES: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_PARTS: Final = "clones"
+_PARTS_KEPT: Final = 15
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _PROC_NET: Final = Path("/proc/thread-self/net")  # of this thread: it may be in another network namespace
 _SIOCGIFHWADDR: Final = 0x8927
@@ -93,18 +97,62 @@ def _kept_id(state_dir: Path) -> str:
     raise StartFailed(msg)
 
 
-def identity(state_dir: Path, interfaces: Sequence[str] = ()) -> str:
-    """Who this machine is on its network, 32 hex digits: a hash of the machine id and one MAC address.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this machine is on its network. `clone_of`: whom it would be without the part of its own that sets it apart."""
 
-    The MAC is the default route's interface's, else that of the first of `interfaces` (names) which has one, else none:
-    clones of one disk image differ, and a machine keeps its id over reboots and address changes.
+    id: str
+    clone_of: str = ""
+
+
+def identity(state_dir: Path, interfaces: Sequence[str] = ()) -> Identity:
+    """32 hex digits: a hash of the machine id and one MAC address, and of what sets a clone apart, if it was found to be one.
+
+    The MAC is the default route's interface's, else that of the first of `interfaces` (names) which has one, else none: a
+    machine keeps its id over reboots and address changes, and whatever else is plugged in. Raises StartFailed.
     """
     mac = ""
     for name in (*default_route_interfaces(), *interfaces):
         mac = mac_address(name)
         if mac:
             break
-    return hashlib.sha256(f"k3 identity\n{machine_id(state_dir)}\n{mac}\n".encode()).hexdigest()[:ID_DIGITS]
+    inherited = _digest(f"k3 identity\n{machine_id(state_dir)}\n{mac}\n")
+    part = _parts(state_dir).get(inherited, "")
+    return Identity(_digest(f"k3 clone\n{inherited}\n{part}\n"), inherited) if part else Identity(inherited)
+
+
+def part_ways(state_dir: Path, known: Identity) -> Identity:
+    """Another identity for a machine that another one has copied: kept in the state directory, so that the next start has it.
+
+    It counts for as long as the machine would have the same id as the other one. Raises OSError where it cannot be kept.
+    """
+    inherited = known.clone_of or known.id
+    parts = [line for line in _parts(state_dir).items() if line[0] != inherited][-_PARTS_KEPT:]
+    parts.append((inherited, secrets.token_hex(16)))
+    fresh = state_dir / f".{_PARTS}.{secrets.token_hex(8)}"
+    try:
+        fresh.write_text("".join(f"{id_} {part}\n" for id_, part in parts), encoding="ascii")
+        fresh.replace(state_dir / _PARTS)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return Identity(_digest(f"k3 clone\n{inherited}\n{parts[-1][1]}\n"), inherited)
+
+
+def new_identity_advice(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:
+    """What a person does on one of two clones, so that they are two for every program."""
+    if any(_read_id(file) for file in files):
+        return f"rm -f {' '.join(map(str, files))}; systemd-machine-id-setup; and restart k3"
+    return f"rm {state_dir / 'machine-id'}; and restart k3"
+
+
+def _parts(state_dir: Path) -> dict[str, str]:
+    """What sets clones apart, by the id they would have: one state directory may serve several networks."""
+    lines = (line.split() for line in _lines(state_dir / _PARTS))
+    return {line[0]: line[1] for line in lines if len(line) == 2 and all(map(_MACHINE_ID.fullmatch, line))}  # noqa: PLR2004 - id and part
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
 def boot_id() -> str:

@@ -193,3 +193,46 @@ def test_the_time_until_adoption_begins_anew_with_every_sign_of_its_owner() -> N
     assert waits.at("web1") == 280 + ownership.ADOPTION_SECONDS
     waits.drop("web1")
     assert waits.at("web1") == math.inf
+
+
+def left_behind(reason: str, label: str = "k3.network/managed") -> Manifest:
+    """A Node as the program of the specification wrote it."""
+    return {
+        "metadata": {"labels": {label: "true"}, "annotations": {"k3.network/lastSeen": "2026-11-17T08:00:00Z"}},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": reason}]},
+    }
+
+
+@pytest.mark.parametrize("reason", ["PeerAlive", "LANDiscovery", "PeerExpired", "SelfRegistered", "ObserverLost"])
+def test_the_label_decides_whose_a_node_is_whichever_of_the_two_programs_wrote_it(reason: str) -> None:
+    assert ownership.owner(left_behind(reason)) == "network"
+
+
+@pytest.mark.parametrize("reason", ["KubeletReady", "NodeStatusUnknown", "MyControllerSaysSo", "", "ConsulRegistered"])
+def test_a_reason_of_neither_program_is_a_controllers(reason: str) -> None:
+    assert ownership.owner(left_behind(reason)) is None
+
+
+def test_a_kubelet_owns_its_node_whatever_old_labels_say() -> None:
+    taken_over = left_behind("PeerAlive")
+    with_kubelet(taken_over)
+    assert ownership.owner(taken_over) is None
+    assert ownership.owner(left_behind("PeerAlive", "somebody.else/managed")) is None
+    assert ownership.owner(abandoned_by_network()) == "network"
+    assert ownership.owner(abandoned_by_discovery()) == "discovery"
+
+
+def test_a_node_that_the_original_called_expired_is_ready_when_its_machine_runs_k3() -> None:
+    expired = left_behind("PeerExpired")
+    expired["status"]["conditions"][0]["status"] = "False"
+    seen = node.view_manifest("web1", written(policy.decide(expired, JOINED, now=NOW)))
+    assert seen.ready is not None
+    assert (seen.owner, seen.ready.status, seen.ready.reason, seen.id) == ("network", "True", "SelfRegistered", FACTS.id)
+
+
+def test_a_node_that_the_original_called_ready_is_judged_like_any_other() -> None:
+    stale = left_behind("LANDiscovery")
+    silent = Silent("web1", evidence(stale), standing=True, message="no answer for 90s")
+    seen = node.view_manifest("web1", written(policy.decide(stale, silent, now=NOW)))
+    assert seen.ready is not None
+    assert (seen.ready.status, seen.ready.reason) == ("False", "PeerUnreachable")

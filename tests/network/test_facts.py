@@ -1,5 +1,6 @@
 """What this machine says it is."""
 
+import hashlib
 import os
 import re
 import socket
@@ -100,7 +101,7 @@ def test_the_holder_of_a_port_is_named() -> None:
 
 
 def identity(host: Host, tmp_path: Path, *interfaces: str) -> str:
-    return host.call(lambda: facts.identity(tmp_path, interfaces))
+    return host.call(lambda: facts.identity(tmp_path, interfaces).id)
 
 
 @pytest.mark.netns
@@ -125,3 +126,31 @@ def test_without_a_default_route_the_first_announced_interface_counts(lan: Lan, 
     by_eth0, by_eth1, by_none = (identity(host, tmp_path, *names) for names in (("eth0", "eth1"), ("eth1",), ()))
     assert len({by_eth0, by_eth1, by_none}) == 3
     assert identity(host, tmp_path, "lo", "nope", "eth0") == by_eth0
+
+
+@pytest.mark.netns
+def test_a_clone_has_an_identity_of_its_own_for_as_long_as_it_would_share_one(lan: Lan, tmp_path: Path) -> None:
+    host = lan.host("a")
+    shared = host.call(lambda: facts.identity(tmp_path))
+    assert shared.clone_of == ""
+    apart = facts.part_ways(tmp_path, shared)
+    assert apart.clone_of == shared.id
+    assert apart.id != shared.id
+    assert host.call(lambda: facts.identity(tmp_path)) == apart, "the next start has it at once"
+    again = facts.part_ways(tmp_path, apart)
+    assert (again.clone_of, again.id == apart.id) == (shared.id, False), "a cloned state directory is set apart as well"
+    assert [file.name for file in tmp_path.iterdir() if file.name != "machine-id"] == ["clones"]
+    lan.nic(host).recreate()
+    renewed = host.call(lambda: facts.identity(tmp_path))
+    assert (renewed.clone_of, renewed.id in {shared.id, apart.id, again.id}) == ("", False)
+    facts.part_ways(tmp_path, renewed)
+    (tmp_path / "clones").write_bytes((tmp_path / "clones").read_bytes() + b"\xff torn")
+    assert host.call(lambda: facts.identity(tmp_path)).clone_of == renewed.id
+
+
+def test_the_identity_of_an_installation_stays_what_it_has_always_been(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text(ID, encoding="ascii")
+    inherited = hashlib.sha256(f"k3 identity\n{facts.machine_id(tmp_path)}\n\n".encode()).hexdigest()[:32]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facts, "default_route_interfaces", lambda: ())
+        assert facts.identity(tmp_path) == facts.Identity(inherited)

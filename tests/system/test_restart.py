@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.lab import until
-from tests.system.agents import Sight, record
+from tests.system.agents import Agent, Sight, is_ready, record
 from tests.system.conftest import MakeFleet
+from tests.system.test_names import events, rename
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -80,3 +81,73 @@ def test_all_killed_and_started_at_once(fleet: MakeFleet) -> None:
             agent.watcher.wait_for(name, lambda sight, pid=pid: sight.view.pid == pid and sight.view.is_ready, since=began)  # type: ignore[misc]
     assert {name: sight.manifest["metadata"]["uid"] for name, sight in machines["a"].nodes().items()} == uids
     assert machines.downs("a", "b", "c") == []
+
+
+def test_a_renamed_machine_says_on_its_old_node_who_it_is(fleet: MakeFleet) -> None:
+    """Killed as localhost, started as webserver: in its own list and in another one's."""
+    machines = fleet("localhost", "peer")
+    machine, peer = machines.agents
+    machine.kill()
+    rename(machine.host, "webserver")
+    machine.start()
+    for agent in (machine, peer):
+        old = agent.watcher.wait_for("localhost", lambda sight: "webserver" in sight.condition("Ready")["message"])
+        assert old.ready == ("False", "PeerUnreachable")
+        message = old.condition("Ready")["message"]
+        assert (
+            message == "renamed: the machine goes by the name of webserver now; to remove this Node: k3 delete node localhost"
+        )
+        assert is_ready(agent.watcher.wait_for("webserver", is_ready))
+    assert "firewall" not in said_of(machine, "localhost") + said_of(peer, "localhost")
+    until(lambda: ("localhost", "Warning") in events(machine, "NodeNotReady"), what="the Event")
+
+
+def test_a_machine_that_was_stopped_and_renamed_says_so_too(fleet: MakeFleet) -> None:
+    machines = fleet("localhost", "peer")
+    machine, peer = machines.agents
+    machine.stop()
+    rename(machine.host, "webserver")
+    machine.start()
+    for agent in (machine, peer):
+        agent.watcher.wait_for(
+            "localhost", lambda sight: "goes by the name of webserver" in sight.condition("Ready")["message"]
+        )
+        assert not agent.watcher.wait_for("webserver", is_ready).is_deleted
+
+
+def test_a_machine_installed_anew_under_another_name(fleet: MakeFleet) -> None:
+    """Nothing of the old one is left but its Node: who saw it says who answers in its place."""
+    machines = fleet("old", "peer")
+    machine, peer = machines.agents
+    machine.kill()
+    machine.host.run(["sh", "-c", "rm -rf /var/lib/k3/*"] if not machines.shared else ["true"])
+    machine.host.set_machine_id("d" * 32)
+    rename(machine.host, "new")
+    machine.start()
+    address = machine.lan.address(machine.host)
+    wanted = f"{address}:7946 answers as new now"
+    old = peer.watcher.wait_for("old", lambda sight: sight.condition("Ready")["message"] == wanted)
+    assert old.ready in {("False", "PeerUnreachable"), ("Unknown", "ObserverLost")}
+    peer.watcher.wait_for("new", is_ready)
+    assert "firewall" not in said_of(peer, "old")
+
+
+def test_two_machines_swap_their_names(fleet: MakeFleet) -> None:
+    machines = fleet("alpha", "beta", "peer")
+    alpha, beta, peer = machines.agents
+    who = {name: peer.watcher.wait_for(name, is_ready).view.id for name in ("alpha", "beta")}
+    for agent, name in ((alpha, "beta"), (beta, "alpha")):
+        agent.stop()
+        rename(agent.host, name)
+    for agent in (alpha, beta):
+        agent.start()
+    for agent in machines.agents:
+        agent.watcher.wait_for("alpha", lambda sight: is_ready(sight) and sight.view.id == who["beta"])
+        agent.watcher.wait_for("beta", lambda sight: is_ready(sight) and sight.view.id == who["alpha"])
+    until(lambda: all(is_ready(agent.watcher.last(name)) for agent in machines.agents for name in ("alpha", "beta", "peer")))
+    assert set(peer.nodes()) == {"alpha", "beta", "peer"}
+
+
+def said_of(agent: Agent, name: str) -> str:
+    """Every message of Ready that this list ever showed of a machine."""
+    return "\n".join(sight.condition("Ready")["message"] for sight in agent.watcher.of(name))

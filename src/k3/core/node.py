@@ -310,6 +310,8 @@ def health(manifest: Manifest, *, is_observed: bool) -> Health:
     why = "" if seen.is_ready else seen.ready.reason
     if seen.is_ready and not seen.is_reachable:
         why = "not answering"
+    elif seen.is_ready and "k3.network/clone" in seen.annotations:
+        why = "a clone"
     return Health(word + cordoned, why)
 
 

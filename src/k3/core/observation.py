@@ -30,6 +30,8 @@ class Facts:
     version: str = ""
     links: tuple[str, ...] = ()
     peer_ttl_seconds: float = 0.0
+    clone_of: str = ""
+    """The id it has in common with a machine that it is a copy of, or that is a copy of it, and goes by no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class Joined:
     conflict_with: str = ""
     """The name it would have liked, held by another live machine."""
     displaces: str = ""
+    clone_at: str = ""
+    """Where another machine is that has the same machine id and hardware address; empty: nobody knows of any."""
+    advice: str = ""
+    """What a person does about that."""
     adopts: Evidence | None = None
     """As for Alive, where nobody else looks after this machine."""
 
@@ -128,4 +134,13 @@ class Forgotten:
     evidence: Evidence
 
 
-Observation = Alive | Joined | Suspected | Silent | Left | Unproven | Forgotten
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The machine is not Ready, and it is known why: somebody else is in its place, or it goes by another name itself."""
+
+    name: str
+    evidence: Evidence
+    message: str
+
+
+Observation = Alive | Joined | Suspected | Silent | Left | Unproven | Forgotten | Explained

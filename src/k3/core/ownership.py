@@ -1,7 +1,8 @@
 """Whose Node is it? Controllers' are theirs; k3's two modules leave each other's alone, until one may adopt. Pure.
 
-Each module manages what carries its label, as long as its Ready has a reason of that module's and no kubelet lives there:
-whoever took a Node over gets nothing more written.
+`owner` answers that for everybody: writers, tables, pages. Each module manages what carries its label, as long as no kubelet
+lives there and Ready has a reason that the module writes, or that the program writes which the specification describes (the
+original): its Nodes carry the same label. Whoever else took a Node over gets nothing more written.
 
 A machine may be known to both modules. The one that made its Node keeps it, and the other writes nothing, until the
 owner has not called it Ready for `ADOPTION_SECONDS` by the adopter's clock, or has not refreshed it for so long that
@@ -26,6 +27,12 @@ REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
 }
 """What each module writes into Ready."""
 
+ORIGINAL_REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
+    "network": frozenset({"PeerAlive", "LANDiscovery", "PeerExpired"}),
+    "discovery": frozenset({"ConsulRegistered", "ConsulHealthCheck"}),
+}
+"""What the original's modules write into Ready. A Node that they left behind is k3's to go on with."""
+
 LABELS: Final[Mapping[SourceName, dict[str, str]]] = {
     "network": {"k3.network/managed": "true", "k3.network/discovered": "true"},
     "discovery": {"k3.discovery/managed": "true", "k3.discovery/discovered": "true", "discovery": "consul"},
@@ -36,13 +43,19 @@ CORDONED: Final = "k3.discovery/maintenance"
 """On a Node that discovery cordoned, so that it takes back no cordon but its own."""
 
 
+def owner(manifest: Manifest) -> SourceName | None:
+    """Which module of k3 manages this Node now; None: a controller or a person does, whatever old labels say."""
+    stored = node.view_manifest("", manifest)
+    return None if stored.owner is None or foreign_reason(manifest, stored, stored.owner) else stored.owner
+
+
 def foreign_reason(current: Manifest, stored: NodeView, module: SourceName) -> str:
     """Why this Node is not the module's to write; empty when it is."""
     if stored.owner != module:
         return f"managed by k3 {stored.owner}" if stored.owner else f"not labelled k3.{module}/managed=true"
     if version := node.kubelet_version(current):
         return f"a kubelet reports it ({version[:64]})"
-    if stored.ready is not None and stored.ready.reason not in REASONS[module]:
+    if stored.ready is not None and stored.ready.reason not in REASONS[module] | ORIGINAL_REASONS[module]:
         return f"a controller set Ready ({stored.ready.reason[:64]})"
     return ""
 

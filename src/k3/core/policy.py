@@ -34,11 +34,14 @@ from typing import Any, Final
 from k3.core import limits, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
-from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.observation import Alive, Explained, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
 _P = "k3.network/"
+CLONE_NOTE: Final = _P + "clone"
+CLONED: Final = _P + "Cloned"
+"""Condition of a Node whose machine shares its machine id and hardware address with another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +186,41 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
         _set_reachable(wanted, now)
         if not stored.is_ready:
             _set_ready(wanted, "True", "SelfRegistered", "runs k3 network and answers its own probe", now)
-    elif _same_facts(stored, wanted) and stored.agent == seen.facts.boot:
+    elif _same_facts(stored, wanted) and stored.agent == seen.facts.boot and _shows_clone(stored, seen):
         return Keep("others could not reach it; only they can take that back")
     if seen.fresh and seen.conflict_with:
         return Update(wanted, _number(wanted, _conflict(seen.facts, seen.conflict_with)))
-    return Update(wanted, _told(stored, wanted, seen.facts))
+    told = _told(stored, wanted, seen.facts)
+    if told is None and not _shows_clone(stored, seen):  # one Event for one write: the other one's turn comes next
+        told = _put_clone(wanted, seen, now)
+    return Update(wanted, told)
+
+
+def _shows_clone(stored: NodeView, seen: Joined) -> bool:
+    """Whether the Node already says of a clone what there is to say; of whom it is one a machine knows from its own files."""
+    shown = stored.annotations.get(CLONE_NOTE, "")
+    return shown == seen.clone_at or (not seen.clone_at and bool(seen.facts.clone_of))
+
+
+def _put_clone(wanted: Manifest, seen: Joined, now: datetime) -> Transition | None:
+    """Say on the Node, and once in an Event, that another machine has this one's identity; or that there is none any more."""
+    notes = node_annotations(wanted)
+    if not seen.clone_at:
+        notes.pop(CLONE_NOTE, None)
+        status = wanted["status"]
+        status["conditions"] = [each for each in status["conditions"] if not _is_cloned(each)]
+        return None
+    notes[CLONE_NOTE] = seen.clone_at
+    message = (
+        f"another machine has this machine's identity (same machine-id and MAC) at {seen.clone_at}: "
+        f"one is a clone of the other; run on one of them: {seen.advice}"
+    )
+    node.set_condition(wanted, CLONED, status="True", reason="SameIdentity", message=message, now=now)
+    return _number(wanted, Transition("IdentityCloned", message, warning=True))
+
+
+def _is_cloned(condition: object) -> bool:
+    return isinstance(condition, dict) and condition.get("type") == CLONED
 
 
 def _suspected(stored: NodeView, wanted: Manifest, seen: Suspected, now: datetime) -> Decision:
@@ -235,6 +268,15 @@ def _unproven(_stored: NodeView, _wanted: Manifest, _seen: Unproven, _now: datet
     return Keep("already known")
 
 
+def _explained(stored: NodeView, wanted: Manifest, seen: Explained, now: datetime) -> Decision:
+    if stored.ready is None or stored.is_ready or stored.evidence != seen.evidence:
+        return Keep("the Node has changed meanwhile")
+    if stored.ready.message == seen.message:
+        return Keep("it says so already")
+    _set_ready(wanted, stored.ready.status, stored.ready.reason, seen.message, now)
+    return Update(wanted, _number(wanted, Transition("Replaced", seen.message)))
+
+
 _RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]]] = {
     Alive: _alive,
     Joined: _joined,
@@ -243,6 +285,7 @@ _RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]
     Left: _left,
     Forgotten: _forgotten,
     Unproven: _unproven,
+    Explained: _explained,
 }
 
 
@@ -276,6 +319,8 @@ def _put_facts(manifest: Manifest, facts: Facts) -> None:
     labels |= {f"kubernetes.io/{key}": text for key, text in (("os", facts.os), ("arch", facts.arch)) if text}
     notes = node_annotations(manifest)
     notes |= {_P + key: text for key, text in _facts_notes(facts).items() if text}
+    if facts.id and not facts.clone_of:
+        notes.pop(_P + "clone-of", None)
     node.set_addresses(manifest, hostname, facts.addresses)
 
 
@@ -284,6 +329,7 @@ def _facts_notes(facts: Facts) -> dict[str, str]:
         "port": str(facts.port or ""),
         "pid": str(facts.pid or ""),
         "id": facts.id,
+        "clone-of": facts.clone_of,
         "boot": facts.boot,
         "peer-ttl": node.duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
         "links": ",".join(facts.links),
@@ -326,7 +372,13 @@ def _told(stored: NodeView, wanted: Manifest, facts: Facts) -> Transition | None
     now_ready = node.condition(wanted, node.READY)
     fresh = node.view_manifest(stored.name, wanted)
     if stored.id and facts.id and stored.id != facts.id:
-        return _number(wanted, Transition("IdentityChanged", f"another machine answers to {stored.name} now", warning=True))
+        if facts.clone_of == stored.id:
+            message = (
+                f"{stored.name} goes by an identity of its own now: another machine has its machine id and hardware address"
+            )
+        else:
+            message = f"another machine answers to {stored.name} now"
+        return _number(wanted, Transition("IdentityChanged", message, warning=True))
     if not stored.is_ready and now_ready is not None and now_ready.status == "True":
         return _number(wanted, Transition("NodeReady", now_ready.message))
     if stored.addresses != fresh.addresses:

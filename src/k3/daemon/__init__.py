@@ -19,7 +19,7 @@ from k3.core.store import Store
 from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
 from k3.daemon.process import collect_rarely, greet, only_one, state_directory, stop_on_signals
 from k3.discovery.service import DiscoveryOptions
-from k3.network import links
+from k3.network import links, naming
 from k3.network.announce import NODE_BYTES
 from k3.network.mdns import ServiceType
 from k3.network.service import NameLost, Options
@@ -68,8 +68,7 @@ async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> in
             except* NameLost as lost:
                 if discovery is not None:
                     await discovery.leave()
-                options = replace(options, name=_second_name(lost), explicit=True, conflict_with=_first_name(options))
-                log.warning("name.lost", extra={"fields": {"name": options.conflict_with, "using": options.name}})
+                options = _starting_again(options, lost)
             else:
                 return stop.result()
 
@@ -100,15 +99,19 @@ def _network_options(config: NetworkConfig) -> Options:
     )
 
 
-def _first_name(options: Options) -> str:
-    """The name it would have had, however often it has lost one since."""
-    return options.conflict_with or options.name
-
-
-def _second_name(lost: BaseException) -> str:
+def _starting_again(options: Options, lost: BaseException) -> Options:
+    """How to go on after another machine turned out to have our name, our identity, or both."""
     while isinstance(lost, BaseExceptionGroup):
         lost = lost.exceptions[0]
-    return lost.second if isinstance(lost, NameLost) else ""
+    if not isinstance(lost, NameLost):
+        return options
+    if lost.second == options.name:
+        return replace(options, explicit=True, former=lost.former)
+    # The name it would have had, however often it has lost one since.
+    first = options.conflict_with or options.name
+    fields = {"name": first, "using": lost.second, "held": lost.held_at, "advice": naming.ADVICE}
+    log.warning("name.lost", extra={"fields": fields})
+    return replace(options, name=lost.second, explicit=True, conflict_with=first, former=lost.former or options.former)
 
 
 async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:

@@ -163,7 +163,7 @@ class DiscoveryAgent:
         self.facts = replace(
             self.facts,
             addresses=(address,),
-            id=facts.identity(state_dir, tuple(interfaces)),
+            id=facts.identity(state_dir, tuple(interfaces)).id,
             os=facts.OS,
             arch=facts.architecture(),
         )

@@ -47,13 +47,16 @@ class Browser:
     """
 
     def __init__(self, mdns: Mdns, service: ServiceType, ours: str = "", *, random: Random | None = None) -> None:
-        """Listen from now on. `ours` is our own instance, never reported. `random` spreads the questions."""
+        """Listen from now on. `ours` is our own instance: not reported, unless at an address that is not ours (a clone's).
+
+        `random` spreads the questions.
+        """
         loop = asyncio.get_running_loop()
         self._mdns = mdns
         self._service = service
         self._clock = loop.time
         self._table = InstanceTable(service.text, self._cached)
-        self._table.ours = ours
+        self.ours = ours
         self._stirred = asyncio.Event()
         self._replanned = asyncio.Event()
         self._random = random or Random()  # noqa: S311 - it spreads load, it keeps no secret
@@ -79,15 +82,6 @@ class Browser:
     def refused(self) -> Counter[Reason]:
         """What was not reported, by reason."""
         return self._table.refused
-
-    @property
-    def ours(self) -> str:
-        """Our own instance, never reported. May be set."""
-        return self._table.ours
-
-    @ours.setter
-    def ours(self, instance: str) -> None:
-        self._table.ours = instance
 
     def close(self) -> None:
         """Stop listening."""
@@ -151,12 +145,15 @@ class Browser:
         if entry.gone:
             return self._withdraw(name, entry)
         announcement = self._read(name, entry) or entry.told
-        if announcement == entry.told and not entry.again:
+        if (announcement == entry.told and not entry.again) or (name == self.ours and self._is_here(announcement)):
             return None
         if entry.told not in {None, announcement}:
             self._ask_about(name, self._random.uniform(*_DOUBT_SECONDS))
         entry.told, entry.again = announcement, False
         return announcement
+
+    def _is_here(self, announcement: Announcement | None) -> bool:
+        return announcement is None or set(announcement.addresses) <= self._mdns.links.places
 
     def _withdraw(self, name: str, entry: Instance) -> Withdrawal | None:
         self._table.forget(name)

@@ -85,12 +85,20 @@ class NameKept:
 
 
 @dataclass(frozen=True, slots=True)
+class CloneFound:
+    """Another machine has our identity, at this address; empty: it has one of its own by now."""
+
+    address: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The deadline has come."""
 
 
 StoreEvent = Synced | NodeShown | NodeGone | StoreLost
-Event = StoreEvent | Announcement | Withdrawal | Probed | SelfProven | NameKept | LinksChanged | Stalled | Tick
+Event = StoreEvent | Announcement | Withdrawal | Probed | SelfProven | NameKept | CloneFound | LinksChanged | Stalled | Tick
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def info_document(facts: Facts, uptime_seconds: float, store_id: str) -> dict[st
         "pid": facts.pid,
         "addrs": list(facts.addresses),
         "id": facts.id,
+        "cloneOf": facts.clone_of,
         "boot": facts.boot,
         "version": facts.version,
         "os": facts.os,
@@ -67,6 +68,7 @@ def parse_info(body: bytes) -> tuple[Facts, float, str]:
         version=_text(document, "version", _VERSION),
         links=_links(document),
         peer_ttl_seconds=_duration(document),
+        clone_of=_text(document, "cloneOf", ID),
     )
     return facts, _uptime(document), _text(document, "store", _STORE)
 

@@ -46,7 +46,6 @@ class InstanceTable:
 
     def __init__(self, service: str, cached: Callable[[str], Iterable[DNSRecord]]) -> None:
         """`service` as in `_k3._tcp.local.`; `cached` gives the records of a host name that came too early."""
-        self.ours = ""
         self.refused: Counter[Reason] = Counter()
         self.marked: OrderedDict[str, None] = OrderedDict()
         self.crowded_out: deque[str] = deque(maxlen=limits.CANDIDATES)
@@ -158,11 +157,10 @@ class InstanceTable:
 
     def _accept(self, full_name: str) -> str | None:
         try:
-            name = instance_of(full_name, self._service)
+            return instance_of(full_name, self._service)
         except Unacceptable as error:
             self.refused[error.reason] += 1
             return None
-        return None if name == self.ours else name
 
     def _enter(self, name: str) -> Instance:
         entry = self._instances.get(name)

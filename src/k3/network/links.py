@@ -81,6 +81,15 @@ class Links:
         return tuple(str(ip) for ip in ordered[: limits.LINKS])
 
     @cached_property
+    def places(self) -> frozenset[str]:
+        """Every address of this machine on these interfaces, link-local IPv6 with its scope."""
+        return frozenset(
+            f"{address}%{each.name}" if ipaddress.ip_address(address).is_link_local and ":" in address else address
+            for each in self.interfaces
+            for address in each.addresses
+        )
+
+    @cached_property
     def _networks(self) -> tuple[Network, ...]:
         return tuple(dict.fromkeys(ipaddress.ip_network(p) for each in self.interfaces for p in each.prefixes))
 

@@ -75,10 +75,11 @@ class NoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Impostor:
-    """Somebody else answered: another name or id."""
+    """Somebody else answered, at `endpoint`: another name or id."""
 
     node: str
     id: str
+    endpoint: Endpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

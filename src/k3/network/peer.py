@@ -10,7 +10,7 @@ from typing import Final
 from k3.core import node
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Forgotten, Observation, Silent
-from k3.network.messages import Announcement, Endpoint
+from k3.network.messages import Announcement, Endpoint, Impostor
 from k3.network.ranks import HINT_RANKS, LAST_RANK, Member, Timing
 
 NEVER: Final = float("inf")
@@ -64,6 +64,8 @@ class Peer:
     failed_at: tuple[float, float] = (-NEVER, -NEVER)
     """The last two failures, newest last."""
     refusals: int = 0
+    answers_as: Impostor | None = None
+    """Who answered last in its place."""
 
     reported: type[Observation] | None = None
     settled_at: float = -NEVER
@@ -85,6 +87,24 @@ class Peer:
     def answered(self) -> bool:
         """Whether it answered us at least once in this run."""
         return self.answered_at > -NEVER
+
+    @property
+    def was_renamed(self) -> bool:
+        """Whether the very machine answers, under another name."""
+        other = self.answers_as
+        return bool(other and self.stored and other.id and other.id == self.stored.id and other.node != self.name)
+
+    @property
+    def is_now(self) -> str:
+        """Who answers in its place; empty where nobody does."""
+        if self.answers_as is None:
+            return ""
+        where = written(self.answers_as.endpoint) if self.answers_as.endpoint else "its address"
+        if self.was_renamed:
+            return renamed(self.name, self.answers_as.node)
+        if self.answers_as.node == self.name:
+            return f"{where} answers under another identity now"
+        return f"{where} answers as {self.answers_as.node} now"
 
     @property
     def ceiling(self) -> float:
@@ -114,6 +134,16 @@ class Peer:
             and (seen.boot, seen.port) == (heard.boot, heard.port)
             and {address for address in heard.addresses if "%" not in address} <= set(seen.addresses)
         )
+
+
+def renamed(former: str, name: str) -> str:
+    """What a machine's old Node says: the same words by the machine and by others."""
+    return f"renamed: the machine goes by the name of {name} now; to remove this Node: k3 delete node {former}"
+
+
+def written(end: Endpoint) -> str:
+    """`10.0.0.7:7946`, `[2001:db8::7]:7946`."""
+    return f"[{end.address}]:{end.port}" if ":" in end.address else f"{end.address}:{end.port}"
 
 
 def probe_at(peer: Peer) -> float:

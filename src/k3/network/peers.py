@@ -33,13 +33,27 @@ from typing import Final
 
 from k3.core import limits, node
 from k3.core.node import NodeView
-from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.observation import (
+    Alive,
+    Evidence,
+    Explained,
+    Facts,
+    Forgotten,
+    Joined,
+    Left,
+    Observation,
+    Silent,
+    Suspected,
+    Unproven,
+)
+from k3.core.policy import CLONE_NOTE
 from k3.network import peer as peers_
 from k3.network import ranks
 from k3.network.crowd import PROBES_AT_ONCE, Crowd
 from k3.network.doubt import SelfDoubt
 from k3.network.events import (
     Action,
+    CloneFound,
     Contested,
     Event,
     LinksChanged,
@@ -85,6 +99,7 @@ class PeerTable:
         self._self = Peer(settings.name, self._me, self._timing, now)
         self._facts: Facts | None = None
         self._displaces = ""
+        self._clone = CloneFound("")
         self._reannounced_at = -NEVER
         self._doubt = SelfDoubt(now)
         self._crowd = Crowd()
@@ -130,13 +145,21 @@ class PeerTable:
             case SelfProven(facts):
                 self._facts = facts
                 self._replan_self(now)
-            case NameKept(displaces):
-                self._displaces = displaces
-                self._replan_self(now)
+                for peer in self.peers.values():
+                    self._recognise(peer, now)
+            case NameKept() | CloneFound():
+                self._learn_of_another(event, now)
             case LinksChanged(links):
                 self._relinked(links, now)
             case Stalled(seconds):
                 self._stalled(seconds, now)
+
+    def _learn_of_another(self, event: NameKept | CloneFound, now: float) -> None:
+        if isinstance(event, NameKept):
+            self._displaces = event.displaces
+        else:
+            self._clone = event
+        self._replan_self(now)
 
     @property
     def deadline(self) -> float:
@@ -198,6 +221,8 @@ class PeerTable:
             self._crowd.hide(seen.name)
         if peer is self._self:
             self._defend(seen)
+        else:
+            self._recognise(peer, now)
         self._plan(peer, now)
         if announced is not None:
             self._announced(announced, now)
@@ -295,6 +320,20 @@ class PeerTable:
         if not self._is_ours(seen):
             ends = tuple(Endpoint(a, seen.port) for a in seen.addresses if seen.port and ranks.within(a, self._me.links))
             self._actions.append(Contested(Target(seen.name, (ends,) if ends else (), seen.id)))
+
+    def _recognise(self, peer: Peer, now: float) -> None:
+        """A Node with our id, at the very place where we answer, is what we were called before."""
+        seen, facts = peer.stored, self._facts
+        if seen is None or facts is None or not self._online or not self.settings.register_self:
+            return
+        ours = (facts.id, facts.port) == (seen.id, seen.port) and set(seen.addresses) <= set(facts.addresses)
+        if not ours or not seen.addresses:
+            return
+        message = peers_.renamed(seen.name, self._me.name)
+        if not seen.is_ready:
+            self._explain(peer, seen, message, now)
+        elif not peer.just_said(Silent, now):
+            self._report(peer, Silent(seen.name, seen.evidence, standing=True, message=message), now)
 
     # Events: the network
 
@@ -406,6 +445,7 @@ class PeerTable:
         peer.challenger = None
         peer.leaving = False
         peer.failures = peer.refusals = 0
+        peer.answers_as = None
         peer.answered_at = peer.ref = now
         self._doubt.heard_from(peer.name, now)
         seen = peer.stored
@@ -421,6 +461,7 @@ class PeerTable:
         peer.failures += 1
         peer.failed_at = (peer.failed_at[1], now)
         peer.refusals = peer.refusals + 1 if isinstance(outcome, Refused) else 0
+        peer.answers_as = outcome if isinstance(outcome, Impostor) else None
         if isinstance(outcome, Refused | Impostor):
             self._doubt.heard_from(peer.name, now)
         elif peer.answered:
@@ -455,7 +496,16 @@ class PeerTable:
             peer.suspected_by_me = True
             # Only an answer of its own that the store has not seen may move lastSeen; `ref` may be no more than a restart.
             silent = now - peer.answered_at if peer.answered_at > peer.stored_at else None
-            self._report(peer, Suspected(peer.name, seen.evidence, silent, f"does not answer {self._me.name}"), now)
+            message = peer.is_now or f"does not answer {self._me.name}"
+            self._report(peer, Suspected(peer.name, seen.evidence, silent, message), now)
+        elif peer.is_now and not seen.is_ready and (peer.was_renamed or self._saw(peer)):
+            self._explain(peer, seen, peer.is_now, now)
+
+    def _explain(self, peer: Peer, seen: NodeView, message: str, now: float) -> None:
+        """Say it once, whichever of its addresses the observers ask."""
+        shown = seen.ready.message if seen.ready else ""
+        if message.partition(" ")[2] not in shown and not peer.just_said(Explained, now):
+            self._report(peer, Explained(peer.name, seen.evidence, message), now)
 
     def _show_unproven(self, peer: Peer, now: float) -> None:
         heard = next(iter(peer.heard.values()), None)
@@ -464,7 +514,7 @@ class PeerTable:
         self._crowd.show(peer.name, self._me.name)
         ttl = self.settings.peer_ttl_seconds
         facts = Facts(heard.node, heard.addresses, heard.port, heard.pid, heard.id, peer_ttl_seconds=ttl)
-        where = _written(peer.ends[0][0]) if peer.ends else f"port {heard.port}"
+        where = peers_.written(peer.ends[0][0]) if peer.ends else f"port {heard.port}"
         message = f"announced, but {where} never answered: firewall?"
         self._report(peer, Unproven(peer.name, facts, self._me.name, message), now)
 
@@ -518,7 +568,7 @@ class PeerTable:
     def _judge(self, peer: Peer, now: float) -> None:
         seen = peer.stored
         if seen is not None:
-            standing = self._saw(peer) and bool(peer.ends) and not self._in_doubt(now)
+            standing = (self._saw(peer) or peer.was_renamed) and bool(peer.ends) and not self._in_doubt(now)
             self._report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
 
     def _verdict_at(self, peer: Peer) -> float:
@@ -530,10 +580,12 @@ class PeerTable:
 
     def _reason(self, peer: Peer, *, standing: bool) -> str:
         ttl = node.duration(peer.timing.ttl)
+        if peer.is_now:
+            return peer.is_now
         if standing:
             return f"no answer for {ttl}"
         if peer.ends and not peer.answered:
-            return f"no sign of life for {ttl}, and {_written(peer.ends[0][0])} never answered {self._me.name}: firewall?"
+            return f"no sign of life for {ttl}, and {peers_.written(peer.ends[0][0])} never answered {self._me.name}: firewall?"
         return f"no sign of life for {ttl}, and nobody in a position to ask"
 
     def _probe(self, peer: Peer, now: float) -> None:
@@ -564,6 +616,8 @@ class PeerTable:
             return me.settled_at
         if not self._is_ours(seen):
             return NEVER
+        if self._clone.address != seen.annotations.get(CLONE_NOTE, "") and (self._clone.address or not self._facts.clone_of):
+            return me.settled_at
         if not seen.is_ready or not seen.is_reachable:
             return max(me.settled_at, self._reannounced_at + self._timing.period)
         wait = me.timing.takeover(LAST_RANK + 1) if self._has_observers() else me.timing.write
@@ -576,9 +630,11 @@ class PeerTable:
         fresh = seen is None or seen.agent != self._facts.boot
         if seen is not None and not fresh and not (seen.is_ready and seen.is_reachable):
             self._reannounce(now)
-            if me.same_facts(self._facts):
+            if me.same_facts(self._facts) and self._clone.address == seen.annotations.get(CLONE_NOTE, ""):
                 return
-        self._report(me, Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces), now)
+        clone = self._clone
+        joined = Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces, clone.address, clone.advice)
+        self._report(me, joined, now)
 
     def _replan_self(self, now: float) -> None:
         self._self.settled_at = -NEVER
@@ -738,7 +794,3 @@ def _endpoints(peer: Peer, links: frozenset[str]) -> tuple[tuple[Endpoint, ...],
     ]
     fresh = [end for end in dict.fromkeys(announced) if end not in recorded]
     return tuple(tuple(group[: limits.PEER_ADDRESSES]) for group in (recorded, fresh) if group)
-
-
-def _written(end: Endpoint) -> str:
-    return f"[{end.address}]:{end.port}" if ":" in end.address else f"{end.address}:{end.port}"

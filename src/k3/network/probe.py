@@ -129,7 +129,7 @@ async def _ask(target: Target, endpoint: Endpoint, group: int) -> Outcome:
     except Invalid:
         return NoAnswer("not an /info document")
     if facts.node != target.name or (target.id and facts.id != target.id):
-        return Impostor(facts.node, facts.id)
+        return Impostor(facts.node, facts.id, endpoint)
     return Answered(facts, endpoint, group, uptime_seconds, store_id)
 
 

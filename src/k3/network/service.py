@@ -18,17 +18,20 @@ from typing import Final
 from k3 import __version__, facts
 from k3.cache import Cache, Listed, Lost
 from k3.core import limits, node
-from k3.core.errors import NotFound, Unavailable
+from k3.core.errors import NotFound, StartFailed, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
 from k3.core.ownership import foreign_reason
 from k3.core.store import Store
+from k3.facts import Identity
 from k3.network import links as links_
 from k3.network import naming
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
+from k3.network.clones import Clones
 from k3.network.events import (
+    CloneFound,
     Contested,
     Event,
     LinksChanged,
@@ -48,7 +51,7 @@ from k3.network.events import (
 )
 from k3.network.links import Links
 from k3.network.mdns import Mdns, ServiceType
-from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
+from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
@@ -66,11 +69,16 @@ log = logging.getLogger(__name__)
 
 
 class NameLost(Exception):
-    """Another live machine keeps our name: start again under `second`. Never leaves the daemon."""
+    """Another live machine keeps our name: start again under `second`. Never leaves the daemon.
 
-    def __init__(self, second: str) -> None:
+    `former`: the id that was ours too, and is left to a clone; what it wrote under a name that is not the clone's is ours.
+    """
+
+    def __init__(self, second: str, *, held_at: str = "", former: str = "") -> None:
         super().__init__(second)
         self.second = second
+        self.held_at = held_at
+        self.former = former
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,8 @@ class Options:
     interfaces: tuple[str, ...]
     conflict_with: str = ""
     """The name it ran under until another live machine turned out to keep that."""
+    former: str = ""
+    """The id it ran under until a clone of this machine turned out to have it too."""
 
 
 class Agent:
@@ -116,6 +126,11 @@ class Agent:
         self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
+        self._state_dir = Path()
+        self._identity = Identity("")
+        self._has_parted = bool(options.former)
+        """Whether the identity has been changed in this run, which is done once."""
+        self._clones = Clones(advice="", tell=self._tell_clone, part=self._part_ways, start=self._start)
         self._has_store = True
         self._listed = asyncio.Event()
         self._leaving = False
@@ -139,12 +154,16 @@ class Agent:
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
         self._links = links_.read(self._options.interfaces)
+        self._state_dir = state_dir
+        self._identity = facts.identity(state_dir, tuple(each.name for each in self._links.interfaces))
+        self._clones.advice = facts.new_identity_advice(state_dir)
         hostname = facts.hostname()
         self.facts = replace(
             self.facts,
             addresses=self._links.addresses,
             links=self._links.prefixes,
-            id=facts.identity(state_dir, tuple(each.name for each in self._links.interfaces)),
+            id=self._identity.id,
+            clone_of=self._identity.clone_of,
             hostname=hostname if node.valid_name(hostname) else "",
             os="linux",
             arch=facts.architecture(),
@@ -187,8 +206,10 @@ class Agent:
         )
         now = asyncio.get_running_loop().time()
         self._table = PeerTable(settings, random=Random(), now=now)  # noqa: S311 - spreads probes, guards nothing
-        if self._claim.displaces:
-            self._handle(NameKept(self._claim.displaces))
+        if self._claim.displaces or self._options.former:
+            self._handle(NameKept(self._claim.displaces or self._options.former))
+        if self._clones.found:
+            self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
         self._handle(LinksChanged(_usable(self._links)))
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
@@ -208,22 +229,91 @@ class Agent:
         holders = []
         stored = await self._stored(wanted)
         on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
-        if (recorded := naming.recorded_holder(stored, self.facts.id, on_link)) is not None:
+        recorded = naming.recorded_holder(stored, self.facts.id, on_link)
+        if recorded is not None and recorded.id != self._options.former:
             holders.append(recorded)
         with suppress(TimeoutError):
             async with time_limit(LISTEN_SECONDS):
                 while True:
                     messages.append(await browser.next())
-        said = [heard for heard in messages if isinstance(heard, Announcement) and heard.node == wanted]
-        holders += [naming.announced_holder(heard) for heard in said if heard.id not in {"", self.facts.id}]
-        self._claim = await naming.settle(wanted, self.facts.id, holders[:8], explicit=self._options.explicit)
+        said = [heard for heard in messages if isinstance(heard, Announcement)]
+        await self._make_way(said)
+        holders += [
+            naming.announced_holder(heard) for heard in said if heard.node == wanted and heard.id not in {"", self.facts.id}
+        ]
+        self._claim = await naming.settle(
+            wanted, self.facts.id, holders[:8], explicit=self._options.explicit, goes_on=self._goes_on
+        )
         if self._options.conflict_with:
             self._claim = replace(self._claim, conflict_with=self._options.conflict_with)
         if self._claim.name != wanted:
-            log.warning("name.taken", extra={"fields": {"wanted": wanted, "using": self._claim.name}})
+            fields = {"wanted": wanted, "using": self._claim.name, "held": self._claim.held_at, "advice": naming.ADVICE}
+            log.warning("name.taken", extra={"fields": fields})
         self.facts = replace(self.facts, node=self._claim.name)
+        self._clones.say(self.facts)
         self.named.set()
         return messages
+
+    async def _goes_on(self, holder: NodeView) -> bool:
+        """Whether the store shows that a machine which could not be asked lives: its Node is refreshed, or its run changes."""
+        patience = naming.patience_seconds(holder, self._options.peer_ttl_seconds)
+        fields = {
+            "wanted": holder.name,
+            "held": holder.addresses,
+            "why": "its holder does not answer here",
+            "seconds": patience,
+        }
+        log.warning("name.waiting", extra={"fields": fields})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while True:
+                    await asyncio.sleep(naming.LOOK_SECONDS)
+                    seen = await self._stored(holder.name)
+                    if seen is None or seen.id != holder.id or not (seen.is_ready and seen.is_reachable):
+                        return False
+                    if (seen.last_seen, seen.agent) != (holder.last_seen, holder.agent):
+                        return True
+        return False
+
+    async def _make_way(self, heard: list[Announcement]) -> None:
+        """Nobody knows this machine yet in this run: if another one runs with its id, this is the one to change."""
+        self._clones.say(self.facts)
+        for target in [target for each in heard if (target := self._clones.elsewhere(each)) is not None][
+            : limits.PEER_ADDRESSES
+        ]:
+            if (answer := await self._clones.ask(target)) is not None:
+                self._clones.tell(answer.facts.node, answer.facts.id, answer.endpoint.address)
+                former = self._identity.id
+                self._change_identity()
+                if answer.facts.node != self._options.name:
+                    self._options = replace(self._options, former=former)
+                return
+
+    def _change_identity(self) -> None:
+        try:
+            self._identity = facts.part_ways(self._state_dir, self._identity)
+        except OSError as error:
+            msg = f"cannot keep this machine's identity in {self._state_dir}: {error.strerror}; make it writable"
+            raise StartFailed(msg) from error
+        self._has_parted = True
+        self.facts = replace(self.facts, id=self._identity.id, clone_of=self._identity.clone_of)
+        self._clones.say(self.facts)
+
+    def _tell_clone(self, address: str) -> None:
+        self._handle(CloneFound(address, self._clones.advice))
+        if self._announcer is not None:
+            self._announcer.again()  # the clone's announcements have taken the place of ours
+
+    def _part_ways(self, other: str) -> None:
+        """A clone of that name has our id too, and this is the one to change: once in a run."""
+        if self._has_parted:
+            return
+        former, mine = self._identity.id, self.facts.node
+        self._change_identity()
+        log.warning("identity.changed", extra={"fields": {"node": mine, "former": former, "id": self._identity.id}})
+        raise NameLost(
+            naming.second_name(mine, self._identity.id) if other == mine else mine, held_at="by a clone", former=former
+        )
 
     async def _stored(self, name: str) -> NodeView | None:
         with suppress(NotFound, Unavailable):
@@ -248,7 +338,7 @@ class Agent:
                 now = asyncio.get_running_loop().time()
                 if life != (life := self._sign_of_life(target)):
                     changed_at = now
-                if not isinstance(outcome, NoAnswer) or not life or now - changed_at >= self._options.peer_ttl_seconds:
+                if not life or now - changed_at >= self._options.peer_ttl_seconds:
                     break
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
@@ -266,11 +356,12 @@ class Agent:
         where = f"at {other.endpoint.address} port {other.endpoint.port}"
         if not self._gives_way(other):
             if is_news:
-                log.warning("name.contested", extra={"fields": {"node": self.facts.node, "other": other.endpoint.address}})
+                fields = {"node": self.facts.node, "other": other.endpoint.address, "advice": naming.ADVICE}
+                log.warning("name.contested", extra={"fields": fields})
         elif self._options.explicit:
             raise naming.taken(self.facts.node, other.facts.id, where)
         else:
-            raise NameLost(naming.second_name(self.facts.node, self.facts.id))
+            raise NameLost(naming.second_name(self.facts.node, self.facts.id), held_at=where)
 
     def _gives_way(self, other: Answered) -> bool:
         """On one store its Node says who keeps the name, and until there is one nobody knows; else whoever is up for longer."""
@@ -290,7 +381,10 @@ class Agent:
                 match notice:
                     case Listed():
                         self._tell_store(is_there=True)
-                        self._handle(Synced(tuple(self._seen(item) for item in self._cache.objects.values())))
+                        nodes = tuple(self._seen(item) for item in self._cache.objects.values())
+                        for seen in nodes:
+                            self._compare(seen)
+                        self._handle(Synced(nodes))
                         self._listed.set()
                     case Lost(why):
                         self._tell_store(is_there=False, why=why)
@@ -298,7 +392,9 @@ class Agent:
                     case _ if notice.type == "DELETED":
                         self._handle(NodeGone(notice.object.key.name))
                     case _:
-                        self._handle(NodeShown(self._seen(notice.object)))
+                        seen = self._seen(notice.object)
+                        self._compare(seen)
+                        self._handle(NodeShown(seen))
                 self._look_for_self()
 
     def _tell_store(self, *, is_there: bool, why: str = "") -> None:
@@ -326,6 +422,13 @@ class Agent:
         is_discovery_s = seen.owner == "discovery" and not foreign_reason(manifest, seen, "discovery")
         return seen if is_discovery_s else replace(seen, owner=None)
 
+    def _compare(self, seen: NodeView) -> None:
+        """Does another machine write with our id? Of what the table was shown last, this is what the store shows now."""
+        if seen.owner == "network" and self._table is not None:
+            former = self._table.peers.get(seen.name)
+            on_link = tuple(address for address in seen.addresses if self._links.on_link(address))
+            self._clones.shown(seen, former.stored if former else None, joined=self.joined.is_set(), on_link=on_link)
+
     def _look_for_self(self) -> None:
         item = self._cache.objects.get(Key(NODE, self.facts.node))
         if item is not None and not self.joined.is_set():
@@ -342,6 +445,8 @@ class Agent:
             heard = await browser.next()
             if isinstance(heard, Announcement) and (item := self._cache.objects.get(Key(NODE, heard.node))) is not None:
                 self._seen(item, is_here=True)
+            if isinstance(heard, Announcement):
+                self._clones.heard(heard)
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
@@ -349,6 +454,7 @@ class Agent:
             async for links in changes:
                 self._links = links
                 self.facts = replace(self.facts, addresses=links.addresses, links=links.prefixes)
+                self._clones.say(self.facts)
                 fields = {"interfaces": [each.name for each in links.interfaces], "addresses": links.addresses}
                 log.info("network.links_changed", extra={"fields": fields})
                 self._announce()
@@ -438,6 +544,7 @@ class Agent:
                 outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds)
         except OSError as error:
             outcome = LocalFault(str(error))
+        self._clones.answered(outcome)
         self._handle(Probed(wanted.target.name, outcome))
 
     def _announce(self) -> None:

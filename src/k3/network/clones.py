@@ -1,0 +1,192 @@
+"""Is there another machine with our identity? A copied disk or a resumed snapshot has the same machine id and MAC.
+
+Theory of operation. What carries our id, at an address that this machine has never had in this run, is looked at: asked
+twice, a second apart, it must answer with our id, from a place that is not this machine by another road (a router's
+loop, a second process here). Where it cannot be asked, the store tells: only a machine itself writes its run into the
+Node's `agent`, so that another run there, after ours, is another machine's.
+
+Two clones find each other by the same facts, and agree without talking which of them gets a new part in its id
+(`keeps`): the other one waits, and changes too only if nothing has come of it. An agent changes at most once. A machine
+that is set apart says whose clone it is, so that both owners hear of it at every start.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from k3.core import limits
+from k3.core.node import NodeView, publishable
+from k3.core.observation import Facts
+from k3.network.messages import Announcement, Answered, Endpoint, Outcome, Target
+from k3.network.probe import probe
+
+ASK_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 1.0
+"""Between the two questions: an address that is just moving belongs to somebody else for a moment."""
+PATIENCE_SECONDS: Final = 8.0
+"""How long the clone that keeps the id waits for the other one to change."""
+
+log = logging.getLogger(__name__)
+
+
+class Clones:
+    """What one agent knows of machines with its own identity."""
+
+    def __init__(
+        self,
+        *,
+        advice: str,
+        tell: Callable[[str], None],
+        part: Callable[[str], None],
+        start: Callable[[Coroutine[None, None, None]], None],
+    ) -> None:
+        """Nothing is asked yet.
+
+        `tell` is given the address of a clone, or nothing when there is none any more; `part` the name of one that has our
+        id, when this machine is the one to change. `start` runs a task.
+        """
+        self.advice = advice
+        """What a person does about clones."""
+        self._tell = tell
+        self._part = part
+        self._start = start
+        self._me = Facts("")
+        self._ours: set[str] = set()
+        self._looking: set[tuple[str, str]] = set()
+        self._rewritten: dict[str, int] = {}
+        """How often the store showed a Node that another machine with our id had written, by name."""
+        self.found: dict[str, str] = {}
+        """The clones told of: address by id."""
+
+    def say(self, me: Facts) -> None:
+        """What this machine says of itself from now on."""
+        self._me = me
+        self._ours.update(address.partition("%")[0] for address in me.addresses)
+
+    @property
+    def _shared_id(self) -> str:
+        return self._me.clone_of or self._me.id
+
+    def elsewhere(self, heard: Announcement) -> Target | None:
+        """Where to ask whoever announces our id, if it is at an address that is not ours."""
+        ends = tuple(Endpoint(each, heard.port) for each in heard.addresses if each.partition("%")[0] not in self._ours)
+        return Target(heard.node, (ends,), heard.id) if ends and heard.id == self._me.id else None
+
+    async def ask(self, target: Target) -> Answered | None:
+        """Whether another machine answers there with that id."""
+        answer = await probe(target, timeout_seconds=ASK_SECONDS)
+        return answer if isinstance(answer, Answered) and not self._is_here(answer) else None
+
+    def _is_here(self, answer: Answered) -> bool:
+        """Whether this machine answered: at its own address, or saying nothing but its own addresses, by whatever road."""
+        said = set(answer.facts.addresses)
+        if answer.endpoint.address.partition("%")[0] in self._ours or (said and said <= self._ours):
+            return True
+        return not said and answer.facts.boot == self._me.boot
+
+    # What may show a clone
+
+    def heard(self, heard: Announcement) -> None:
+        """Somebody announces itself."""
+        if (target := self.elsewhere(heard)) is not None:
+            self._look_at(target)
+
+    def answered(self, outcome: Outcome) -> None:
+        """A peer was asked."""
+        if isinstance(outcome, Answered) and not self._is_here(outcome):
+            if outcome.facts.id == self._me.id:
+                self._look_at(Target(outcome.facts.node, ((outcome.endpoint,),), outcome.facts.id))
+            elif self._shared_id in {outcome.facts.id, outcome.facts.clone_of}:
+                self.tell(outcome.facts.node, outcome.facts.id, outcome.endpoint.address)
+
+    def shown(self, seen: NodeView, former: NodeView | None, *, joined: bool, on_link: tuple[str, ...]) -> None:
+        """The store shows a Node now, and showed it so before. `joined`: it has shown our own of this run."""
+        if not seen.id or not seen.is_ready or set(seen.addresses) <= self._ours:
+            return
+        where = seen.addresses[0]
+        self._notice_cure(seen)
+        if seen.id == self._me.id:
+            if joined and self._is_written_there(seen, former):
+                self._rewritten[seen.name] = self._rewritten.get(seen.name, 0) + 1
+                ends = tuple(Endpoint(each, seen.port) for each in on_link) if seen.port else ()
+                self._look_at(Target(seen.name, (ends,), seen.id), seen)
+        elif self._shared_id in {seen.id, seen.annotations.get("k3.network/clone-of", "")} and seen.agent:
+            self.tell(seen.name, seen.id, where)
+
+    def _is_written_there(self, seen: NodeView, former: NodeView | None) -> bool:
+        """Whether another run than ours has written this Node while we ran; or a copy of our very run, with other addresses."""
+        if seen.name == self._me.node:
+            return bool(seen.agent) and (seen.agent != self._me.boot or seen.boot == self._me.boot)
+        if former is None or not seen.agent or seen.seen_by != seen.name:
+            return False
+        return (former.agent, former.last_seen) != (seen.agent, seen.last_seen)
+
+    def _notice_cure(self, seen: NodeView) -> None:
+        """A machine that was a clone has an identity of its own now."""
+        related = self._shared_id in {seen.id, seen.annotations.get("k3.network/clone-of", "")}
+        if not related and (cured := [id_ for id_, where in self.found.items() if where in seen.addresses]):
+            for id_ in cured:
+                del self.found[id_]
+            self._tell(next(iter(self.found.values()), ""))
+
+    # What comes of it
+
+    def tell(self, name: str, id_: str, address: str) -> None:
+        """Tell the owner, once for each clone and place."""
+        if self.found.get(id_) == address or len(self.found) >= limits.PEER_ADDRESSES:
+            return
+        self.found[id_] = address
+        what = "same machine-id and MAC: one is a clone of the other"
+        fields = {"other": name, "address": address, "why": what, "advice": f"on one of them run: {self.advice}"}
+        log.warning("identity.cloned", extra={"fields": fields})
+        self._tell(address)
+
+    def _look_at(self, target: Target, seen: NodeView | None = None) -> None:
+        key = (target.name, repr(target.groups))
+        if key not in self._looking and len(self._looking) < limits.PEER_ADDRESSES:
+            self._looking.add(key)
+            self._start(self._look(target, seen, key))
+
+    async def _look(self, target: Target, seen: NodeView | None, key: tuple[str, str]) -> None:
+        try:
+            if (answer := await self._asked_twice(target)) is not None:
+                self.tell(answer.facts.node, answer.facts.id, answer.endpoint.address)
+                if not self.keeps(answer.facts.boot, answer.facts.addresses) or await self._stays(target):
+                    self._part(target.name)
+            elif seen is not None:
+                await self._look_into_store(seen)
+        finally:
+            self._looking.discard(key)
+
+    async def _asked_twice(self, target: Target) -> Answered | None:
+        answer = None
+        for _ in range(2):
+            if (answer := await self.ask(target)) is None or answer.facts.id != self._me.id:
+                return None
+            await asyncio.sleep(AGAIN_SECONDS)
+        return answer
+
+    async def _stays(self, target: Target) -> bool:
+        """Whether the other one goes on with our id although it is the one to change."""
+        await asyncio.sleep(PATIENCE_SECONDS)
+        return await self.ask(target) is not None
+
+    async def _look_into_store(self, seen: NodeView) -> None:
+        """It cannot be asked from here: it writes to the store, again and again if it writes what we write too."""
+        before = self._rewritten[seen.name]
+        await asyncio.sleep(2 * AGAIN_SECONDS)
+        if seen.name == self._me.node and self._rewritten[seen.name] == before:
+            return
+        self.tell(seen.name, seen.id, seen.addresses[0])
+        if self.keeps(seen.agent, seen.addresses):
+            before = self._rewritten[seen.name]
+            await asyncio.sleep(PATIENCE_SECONDS)
+            if self._rewritten[seen.name] == before:
+                return
+        self._part(seen.name)
+
+    def keeps(self, their_boot: str, their_addresses: tuple[str, ...]) -> bool:
+        """Whether we, of two clones that both run, keep the id: the same answer for both, from what both know."""
+        ours = (self._me.boot, sorted(publishable(self._me.addresses)))
+        return ours < (their_boot, sorted(publishable(their_addresses)))
