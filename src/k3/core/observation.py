@@ -86,6 +86,8 @@ class Suspected:
     evidence: Evidence
     silent_seconds: float | None
     message: str
+    seen_by: str
+    """This observer."""
 
 
 @dataclass(frozen=True, slots=True)
