@@ -106,14 +106,18 @@ def test_a_host_name_too_long_for_a_label_is_left_out_of_the_labels_only() -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "standing"), [("False", "PeerUnreachable", True), ("Unknown", "ObserverLost", False)]
+    ("status", "reason", "standing", "event"),
+    [("False", "PeerUnreachable", True, "NodeNotReady"), ("Unknown", "ObserverLost", False, "NodeUnknown")],
 )
-def test_the_verdict_depends_on_standing(status: str, reason: str, standing: bool) -> None:
+def test_the_verdict_depends_on_standing(status: str, reason: str, standing: bool, event: str) -> None:
     current = ready_node()
     seen = Silent("web1", evidence(current), standing=standing, message="…")
     decision = decide(current, seen, now=later(90))
     assert ready(written(decision)) == (status, reason)
-    assert told(decision) == "NodeNotReady"
+    assert told(decision) == event
+    reachable = node.condition(written(decision), node.REACHABLE)
+    assert reachable is not None
+    assert reachable.status == status, "who could not ask says nothing of reachability either"
     condition = node.condition(written(decision), "Ready")
     assert condition is not None
     assert condition.transition == "2026-11-23T08:01:30Z"
@@ -121,7 +125,7 @@ def test_the_verdict_depends_on_standing(status: str, reason: str, standing: boo
 
 def test_a_suspicion_is_visible_and_leaves_ready_alone() -> None:
     current = ready_node()
-    decision = decide(current, Suspected("web1", evidence(current), 7.0, "does not answer hub"), now=later(20))
+    decision = decide(current, Suspected("web1", evidence(current), 7.0, "does not answer hub", OBSERVER), now=later(20))
     manifest = written(decision)
     assert ready(manifest) == ("True", "PeerAlive")
     reachable = node.condition(manifest, node.REACHABLE)
@@ -138,7 +142,7 @@ def test_old_evidence_does_no_harm(kind: type[Observation]) -> None:
     old = evidence(current)
     refreshed = written(decide(current, alive(current), now=later(30)))
     observations: dict[type, Observation] = {
-        Suspected: Suspected("web1", old, 5, "…"),
+        Suspected: Suspected("web1", old, 5, "…", OBSERVER),
         Silent: Silent("web1", old, standing=True, message="…"),
         Left: Left("web1", old, by_itself=False),
         Forgotten: Forgotten("web1", old),
@@ -246,7 +250,7 @@ def everything(current: Manifest) -> list[Observation]:
     return [
         Alive("web1", FACTS, OBSERVER, now, displaces="a" * 32),
         Joined("web1", FACTS, fresh=True),
-        Suspected("web1", now, 1, "…"),
+        Suspected("web1", now, 1, "…", OBSERVER),
         Silent("web1", now, standing=True, message="…"),
         Left("web1", now, by_itself=True, boot="b1"),
         Unproven("web1", FACTS, OBSERVER, "…"),

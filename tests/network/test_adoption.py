@@ -131,12 +131,15 @@ def test_only_the_first_ranks_ask() -> None:
 
 
 def test_our_own_node_is_adopted_by_ourselves_only_where_nobody_else_looks_after_us() -> None:
-    for others, expected in (((), 1), ((replace(OBSERVER, ready=READY),), 0)):
+    hub = replace(ME, node="hub", id="5" * 32, addresses=("10.0.0.5",), boot="hub.1")
+    shown = replace(OBSERVER, addresses=hub.addresses, ready=READY)
+    # Who is never reached is somewhere else, whatever its prefix.
+    for others, answers, expected in (((), {}, 1), ((shown,), {"hub": answer(hub)}, 0), ((shown,), {}, 1)):
         bench = Bench()
         bench.give(SelfProven(ME))
         bench.give(Synced((OURS, *others)))
         before = len(bench.said(Joined))
-        bench.run(ADOPTION_SECONDS + 1, writing=False)
+        bench.run(ADOPTION_SECONDS + 1, answers, writing=False)
         said = [seen for _, seen in bench.said(Joined)[before:]]
         assert len(said) == expected
         assert all(isinstance(seen, Joined) and seen.adopts == OURS.evidence for seen in said)

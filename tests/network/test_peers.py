@@ -1,5 +1,6 @@
 """The state machine alone, event by event, on a clock that only the test moves."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -97,7 +98,7 @@ class Bench:
         self.give(NodeShown(node.view_manifest(observation.name, decision.manifest)))
         return True
 
-    def run(self, seconds: float, answers: dict[str, Outcome] | None = None, *, writing: bool = True) -> None:
+    def run(self, seconds: float, answers: Mapping[str, Outcome] | None = None, *, writing: bool = True) -> None:
         """Let time pass; probes are answered at once (`answers` by name, silence otherwise)."""
         end = self.now + seconds
         while True:
@@ -109,7 +110,7 @@ class Bench:
             self.give(Tick())
         self.now = end
 
-    def settle(self, answers: dict[str, Outcome], *, writing: bool) -> None:
+    def settle(self, answers: Mapping[str, Outcome], *, writing: bool) -> None:
         while self.probes or len(self.reports) > self._written:
             for name in list(self.probes):
                 del self.probes[name]
@@ -177,12 +178,17 @@ def test_silence_becomes_a_suspicion_and_then_a_verdict_exactly_at_the_ttl(phase
     assert last + T <= judged <= last + T + TIMING.period
 
 
-def test_no_verdict_without_two_own_failures_just_now() -> None:
+def test_who_cannot_even_ask_suspects_nobody_and_says_unknown_at_the_ttl() -> None:
     bench, answers = known()
     bench.run(5, answers)
+    last = bench.asked("web")[-1]
     bench.run(3 * T, {"web": LocalFault("no route")})
-    assert not bench.said(Silent)
     assert not bench.said(Suspected)
+    [(judged, verdict)] = bench.said(Silent)
+    assert isinstance(verdict, Silent)
+    assert not verdict.standing
+    assert last + T <= judged <= last + T + TIMING.period
+    assert bench.seen("web").ready.reason == "ObserverLost"  # type: ignore[union-attr]
 
 
 def test_a_goodbye_is_believed_after_two_refusals_only() -> None:

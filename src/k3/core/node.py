@@ -99,6 +99,11 @@ class NodeView:
         return self.reachable is None or self.reachable.status != "False"
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows how it is, and nobody says that it did not answer."""
+        return self.ready is not None and self.ready.status == "Unknown" and self.is_reachable
+
+    @property
     def is_unproven(self) -> bool:
         """Announced, shown, and never once reached."""
         return self.owner == "network" and not self.last_seen

@@ -94,6 +94,10 @@ class Suspected:
     evidence: Evidence
     silent_seconds: float | None
     message: str
+    seen_by: str
+    """This observer."""
+    seen_run: str = ""
+    """The boot id of its agent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ under way while the machine said goodbye, counts only while the Node shows the v
     True, suspected   True           -                  False (standing) | Unknown False
     False, Unknown    True           -                  -                          False, if Unknown
 
+What a machine says of itself later in its run (Joined, not fresh) only takes back an Unknown that rests on no failure: an
+observer that could not ask has concluded nothing. No time that is stored is ever compared with `now`: it may be another
+host's, or this host's own before its clock was set.
+
 A change of Ready, of address or of identity is a *transition*: it is numbered on the Node, and the writer whose
 compare-and-swap made it, and only that one, tells of it in an Event.
 """
@@ -180,7 +184,7 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
         return Keep("the name belongs to another machine")
     _put_facts(wanted, seen.facts)
     node_annotations(wanted)[_P + "agent"] = seen.facts.boot
-    condemned = not stored.is_ready or not stored.is_reachable
+    condemned = not stored.is_unknown and not (stored.is_ready and stored.is_reachable)
     if seen.fresh or not condemned:
         _put_seen(wanted, now, seen)
         _set_reachable(wanted, now)
@@ -227,8 +231,7 @@ def _suspected(stored: NodeView, wanted: Manifest, seen: Suspected, now: datetim
     if not stored.is_ready or not stored.is_reachable or stored.evidence != seen.evidence:
         return Keep("the Node has changed meanwhile")
     if seen.silent_seconds is not None:
-        last = now - timedelta(seconds=seen.silent_seconds)
-        node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(last)
+        _put_seen(wanted, now - timedelta(seconds=seen.silent_seconds), seen)
     node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
     return Update(wanted)
 
@@ -238,10 +241,13 @@ def _silent(stored: NodeView, wanted: Manifest, seen: Silent, now: datetime) -> 
         return Keep("the Node has changed meanwhile")
     if seen.standing:
         _set_ready(wanted, "False", "PeerUnreachable", seen.message, now)
+        node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
     else:
         _set_ready(wanted, "Unknown", "ObserverLost", seen.message, now)
-    node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
-    return Update(wanted, _number(wanted, Transition("NodeNotReady", seen.message, warning=True)))
+        if stored.is_reachable:  # what somebody has found out stays
+            node.set_condition(wanted, node.REACHABLE, status="Unknown", reason="NotAsked", message=seen.message, now=now)
+    told = "NodeNotReady" if seen.standing else "NodeUnknown"
+    return Update(wanted, _number(wanted, Transition(told, seen.message, warning=True)))
 
 
 def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Decision:
@@ -336,9 +342,9 @@ def _facts_notes(facts: Facts) -> dict[str, str]:
     }
 
 
-def _put_seen(manifest: Manifest, now: datetime, seen: Alive | Joined) -> None:
+def _put_seen(manifest: Manifest, now: datetime, seen: Alive | Joined | Suspected) -> None:
     """When the machine was seen, by whose agent, and by which run of it."""
-    seen_by, run = (seen.seen_by, seen.seen_run) if isinstance(seen, Alive) else (seen.name, seen.facts.boot)
+    seen_by, run = (seen.name, seen.facts.boot) if isinstance(seen, Joined) else (seen.seen_by, seen.seen_run)
     notes = node_annotations(manifest)
     notes.update({_P + "lastSeen": node.precise_timestamp(now), _P + "seen-by": seen_by, _P + "seen-run": run})
 

@@ -1,32 +1,42 @@
 """Am I the broken one? What an observer must know of itself before it says anything about others."""
 
+import math
+
 
 class SelfDoubt:
-    """Whether our own failures can be trusted: not when we are cut off, stood still, or nobody answers us any more."""
+    """Whether our own failures can be trusted: not when we stood still, nor on a link that we lost or that has gone mute.
+
+    A link is named by its prefix, or by its interface (`%eth0`) where a peer has only link-local addresses there.
+    """
 
     def __init__(self, now: float) -> None:
         self.is_cut_off = True
+        """No link is left at all."""
         self._until = now
-        self._answer_at = now
-        self._mute: set[str] = set()
+        self._answer_at: dict[str, float] = {}
+        self._mute: dict[str, str] = {}
+        """The peers that used to answer and do not, each with its link."""
 
     def stood_still(self, until: float) -> None:
         """Our loop stalled: what failed meanwhile failed because of us."""
         self._until = max(self._until, until)
 
-    def heard_from(self, name: str, now: float) -> None:
-        """A host answered, if only with a refusal."""
-        self._answer_at = now
-        self._mute.discard(name)
+    def heard_from(self, name: str, link: str, now: float) -> None:
+        """A host on this link answered, if only with a refusal."""
+        self._answer_at[link] = now
+        self._mute.pop(name, None)
 
-    def fell_silent(self, name: str) -> None:
-        """A peer that used to answer did not."""
-        self._mute.add(name)
+    def fell_silent(self, name: str, link: str) -> None:
+        """A peer that used to answer on this link did not."""
+        self._mute[name] = link
 
     def forget(self, name: str) -> None:
         """It no longer counts: known to be down, or gone."""
-        self._mute.discard(name)
+        self._mute.pop(name, None)
 
-    def doubts(self, now: float, patience_seconds: float) -> bool:
-        """Whether to suspect nobody. Two peers at least must be mute, and nobody have answered for a while."""
-        return self.is_cut_off or now < self._until or (len(self._mute) > 1 and now - self._answer_at > patience_seconds)
+    def doubts(self, link: str, now: float, patience_seconds: float) -> bool:
+        """Whether to suspect nobody on this link: two peers at least are mute there, and nobody has answered for a while."""
+        if self.is_cut_off or now < self._until:
+            return True
+        mute = sum(1 for each in self._mute.values() if each == link)
+        return mute > 1 and now - self._answer_at.get(link, -math.inf) > patience_seconds

@@ -65,9 +65,10 @@ class SelfProven:
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """Our usable links. None at all means that we are the ones cut off."""
+    """Our usable links, as prefixes, and the interfaces behind them. None at all means that we are the ones cut off."""
 
     links: tuple[str, ...]
+    interfaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +129,13 @@ class Contested:
     target: Target
 
 
-Action = StartProbe | Report | Reannounce | Contested
+@dataclass(frozen=True, slots=True)
+class Suspecting:
+    """We have begun to suspect this peer; to be told once."""
+
+    name: str
+    where: str
+    """The endpoints that did not answer."""
+
+
+Action = StartProbe | Report | Reannounce | Contested | Suspecting

@@ -37,6 +37,8 @@ class Peer:
     stored_at: float = 0.0
     """When the stored lastSeen last changed, as seen here."""
     not_ready_at: float = NEVER
+    met_at: float = 0.0
+    """When the store showed it to us for the first time in this run."""
 
     heard: dict[str, Announcement] = field(default_factory=dict)
     unheard_at: float = 0.0
@@ -45,7 +47,9 @@ class Peer:
 
     rank: int = 0
     far_rank: int = LAST_RANK + 1
-    """Our place among all agents, wherever they are: counts only for a peer that cannot be asked from here."""
+    """Our place among all agents, wherever they are: counts only for a peer over which we have no say."""
+    has_others: bool = False
+    """Whether somebody else may be able to ask it. Known only where we have no say."""
 
     probing: bool = False
     probed_at: float = -NEVER
@@ -60,12 +64,16 @@ class Peer:
 
     answered_at: float = -NEVER
     """When it last answered us in this run."""
+    link: str = ""
+    """On which of our links that was; empty: nowhere, or others reach it where we do not."""
     failures: int = 0
     failed_at: tuple[float, float] = (-NEVER, -NEVER)
     """The last two failures, newest last."""
     refusals: int = 0
     answers_as: Impostor | None = None
     """Who answered last in its place."""
+    faults: int = 0
+    """In a row, how often we could not even ask."""
 
     reported: type[Observation] | None = None
     settled_at: float = -NEVER
@@ -87,6 +95,16 @@ class Peer:
     def answered(self) -> bool:
         """Whether it answered us at least once in this run."""
         return self.answered_at > -NEVER
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it has shown in this run that it is on a link of ours: it answered, or announced itself under its own id."""
+        return self.answered or any(self.is_its_own(heard) for heard in self.heard.values())
+
+    def is_its_own(self, heard: Announcement) -> bool:
+        """Whether the Node's own machine announces this, as far as ids say."""
+        id_ = self.stored.id if self.stored else ""
+        return not id_ or not heard.id or heard.id == id_
 
     @property
     def was_renamed(self) -> bool:
@@ -155,7 +173,7 @@ def probe_at(peer: Peer) -> float:
         pause = GOODBYE_RETRY_SECONDS if peer.leaving and peer.refusals else peer.timing.retry
         regular = peer.failed_at[1] + pause
     elif peer.is_ready:
-        regular = max(_next_round(peer), _turn(peer), peer.abstain_until)
+        regular = max(_next_round(peer), _turn(peer), peer.abstain_until, peer.probed_at + peer.backoff)
     elif peer.is_candidate:
         regular = max(peer.probed_at + (peer.backoff or peer.timing.period), _turn(peer) if peer.rank > HINT_RANKS else 0.0)
     elif peer.rank <= HINT_RANKS:
@@ -181,21 +199,18 @@ def _earliest(peer: Peer) -> float:
     return peer.probed_at + (GOODBYE_RETRY_SECONDS if peer.leaving else min(HINT_PAUSE_SECONDS, peer.timing.retry))
 
 
-def verdict_at(peer: Peer, *, standing: bool) -> float:
+def verdict_at(peer: Peer, rank: int, *, standing: bool, wait_seconds: float = 0.0) -> float:
     """When its time to live has run out for us: others may go first, and those who cannot ask it come last."""
-    if not peer.is_ready:
-        return NEVER
-    rank = peer.rank if peer.ends else peer.far_rank
-    if rank > LAST_RANK:
+    if not peer.is_ready or rank > LAST_RANK:
         return NEVER
     at = peer.ref + peer.timing.ttl + peer.timing.order(rank, standing=standing)
-    return _unless_said(peer, Silent, at if peer.ends else at + peer.timing.write)
+    return _unless_said(peer, Silent, at + wait_seconds)
 
 
-def may_judge(peer: Peer, now: float) -> bool:
-    """Whether two own failures just now stand behind a verdict; nobody can ask that of a peer out of reach."""
+def has_just_failed(peer: Peer, now: float) -> bool:
+    """Whether two own failures just now stand behind a verdict; or that many times we could not even ask."""
     recent = now - 2 * peer.timing.period - peer.timing.timeout
-    return not peer.ends or (peer.failures >= FAILURES and peer.failed_at[0] >= recent)
+    return peer.faults >= FAILURES or (peer.failures >= FAILURES and peer.failed_at[0] >= recent)
 
 
 def forget_at(peer: Peer, forget_after_seconds: float) -> float:

@@ -13,15 +13,18 @@ own success, or the store showing a fresh lastSeen. All times follow from the pe
 * Observers of a peer are ordered by hash (`ranks.rank`). Rank 0 probes every T/6; later ranks only when the peer has
   been out of sight for T/3 + T/6 and a step more per rank. So work per machine does not grow with their number.
 * Success is written only where it changes something, or the stored lastSeen is about T/3 old.
-* Two failures make a suspicion (Reachable=False). Anyone's success takes it back.
+* A common prefix makes nobody an observer: who has never reached a peer, nor heard it, has no say over it (`places`).
+* Two failures of one that has a say make a suspicion (Reachable=False). Anyone's success takes it back.
 * The verdict falls when `ref` is T old, after two own failures just now: NotReady by an observer with standing (it
-  reached the peer itself, or the store says that it was the last to see it), Unknown by any other.
+  reached the peer itself over a link that it still has, or the store says that it was the last to see it), Unknown by
+  any other. Who has no say, or has lost its link to the peer, says Unknown: T/3 later where others may yet speak.
 * An observer that doubts itself (`doubt`) suspects nobody, and can only say Unknown.
 * While the store is out of reach, or after a stall of our own, ages do not advance: `ref` starts again.
 * Our own Node is written on joining and on change; its lastSeen only where nobody else looks after it. What others
-  concluded about us, only they can take back: we announce ourselves again.
+  concluded about us, only they can take back: we announce ourselves again. That nobody knew of us is no conclusion.
 
-The rest is told by `peer` (when is what due), `crowd` (names nobody has proven) and `policy` (what becomes of a report).
+The rest is told by `peer` (when is what due), `places` (who has a say), `crowd` (names nobody has proven) and `policy`
+(what becomes of a report).
 """
 
 import heapq
@@ -31,7 +34,7 @@ from itertools import islice
 from random import Random
 from typing import Final
 
-from k3.core import limits, node
+from k3.core import node
 from k3.core.node import NodeView
 from k3.core.observation import (
     Alive,
@@ -48,7 +51,7 @@ from k3.core.observation import (
 )
 from k3.core.policy import CLONE_NOTE
 from k3.network import peer as peers_
-from k3.network import ranks
+from k3.network import places, ranks
 from k3.network.crowd import PROBES_AT_ONCE, Crowd
 from k3.network.doubt import SelfDoubt
 from k3.network.events import (
@@ -68,6 +71,7 @@ from k3.network.events import (
     Stalled,
     StartProbe,
     StoreLost,
+    Suspecting,
     Synced,
     Tick,
 )
@@ -106,8 +110,8 @@ class PeerTable:
         self._foreign = Foreign()
         self._adopting: dict[str, Evidence] = {}
         """What the Nodes showed whose machines are being asked."""
-        self._observers: dict[str, Member] = {}
-        self._anywhere: dict[str, Member] = {}
+        self._ours = places.Ours()
+        self._lines = places.Lines()
         self._rerank_at = NEVER
         self._instances: dict[str, str] = {}
         self._heap: list[tuple[float, str]] = []
@@ -143,16 +147,22 @@ class PeerTable:
             case StoreLost():
                 self._online = False
             case SelfProven(facts):
-                self._facts = facts
-                self._replan_self(now)
-                for peer in self.peers.values():
-                    self._recognise(peer, now)
+                self._know_ourselves(facts, now)
             case NameKept() | CloneFound():
                 self._learn_of_another(event, now)
-            case LinksChanged(links):
-                self._relinked(links, now)
+            case LinksChanged(links, interfaces):
+                self._relinked(links, interfaces, now)
             case Stalled(seconds):
                 self._stalled(seconds, now)
+
+    def _know_ourselves(self, facts: Facts, now: float) -> None:
+        self._facts = facts
+        self._ours.ends = frozenset(Endpoint(address, facts.port) for address in facts.addresses)
+        for peer in self.peers.values():
+            self._relocate(peer, now)
+        self._replan_self(now)
+        for peer in self.peers.values():
+            self._recognise(peer, now)
 
     def _learn_of_another(self, event: NameKept | CloneFound, now: float) -> None:
         if isinstance(event, NameKept):
@@ -204,10 +214,7 @@ class PeerTable:
         announced = self._foreign.drop(seen.name)
         peer = self._self if seen.name == self._me.name else self._peer(seen.name, now)
         former, peer.stored, peer.reported = peer.stored, seen, None
-        if former is None or _bearings(former) != _bearings(seen):
-            peer.timing = Timing.of(max(self.settings.peer_ttl_seconds, seen.peer_ttl_seconds))
-            peer.member = ranks.member(seen)
-            self._locate(peer)
+        self._place(peer, former, seen)
         self._enrol(peer, seen, now)
         if former is None:
             self._meet(peer, seen, now)
@@ -227,10 +234,19 @@ class PeerTable:
         if announced is not None:
             self._announced(announced, now)
 
+    def _place(self, peer: Peer, former: NodeView | None, seen: NodeView) -> None:
+        """Where it is now, and who looks after it."""
+        if former is not None and seen.addresses and _has_moved(former, seen) and seen.seen_by != self._me.name:
+            peer.link = ""  # to have a say we must reach it where it is now
+        if former is None or _bearings(former) != _bearings(seen):
+            peer.timing = Timing.of(max(self.settings.peer_ttl_seconds, seen.peer_ttl_seconds))
+            peer.member = ranks.member(seen)
+            self._locate(peer)
+
     def _meet(self, peer: Peer, seen: NodeView, now: float) -> None:
         """The store shows this Node for the first time."""
         self._crowd.drop(peer.name)
-        peer.ref = peer.stored_at = now
+        peer.ref = peer.stored_at = peer.met_at = now
         peer.backoff = 0.0
         peer.not_ready_at = NEVER if seen.is_ready else now
         if seen.is_ready:
@@ -257,6 +273,8 @@ class PeerTable:
             if seen.is_ready and seen.seen_by != self._me.name:
                 peer.abstain_until = now + 10 * peer.timing.period
                 peer.failures = 0
+                peer.link = ""
+                self._locate(peer)
         if seen.agent != former.agent:
             peer.probed_at = min(peer.probed_at, now - peer.timing.period)
         if seen.is_ready != former.is_ready:
@@ -266,12 +284,12 @@ class PeerTable:
     def _enrol(self, peer: Peer, seen: NodeView, now: float) -> None:
         """Keep the order of observers; a change of it changes ranks."""
         wanted = peer.member if ranks.is_observer(seen) else None
-        if self._observers.get(seen.name) == wanted:
+        if self._lines.all.get(seen.name) == wanted:
             return
         if wanted is None:
-            del self._observers[seen.name]
+            del self._lines.all[seen.name]
         else:
-            self._observers[seen.name] = wanted
+            self._lines.all[seen.name] = wanted
         self._rerank_soon(now)
 
     def _gone(self, name: str, now: float) -> None:
@@ -312,7 +330,7 @@ class PeerTable:
 
     def _leave_lists(self, name: str, now: float) -> None:
         self._crowd.hide(name)
-        if self._observers.pop(name, None) is not None:
+        if self._lines.all.pop(name, None) is not None:
             self._rerank_soon(now)
 
     def _defend(self, seen: NodeView) -> None:
@@ -340,8 +358,7 @@ class PeerTable:
     def _announced(self, heard: Announcement, now: float) -> None:
         if heard.node == self._me.name:
             if heard.id != self.settings.id:
-                ends = tuple(Endpoint(address, heard.port) for address in heard.addresses)
-                self._actions.append(Contested(Target(heard.node, (ends,), heard.id)))
+                self._actions.append(Contested(Target(heard.node, (tuple(places.announced_ends(heard)),), heard.id)))
             return
         if heard.node in self._foreign:
             self._hear_foreign(heard)
@@ -354,6 +371,7 @@ class PeerTable:
         peer.heard[heard.instance] = heard
         peer.leaving = False
         self._locate(peer)
+        self._count_in(peer, now)
         if news or not peer.is_ready:
             peer.backoff = 0.0
             self._hint(peer, now)
@@ -364,7 +382,7 @@ class PeerTable:
             return None
         peer = self._peer(heard.node, now)
         addresses = tuple(address.partition("%")[0] for address in heard.addresses)
-        peer.member = Member(heard.node, ranks.place(heard.id or heard.node), frozenset(), addresses)
+        peer.member = Member(heard.node, ranks.place(heard.id or heard.node), frozenset(), frozenset(addresses))
         self._crowd.names[heard.node] = None
         return peer
 
@@ -393,12 +411,22 @@ class PeerTable:
             self._locate(peer)
         self._plan(peer, now)
 
-    def _relinked(self, links: tuple[str, ...], now: float) -> None:
+    def _relinked(self, links: tuple[str, ...], interfaces: tuple[str, ...], now: float) -> None:
         self._doubt.is_cut_off = not links
+        self._ours.change(links, interfaces)
         self._me = Member(self._me.name, self._me.place, frozenset(links))
         for peer in self.peers.values():
-            self._locate(peer)
+            self._relocate(peer, now)
         self._rerank_soon(now)
+
+    def _relocate(self, peer: Peer, now: float) -> None:
+        """What is ours has changed; who can be asked again is asked soon."""
+        former = {end for group in peer.ends for end in group}
+        self._locate(peer)
+        if any(end not in former for group in peer.ends for end in group):
+            peer.backoff = 0.0
+            self._hint(peer, now)
+        self._plan(peer, now)
 
     def _stalled(self, seconds: float, now: float) -> None:
         if seconds > STALL_SECONDS:
@@ -420,7 +448,8 @@ class PeerTable:
             self._adopt(name, outcome, evidence)
         if peer is not None and peer.probing:
             peer.probing = False
-            if not isinstance(outcome, LocalFault):  # which says nothing about the peer
+            peer.faults = peer.faults + 1 if isinstance(outcome, LocalFault) else 0
+            if not peer.faults:  # which say nothing about the peer
                 self._conclude(peer, outcome, now)
             self._plan(peer, now)
         waiting = self._crowd.next_waiting()
@@ -432,10 +461,13 @@ class PeerTable:
         if isinstance(outcome, Answered):
             self._answered(peer, outcome, now)
         elif (
-            isinstance(outcome, Impostor) and peer.stored and outcome.node == peer.name and (claim := _claim(peer, outcome.id))
+            isinstance(outcome, Impostor)
+            and self._may_displace(peer)
+            and outcome.node == peer.name
+            and (claim := _claim(peer, outcome.id))
         ):
             # The recorded place answers under another id, and that id is announced: the holder is gone for good.
-            self._doubt.heard_from(peer.name, now)
+            self._doubt.heard_from(peer.name, self._link_to(peer), now)
             peer.challenger, peer.hinted_at = claim, now
         else:
             self._failed(peer, outcome, now)
@@ -447,7 +479,11 @@ class PeerTable:
         peer.failures = peer.refusals = 0
         peer.answers_as = None
         peer.answered_at = peer.ref = now
-        self._doubt.heard_from(peer.name, now)
+        peer.link = self._ours.link_of(answer.endpoint.address)
+        if peer.is_ready:
+            peer.backoff = 0.0
+        self._count_in(peer, now)
+        self._doubt.heard_from(peer.name, peer.link, now)
         seen = peer.stored
         if not self._online or peer.just_said(Alive, now):
             return
@@ -463,13 +499,17 @@ class PeerTable:
         peer.refusals = peer.refusals + 1 if isinstance(outcome, Refused) else 0
         peer.answers_as = outcome if isinstance(outcome, Impostor) else None
         if isinstance(outcome, Refused | Impostor):
-            self._doubt.heard_from(peer.name, now)
-        elif peer.answered:
-            self._doubt.fell_silent(peer.name)
+            self._doubt.heard_from(peer.name, self._link_to(peer), now)
+        elif self._has_say(peer) and peer.answered:
+            self._doubt.fell_silent(peer.name, peer.link)
         if isinstance(outcome, Impostor) and peer.is_candidate:
             # Whoever is there is not who the announcement says: not worth a Node, nor many questions.
             peer.backoff, peer.failures = peer.ceiling, 0
         if peer.failures >= FAILURES:
+            if peer.is_ready and not self._has_say(peer):
+                peer.backoff = min(peer.backoff * 2 or peer.timing.period, peer.ceiling)
+            if peer.failures == FAILURES and peer.name in self._lines.all and not peer.is_here:
+                self._rerank_soon(now)
             self._turn_to_challenger(peer, now)
             if self._online:
                 self._accuse(peer, now)
@@ -477,28 +517,37 @@ class PeerTable:
     def _turn_to_challenger(self, peer: Peer, now: float) -> None:
         """The holder of a name is silent and somebody else claims it: ask that one, every other time."""
         seen = peer.stored
-        if peer.challenger is not None or seen is None or not seen.id:
+        if peer.challenger is not None or seen is None or not seen.id or not self._may_displace(peer):
             peer.challenger = None
             return
         peer.challenger = next((heard for heard in peer.heard.values() if heard.id not in {"", seen.id}), None)
         if peer.challenger is not None:
             peer.hinted_at = now
 
+    def _may_displace(self, peer: Peer) -> bool:
+        """Whether the holder of a name that does not answer us is gone. It may live elsewhere, and write to the store."""
+        return peer.stored is not None and (self._has_say(peer) or not peer.is_ready)
+
     def _accuse(self, peer: Peer, now: float) -> None:
         """Two failures in a row: say what they mean."""
         seen = peer.stored
         if seen is None:
             self._show_unproven(peer, now)
+        elif not self._has_say(peer):
+            return
         elif peer.leaving and peer.refusals >= FAILURES and seen.is_ready:
             peer.leaving = False
             self._report(peer, Left(peer.name, seen.evidence, by_itself=False), now)
-        elif seen.is_ready and seen.is_reachable and not self._in_doubt(now) and not peer.just_said(Suspected, now):
+        elif seen.is_ready and seen.is_reachable and not self._in_doubt(peer, now) and not peer.just_said(Suspected, now):
+            if not peer.suspected_by_me:
+                where = ", ".join(peers_.written(end) for group in peer.ends for end in group)
+                self._actions.append(Suspecting(peer.name, where))
             peer.suspected_by_me = True
             # Only an answer of its own that the store has not seen may move lastSeen; `ref` may be no more than a restart.
             silent = now - peer.answered_at if peer.answered_at > peer.stored_at else None
             message = peer.is_now or f"does not answer {self._me.name}"
-            self._report(peer, Suspected(peer.name, seen.evidence, silent, message), now)
-        elif peer.is_now and not seen.is_ready and (peer.was_renamed or self._saw(peer)):
+            self._report(peer, Suspected(peer.name, seen.evidence, silent, message, self._me.name, self.settings.boot), now)
+        elif peer.is_now and not seen.is_ready and (peer.was_renamed or places.was_last_answered(peer, self._me.name)):
             self._explain(peer, seen, peer.is_now, now)
 
     def _explain(self, peer: Peer, seen: NodeView, message: str, now: float) -> None:
@@ -509,7 +558,9 @@ class PeerTable:
 
     def _show_unproven(self, peer: Peer, now: float) -> None:
         heard = next(iter(peer.heard.values()), None)
-        if heard is None or peer.rank or self._in_doubt(now) or not self._crowd.has_room(self._me.name, self._observers):
+        if heard is None or peer.rank or self._in_doubt(peer, now):
+            return
+        if not self._crowd.has_room(self._me.name, self._lines.all):
             return
         self._crowd.show(peer.name, self._me.name)
         ttl = self.settings.peer_ttl_seconds
@@ -540,7 +591,7 @@ class PeerTable:
                 self._act_self(now)
         elif self._online and peers_.forget_at(peer, self.settings.forget_after_seconds) <= now:
             self._forget(peer, now)
-        elif self._online and self._verdict_at(peer) <= now and peers_.may_judge(peer, now):
+        elif self._online and self._verdict_at(peer) <= now and self._may_judge(peer, now):
             self._judge(peer, now)
         elif not peer.probing and peers_.probe_at(peer) <= now:
             self._probe(peer, now)
@@ -561,30 +612,41 @@ class PeerTable:
             if not peer.probing:
                 at = min(at, peers_.forget_at(peer, self.settings.forget_after_seconds))
             verdict = self._verdict_at(peer)
-            if verdict > now or peers_.may_judge(peer, now):
+            if verdict > now or self._may_judge(peer, now):
                 at = min(at, verdict)
         return at
 
     def _judge(self, peer: Peer, now: float) -> None:
         seen = peer.stored
         if seen is not None:
-            standing = (self._saw(peer) or peer.was_renamed) and bool(peer.ends) and not self._in_doubt(now)
+            saw = self._has_say(peer) and places.was_last_answered(peer, self._me.name)
+            standing = (saw or peer.was_renamed) and not peer.faults and not self._in_doubt(peer, now)
             self._report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
 
     def _verdict_at(self, peer: Peer) -> float:
-        return peers_.verdict_at(peer, standing=self._saw(peer))
+        saw = places.was_last_answered(peer, self._me.name)
+        if self._has_say(peer):
+            return peers_.verdict_at(peer, peer.rank, standing=saw)
+        # Others may be able to ask it, and its own agent may have a way to the store that none of us knows.
+        is_late = peer.has_others or (not saw and peer.stored is not None and bool(peer.stored.agent))
+        wait = peer.timing.write if is_late else 0.0
+        return peers_.verdict_at(peer, peer.far_rank, standing=False, wait_seconds=wait)
 
-    def _saw(self, peer: Peer) -> bool:
-        """Whether it answered us in this run, or the store says that we were the last it answered."""
-        return peer.answered or (peer.stored is not None and peer.stored.seen_by == self._me.name)
+    def _has_say(self, peer: Peer) -> bool:
+        return places.has_say(peer, self._ours, self._me.name)
+
+    def _may_judge(self, peer: Peer, now: float) -> bool:
+        return not self._has_say(peer) or peers_.has_just_failed(peer, now)
 
     def _reason(self, peer: Peer, *, standing: bool) -> str:
         ttl = node.duration(peer.timing.ttl)
-        if peer.is_now:
+        if peer.is_now and (standing or peer.was_renamed):
             return peer.is_now
         if standing:
             return f"no answer for {ttl}"
-        if peer.ends and not peer.answered:
+        if peer.answered and not self._ours.has(peer.link):
+            return f"no sign of life for {ttl}, and {self._me.name} has lost its own link to it"
+        if self._has_say(peer) and not peer.answered:
             return f"no sign of life for {ttl}, and {peers_.written(peer.ends[0][0])} never answered {self._me.name}: firewall?"
         return f"no sign of life for {ttl}, and nobody in a position to ask"
 
@@ -612,16 +674,19 @@ class PeerTable:
         me, seen = self._self, self._self.stored
         if not self.settings.register_self or self._facts is None or not self._online or me.name in self._foreign:
             return NEVER
-        if seen is None or (self._is_ours(seen) and (seen.agent != self._facts.boot or not me.same_facts(self._facts))):
-            return me.settled_at
-        if not self._is_ours(seen):
+        if seen is not None and not self._is_ours(seen):
             return NEVER
-        if self._clone.address != seen.annotations.get(CLONE_NOTE, "") and (self._clone.address or not self._facts.clone_of):
+        if seen is None or self._has_news(seen, self._facts) or seen.is_unknown:
             return me.settled_at
         if not seen.is_ready or not seen.is_reachable:
             return max(me.settled_at, self._reannounced_at + self._timing.period)
         wait = me.timing.takeover(LAST_RANK + 1) if self._has_observers() else me.timing.write
         return max(me.settled_at, me.stored_at + wait)
+
+    def _has_news(self, seen: NodeView, facts: Facts) -> bool:
+        """Whether our Node does not show yet what there is to say of ourselves."""
+        is_untold = self._clone.address != seen.annotations.get(CLONE_NOTE, "") and (self._clone.address or not facts.clone_of)
+        return seen.agent != facts.boot or not self._self.same_facts(facts) or bool(is_untold)
 
     def _act_self(self, now: float) -> None:
         me, seen = self._self, self._self.stored
@@ -630,7 +695,11 @@ class PeerTable:
         fresh = seen is None or seen.agent != self._facts.boot
         if seen is not None and not fresh and not (seen.is_ready and seen.is_reachable):
             self._reannounce(now)
-            if me.same_facts(self._facts) and self._clone.address == seen.annotations.get(CLONE_NOTE, ""):
+            if (
+                me.same_facts(self._facts)
+                and not seen.is_unknown
+                and self._clone.address == seen.annotations.get(CLONE_NOTE, "")
+            ):
                 return
         clone = self._clone
         joined = Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces, clone.address, clone.advice)
@@ -644,8 +713,8 @@ class PeerTable:
         return seen.id in {"", self.settings.id, self._displaces}
 
     def _has_observers(self) -> bool:
-        """Whether any other agent on this store looks after this machine."""
-        return any(name != self._me.name and each.shares_link(self._self.member) for name, each in self._observers.items())
+        """Whether any other agent on this store may look after this machine."""
+        return ranks.others_look_after(self._me, self._self.member, self._lines.ours)
 
     def _reannounce(self, now: float) -> None:
         if now - self._reannounced_at >= self._timing.period:
@@ -660,10 +729,10 @@ class PeerTable:
             if seen.name == self._me.name:
                 self._adopt_self(seen)
             elif heard is not None and seen.name not in self._adopting:
-                member = Member(seen.name, ranks.place(seen.id), frozenset(), seen.addresses)
-                if ranks.rank(self._me, member, self._observers) <= HINT_RANKS:
+                member = Member(seen.name, ranks.place(seen.id), frozenset(), frozenset(seen.addresses))
+                if ranks.rank(self._me, member, self._lines.all) <= HINT_RANKS:
                     self._adopting[seen.name] = seen.evidence
-                    ends = tuple(Endpoint(address, heard.port) for address in heard.addresses)
+                    ends = tuple(places.announced_ends(heard))
                     self._actions.append(StartProbe(Target(seen.name, (ends,), seen.id), self._timing.timeout))
 
     def _adopt(self, name: str, outcome: Outcome, evidence: Evidence) -> None:
@@ -689,8 +758,17 @@ class PeerTable:
         peer.settled_at = now + max(0.5, peer.timing.retry)
         self._actions.append(Report(observation))
 
-    def _in_doubt(self, now: float) -> bool:
-        return self._doubt.doubts(now, 2 * self._timing.period)
+    def _in_doubt(self, peer: Peer, now: float) -> bool:
+        return self._doubt.doubts(self._link_to(peer), now, 2 * self._timing.period)
+
+    def _link_to(self, peer: Peer) -> str:
+        """Where it answered us; before that, where it would be asked first."""
+        return peer.link or (self._ours.link_of(peer.ends[0][0].address) if peer.ends else "")
+
+    def _count_in(self, peer: Peer, now: float) -> None:
+        """An agent that has shown to be here is counted for everybody."""
+        if peer.name in self._lines.all and not self._lines.counts(peer):
+            self._rerank_soon(now)
 
     def _peer(self, name: str, now: float) -> Peer:
         peer = self.peers.get(name)
@@ -714,22 +792,24 @@ class PeerTable:
 
     def _locate(self, peer: Peer) -> None:
         """Where it can be asked from here, and the ranks that follow."""
-        peer.ends = _endpoints(peer, self._me.links)
-        peer.rank = ranks.rank(self._me, peer.member, self._observers)
-        if not peer.ends:
-            peer.far_rank = ranks.rank(self._me, peer.member, self._anywhere)
+        peer.ends = places.endpoints(peer, self._ours)
+        self._rank(peer)
+
+    def _rank(self, peer: Peer) -> None:
+        line = self._lines.of(peer)
+        peer.rank = ranks.rank(self._me, peer.member, line)
+        if not self._has_say(peer):
+            peer.far_rank = ranks.rank(self._me, peer.member, self._lines.anywhere)
+            peer.has_others = ranks.others_look_after(self._me, peer.member, line)
 
     def _rerank_soon(self, now: float) -> None:
-        few = len(self._observers) * len(self.peers) < RERANK_AT_ONCE
+        few = len(self._lines.all) * len(self.peers) < RERANK_AT_ONCE
         self._rerank_at = min(self._rerank_at, now if few else now + self._timing.step)
 
     def _rerank(self, now: float) -> None:
-        self._rerank_at = NEVER
-        self._anywhere = {name: Member(name, each.place, frozenset()) for name, each in self._observers.items()}
+        self._rerank_at = self._lines.rebuild(self.peers, now)
         for peer in self.peers.values():
-            peer.rank = ranks.rank(self._me, peer.member, self._observers)
-            if not peer.ends:
-                peer.far_rank = ranks.rank(self._me, peer.member, self._anywhere)
+            self._rank(peer)
             self._plan(peer, now)
         self._plan(self._self, now)
 
@@ -753,13 +833,18 @@ def _said(facts: Facts, seen: NodeView | None) -> Facts:
     )
 
 
+def _has_moved(former: NodeView, seen: NodeView) -> bool:
+    """Whether nothing is left of where it was."""
+    return set(former.addresses).isdisjoint(seen.addresses)
+
+
 def _bearings(seen: NodeView) -> tuple[object, ...]:
     """What decides who looks after a Node, where it is asked, and how often."""
-    return seen.id, seen.links, seen.addresses, seen.port, seen.peer_ttl_seconds
+    return seen.id, seen.links, seen.addresses, seen.port, seen.peer_ttl_seconds, seen.seen_by
 
 
 def _silence(seen: NodeView) -> float:
-    """How long the writer of a suspicion had been without a sign of life, by its own clock."""
+    """How long the writer of a suspicion had been without a sign of life. Both times are its own, of one write."""
     moved = node.parse_timestamp(seen.reachable.transition if seen.reachable else "")
     last = node.parse_timestamp(seen.last_seen)
     return max(0.0, (moved - last).total_seconds()) if moved is not None and last is not None else 0.0
@@ -772,25 +857,6 @@ def _claim(peer: Peer, id_: str) -> Announcement | None:
 
 def _target(peer: Peer) -> Target:
     if peer.challenger is not None:
-        ends = tuple(Endpoint(address, peer.challenger.port) for address in peer.challenger.addresses)
-        return Target(peer.name, (ends,), peer.challenger.id)
+        return Target(peer.name, (tuple(places.announced_ends(peer.challenger)),), peer.challenger.id)
     id_ = peer.stored.id if peer.stored else next((heard.id for heard in peer.heard.values()), "")
     return Target(peer.name, peer.ends, id_)
-
-
-def _endpoints(peer: Peer, links: frozenset[str]) -> tuple[tuple[Endpoint, ...], ...]:
-    """What the store records first, then what is announced; on our own links only."""
-    recorded: list[Endpoint] = []
-    id_ = ""
-    if peer.stored is not None:
-        id_ = peer.stored.id
-        if peer.stored.port:
-            recorded = [Endpoint(a, peer.stored.port) for a in peer.stored.addresses if ranks.within(a, links)]
-    announced = [
-        Endpoint(address, heard.port)
-        for heard in peer.heard.values()
-        if not id_ or not heard.id or heard.id == id_
-        for address in heard.addresses
-    ]
-    fresh = [end for end in dict.fromkeys(announced) if end not in recorded]
-    return tuple(tuple(group[: limits.PEER_ADDRESSES]) for group in (recorded, fresh) if group)

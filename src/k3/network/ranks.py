@@ -89,6 +89,12 @@ def within(address: str, links: frozenset[str]) -> bool:
     return any(net is not None and ip.version == net.version and ip in net for net in map(network_of, links))
 
 
+@lru_cache(maxsize=16_384)
+def link_of(address: str, links: frozenset[str]) -> str:
+    """Which of these links an address lies on; empty: none."""
+    return next((link for link in sorted(links) if within(address, frozenset({link}))), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One machine as the order sees it."""
@@ -96,20 +102,30 @@ class Member:
     name: str
     place: int
     links: frozenset[str]
-    addresses: tuple[str, ...] = ()
+    addresses: frozenset[str] = frozenset()
+    port: int = 0
 
     def shares_link(self, other: "Member") -> bool:
-        """Whether this observer and that peer are on one link, as far as both say."""
+        """Whether this observer and that peer may be on one link, as far as both say.
+
+        Where both have the same address they are on two links with one prefix: behind NAT, on host-only networks.
+        """
         if self.links and other.links:
-            return not self.links.isdisjoint(other.links)
+            common = self.links & other.links
+            if not common or self.port != other.port or self.addresses.isdisjoint(other.addresses):
+                return bool(common)
+            return any(self._is_one_link(other, frozenset({link})) for link in common)
         if self.links and other.addresses:
             return any(within(address, self.links) for address in other.addresses)
         return True
 
+    def _is_one_link(self, other: "Member", link: frozenset[str]) -> bool:
+        return not any(within(address, link) for address in self.addresses & other.addresses)
+
 
 def member(seen: NodeView) -> Member:
     """A Node's entry in the order."""
-    return Member(seen.name, place(seen.id or seen.name), frozenset(seen.links), seen.addresses)
+    return Member(seen.name, place(seen.id or seen.name), frozenset(seen.links), frozenset(seen.addresses), seen.port)
 
 
 def is_observer(seen: NodeView) -> bool:
@@ -127,12 +143,18 @@ def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:
     listed = me.name in observers
     before = 0
     for each in observers.values():
-        if each.name in {me.name, peer.name} or not each.shares_link(peer):
+        if each.name in {me.name, peer.name} or (listed and score(each.place, peer.place) >= mine):
+            continue
+        if not each.shares_link(peer):
             continue
         if not listed:
             return LAST_RANK
-        if score(each.place, peer.place) < mine:
-            before += 1
-            if before > LAST_RANK:
-                break
+        before += 1
+        if before > LAST_RANK:
+            break
     return before
+
+
+def others_look_after(me: Member, peer: Member, observers: Mapping[str, Member]) -> bool:
+    """Whether this peer has any other observer than me."""
+    return any(each.name not in {me.name, peer.name} and each.shares_link(peer) for each in observers.values())

@@ -31,6 +31,7 @@ from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
 from k3.network.events import (
+    Action,
     CloneFound,
     Contested,
     Event,
@@ -46,6 +47,7 @@ from k3.network.events import (
     Stalled,
     StartProbe,
     StoreLost,
+    Suspecting,
     Synced,
     Tick,
 )
@@ -210,7 +212,7 @@ class Agent:
             self._handle(NameKept(self._claim.displaces or self._options.former))
         if self._clones.found:
             self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
-        self._handle(LinksChanged(_usable(self._links)))
+        self._handle(_usable(self._links))
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
         tasks.create_task(self._follow_store())
@@ -452,15 +454,14 @@ class Agent:
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
         async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
             async for links in changes:
+                _tell_links(self._links, links)
                 self._links = links
                 self.facts = replace(self.facts, addresses=links.addresses, links=links.prefixes)
                 self._clones.say(self.facts)
-                fields = {"interfaces": [each.name for each in links.interfaces], "addresses": links.addresses}
-                log.info("network.links_changed", extra={"fields": fields})
                 self._announce()
                 await mdns.update(links)
                 browser.relinked()
-                self._handle(LinksChanged(_usable(links)))
+                self._handle(_usable(links))
 
     async def _prove_self(self) -> None:
         """Ask ourselves, where others would, whenever what we say has changed."""
@@ -517,13 +518,15 @@ class Agent:
         at = table.deadline
         self._timer = loop.call_at(at, self._handle, Tick()) if at < NEVER else None
 
-    def _perform(self, actions: list[StartProbe | Report | Reannounce | Contested]) -> None:
+    def _perform(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case StartProbe():
                     self._start(self._probe(action))
                 case Report():
                     self._submit(action, datetime.now(UTC))
+                case Suspecting(name, where):
+                    log.info("peer.suspected", extra={"fields": {"node": name, "silent": where}})
                 case Reannounce():
                     if self._announcer is not None:
                         self._announcer.again()
@@ -566,7 +569,30 @@ class Agent:
             await self._announcer.aclose()
 
 
-def _usable(links: Links) -> tuple[str, ...]:
-    """The prefixes of links with a carrier; where there is only link-local IPv6, that."""
-    running = Links(tuple(each for each in links.interfaces if each.running))
-    return running.prefixes or (("fe80::/64",) if running.running else ())
+def _usable(links: Links) -> LinksChanged:
+    """The links with a carrier, where there is only link-local IPv6, that.
+
+    A prefix that is on an interface without carrier as well is left out: the kernel may lead into the dead one.
+    """
+    up = Links(tuple(each for each in links.interfaces if each.running))
+    dead = {prefix for each in links.interfaces if not each.running for prefix in each.prefixes}
+    names = tuple(each.name for each in up.interfaces if each.addresses)
+    prefixes = tuple(prefix for prefix in up.prefixes if prefix not in dead)
+    only_local = not up.prefixes and up.running
+    return LinksChanged(("fe80::/64",) if only_local else prefixes, names)
+
+
+def _tell_links(former: Links, links: Links) -> None:
+    """Say what has changed, and above all which link this machine has lost: then the silence of others is its own fault."""
+    before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
+    for name in [name for name, each in before.items() if each.running and each.addresses]:
+        now = after.get(name)
+        if now is None or not now.running or not now.addresses:
+            why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
+            log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
+    for name in [name for name, each in after.items() if each.running and each.addresses]:
+        if name in before and not (before[name].running and before[name].addresses):
+            log.info("network.link_back", extra={"fields": {"interface": name}})
+    if (tuple(before), former.addresses) != (tuple(after), links.addresses):
+        fields = {"interfaces": list(after), "addresses": links.addresses}
+        log.info("network.links_changed", extra={"fields": fields})
