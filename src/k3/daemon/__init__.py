@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from k3 import facts, health, stores
+from k3 import facts, health, refusals, stores
 from k3.config import MemoryStorage, NetworkConfig, Storage
 from k3.core import discovery_policy, limits
 from k3.core.errors import Invalid, StartFailed
@@ -152,8 +152,11 @@ async def _open_store(stack: AsyncExitStack, storage: Storage) -> Store:
 async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int]) -> None:
     """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
     collect_rarely()
+    refusals.take_all_descriptors()
     first = parts[0]
     async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
+        for part in parts:
+            part.attend(server)
         running = [
             tasks.create_task(server.run()),
             *[tasks.create_task(part.run(server.port)) for part in parts],

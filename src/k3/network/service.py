@@ -7,7 +7,7 @@ at once. This module decides nothing about any peer.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -53,6 +53,7 @@ from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
+from k3.network.standing import Reached
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
@@ -106,6 +107,7 @@ class Agent:
         self._submit = submit
         self._disown = disown
         self._links = Links()
+        self._reached = Reached()
         self._claim = Claim(options.name)
         self._table: PeerTable | None = None
         self._announcer: Announcer | None = None
@@ -115,6 +117,8 @@ class Agent:
         self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
+        self.cover: Callable[[Iterable[str]], None] = lambda _: None
+        """Have the health server answer on these interfaces by themselves."""
         self._has_store = True
         self._listed = asyncio.Event()
         self._leaving = False
@@ -163,6 +167,7 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(browser.run())
+                tasks.create_task(mdns.run())
                 browser.ours = instance_name(self._options.name, self.facts.id)
                 heard = await self._settle_name(browser)
                 browser.ours = instance_name(self.facts.node, self.facts.id)
@@ -205,6 +210,9 @@ class Agent:
         wanted = self._options.name
         holders = []
         stored = await self._stored(wanted)
+        if stored is not None and stored.id == self.facts.id:
+            self._reached.begin_with(stored.addresses)
+            self.facts = replace(self.facts, addresses=self._addresses())
         on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
         if (recorded := naming.recorded_holder(stored, self.facts.id, on_link)) is not None:
             holders.append(recorded)
@@ -346,13 +354,24 @@ class Agent:
         async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
             async for links in changes:
                 self._links = links
-                self.facts = replace(self.facts, addresses=links.addresses, links=links.prefixes)
+                if links.interfaces:
+                    # Without any, where it was last is all there is to say: a cable may be out as well as an interface down.
+                    self.facts = replace(self.facts, addresses=self._addresses(), links=links.prefixes)
                 fields = {"interfaces": [each.name for each in links.interfaces], "addresses": links.addresses}
                 log.info("network.links_changed", extra={"fields": fields})
                 self._announce()
                 await mdns.update(links)
                 browser.relinked()
                 self._handle(LinksChanged(_usable(links)))
+
+    def met(self, local: str, remote: str) -> None:
+        """A connection from `remote` has arrived at `local`, an address of this machine."""
+        if self._reached.met(local, remote, self._links) and self._addresses() != self.facts.addresses:
+            self.facts = replace(self.facts, addresses=self._addresses())
+            self._changed.set()
+
+    def _addresses(self) -> tuple[str, ...]:
+        return self._reached.in_order(self._links.addresses)
 
     async def _prove_self(self) -> None:
         """Ask ourselves, where others would, whenever what we say has changed."""
@@ -375,9 +394,8 @@ class Agent:
                     await self._changed.wait()
 
     async def _ask_self(self) -> Outcome:
-        known = self.facts.addresses or ("127.0.0.1",)
-        scoped = (f"{a}%{self._links.interfaces[0].name}" if a.startswith("fe80:") else a for a in known)
-        ends = tuple(Endpoint(address, self.facts.port) for address in scoped)
+        known = self._links.addresses or ("127.0.0.1",)
+        ends = tuple(Endpoint(self._links.scoped(address), self.facts.port) for address in known)
         return await probe(Target(self.facts.node, (ends,), self.facts.id), timeout_seconds=SELF_PROBE_SECONDS)
 
     async def _beat(self) -> None:
