@@ -6,8 +6,13 @@ No such refusal ends an agent: it keeps what it knows, says so once, tries again
 import errno
 import logging
 import resource
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""What passes: it says nothing about what was asked for."""
 
 _ADVICE: Final = {
     errno.EMFILE: "this process has used up its file descriptors: raise LimitNOFILE= of its unit, or ulimit -n",
@@ -22,40 +27,46 @@ OWN_DESCRIPTORS: Final = 64
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
+QUIET_SECONDS: Final = 5.0
+"""Without a failure, before a trouble is over."""
 
 
 class Trouble:
-    """One thing that the kernel may refuse: its beginning and its end are said once, whatever lies between."""
+    """One thing that the kernel may refuse: its beginning and its end are said once, whatever lies between.
 
-    def __init__(self, log: logging.Logger, event: str, keeps: str) -> None:
+    A single success is no end: where one descriptor is free, every second try goes well.
+    """
+
+    def __init__(self, log: logging.Logger, event: str, keeps: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`event` names it in the log; `keeps` says what goes on meanwhile."""
         self._log = log
         self._event = event
         self._keeps = keeps
-        self._tries = 0
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it has begun and not ended."""
-        return self._tries > 0
+        self._clock = clock
+        self._failed_at = 0.0
+        self._in_a_row = 0
+        self.is_on = False
 
     @property
     def pause_seconds(self) -> float:
         """How long to wait before the next try."""
-        return min(FIRST_PAUSE_SECONDS * float(1 << max(0, self._tries - 1)), LONGEST_PAUSE_SECONDS)
+        return min(FIRST_PAUSE_SECONDS * float(1 << max(0, self._in_a_row - 1)), LONGEST_PAUSE_SECONDS)
 
     def begins(self, error: OSError) -> None:
         """A try failed."""
-        self._tries = min(self._tries + 1, 64)
-        if self._tries == 1:
+        self._failed_at = self._clock()
+        self._in_a_row = min(self._in_a_row + 1, 16)
+        if not self.is_on:
+            self.is_on = True
             advice = _ADVICE.get(error.errno or 0, "")
             fields = {"error": error.strerror or str(error), "meanwhile": self._keeps, **({"advice": advice} if advice else {})}
             self._log.warning(self._event, extra={"fields": fields})
 
     def ends(self) -> None:
-        """A try went well."""
-        if self._tries:
-            self._tries = 0
+        """A try went well: that is the end once none has failed for a while."""
+        self._in_a_row = 0
+        if self.is_on and self._clock() - self._failed_at >= QUIET_SECONDS:
+            self.is_on = False
             self._log.info(self._event, extra={"fields": {"over": True}})
 
 

@@ -23,9 +23,8 @@ from tests.lab import Host, Lan
 
 UP = IFF_UP | IFF_MULTICAST | IFF_RUNNING
 
-BRIDGES = (
-    "docker0 docker_gwbridge br-0123456789ab virbr0 cni0 nerdctl0 podman0 lxcbr0 lxdbr0 incusbr0 kube-bridge weave cbr0"
-).split()
+DOCKER = ("docker0", "docker_gwbridge", "br-0123456789ab")
+BRIDGES = (*DOCKER, "virbr0", "cni0", "nerdctl0", "podman0", "lxcbr0", "lxdbr0", "incusbr0", "kube-bridge", "weave", "cbr0")
 
 
 def entry(name: str, index: int = 2, *, kind: str = "", flags: int = 0, master: int = 0) -> LinkEntry:

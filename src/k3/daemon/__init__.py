@@ -51,6 +51,7 @@ def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: b
 
 async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> int:
     """`beside`: discovery, to run in the same process."""
+    refusals.take_all_descriptors()
     state_dir = state_directory()
     options = _network_options(config)
     stop = stop_on_signals()
@@ -110,6 +111,7 @@ def _second_name(lost: BaseException) -> str:
 
 
 async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:
+    refusals.take_all_descriptors()
     state_dir = state_directory()
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
@@ -152,7 +154,6 @@ async def _open_store(stack: AsyncExitStack, storage: Storage) -> Store:
 async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int]) -> None:
     """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
     collect_rarely()
-    refusals.take_all_descriptors()
     first = parts[0]
     async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
         for part in parts:

@@ -90,6 +90,32 @@ class Links:
         return tuple(dict.fromkeys(ipaddress.ip_network(p) for each in running for p in each.prefixes))
 
     @cached_property
+    def _dead_networks(self) -> tuple[Network, ...]:
+        dead = (each for each in self.interfaces if not each.running)
+        return tuple(dict.fromkeys(ipaddress.ip_network(p) for each in dead for p in each.prefixes))
+
+    @cached_property
+    def twins(self) -> tuple[str, ...]:
+        """Interfaces with a carrier on a network that one without a carrier is on too.
+
+        The kernel goes on sending to that network by the dead one, whose addresses and routes stay.
+        """
+        dead = self._dead_networks
+        running = (each for each in self.interfaces if each.running)
+        return tuple(each.name for each in running if any(ipaddress.ip_network(p) in dead for p in each.prefixes))
+
+    def detour(self, address: str) -> str:
+        """The interface by which an address is to be reached, where the kernel would take a dead one; else empty."""
+        if not self.twins or "%" in address:
+            return ""
+        ip = ipaddress.ip_address(address)
+        for each in self.interfaces:
+            nets = [ipaddress.ip_network(p) for p in each.prefixes]
+            if each.name in self.twins and any(ip in net and net in self._dead_networks for net in nets):
+                return each.name
+        return ""
+
+    @cached_property
     def _names(self) -> dict[int, str]:
         return {each.index: each.name for each in self.interfaces}
 
@@ -133,11 +159,11 @@ def read(only: Sequence[str] = ()) -> Links:
     """
     try:
         entries, addresses = netlink.tables()
+        _require(only, entries)
+        return _links(entries, addresses, only)
     except OSError as error:
-        msg = f"cannot read this machine's network interfaces over netlink: {error.strerror}"
+        msg = f"cannot read this machine's network interfaces: {error.strerror}"
         raise StartFailed(msg) from error
-    _require(only, entries)
-    return _links(entries, addresses, only)
 
 
 def look(only: Sequence[str] = ()) -> Links:

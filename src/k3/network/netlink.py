@@ -8,9 +8,10 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+
+from k3.refusals import EXHAUSTED
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8
@@ -102,11 +103,19 @@ def tables() -> tuple[tuple[LinkEntry, ...], tuple[AddressEntry, ...]]:
 
 
 def ways_out(index: int) -> tuple[WayOut, ...]:
-    """The source addresses that the kernel takes for far destinations behind an interface, IPv4 first; empty: it has none."""
+    """The source addresses that the kernel takes for far destinations behind an interface, IPv4 first; empty: it has none.
+
+    Raises OSError while the kernel is out of descriptors or memory.
+    """
     found = []
     for family, destination in _FAR_AWAY.items():
-        with suppress(OSError, struct.error, ValueError):
+        try:
             found.append(_way_out(family, destination, index))
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
+        except (struct.error, ValueError):
+            continue
     return tuple(found)
 
 

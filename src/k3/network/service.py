@@ -5,6 +5,7 @@ at once. This module decides nothing about any peer.
 """
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable
@@ -54,6 +55,7 @@ from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
 from k3.network.standing import Reached
+from k3.refusals import EXHAUSTED, Trouble
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
@@ -117,6 +119,7 @@ class Agent:
         self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
+        self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
         self.cover: Callable[[Iterable[str]], None] = lambda _: None
         """Have the health server answer on these interfaces by themselves."""
         self._has_store = True
@@ -193,6 +196,7 @@ class Agent:
         if self._claim.displaces:
             self._handle(NameKept(self._claim.displaces))
         self._handle(LinksChanged(_usable(self._links)))
+        self.cover(self._links.twins)
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
         tasks.create_task(self._follow_store())
@@ -348,6 +352,8 @@ class Agent:
             heard = await browser.next()
             if isinstance(heard, Announcement) and (item := self._cache.objects.get(Key(NODE, heard.node))) is not None:
                 self._seen(item, is_here=True)
+            if isinstance(heard, Announcement) and not heard.addresses and heard.node == self.facts.node:
+                continue  # a namesake on a link that is gone: it can be asked when the link is back
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
@@ -360,6 +366,7 @@ class Agent:
                 fields = {"interfaces": [each.name for each in links.interfaces], "addresses": links.addresses}
                 log.info("network.links_changed", extra={"fields": fields})
                 self._announce()
+                self.cover(links.twins)
                 await mdns.update(links)
                 browser.relinked()
                 self._handle(LinksChanged(_usable(links)))
@@ -451,10 +458,19 @@ class Agent:
         outcome: Outcome
         try:
             async with self._gate:
-                outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds)
+                outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds, via=self._links.detour)
         except OSError as error:
             outcome = LocalFault(str(error))
+        self._note_fault(outcome)
         self._handle(Probed(wanted.target.name, outcome))
+
+    def _note_fault(self, outcome: Outcome) -> None:
+        """Without descriptors or memory nobody can be asked: that is said once, and held against nobody."""
+        number = getattr(errno, outcome.why, 0) if isinstance(outcome, LocalFault) else 0
+        if number in EXHAUSTED:
+            self._trouble.begins(OSError(number, os.strerror(number)))
+        elif not isinstance(outcome, LocalFault):
+            self._trouble.ends()
 
     def _announce(self) -> None:
         self._changed.set()
