@@ -28,6 +28,9 @@ Info = Callable[[], Mapping[str, Any]]
 Met = Callable[[str, str], None]
 """Told of every connection: our address, and the other end's."""
 
+Asked = Callable[[str], None]
+"""Told where each question of another k3 came from."""
+
 RETRY_SECONDS: Final = 0.25
 _ASK_SECONDS: Final = 2.0
 _PORT_MAX: Final = 65_535
@@ -72,6 +75,7 @@ class HealthServer:
         self._most = min(limits.HTTP_CONNECTIONS, refusals.descriptors_for(limits.HTTP_CONNECTIONS))
         self.port = port
         self.met: Met | None = None
+        self.asked_by: Asked | None = None
 
     @property
     def shared(self) -> bool:
@@ -275,6 +279,8 @@ class _Connection(asyncio.Protocol):
             headers.append(("Allow", "GET, HEAD"))
         if _has_body(request):
             headers.append(("Connection", "close"))
+        if self._server.asked_by is not None and (b"user-agent", b"k3") in request.headers:
+            self._server.asked_by(transport.get_extra_info("peername")[0])
         http = self._http
         parts = [http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))]
         if request.method != b"HEAD":

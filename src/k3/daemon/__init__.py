@@ -161,7 +161,7 @@ async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: 
         running = [
             tasks.create_task(server.run()),
             *[tasks.create_task(part.run(server.port)) for part in parts],
-            tasks.create_task(greet(first.cache, first.store, first.agent.joined)),
+            tasks.create_task(greet(first.cache, first.store, first.agent.joined, first.hindrance)),
         ]
         await asyncio.shield(stop)
         await _leave(server, parts)

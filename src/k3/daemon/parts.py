@@ -64,6 +64,10 @@ class NetworkPart:
         """What `/info` answers now."""
         return info_document(self.agent.facts, self.agent.uptime_seconds, self.store.id)
 
+    async def hindrance(self) -> str:
+        """What keeps other machines from being found, as lines for a person; empty: nothing that is known."""
+        return await self.agent.lookout.hindrance()
+
     async def named(self) -> str:
         """The name it goes by, once that is settled."""
         await self.agent.named.wait()
@@ -72,6 +76,7 @@ class NetworkPart:
     def attend(self, server: HealthServer) -> None:
         """The addresses at which others arrive come first in what this machine says of itself."""
         server.met = self.agent.met
+        server.asked_by = self.agent.lookout.asked_by
         self.agent.cover = server.cover
 
     async def run(self, port: int) -> None:
@@ -129,6 +134,10 @@ class DiscoveryPart:
 
     def attend(self, server: HealthServer) -> None:
         """Nothing: Consul says where this machine is."""
+
+    async def hindrance(self) -> str:
+        """Nothing: machines are found through Consul."""
+        return ""
 
     async def run(self, port: int) -> None:
         """Raises StartFailed."""

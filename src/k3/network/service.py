@@ -48,6 +48,7 @@ from k3.network.events import (
     Tick,
 )
 from k3.network.links import Links
+from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns, ServiceType
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
@@ -119,6 +120,7 @@ class Agent:
         self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
+        self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
         self.cover: Callable[[Iterable[str]], None] = lambda _: None
         """Have the health server answer on these interfaces by themselves."""
@@ -197,12 +199,14 @@ class Agent:
             self._handle(NameKept(self._claim.displaces))
         self._handle(LinksChanged(_usable(self._links)))
         self.cover(self._links.twins)
+        self.lookout.relinked(self._links)
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
         tasks.create_task(self._follow_store())
         tasks.create_task(self._follow_network(browser, heard))
         tasks.create_task(self._follow_links(mdns, browser))
         tasks.create_task(self._prove_self())
+        tasks.create_task(self.lookout.run())
         tasks.create_task(self._beat())
         self._announce()
 
@@ -347,11 +351,15 @@ class Agent:
         """Nothing heard is of use before the store has said what it knows: until then the browser keeps it."""
         await self._listed.wait()
         for early in before:
+            if isinstance(early, Announcement):
+                self.lookout.heard(early)
             self._handle(early)
         while True:
             heard = await browser.next()
             if isinstance(heard, Announcement) and (item := self._cache.objects.get(Key(NODE, heard.node))) is not None:
                 self._seen(item, is_here=True)
+            if isinstance(heard, Announcement):
+                self.lookout.heard(heard)
             if isinstance(heard, Announcement) and not heard.addresses and heard.node == self.facts.node:
                 continue  # a namesake on a link that is gone: it can be asked when the link is back
             self._handle(heard)
@@ -369,13 +377,23 @@ class Agent:
                 self.cover(links.twins)
                 await mdns.update(links)
                 browser.relinked()
+                self.lookout.relinked(links)
                 self._handle(LinksChanged(_usable(links)))
 
     def met(self, local: str, remote: str) -> None:
         """A connection from `remote` has arrived at `local`, an address of this machine."""
-        if self._reached.met(local, remote, self._links) and self._addresses() != self.facts.addresses:
+        if not self._reached.met(local, remote, self._links):
+            return
+        self.lookout.visited()
+        if self._addresses() != self.facts.addresses:
             self.facts = replace(self.facts, addresses=self._addresses())
             self._changed.set()
+
+    def _speak_again(self) -> None:
+        """What was said and asked while nothing got through is to be said and asked again."""
+        if self._announcer is not None and self._browser is not None:
+            self._announcer.again()
+            self._browser.relinked()
 
     def _addresses(self) -> tuple[str, ...]:
         return self._reached.in_order(self._links.addresses)
@@ -462,6 +480,7 @@ class Agent:
         except OSError as error:
             outcome = LocalFault(str(error))
         self._note_fault(outcome)
+        self.lookout.probed(wanted.target, outcome)
         self._handle(Probed(wanted.target.name, outcome))
 
     def _note_fault(self, outcome: Outcome) -> None:
