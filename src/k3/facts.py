@@ -23,6 +23,7 @@ from typing import Final
 from k3 import __version__
 from k3.core.errors import Invalid, StartFailed
 from k3.core.node import valid_name
+from k3.refusals import EXHAUSTED
 
 OS: Final = "linux"
 VERSION: Final = __version__
@@ -175,14 +176,17 @@ def mac_address(interface: str) -> str:
 
 
 def default_route_interfaces(proc_net: Path = _PROC_NET) -> tuple[str, ...]:
-    """Names of the interfaces that default routes leave through: IPv4 first, the smallest metric first, each once."""
+    """Names of the interfaces that default routes leave through: IPv4 first, the smallest metric first, each once.
+
+    Raises OSError while the kernel is out of descriptors or memory: no default route is something else.
+    """
     found = sorted(_default_routes_v4(proc_net / "route")) + sorted(_default_routes_v6(proc_net / "ipv6_route"))
     return tuple(dict.fromkeys(name for _metric, name in found if name != "lo"))
 
 
 def _default_routes_v4(table: Path) -> list[tuple[int, str]]:
     routes = []
-    for line in _lines(table)[1:]:
+    for line in _rows(table)[1:]:
         match line.split():
             case [name, "00000000", _gateway, flags, _, _, metric, "00000000", *_] if int(flags, 16) & _RTF_UP:
                 routes.append((int(metric), name))
@@ -193,13 +197,23 @@ def _default_routes_v4(table: Path) -> list[tuple[int, str]]:
 
 def _default_routes_v6(table: Path) -> list[tuple[int, str]]:
     routes = []
-    for line in _lines(table):
+    for line in _rows(table):
         match line.split():
             case [target, "00", _, _, _, metric, _, _, flags, name] if not target.strip("0") and int(flags, 16) & _RTF_UP:
                 routes.append((int(metric, 16), name))
             case _:
                 pass
     return routes
+
+
+def _rows(table: Path) -> list[str]:
+    """A table of the kernel; empty where it has none. Raises OSError while it cannot be read."""
+    try:
+        return table.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
+        return []
 
 
 def _lines(file: Path) -> list[str]:

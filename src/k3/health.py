@@ -10,25 +10,30 @@ import errno
 import ipaddress
 import json
 import logging
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final, Self
 
 import h11
 
-from k3 import facts
+from k3 import facts, refusals
 from k3.core import limits
 from k3.core.errors import Invalid, StartFailed
+from k3.listener import Listener, listening_socket
 from k3.tasks import time_limit
 
 Info = Callable[[], Mapping[str, Any]]
 """What `/info` answers now."""
 
+Met = Callable[[str, str], None]
+"""Told of every connection: our address, and the other end's."""
+
+Asked = Callable[[str], None]
+"""Told where each question of another k3 came from."""
+
 RETRY_SECONDS: Final = 0.25
 _ASK_SECONDS: Final = 2.0
-_BACKLOG: Final = 128
 _PORT_MAX: Final = 65_535
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
@@ -64,15 +69,19 @@ class HealthServer:
     def __init__(self, host: str, port: int, info: Info) -> None:
         """Start with `serve`."""
         self._host = host
-        self._info = info
-        self._server: asyncio.Server | None = None
+        self.info = info
+        self._listener: Listener | None = None
+        self._beside: dict[str, Listener] = {}
         self._connections: set[_Connection] = set()
+        self._most = min(limits.HTTP_CONNECTIONS, refusals.descriptors_for(limits.HTTP_CONNECTIONS))
         self.port = port
+        self.met: Met | None = None
+        self.asked_by: Asked | None = None
 
     @property
     def shared(self) -> bool:
         """Whether another process of this machine answers on the port."""
-        return self._server is None
+        return self._listener is None
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,38 +89,57 @@ class HealthServer:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def bind(self) -> None:
+    def bind(self) -> None:
         """Take the port. Raises OSError."""
-        sock = _listening_socket(self._host, self.port)
-        try:
-            self.port = sock.getsockname()[1]
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(
-                lambda: _Connection(self._info, self._connections), sock=sock, backlog=_BACKLOG
-            )
-        except BaseException:
-            sock.close()
-            raise
+        sock = listening_socket(self._host, self.port)
+        self.port = sock.getsockname()[1]
+        self._listener = Listener(sock, self._connection)
 
     async def run(self) -> None:
         """While the port is shared, try again and again to take it; then return."""
         while self.shared:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(OSError):
-                await self.bind()
+                self.bind()
                 log.info("health.took_over", extra={"fields": {"port": self.port}})
+
+    def cover(self, interfaces: Iterable[str]) -> None:
+        """Answer on these interfaces by themselves: what comes in there goes out there, whatever the routes say.
+
+        For interfaces whose neighbours the kernel believes to be behind another one, which is dead.
+        """
+        wanted = frozenset(interfaces) if self._listener is not None else frozenset()
+        for name in self._beside.keys() - wanted:
+            self._beside.pop(name).close()
+        for name in wanted - self._beside.keys():
+            with suppress(OSError):  # gone meanwhile, or not allowed: as without
+                if self._listener is not None:
+                    self._listener.share()
+                    self._beside[name] = Listener(listening_socket(self._host, self.port, name), self._connection)
 
     async def aclose(self) -> None:
         """Stop listening and drop every connection."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
+        self.cover(())
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         for connection in tuple(self._connections):
             connection.drop()
-        with suppress(TimeoutError):
-            async with time_limit(limits.SHUTDOWN_SECONDS):
-                await server.wait_closed()
+        await asyncio.sleep(0)
+
+    def admits(self, connection: "_Connection") -> bool:
+        """Count a new connection, unless there are as many as may be."""
+        if len(self._connections) >= self._most:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def released(self, connection: "_Connection") -> None:
+        """It has ended."""
+        self._connections.discard(connection)
+
+    def _connection(self) -> "_Connection":
+        return _Connection(self)
 
 
 async def serve(listen: str, info: Info) -> HealthServer:
@@ -123,39 +151,13 @@ async def serve(listen: str, info: Info) -> HealthServer:
     host, port = parse_listen(listen)
     server = HealthServer(host, port, info)
     try:
-        await server.bind()
+        server.bind()
     except OSError as error:
         if error.errno == errno.EADDRINUSE and await _speaks_for_us(host, port, info()):
             log.info("health.shared", extra={"fields": {"port": port}})
             return server
         raise StartFailed(await asyncio.to_thread(_explain, listen, port, error)) from error
     return server
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return _bound(family, host, port)
-    try:
-        return _bound(socket.AF_INET6, "::", port)
-    except OSError as error:
-        if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}:
-            raise
-    return _bound(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - peers on every link must reach it, and it tells nothing secret
-
-
-def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
-        sock.bind((host, port))
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _explain(listen: str, port: int, error: OSError) -> str:
@@ -212,9 +214,8 @@ def _body(answer: bytes) -> bytes:
 class _Connection(asyncio.Protocol):
     """One client. Every request is answered at once, so nothing is queued; one deadline covers all it does."""
 
-    def __init__(self, info: Info, connections: "set[_Connection]") -> None:
-        self._info = info
-        self._connections = connections
+    def __init__(self, server: HealthServer) -> None:
+        self._server = server
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -224,15 +225,17 @@ class _Connection(asyncio.Protocol):
             transport.close()
             return
         self._transport = transport
-        if len(self._connections) >= limits.HTTP_CONNECTIONS:
+        if not self._server.admits(self):
             transport.abort()
             return
-        self._connections.add(self)
         transport.set_write_buffer_limits(high=0)
         self._deadline = asyncio.get_running_loop().call_later(limits.HTTP_SECONDS, self.drop)
+        ours, theirs = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if self._server.met is not None and ours and theirs:
+            self._server.met(ours[0], theirs[0])
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self._connections.discard(self)
+        self._server.released(self)
         if self._deadline is not None:
             self._deadline.cancel()
 
@@ -271,12 +274,14 @@ class _Connection(asyncio.Protocol):
                 self._next(transport)
 
     def _answer(self, transport: asyncio.Transport, request: h11.Request) -> None:
-        status, kind, body = _respond(request.method, request.target.partition(b"?")[0], self._info)
+        status, kind, body = _respond(request.method, request.target.partition(b"?")[0], self._server.info)
         headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
         if status == _NOT_ALLOWED:
             headers.append(("Allow", "GET, HEAD"))
         if _has_body(request):
             headers.append(("Connection", "close"))
+        if self._server.asked_by is not None and (b"user-agent", b"k3") in request.headers:
+            self._server.asked_by(transport.get_extra_info("peername")[0])
         http = self._http
         parts = [http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))]
         if request.method != b"HEAD":

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from k3 import facts, health, stores
+from k3 import facts, health, refusals, stores
 from k3.config import MemoryStorage, NetworkConfig, Storage
 from k3.core import discovery_policy, limits
 from k3.core.errors import Invalid, StartFailed
@@ -53,6 +53,7 @@ def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: b
 
 async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> int:
     """`beside`: discovery, to run in the same process."""
+    refusals.take_all_descriptors()
     state_dir = state_directory()
     options = _network_options(config)
     stop = stop_on_signals()
@@ -115,6 +116,7 @@ def _starting_again(options: Options, lost: BaseException) -> Options:
 
 
 async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:
+    refusals.take_all_descriptors()
     state_dir = state_directory()
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
@@ -159,10 +161,12 @@ async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: 
     collect_rarely()
     first = parts[0]
     async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
+        for part in parts:
+            part.attend(server)
         running = [
             tasks.create_task(server.run()),
             *[tasks.create_task(part.run(server.port)) for part in parts],
-            tasks.create_task(greet(first.cache, first.store, first.agent.joined)),
+            tasks.create_task(greet(first.cache, first.store, first.agent.joined, first.hindrance)),
         ]
         await asyncio.shield(stop)
         await _leave(server, parts)

@@ -16,6 +16,7 @@ from k3.core.policy import Decision
 from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.service import DiscoveryAgent, DiscoveryOptions
+from k3.health import HealthServer
 from k3.network.info import info_document
 from k3.network.service import Agent, Options
 from k3.reconciler import Reconciler, Work
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 class Part(Protocol):
     """One module, running."""
+
+    def attend(self, server: HealthServer) -> None:
+        """See who comes to this machine's health server."""
+        ...
 
     async def run(self, port: int) -> None:
         """Work for ever. `port` is where this machine's health server answers."""
@@ -59,10 +64,20 @@ class NetworkPart:
         """What `/info` answers now."""
         return info_document(self.agent.facts, self.agent.uptime_seconds, self.store.id)
 
+    async def hindrance(self) -> str:
+        """What keeps other machines from being found, as lines for a person; empty: nothing that is known."""
+        return await self.agent.lookout.hindrance()
+
     async def named(self) -> str:
         """The name it goes by, once that is settled."""
         await self.agent.named.wait()
         return self.agent.facts.node
+
+    def attend(self, server: HealthServer) -> None:
+        """The addresses at which others arrive come first in what this machine says of itself."""
+        server.met = self.agent.met
+        server.asked_by = self.agent.lookout.asked_by
+        self.agent.cover = server.cover
 
     async def run(self, port: int) -> None:
         """Raises NameTaken, NameLost, StartFailed, in a group."""
@@ -116,6 +131,13 @@ class DiscoveryPart:
     def info(self) -> dict[str, Any]:
         """What `/info` answers now."""
         return info_document(self.agent.facts, self.agent.uptime_seconds, self.store.id)
+
+    def attend(self, server: HealthServer) -> None:
+        """Nothing: Consul says where this machine is."""
+
+    async def hindrance(self) -> str:
+        """Nothing: machines are found through Consul."""
+        return ""
 
     async def run(self, port: int) -> None:
         """Raises StartFailed."""

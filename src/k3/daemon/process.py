@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,9 +79,13 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def greet(cache: Cache, store: Store, joined: asyncio.Event) -> None:
-    """Once this machine is a Node, show a person what they have and what to do next."""
+async def greet(cache: Cache, store: Store, joined: asyncio.Event, hindrance: Callable[[], Awaitable[str]]) -> None:
+    """Once this machine is a Node, show a person what they have and what to do next.
+
+    `hindrance` says what keeps other machines from being found: nothing is promised that is known not to come.
+    """
     await joined.wait()
+    what_now = await hindrance() or _ADD_A_SECOND
     moment = node_table.Moment(datetime.now(UTC))
     rows = [node_table.row(item.manifest(), moment, wide=False) for item in cache.objects.values()]
     lines = [node_table.titles(wide=False), *sorted(rows)]
@@ -91,10 +95,13 @@ async def greet(cache: Cache, store: Store, joined: asyncio.Event) -> None:
     )
     sys.stdout.write(
         f"{table}\n\nThis machine is on the list, kept in {store.url}.\n"
-        "Add a second one: run the same command on it; it shows up here within a second.\n"
+        f"{what_now}"
         f"Watch the list from another terminal: {_command()} nodes -w\n"
     )
     sys.stdout.flush()
+
+
+_ADD_A_SECOND: Final = "Add a second one: run the same command on it; it shows up here within a second.\n"
 
 
 def _command() -> str:

@@ -16,6 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -144,7 +145,7 @@ class Browser:
             return None
         if entry.gone:
             return self._withdraw(name, entry)
-        announcement = self._read(name, entry) or entry.told
+        announcement = self._read(name, entry) or self._what_is_left(entry)
         if (announcement == entry.told and not entry.again) or (name == self.ours and self._is_here(announcement)):
             return None
         if entry.told not in {None, announcement}:
@@ -154,6 +155,12 @@ class Browser:
 
     def _is_here(self, announcement: Announcement | None) -> bool:
         return announcement is None or set(announcement.addresses) <= self._mdns.links.places
+
+    def _what_is_left(self, entry: Instance) -> Announcement | None:
+        """What was told, at addresses that are still on our links: a forged record takes nothing away, a lost link does."""
+        if entry.told is None:
+            return None
+        return replace(entry.told, addresses=tuple(filter(self._mdns.links.on_link, entry.told.addresses)))
 
     def _withdraw(self, name: str, entry: Instance) -> Withdrawal | None:
         self._table.forget(name)

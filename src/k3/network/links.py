@@ -1,11 +1,12 @@
 """Which of this machine's interfaces k3 uses, what is on-link through them, and when that changes.
 
-Reads the kernel's tables; opens no socket to the outside and sets nothing.
+Reads the kernel's tables; opens no socket to the outside and sets nothing. Which interfaces count is decided in
+`k3.network.interfaces`.
 """
 
 import asyncio
 import ipaddress
-import re
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,34 +14,33 @@ from functools import cached_property
 from typing import Final, Self
 
 from k3.core import limits
-from k3.core.errors import Invalid
+from k3.core.errors import Invalid, StartFailed
 from k3.facts import default_route_interfaces
-from k3.network import netlink
+from k3.network import interfaces, netlink
+from k3.network.interfaces import Addressed
 from k3.network.netlink import AddressEntry, LinkEntry
+from k3.refusals import Trouble
 from k3.tasks import time_limit
 
 POLL_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 1.0
 
-_CONTAINER_BRIDGE: Final = re.compile(
-    r"docker\d+|br-[0-9a-f]{6,}|virbr\d+.*|cni.*|veth.*|podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|flannel.*|cali.*"
-)
-_USABLE_FLAGS: Final = netlink.IFF_UP | netlink.IFF_MULTICAST
-_UNSETTLED: Final = 0x08 | 0x20 | 0x40  # duplicate, deprecated, tentative
-_TEMPORARY_V6: Final = 0x01
 _WHOLE_V4: Final = 31
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
     """An interface k3 speaks mDNS on.
 
-    `addresses` are IP literals without scope, settled ones only; `prefixes` the networks they stand for, in the same
-    order (CIDR). `running` is the carrier.
+    `addresses` are IP literals without scope, settled ones only, the one that others should use first; `prefixes` the
+    networks they stand for, in the same order (CIDR). `spare` are those that others should use last: shared between
+    machines, or not made to stay. `running` is the carrier.
     """
 
     name: str
@@ -49,11 +49,15 @@ class Interface:
     running: bool
     addresses: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Links:
-    """The interfaces in use at one moment. Equal snapshots mean that nothing k3 depends on has changed."""
+    """The interfaces in use at one moment, the one that leads out first.
+
+    Equal snapshots mean that nothing k3 depends on has changed.
+    """
 
     interfaces: tuple[Interface, ...] = ()
 
@@ -71,14 +75,15 @@ class Links:
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:
-        """What to announce: IPv4 first, at most `limits.LINKS`; link-local IPv6 only where there is nothing else.
+        """What to announce: IPv4 first, spare ones last, at most `limits.LINKS`; link-local IPv6 only if there is no other.
 
-        More than a Node shows: a peer needs the one that is on its own link.
+        More than a Node shows: a peer needs the one that is on its own link. The order is the kernel's and means something:
+        readers take the first.
         """
-        every = [ipaddress.ip_address(a) for each in self.interfaces for a in each.addresses]
-        settled = [ip for ip in every if ip.version == 4 or not ip.is_link_local] or every  # noqa: PLR2004 - the IP version
-        ordered = sorted(dict.fromkeys(settled), key=lambda ip: ip.version)
-        return tuple(str(ip) for ip in ordered[: limits.LINKS])
+        every = [(ipaddress.ip_address(a), a in each.spare) for each in self.interfaces for a in each.addresses]
+        settled = [(ip, spare) for ip, spare in every if ip.version == 4 or not ip.is_link_local] or every  # noqa: PLR2004 - the IP version
+        ordered = sorted(settled, key=lambda each: (each[0].version, each[1]))
+        return tuple(dict.fromkeys(str(ip) for ip, _ in ordered))[: limits.LINKS]
 
     @cached_property
     def places(self) -> frozenset[str]:
@@ -91,7 +96,34 @@ class Links:
 
     @cached_property
     def _networks(self) -> tuple[Network, ...]:
-        return tuple(dict.fromkeys(ipaddress.ip_network(p) for each in self.interfaces for p in each.prefixes))
+        running = (each for each in self.interfaces if each.running)
+        return tuple(dict.fromkeys(ipaddress.ip_network(p) for each in running for p in each.prefixes))
+
+    @cached_property
+    def _dead_networks(self) -> tuple[Network, ...]:
+        dead = (each for each in self.interfaces if not each.running)
+        return tuple(dict.fromkeys(ipaddress.ip_network(p) for each in dead for p in each.prefixes))
+
+    @cached_property
+    def twins(self) -> tuple[str, ...]:
+        """Interfaces with a carrier on a network that one without a carrier is on too.
+
+        The kernel goes on sending to that network by the dead one, whose addresses and routes stay.
+        """
+        dead = self._dead_networks
+        running = (each for each in self.interfaces if each.running)
+        return tuple(each.name for each in running if any(ipaddress.ip_network(p) in dead for p in each.prefixes))
+
+    def detour(self, address: str) -> str:
+        """The interface by which an address is to be reached, where the kernel would take a dead one; else empty."""
+        if not self.twins or "%" in address:
+            return ""
+        ip = ipaddress.ip_address(address)
+        for each in self.interfaces:
+            nets = [ipaddress.ip_network(p) for p in each.prefixes]
+            if each.name in self.twins and any(ip in net and net in self._dead_networks for net in nets):
+                return each.name
+        return ""
 
     @cached_property
     def _names(self) -> dict[int, str]:
@@ -101,9 +133,16 @@ class Links:
         """The name of one of these interfaces, or empty."""
         return self._names.get(index, "")
 
+    def scoped(self, address: str) -> str:
+        """One of these addresses as it can be connected to: a link-local one with its interface."""
+        if not address.startswith("fe80:"):
+            return address
+        return next((f"{address}%{each.name}" for each in self.interfaces if address in each.addresses), address)
+
     def on_link(self, address: str) -> bool:
         """Whether an address is a host's on one of these networks: reached without a router, and no broadcast or loopback.
 
+        A link without a carrier leads to nobody.
         A link-local IPv6 address is on-link only with the scope of one of these interfaces (`fe80::1%eth0`).
         """
         literal, _, scope = address.partition("%")
@@ -114,7 +153,7 @@ class Links:
         if ip.is_multicast or ip.is_loopback or ip.is_unspecified:
             return False
         if ip.version == 6 and ip.is_link_local:  # noqa: PLR2004 - the IP version
-            return scope in self._names.values()
+            return any(scope == each.name and each.running for each in self.interfaces)
         return not scope and any(ip.version == net.version and ip in net and _is_host(ip, net) for net in self._networks)
 
 
@@ -123,48 +162,49 @@ def _is_host(ip: Address, net: Network) -> bool:
 
 
 def read(only: Sequence[str] = ()) -> Links:
-    """The interfaces in use now.
+    """The interfaces in use now, see `k3.network.interfaces`.
 
-    All that are up, multicast and not loopback, except parts of a bridge or bond and container bridges without a default
-    route. `only` names them instead; one that does not exist is Invalid, one that is down or without multicast is left out
-    until it can be used. Raises StartFailed where the kernel does not answer.
+    `only` names them instead; one that is down or without multicast is left out until it can be used. Raises Invalid for one
+    that does not exist or is loopback, StartFailed where the kernel does not answer.
     """
-    entries, addresses = netlink.tables()
-    _require(only, entries)
-    routed = frozenset(default_route_interfaces())
-    chosen = [entry for entry in entries if _chosen(entry, only, routed)]
-    return Links(tuple(_interface(entry, addresses) for entry in chosen))
+    try:
+        entries, addresses = netlink.tables()
+        _require(only, entries)
+        return _links(entries, addresses, only)
+    except OSError as error:
+        msg = f"cannot read this machine's network interfaces: {error.strerror}"
+        raise StartFailed(msg) from error
+
+
+def look(only: Sequence[str] = ()) -> Links:
+    """As `read`, for an agent that has started: a named interface that has vanished is not there. Raises OSError."""
+    return _links(*netlink.tables(), only)
+
+
+def _links(entries: Sequence[LinkEntry], addresses: Sequence[AddressEntry], only: Sequence[str]) -> Links:
+    chosen = interfaces.chosen(entries, only, default_route_interfaces())
+    return Links(tuple(_interface(interfaces.addressed(entry, addresses)) for entry in chosen))
 
 
 def _require(only: Sequence[str], entries: Sequence[LinkEntry]) -> None:
-    there = [entry.name for entry in entries]
+    there = {entry.name: entry.flags for entry in entries}
     for name in only:
         if name not in there:
             msg = f"--interface {name!r}: there is no such interface here; there are {', '.join(there) or 'none'}"
             raise Invalid(msg)
+        if there[name] & netlink.IFF_LOOPBACK:
+            others = [other for other, flags in there.items() if not flags & netlink.IFF_LOOPBACK]
+            listed = ", ".join(others) or "no others"
+            msg = f"--interface {name!r}: this machine is alone there, nobody finds it and it finds nobody; there are {listed}"
+            raise Invalid(msg)
 
 
-def _chosen(entry: LinkEntry, only: Sequence[str], routed: frozenset[str]) -> bool:
-    if entry.flags & _USABLE_FLAGS != _USABLE_FLAGS:
-        return False
-    if only:
-        return entry.name in only
-    if entry.flags & netlink.IFF_LOOPBACK or entry.master:
-        return False
-    return entry.name in routed or _CONTAINER_BRIDGE.fullmatch(entry.name) is None
-
-
-def _interface(entry: LinkEntry, addresses: Sequence[AddressEntry]) -> Interface:
-    mine = [each for each in addresses if each.index == entry.index and _settled(each)]
-    mine.sort(key=lambda each: (":" in each.address, each.address))
-    nets = [str(ipaddress.ip_network((each.address, each.prefix_length), strict=False)) for each in mine]
+def _interface(found: Addressed) -> Interface:
+    entry = found.entry
+    literals = tuple(each.address for each in found.addresses)
+    nets = (ipaddress.ip_network((each.address, each.prefix_length), strict=False) for each in found.addresses)
     running = bool(entry.flags & netlink.IFF_RUNNING)
-    return Interface(entry.name, entry.index, entry.mac, running, tuple(each.address for each in mine), tuple(nets))
-
-
-def _settled(entry: AddressEntry) -> bool:
-    unsettled = _UNSETTLED | (_TEMPORARY_V6 if ":" in entry.address else 0)
-    return not entry.flags & unsettled
+    return Interface(entry.name, entry.index, entry.mac, running, literals, tuple(str(net) for net in nets), found.spare)
 
 
 async def changes(
@@ -173,33 +213,33 @@ async def changes(
     only: Sequence[str] = (),
     poll_seconds: float = POLL_SECONDS,
     quiet_seconds: float = QUIET_SECONDS,
-    look: Callable[[Sequence[str]], Links] = read,
+    look: Callable[[Sequence[str]], Links] = look,
 ) -> AsyncGenerator[Links, None]:
     """Every new state of the links after `first`, once it has been quiet for `quiet_seconds` (at most `PATIENCE_SECONDS`).
 
     The kernel's notice is only a wake-up; a look every `poll_seconds` finds what it missed. An interface replaced by one
-    with the same name and address is a change: its index differs. A named interface that has vanished reads as not there.
+    with the same name and address is a change: its index differs. Where the kernel does not answer, what was known stays:
+    said once, and tried again.
     """
     current = first
+    trouble = Trouble(log, "network.links_unknown", "the interfaces known so far stay in use until the kernel answers again")
     with _Notices() as notices:
         while True:
-            latest = _look(look, only)  # at once the first time: `first` may be old by now
+            try:
+                latest = look(only)  # at once the first time: `first` may be old by now
+            except OSError as error:
+                trouble.begins(error)
+                await asyncio.sleep(trouble.pause_seconds)
+                continue
+            trouble.ends()
             if latest != current:
                 current = latest
                 yield latest
             await notices.settle(poll_seconds=poll_seconds, quiet_seconds=quiet_seconds)
 
 
-def _look(look: Callable[[Sequence[str]], Links], only: Sequence[str]) -> Links:
-    try:
-        return look(only)
-    except Invalid:
-        every = look(())
-        return Links(tuple(each for each in every.interfaces if each.name in only))
-
-
 class _Notices:
-    """The kernel's notices as something to wait for. Without permission to listen, only the polling is left."""
+    """The kernel's notices as something to wait for. While it lets nobody listen, only the polling is left."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -207,9 +247,12 @@ class _Notices:
         self._sock = netlink.changes_socket()
 
     def __enter__(self) -> Self:
+        self._listen()
+        return self
+
+    def _listen(self) -> None:
         if self._sock is not None:
             self._loop.add_reader(self._sock, self._hear)
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._sock is not None:
@@ -223,6 +266,9 @@ class _Notices:
 
     async def settle(self, *, poll_seconds: float, quiet_seconds: float) -> None:
         """Return at the next poll, or once notices have stopped coming."""
+        if self._sock is None:
+            self._sock = netlink.changes_socket()
+            self._listen()
         if not await self._stir(poll_seconds):
             return
         deadline = self._loop.time() + PATIENCE_SECONDS

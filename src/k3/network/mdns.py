@@ -3,11 +3,13 @@
 The announcer and the browser share it. It does not know what is announced or heard.
 """
 
+import asyncio
 import errno
 import logging
 import re
 import socket
-from collections.abc import Set as AbstractSet
+import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
@@ -16,9 +18,13 @@ from zeroconf import IPVersion, Zeroconf
 from zeroconf.asyncio import AsyncZeroconf
 
 from k3.core.errors import Invalid, StartFailed
-from k3.network.links import Links
+from k3.network.links import Interface, Links
+from k3.refusals import Trouble
 
 DOMAIN: Final = "local."
+PORT: Final = 5353
+GROUP_V4: Final = "224.0.0.251"
+GROUP_V6: Final = "ff02::fb"
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 _SO_RCVBUFFORCE: Final = 33
@@ -54,11 +60,14 @@ class ServiceType:
 class Mdns:
     """The responder and its interfaces. It runs with none as well, and waits for `update`."""
 
-    def __init__(self, responder: AsyncZeroconf, version: IPVersion, links: Links) -> None:
+    def __init__(self, responder: AsyncZeroconf, version: IPVersion) -> None:
         """Start with `open`."""
         self._responder = responder
         self._version = version
-        self._links = links
+        self._links = Links()
+        self._joining = asyncio.Lock()
+        self._moved = asyncio.Event()
+        self._trouble = Trouble(log, "mdns.join_failed", "other interfaces are used as before, and this is tried again")
 
     @classmethod
     async def open(cls, links: Links) -> Self:
@@ -72,7 +81,7 @@ class Mdns:
             await responder.zeroconf.async_wait_for_start()
         except OSError as error:
             raise StartFailed(_explain(error)) from error
-        mdns = cls(responder, version, Links())
+        mdns = cls(responder, version)
         await mdns.update(links)
         return mdns
 
@@ -92,30 +101,68 @@ class Mdns:
         An interface replaced by one with the same address has lost its multicast membership, which the library, comparing
         addresses, does not see: places that are not the same as before are left first, then joined.
         """
-        before, after = _places(self._links), _places(links)
-        if before - after:
-            await self._join(before & after)
-        await self._join(after)
-        self._links = links
-        _enlarge_buffers(self.zeroconf)
+        async with self._joining:
+            before, after = _places(self._links), _places(links)
+            if before.keys() - after.keys():
+                await self._join([place for place in after if place in before])
+            self._links = links
+            await self._join(list(after))
+        self._moved.set()
         log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
 
-    async def _join(self, places: AbstractSet[tuple[int, str]]) -> None:
-        wanted = [address or index for index, address in sorted(places) if address or self._version is IPVersion.All]
+    async def run(self) -> None:
+        """Join again what could not be joined, for ever: the kernel may have been out of descriptors or memory."""
+        while True:
+            self._moved.clear()
+            pause = self._trouble.pause_seconds if self._missing() else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._moved.wait()
+                continue
+            async with self._joining:
+                for interface in self._missing():
+                    self._leave(interface.index)
+                await self._join(list(_places(self._links)))
+
+    async def _join(self, places: Sequence[tuple[int, str]]) -> None:
+        wanted = [address or index for index, address in places if address or self._version is IPVersion.All]
+        failed = OSError(errno.EADDRNOTAVAIL, "an interface could not be joined")
         try:
             await self._responder.async_update_interfaces(wanted, ip_version=self._version)
         except (OSError, RuntimeError) as error:
-            # It went away between the look and the join; the next look shows that.
-            log.warning("mdns.join_failed", extra={"fields": {"error": str(error)}})
+            # It went away between the look and the join, which the next look shows, or the kernel could not.
+            failed = error if isinstance(error, OSError) else failed
+        _enlarge_buffers(self.zeroconf)
+        if self._missing():
+            self._trouble.begins(failed)
+        else:
+            self._trouble.ends()
+
+    def _missing(self) -> list[Interface]:
+        """Interfaces with an IPv4 address that nothing is sent on. One sender for each is enough, whatever its address."""
+        senders = {sender.sock_name[0] for sender in self.zeroconf.engine.senders}
+        v4 = [(each, [a for a in each.addresses if ":" not in a]) for each in self._links.interfaces]
+        return [each for each, addresses in v4 if addresses and senders.isdisjoint(addresses)]
+
+    def _leave(self, index: int) -> None:
+        """A join that failed half way has left a membership behind, which would be in the way of the next."""
+        member = struct.pack("=4s4si", socket.inet_aton(GROUP_V4), bytes(4), index)
+        for reader in self.zeroconf.engine.readers:
+            with suppress(OSError):
+                reader.sock.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, member)
 
     async def aclose(self) -> None:
         """Close the sockets. What is still registered says goodbye first."""
         await self._responder.async_close()
 
 
-def _places(links: Links) -> AbstractSet[tuple[int, str]]:
-    """What can be joined: an index with each IPv4 address, and with no address for IPv6, which is joined by index alone."""
-    return {(each.index, "" if ":" in address else address) for each in links.interfaces for address in each.addresses}
+def _places(links: Links) -> dict[tuple[int, str], None]:
+    """What can be joined: an index with each IPv4 address, and with no address for IPv6, which is joined by index alone.
+
+    Of the addresses of one interface the first is spoken from.
+    """
+    found = ((each, sorted(each.addresses, key=each.spare.__contains__)) for each in links.interfaces)
+    return {(each.index, "" if ":" in address else address): None for each, addresses in found for address in addresses}
 
 
 def _has_ipv6() -> bool:

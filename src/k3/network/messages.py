@@ -9,7 +9,8 @@ from k3.core.observation import Facts
 class Announcement:
     """A peer's mDNS records, parsed and held to limits. A hint: nothing in it is proven.
 
-    `addresses` are IP literals, link-local IPv6 ones with the local scope (`fe80::1%eth0`), all on one of our own links.
+    `addresses` are IP literals, link-local IPv6 ones with the local scope (`fe80::1%eth0`), all on one of our own links that
+    have a carrier; none where such a link was lost since.
     `id`, `boot` are empty and `pid` 0 where the TXT record lacks them.
     """
 

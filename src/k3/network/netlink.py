@@ -4,17 +4,20 @@ Raw facts only: which interfaces k3 uses is decided in `k3.network.links`. One s
 `/proc`), and right inside a bare network namespace, where `/sys` still shows the host's interfaces.
 """
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from k3.core.errors import StartFailed
+from k3.refusals import EXHAUSTED
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8
+IFF_POINTOPOINT: Final = 0x10
 IFF_RUNNING: Final = 0x40
+IFF_NOARP: Final = 0x80
 IFF_MULTICAST: Final = 0x1000
 
 _NETLINK_ROUTE: Final = 0
@@ -22,14 +25,18 @@ _RTM_NEWLINK: Final = 16
 _RTM_GETLINK: Final = 18
 _RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
+_RTM_NEWROUTE: Final = 24
+_RTM_GETROUTE: Final = 26
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
-_REQUEST_DUMP: Final = 0x1 | 0x300
+_REQUEST: Final = 0x1
+_DUMP: Final = 0x300
 _GROUPS: Final = 0x1 | 0x10 | 0x100  # links, IPv4 addresses, IPv6 addresses
 
 _HEADER: Final = struct.Struct("=IHHII")
 _LINK: Final = struct.Struct("=BxHiII")
 _ADDRESS: Final = struct.Struct("=BBBBI")
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _WORD: Final = struct.Struct("=I")
 
@@ -41,6 +48,14 @@ _IFLA_INFO_KIND: Final = 1
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_FLAGS: Final = 8
+_IFA_PROTO: Final = 11
+_RTA_DST: Final = 1
+_RTA_OIF: Final = 4
+_RTA_GATEWAY: Final = 5
+_RTA_PREFSRC: Final = 7
+_FAR_AWAY: Final = {socket.AF_INET: "192.88.99.1", socket.AF_INET6: "2000::1"}
+"""Addresses that are nobody's neighbour (RFC 7526, and a part of the global space that is not given out)."""
+
 _ATTRIBUTE_TYPE: Final = 0x3FFF
 _TIMEOUT_SECONDS: Final = 2.0
 _ATTEMPTS: Final = 3
@@ -60,28 +75,75 @@ class LinkEntry:
 
 @dataclass(frozen=True, slots=True)
 class AddressEntry:
-    """One address of an interface, as a literal without scope. `flags` are IFA_F_*."""
+    """One address of an interface, as a literal without scope. `flags` are IFA_F_*, `protocol` says who added it."""
 
     index: int
     address: str
     prefix_length: int
     flags: int
+    protocol: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """How packets to far away leave through one interface: from which address, and to which router (empty: none)."""
+
+    source: str
+    gateway: str = ""
 
 
 def tables() -> tuple[tuple[LinkEntry, ...], tuple[AddressEntry, ...]]:
-    """All interfaces and all their addresses, in the kernel's order. Raises StartFailed where the kernel does not answer."""
+    """All interfaces and all their addresses, in the kernel's order. Raises OSError where the kernel does not answer."""
     try:
         links = tuple(_link(body) for kind, body in _dump(_RTM_GETLINK) if kind == _RTM_NEWLINK)
         found = (_address(body) for kind, body in _dump(_RTM_GETADDR) if kind == _RTM_NEWADDR)
         return links, tuple(entry for entry in found if entry is not None)
-    except (OSError, struct.error) as error:
-        msg = f"cannot read this machine's network interfaces over netlink: {error}"
-        raise StartFailed(msg) from error
+    except struct.error as error:
+        raise OSError(errno.EBADMSG, "the kernel's answer over netlink is not understood") from error
+
+
+def ways_out(index: int) -> tuple[WayOut, ...]:
+    """The source addresses that the kernel takes for far destinations behind an interface, IPv4 first; empty: it has none.
+
+    Raises OSError while the kernel is out of descriptors or memory.
+    """
+    found = []
+    for family, destination in _FAR_AWAY.items():
+        try:
+            found.append(_way_out(family, destination, index))
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
+        except (struct.error, ValueError):
+            continue
+    return tuple(found)
+
+
+def _way_out(family: socket.AddressFamily, destination: str, index: int) -> WayOut:
+    packed = socket.inet_pton(family, destination)
+    body = _ROUTE.pack(family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
+    body += _attribute(_RTA_DST, packed) + _attribute(_RTA_OIF, _WORD.pack(index))
+    for kind, payload in _ask(_RTM_GETROUTE, _REQUEST, body):
+        if kind == _RTM_NEWROUTE:
+            found = _attributes(payload[_ROUTE.size :])
+            gateway = found.get(_RTA_GATEWAY, b"")
+            return WayOut(
+                socket.inet_ntop(family, found.get(_RTA_PREFSRC, b"")), socket.inet_ntop(family, gateway) if gateway else ""
+            )
+    raise OSError(errno.ENETUNREACH, "no route")
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    length = _ATTRIBUTE.size + len(payload)
+    return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
 
 
 def changes_socket() -> socket.socket | None:
-    """A non-blocking socket that becomes readable when an interface or address changes; None where that is not allowed."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+    """A non-blocking socket that becomes readable when an interface or address changes; None where it cannot be had now."""
+    try:
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+    except OSError:
+        return None
     try:
         sock.bind((0, _GROUPS))
     except OSError:
@@ -105,18 +167,18 @@ def drain(sock: socket.socket) -> None:
 def _dump(request: int) -> list[tuple[int, bytes]]:
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _dump_once(request)
+            return _ask(request, _REQUEST | _DUMP, bytes(_LINK.size))
         except InterruptedError:
             continue  # the table changed underneath
-    return _dump_once(request)
+    return _ask(request, _REQUEST | _DUMP, bytes(_LINK.size))
 
 
-def _dump_once(request: int) -> list[tuple[int, bytes]]:
+def _ask(request: int, request_flags: int, body: bytes) -> list[tuple[int, bytes]]:
+    """The kernel's answer: all messages of a dump, or the one message that answers anything else."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as sock:
         sock.settimeout(_TIMEOUT_SECONDS)
         sock.bind((0, 0))
-        body = bytes(_LINK.size)
-        sock.send(_HEADER.pack(_HEADER.size + len(body), request, _REQUEST_DUMP, 1, 0) + body)
+        sock.send(_HEADER.pack(_HEADER.size + len(body), request, request_flags, 1, 0) + body)
         found: list[tuple[int, bytes]] = []
         while True:
             for kind, flags, payload in _messages(sock.recv(262_144)):
@@ -128,6 +190,8 @@ def _dump_once(request: int) -> list[tuple[int, bytes]]:
                     number = -struct.unpack_from("=i", payload)[0]
                     raise OSError(number, "netlink refuses the request")
                 found.append((kind, payload))
+            if not request_flags & _DUMP:
+                return found
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -174,4 +238,5 @@ def _address(body: bytes) -> AddressEntry | None:
         return None
     if _IFA_FLAGS in found:
         flags = _WORD.unpack(found[_IFA_FLAGS])[0]
-    return AddressEntry(index, socket.inet_ntop(family, raw), prefix_length, flags)
+    protocol = found.get(_IFA_PROTO, b"\0")[0]
+    return AddressEntry(index, socket.inet_ntop(family, raw), prefix_length, flags, protocol)

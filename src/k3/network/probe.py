@@ -7,7 +7,8 @@ Connects to the endpoints it is given and to nothing else (a redirect is an answ
 import asyncio
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import h11
@@ -44,7 +45,15 @@ _OURS: Final = frozenset(
 _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH})
 
 
-async def probe(target: Target, *, timeout_seconds: float) -> Outcome:
+Via = Callable[[str], str]
+"""The interface to reach an address by, against the kernel's routes; empty: as they say."""
+
+
+def _as_routed(_: str) -> str:
+    return ""
+
+
+async def probe(target: Target, *, timeout_seconds: float, via: Via = _as_routed) -> Outcome:
     """Ask `GET /info` at the target's endpoints, group after group until one answers as the target.
 
     Within a group the next endpoint is tried when the former failed, or after `HEAD_START_SECONDS`; each group gets
@@ -54,7 +63,7 @@ async def probe(target: Target, *, timeout_seconds: float) -> Outcome:
     for number, group in enumerate(target.groups):
         if not group:
             continue
-        outcome = await _ask_group(target, number, timeout_seconds=timeout_seconds)
+        outcome = await _ask_group(target, number, via, timeout_seconds=timeout_seconds)
         if isinstance(outcome, Answered):
             return outcome
         outcomes.append(outcome)
@@ -65,26 +74,26 @@ def _heaviest(outcomes: Sequence[Outcome]) -> Outcome:
     return max(outcomes, key=lambda outcome: _WEIGHT.index(type(outcome)))
 
 
-async def _ask_group(target: Target, number: int, *, timeout_seconds: float) -> Outcome:
+async def _ask_group(target: Target, number: int, via: Via, *, timeout_seconds: float) -> Outcome:
     group = target.groups[number]
     outcomes: list[Outcome] = []
     try:
         async with time_limit(timeout_seconds):
             if len(group) == 1:
-                return await _ask(target, group[0], number)
-            await _race(target, number, outcomes)
+                return await _ask(target, group[0], number, via)
+            await _race(target, number, via, outcomes)
     except TimeoutError:
         outcomes.append(NoAnswer("no answer in time"))
     return _heaviest(outcomes)
 
 
-async def _race(target: Target, number: int, outcomes: list[Outcome]) -> None:
+async def _race(target: Target, number: int, via: Via, outcomes: list[Outcome]) -> None:
     """Fill `outcomes` until one is an answer or every endpoint has one."""
     group = target.groups[number]
     finished = asyncio.Event()
 
     async def attempt(endpoint: Endpoint) -> None:
-        outcomes.append(await _ask(target, endpoint, number))
+        outcomes.append(await _ask(target, endpoint, number, via))
         finished.set()
 
     async with asyncio.TaskGroup() as tasks:
@@ -115,9 +124,9 @@ async def _within(patience_seconds: float | None, event: asyncio.Event) -> bool:
     return True
 
 
-async def _ask(target: Target, endpoint: Endpoint, group: int) -> Outcome:
+async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outcome:
     try:
-        body = await _fetch(endpoint)
+        body = await _fetch(endpoint, via(endpoint.address))
     except OSError as error:
         return _failure(error, endpoint)
     except h11.RemoteProtocolError:
@@ -133,13 +142,16 @@ async def _ask(target: Target, endpoint: Endpoint, group: int) -> Outcome:
     return Answered(facts, endpoint, group, uptime_seconds, store_id)
 
 
-async def _fetch(endpoint: Endpoint) -> bytes | NoAnswer:
+async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
     """The body of a good answer. Raises OSError and h11.RemoteProtocolError."""
     family, address = _socket_address(endpoint)
     loop = asyncio.get_running_loop()
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
         # Closing resets the connection: neither side keeps a TIME_WAIT for a question asked every few seconds.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
+        if interface:
+            with suppress(OSError):  # a kernel before 5.7 lets only root do this
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         await loop.sock_connect(sock, address)
         await loop.sock_sendall(sock, _request(endpoint))
         return await _read_answer(loop, sock)

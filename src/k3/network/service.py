@@ -5,9 +5,10 @@ at once. This module decides nothing about any peer.
 """
 
 import asyncio
+import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -52,12 +53,15 @@ from k3.network.events import (
     Tick,
 )
 from k3.network.links import Links
+from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns, ServiceType
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
+from k3.network.standing import Reached
+from k3.refusals import EXHAUSTED, Trouble
 from k3.tasks import time_limit
 
 BEAT_SECONDS: Final = 0.5
@@ -119,6 +123,7 @@ class Agent:
         self._submit = submit
         self._disown = disown
         self._links = Links()
+        self._reached = Reached()
         self._claim = Claim(options.name)
         self._table: PeerTable | None = None
         self._announcer: Announcer | None = None
@@ -133,6 +138,10 @@ class Agent:
         self._has_parted = bool(options.former)
         """Whether the identity has been changed in this run, which is done once."""
         self._clones = Clones(advice="", tell=self._tell_clone, part=self._part_ways, start=self._start)
+        self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
+        self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
+        self.cover: Callable[[Iterable[str]], None] = lambda _: None
+        """Have the health server answer on these interfaces by themselves."""
         self._has_store = True
         self._listed = asyncio.Event()
         self._leaving = False
@@ -185,6 +194,7 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(browser.run())
+                tasks.create_task(mdns.run())
                 browser.ours = instance_name(self._options.name, self.facts.id)
                 heard = await self._settle_name(browser)
                 browser.ours = instance_name(self.facts.node, self.facts.id)
@@ -213,12 +223,15 @@ class Agent:
         if self._clones.found:
             self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
         self._handle(_usable(self._links))
+        self.cover(self._links.twins)
+        self.lookout.relinked(self._links)
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
         tasks.create_task(self._follow_store())
         tasks.create_task(self._follow_network(browser, heard))
         tasks.create_task(self._follow_links(mdns, browser))
         tasks.create_task(self._prove_self())
+        tasks.create_task(self.lookout.run())
         tasks.create_task(self._beat())
         self._announce()
 
@@ -230,6 +243,9 @@ class Agent:
         wanted = self._options.name
         holders = []
         stored = await self._stored(wanted)
+        if stored is not None and stored.id == self.facts.id:
+            self._reached.begin_with(stored.addresses)
+            self.facts = replace(self.facts, addresses=self._addresses())
         on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
         recorded = naming.recorded_holder(stored, self.facts.id, on_link)
         if recorded is not None and recorded.id != self._options.former:
@@ -442,6 +458,8 @@ class Agent:
         """Nothing heard is of use before the store has said what it knows: until then the browser keeps it."""
         await self._listed.wait()
         for early in before:
+            if isinstance(early, Announcement):
+                self.lookout.heard(early)
             self._handle(early)
         while True:
             heard = await browser.next()
@@ -449,6 +467,9 @@ class Agent:
                 self._seen(item, is_here=True)
             if isinstance(heard, Announcement):
                 self._clones.heard(heard)
+                self.lookout.heard(heard)
+                if not heard.addresses and heard.node == self.facts.node:
+                    continue  # a namesake on a link that is gone: it can be asked when the link is back
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
@@ -456,12 +477,34 @@ class Agent:
             async for links in changes:
                 _tell_links(self._links, links)
                 self._links = links
-                self.facts = replace(self.facts, addresses=links.addresses, links=links.prefixes)
-                self._clones.say(self.facts)
+                if links.interfaces:
+                    # Without any, where it was last is all there is to say: a cable may be out as well as an interface down.
+                    self.facts = replace(self.facts, addresses=self._addresses(), links=links.prefixes)
+                    self._clones.say(self.facts)
                 self._announce()
+                self.cover(links.twins)
                 await mdns.update(links)
                 browser.relinked()
+                self.lookout.relinked(links)
                 self._handle(_usable(links))
+
+    def met(self, local: str, remote: str) -> None:
+        """A connection from `remote` has arrived at `local`, an address of this machine."""
+        if not self._reached.met(local, remote, self._links):
+            return
+        self.lookout.visited()
+        if self._addresses() != self.facts.addresses:
+            self.facts = replace(self.facts, addresses=self._addresses())
+            self._changed.set()
+
+    def _speak_again(self) -> None:
+        """What was said and asked while nothing got through is to be said and asked again."""
+        if self._announcer is not None and self._browser is not None:
+            self._announcer.again()
+            self._browser.relinked()
+
+    def _addresses(self) -> tuple[str, ...]:
+        return self._reached.in_order(self._links.addresses)
 
     async def _prove_self(self) -> None:
         """Ask ourselves, where others would, whenever what we say has changed."""
@@ -484,9 +527,8 @@ class Agent:
                     await self._changed.wait()
 
     async def _ask_self(self) -> Outcome:
-        known = self.facts.addresses or ("127.0.0.1",)
-        scoped = (f"{a}%{self._links.interfaces[0].name}" if a.startswith("fe80:") else a for a in known)
-        ends = tuple(Endpoint(address, self.facts.port) for address in scoped)
+        known = self._links.addresses or ("127.0.0.1",)
+        ends = tuple(Endpoint(self._links.scoped(address), self.facts.port) for address in known)
         return await probe(Target(self.facts.node, (ends,), self.facts.id), timeout_seconds=SELF_PROBE_SECONDS)
 
     async def _beat(self) -> None:
@@ -544,11 +586,21 @@ class Agent:
         outcome: Outcome
         try:
             async with self._gate:
-                outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds)
+                outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds, via=self._links.detour)
         except OSError as error:
             outcome = LocalFault(str(error))
         self._clones.answered(outcome)
+        self._note_fault(outcome)
+        self.lookout.probed(wanted.target, outcome)
         self._handle(Probed(wanted.target.name, outcome))
+
+    def _note_fault(self, outcome: Outcome) -> None:
+        """Without descriptors or memory nobody can be asked: that is said once, and held against nobody."""
+        number = getattr(errno, outcome.why, 0) if isinstance(outcome, LocalFault) else 0
+        if number in EXHAUSTED:
+            self._trouble.begins(OSError(number, os.strerror(number)))
+        elif not isinstance(outcome, LocalFault):
+            self._trouble.ends()
 
     def _announce(self) -> None:
         self._changed.set()
@@ -570,16 +622,11 @@ class Agent:
 
 
 def _usable(links: Links) -> LinksChanged:
-    """The links with a carrier, where there is only link-local IPv6, that.
-
-    A prefix that is on an interface without carrier as well is left out: the kernel may lead into the dead one.
-    """
+    """The links with a carrier, where there is only link-local IPv6, that."""
     up = Links(tuple(each for each in links.interfaces if each.running))
-    dead = {prefix for each in links.interfaces if not each.running for prefix in each.prefixes}
     names = tuple(each.name for each in up.interfaces if each.addresses)
-    prefixes = tuple(prefix for prefix in up.prefixes if prefix not in dead)
     only_local = not up.prefixes and up.running
-    return LinksChanged(("fe80::/64",) if only_local else prefixes, names)
+    return LinksChanged(("fe80::/64",) if only_local else up.prefixes, names)
 
 
 def _tell_links(former: Links, links: Links) -> None:

@@ -1,0 +1,192 @@
+"""What keeps this machine and others from finding or reaching each other, said once, in words a person can act on.
+
+Theory of operation
+-------------------
+Three things can be known from here, and each is said when it is known, not before:
+
+* *Multicast is blocked here*: a packet of our own is refused, or does not come back (`multicast`). Tried at the start, after
+  every change of links, and now and then, so that both a firewall that is loaded later and one that is opened are noticed.
+* *Others are not heard*: a machine of k3's asks this one over TCP, and its announcement has not been heard. Then its
+  multicast is lost on the way: a firewall there, a switch, or Wi-Fi that keeps its clients apart.
+* *TCP is blocked*: machines are announced and none answers, though not one refuses; or others answer us and nobody comes
+  here, who should all have looked at a newcomer by now.
+
+That nobody at all is heard proves nothing: this may be the only machine.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Final
+
+from k3.core import limits
+from k3.network import multicast
+from k3.network.links import Links
+from k3.network.messages import Announcement, Answered, NoAnswer, Outcome, Target
+from k3.network.multicast import Blocked
+from k3.network.standing import plain
+
+AGAIN_SECONDS: Final = 60.0
+AGAIN_BLOCKED_SECONDS: Final = 5.0
+UNHEARD_SECONDS: Final = 4.0
+UNVISITED_SECONDS: Final = 12.0
+SILENT_ANSWERS: Final = 2
+
+FIREWALLS_UDP: Final = {
+    "ufw": "ufw allow 5353/udp",
+    "firewalld": "firewall-cmd --permanent --add-service=mdns && firewall-cmd --reload",
+    "nftables": "nft insert rule inet filter input udp dport 5353 accept",
+}
+FIREWALLS_TCP: Final = {
+    "ufw": "ufw allow PORT/tcp",
+    "firewalld": "firewall-cmd --permanent --add-port=PORT/tcp && firewall-cmd --reload",
+    "nftables": "nft insert rule inet filter input tcp dport PORT accept",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Lookout:
+    """Keep `run` going, and tell it what is seen; `hindrance` is what a person should read instead of a promise."""
+
+    def __init__(self, port: Callable[[], int], *, opened: Callable[[], None], clock: Callable[[], float]) -> None:
+        """`port` is where this machine is asked; `opened` is called when multicast gets through again."""
+        self._port = port
+        self._opened = opened
+        self._clock = clock
+        self._links = Links()
+        self._blocked: tuple[Blocked, ...] = ()
+        self._tried = asyncio.Event()
+        self._stirred = asyncio.Event()
+        self._announced: dict[str, None] = {}
+        self._askers: dict[str, float] = {}
+        self._answered_at: float | None = None
+        self._silent = 0
+        self._visited = False
+        self._said: set[str] = set()
+
+    # What is seen
+
+    def relinked(self, links: Links) -> None:
+        """The links are these now."""
+        self._links = links
+        self._stirred.set()
+
+    def heard(self, announcement: Announcement) -> None:
+        """A machine's announcement has arrived."""
+        for address in announcement.addresses:
+            self._announced.pop(address, None)
+            self._announced[address] = None
+            self._askers.pop(address, None)
+        while len(self._announced) > limits.PEERS:
+            del self._announced[next(iter(self._announced))]
+
+    def asked_by(self, remote: str) -> None:
+        """A machine of k3's has asked this one who it is."""
+        address = plain(remote)
+        if address in self._links.addresses or not self._links.on_link(address):
+            return
+        self._visited = True
+        if address not in self._announced and address not in self._askers and len(self._askers) < limits.LINKS:
+            self._askers[address] = self._clock()
+            self._stirred.set()
+
+    def visited(self) -> None:
+        """A neighbour has connected to this machine, for whatever purpose."""
+        self._visited = True
+
+    def probed(self, target: Target, outcome: Outcome) -> None:
+        """How it went when this machine asked another one."""
+        if isinstance(outcome, Answered):
+            if self._answered_at is None:
+                self._answered_at = self._clock()
+                self._stirred.set()
+        elif isinstance(outcome, NoAnswer) and any(end.address in self._announced for group in target.groups for end in group):
+            self._silent += 1
+            self._stirred.set()
+
+    # What is said
+
+    async def hindrance(self) -> str:
+        """What keeps this machine from being found, with what to do, as lines for a person; empty: nothing that is known."""
+        await self._tried.wait()
+        if not self._links.interfaces:
+            return "This machine has no network interface that is up and can multicast: others are found once it has one.\n"
+        if not self._blocked:
+            return ""
+        return f"Other machines cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
+            f"  {name + ':':<10} {command}\n" for name, command in FIREWALLS_UDP.items()
+        )
+
+    async def run(self) -> None:
+        """Try, look and say, for ever."""
+        while True:
+            await self._try()
+            self._tried.set()
+            again = self._clock() + (AGAIN_BLOCKED_SECONDS if self._blocked else AGAIN_SECONDS)
+            links = self._links
+            while self._links is links and self._clock() < again:
+                self._say_what_is_known()
+                self._stirred.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(again, *self._deadlines()) - self._clock()):
+                        await self._stirred.wait()
+
+    async def _try(self) -> None:
+        found = await multicast.blocked(self._links)
+        if found == self._blocked:
+            return
+        former, self._blocked = self._blocked, found
+        if found:
+            _warn("multicast.blocked", describe(found), FIREWALLS_UDP)
+        elif former:
+            log.info("multicast.open", extra={"fields": {"interfaces": [each.interface for each in former]}})
+            self._opened()
+
+    def _deadlines(self) -> Iterable[float]:
+        """When something may be known that is not known yet."""
+        yield from (since + UNHEARD_SECONDS for since in self._askers.values())
+        if self._answered_at is not None and not self._visited:
+            yield self._answered_at + UNVISITED_SECONDS
+        yield self._clock() + AGAIN_SECONDS
+
+    def _say_what_is_known(self) -> None:
+        now = self._clock()
+        for address in [address for address, since in self._askers.items() if now - since >= UNHEARD_SECONDS]:
+            del self._askers[address]
+            if not self._blocked:
+                what = f"{address} asks this machine over TCP, and its announcements (UDP 5353) are not heard here"
+                self._once(
+                    "multicast.unheard", what, "a firewall there, a switch or Wi-Fi that drops multicast between its clients"
+                )
+        if self._silent >= SILENT_ANSWERS and self._answered_at is None:
+            what = "machines are announced here, and none of them answers: TCP is blocked there, or on its way out of here"
+            self._once("tcp.unanswered", what, _listed(FIREWALLS_TCP, self._port()))
+        if self._answered_at is not None and not self._visited and now - self._answered_at >= UNVISITED_SECONDS:
+            self._answered_at = now  # once is enough, and `_once` sees to that
+            self._visited = True
+            what = f"other machines answer, and none has come to TCP port {self._port()} here: a firewall of this machine"
+            self._once("tcp.unvisited", what, _listed(FIREWALLS_TCP, self._port()))
+
+    def _once(self, event: str, what: str, advice: str) -> None:
+        if event not in self._said:
+            self._said.add(event)
+            log.warning(event, extra={"fields": {"what": what, "advice": advice}})
+
+
+def describe(found: Collection[Blocked]) -> str:
+    """What is blocked where, in one clause."""
+    refused = {each.why: [other.interface for other in found if other.why == each.why] for each in found if each.why}
+    unheard = [each.interface for each in found if not each.why]
+    clauses = [f"multicast (UDP 5353) cannot be sent on {', '.join(names)} ({why})" for why, names in refused.items()]
+    clauses += [f"multicast (UDP 5353) does not come in on {', '.join(unheard)}"] if unheard else []
+    return "; ".join(clauses) + ", a firewall rule of this machine"
+
+
+def _warn(event: str, what: str, firewalls: dict[str, str]) -> None:
+    log.warning(event, extra={"fields": {"what": what, "advice": _listed(firewalls)}})
+
+
+def _listed(firewalls: dict[str, str], port: int = 0) -> str:
+    return "; ".join(f"{name}: {command.replace('PORT', str(port))}" for name, command in firewalls.items())

@@ -1,0 +1,105 @@
+"""Whether multicast gets out of this machine and in again: tried on each interface with one small packet of our own.
+
+The kernel hands a copy of what a machine multicasts back to it, through the firewall's output rules and then its input rules,
+as if it had come from the link. So a packet that is refused, or does not come back, is a firewall here. What a switch, an
+access point or a driver drops comes back all the same: that only shows in what is never heard from others.
+"""
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from k3.network.links import Interface, Links
+from k3.network.mdns import GROUP_V4, GROUP_V6, PORT
+from k3.refusals import EXHAUSTED
+
+SENDS: Final = 3
+SEND_INTERVAL_SECONDS: Final = 0.6
+INTERFACES: Final = 20
+
+_HEADER: Final = struct.Struct("!6H")
+_IP_MULTICAST_ALL: Final = 49
+_IPV6_MULTICAST_ALL: Final = 29
+_NOT_A_FINDING: Final = EXHAUSTED | {
+    errno.EAGAIN,
+    errno.EINTR,
+    errno.ENODEV,
+    errno.EADDRNOTAVAIL,
+    errno.EADDRINUSE,
+    errno.ENETDOWN,
+}
+"""Out of resources, or the interface is going away: nothing to tell a person about their firewall."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What does not get through on one interface. `why`: the kernel's word where it refuses to send; empty: it is not heard."""
+
+    interface: str
+    why: str = ""
+
+
+async def blocked(links: Links, *, sends: int = SENDS) -> tuple[Blocked, ...]:
+    """What does not get through, by interface; waits up to `sends * SEND_INTERVAL_SECONDS`, not at all where all is well."""
+    wanted = [each for each in links.interfaces if each.running and each.addresses][:INTERFACES]
+    async with asyncio.TaskGroup() as tasks:
+        tried = [tasks.create_task(_try(each, sends)) for each in wanted]
+    return tuple(found for task in tried if (found := task.result()) is not None)
+
+
+async def _try(interface: Interface, sends: int) -> Blocked | None:
+    family = socket.AF_INET if any(":" not in a for a in interface.addresses) else socket.AF_INET6
+    # A query without a question: nobody has anything to answer (RFC 6762 §18.1: its id is to be ignored).
+    packet = _HEADER.pack(1 + secrets.randbelow(0xFFFF), 0, 0, 0, 0, 0) + secrets.token_bytes(8)
+    loop = asyncio.get_running_loop()
+    try:
+        with _open(family, interface.index) as sock:
+            for _ in range(sends):
+                sock.sendto(packet, (GROUP_V4, PORT) if family == socket.AF_INET else (GROUP_V6, PORT, 0, interface.index))
+                if await _comes_back(loop, sock, packet):
+                    return None
+    except OSError as error:
+        return None if error.errno in _NOT_A_FINDING else Blocked(interface.name, os.strerror(error.errno or 0))
+    return Blocked(interface.name)
+
+
+async def _comes_back(loop: asyncio.AbstractEventLoop, sock: socket.socket, packet: bytes) -> bool:
+    try:
+        async with asyncio.timeout(SEND_INTERVAL_SECONDS):
+            while await loop.sock_recv(sock, 9_000) != packet:
+                pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def _open(family: socket.AddressFamily, index: int) -> socket.socket:
+    """A socket that hears only what is multicast on this interface: bound to the group, it takes no answer meant for others."""
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
+        if family == socket.AF_INET:
+            sock.bind((GROUP_V4, PORT))
+            member = struct.pack("=4s4si", socket.inet_aton(GROUP_V4), bytes(4), index)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member)
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+        else:
+            sock.bind((GROUP_V6, PORT, 0, index))
+            sock.setsockopt(
+                socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(family, GROUP_V6) + struct.pack("=I", index)
+            )
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
