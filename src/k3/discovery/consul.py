@@ -11,7 +11,7 @@ not cancel them to ask something else.
 import gc
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -131,9 +131,16 @@ class Consul:
         """All instances of a service in one datacenter with their checks, from any server, however far behind.
 
         With an index: waits until something changed or the time is over. With 0: answers at once.
+
+        Asked for the nearest first, an agent of Consul 1.10 and newer asks a server, as older ones do. It would otherwise
+        wait by its streaming backend, which never knows whether its server has a leader (consul#9776).
         """
         path = f"/v1/health/service/{quote(service, safe='')}"
-        return await self._watch(path, datacenter, index, wait_seconds)
+        reading, is_stream = await self._answer(path, datacenter, index, wait_seconds, **({"near": "_agent"} if index else {}))
+        if not is_stream:
+            return reading
+        lead = await self.membership(service, "", datacenter=datacenter, index=0)
+        return replace(reading, has_leader=lead.has_leader, last_contact_seconds=lead.last_contact_seconds)
 
     async def membership(
         self, service: str, service_id: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS
@@ -154,12 +161,17 @@ class Consul:
         return await self._watch(f"/v1/health/node/{quote(consul_node, safe='')}", datacenter, 0, 0)
 
     async def _watch(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> Reading:
+        reading, _is_stream = await self._answer(path, datacenter, index, wait_seconds, **more)
+        return reading
+
+    async def _answer(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> tuple[Reading, bool]:
+        """A reading, and whether the agent took it from a stream: then it says nothing of a leader."""
         query = {**more, **({"dc": datacenter} if datacenter else {})}
         if index:
             query |= {"index": str(index), "wait": f"{wait_seconds}s"}
         seconds = read_timeout_seconds(wait_seconds if index else 0) + CALL_SECONDS
         answer = await self._call("GET", f"{path}?stale&{urlencode(self._named(query))}", timeout_seconds=seconds)
-        return self._reading(answer)
+        return self._reading(answer), answer.headers.get("x-consul-query-backend") == "streaming"
 
     async def aclose(self) -> None:
         """Let go of the connections."""
