@@ -63,6 +63,7 @@ async def policy_token(root: Consul, rules: str) -> str:
     """The secret of a new token with these rules."""
     name = f"policy-{len(rules)}-{abs(hash(rules)) % 10**8}"
     body = json.dumps({"Name": name, "Rules": rules}).encode()
-    await root._call("PUT", "/v1/acl/policy", body=body)
+    # A server that has just started is "in legacy mode" for a moment.
+    await eventually(lambda: root._call("PUT", "/v1/acl/policy", body=body))
     answer = await root._call("PUT", "/v1/acl/token", body=json.dumps({"Policies": [{"Name": name}]}).encode())
     return str(json.loads(answer.body)["SecretID"])

@@ -26,6 +26,8 @@ WAIT_SECONDS: Final = 55
 CALL_SECONDS: Final = 10.0
 """For everything else; an agent without a leader takes 7 s to say so."""
 MESSAGE_CHARACTERS: Final = 200
+MARK: Final = "registration"
+"""The key in a registration's Meta that tells it from the former ones of the same service."""
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
@@ -116,9 +118,18 @@ class Consul:
             return None
         return _mapping(self._json(answer))
 
-    async def is_listed(self, service: str, service_id: str) -> bool:
-        """Whether the catalog of the agent's own datacenter shows the service."""
+    async def forget_check(self, service_id: str) -> None:
+        """Take the check of a service away; one that is not there is fine."""
+        try:
+            await self._call("PUT", f"/v1/agent/check/deregister/{quote(f'service:{service_id}', safe='')}")
+        except NotFound:
+            return
+
+    async def is_listed(self, service: str, service_id: str, mark: str = "") -> bool:
+        """Whether the catalog of the agent's own datacenter shows the service, with this mark in its Meta if one is given."""
         only = f"ServiceID == {json.dumps(service_id)}"
+        if mark:
+            only += f" and ServiceMeta.{MARK} == {json.dumps(mark)}"
         found = await self._read(f"/v1/catalog/service/{quote(service, safe='')}", filter=only)
         return isinstance(found, list) and bool(found)
 
@@ -159,6 +170,12 @@ class Consul:
     async def node_checks(self, consul_node: str, *, datacenter: str) -> Reading:
         """All checks of one Consul node."""
         return await self._watch(f"/v1/health/node/{quote(consul_node, safe='')}", datacenter, 0, 0)
+
+    async def has_agent(self, consul_node: str, *, datacenter: str) -> bool:
+        """Whether the leader knows a Consul agent of that name, be it silent or not: one that left in order is not known."""
+        query = {"filter": 'CheckID == "serfHealth"', **({"dc": datacenter} if datacenter else {})}
+        found = await self._read(f"/v1/health/node/{quote(consul_node, safe='')}", **query)
+        return isinstance(found, list) and bool(found)
 
     async def _watch(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> Reading:
         reading, _is_stream = await self._answer(path, datacenter, index, wait_seconds, **more)

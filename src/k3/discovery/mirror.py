@@ -25,9 +25,11 @@ from k3.core.policy import Create, Decision, Keep, Update
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import Consul, Reading
+from k3.discovery.doubts import Doubts
 from k3.discovery.guards import Belief, Heard, Own, Trust
 from k3.discovery.nodes import CHUNK, StoredNodes
-from k3.discovery.picture import Picture, Sight, mirrored, observe
+from k3.discovery.patience import Doubt
+from k3.discovery.picture import Picture, Sight, doubts_of, missing, observe, say
 from k3.discovery.register import Registrar
 from k3.discovery.snapshot import Instance, Snapshot
 from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Datacenter, Watch
@@ -90,6 +92,7 @@ class Mirror:
         self._listed: list[str] = []
         self._nodes = StoredNodes(cache, settings.service)
         self._changed = asyncio.Event()
+        self._doubts = Doubts(consul, changed=self._changed.set)
         self._picture = Picture()
         self._drawn_from: tuple[object, ...] = ()
         """What the picture depends on, as it was when it was drawn."""
@@ -118,6 +121,7 @@ class Mirror:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_datacenters(tasks))
             tasks.create_task(self._pass_on())
+            tasks.create_task(self._doubts.run())
 
     async def once(self) -> list[tuple[RegistryObservation, Decision]]:
         """Ask every datacenter once; returns what would be said and what would come of it. Raises K3Error if Consul is away.
@@ -222,7 +226,10 @@ class Mirror:
                 continue
             renamed = replace(each, facts=named.instance.facts)
             self._picture.named[each.identity] = named = replace(named, instance=renamed)
-            self._note(mirrored(self._settings.service, named))
+            if doubts_of(each):
+                self._outdate()
+            else:
+                self._note(say(self._settings.service, named, self._over()))
         self._changed.set()
 
     def own_service_id(self, datacenter: Datacenter) -> str:
@@ -265,9 +272,8 @@ class Mirror:
     def _draw(self) -> None:
         """Draw the picture anew, if anything it depends on has changed."""
         now = asyncio.get_running_loop().time()
-        grace = guards.grace_seconds(self._settings.watch_interval_seconds)
-        lost = {name for name, each in self._datacenters.items() if each.guard.bad_seconds(now) >= grace}
-        drawn_from = (self._generation, frozenset(lost), self._own_datacenter)
+        lost = {name for name, each in self._datacenters.items() if each.guard.bad_seconds(now) >= self._grace_seconds}
+        drawn_from = (self._generation, frozenset(lost), self._own_datacenter, self._over())
         if drawn_from == self._drawn_from:
             return
         self._drawn_from = drawn_from
@@ -275,12 +281,40 @@ class Mirror:
             name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost) for name, each in self._datacenters.items()
         }
         former = self._picture
-        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter)
-        self._picture = Picture(dict(former.said), fresh.named)
+        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter, self._over())
+        if self._doubt(fresh, former, now):
+            fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter, self._over())
+        self._picture = Picture(dict(former.said), fresh.named, fresh.doubts)
         for seen in fresh.said.values():
             self._note(seen)
         for name in former.said.keys() - fresh.said.keys():
             self._forget(name)
+
+    @property
+    def _grace_seconds(self) -> float:
+        return guards.grace_seconds(self._settings.watch_interval_seconds)
+
+    def _over(self) -> frozenset[Doubt]:
+        """The doubts that keep nothing from being said any more."""
+        return self._doubts.over(asyncio.get_running_loop().time(), self._grace_seconds)
+
+    def _doubt(self, fresh: Picture, former: Picture, now: float) -> bool:
+        """Take in what is in doubt, and have it asked; returns whether some of that is over already."""
+        if not fresh.doubts and not self._picture.doubts:
+            return False
+        before = self._over()
+        gone = {missing(each): each for each in self._nodes.known.values() if missing(each) in fresh.doubts}
+        full = {name for name, each in self._datacenters.items() if each.guard.belief.trust is Trust.FULL}
+        to_ask = [doubt for doubt, each in gone.items() if not each.is_registered_by_k3 and doubt.datacenter in full]
+        self._doubts.see(fresh.doubts, [each.instance for each in fresh.named.values()], to_ask=to_ask, now=now)
+        for doubt, node_ in gone.items():
+            seen_last = former.named.get(node_.identity)
+            is_k3_s = node_.is_registered_by_k3
+            if not is_k3_s and seen_last is not None and not seen_last.instance.has_agent:
+                self._doubts.settle(doubt)
+        if (end := self._doubts.next_end(now, self._grace_seconds)) < math.inf:
+            heapq.heappush(self._agenda, (end, ""))
+        return self._over() != before
 
     def _note(self, seen: RegistryObservation) -> None:
         """Have something said, if it is new."""
