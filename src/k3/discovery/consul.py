@@ -59,6 +59,8 @@ class AgentSelf:
     datacenter: str
     node: str
     version: str
+    address: str
+    """What the agent tells others to reach it by."""
 
 
 def next_index(former: int, answered: int) -> int:
@@ -89,7 +91,8 @@ class Consul:
         """Who the agent is. Raises Forbidden without agent:read."""
         document = _mapping(await self._read("/v1/agent/self"))
         config = _mapping(document.get("Config"))
-        return AgentSelf(*(_text(config.get(name)) for name in ("Datacenter", "NodeName", "Version")))
+        datacenter, node, version = (_text(config.get(name)) for name in ("Datacenter", "NodeName", "Version"))
+        return AgentSelf(datacenter, node, version, _text(_mapping(document.get("Member")).get("Addr")))
 
     async def register(self, registration: Mapping[str, Any]) -> None:
         """Register a service with the agent. It may take a while to be seen in the catalog."""
@@ -132,6 +135,18 @@ class Consul:
             only += f" and ServiceMeta.{MARK} == {json.dumps(mark)}"
         found = await self._read(f"/v1/catalog/service/{quote(service, safe='')}", filter=only)
         return isinstance(found, list) and bool(found)
+
+    async def sees_nodes(self) -> bool:
+        """Whether Consul shows us any of its nodes: there are always some, but not for every token."""
+        return bool(await self._read("/v1/catalog/nodes"))
+
+    @property
+    def nothing_to_see(self) -> str:
+        """What to tell a person whose token sees nothing."""
+        needed = "one that has node:read and service:read"
+        if not self._token:
+            return f"Consul at {self.where} shows nothing to those without a token: give {needed} in CONSUL_HTTP_TOKEN"
+        return f"Consul at {self.where} shows nothing to this token; give {needed}, see --consul-token"
 
     async def datacenters(self) -> tuple[str, ...]:
         """All datacenters, the agent's own first where Consul knows distances."""

@@ -19,7 +19,7 @@ from typing import Final
 from k3.cache import Cache, Listed, Notice
 from k3.core import node
 from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
-from k3.core.errors import Forbidden, K3Error
+from k3.core.errors import Forbidden, K3Error, Unavailable
 from k3.core.objects import NODE, Key, Object
 from k3.core.policy import Create, Decision, Keep, Update
 from k3.core.store import Change
@@ -44,6 +44,7 @@ PASS_SECONDS: Final = 0.02
 WRITING_SECONDS: Final = 5.0
 """What was handed on and got no answer is said again after that."""
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
+NAMES_TOLD: Final = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Mirror:
         """Names of which there is something to say."""
         self._due: dict[str, float] = {}
         self._agenda: list[tuple[float, str]] = []
+        self._told_names: set[str] = set()
         self._beaten: dict[str, float] = {}
         """When a controller's Node may hear its next heartbeat."""
 
@@ -134,9 +136,21 @@ class Mirror:
         async with asyncio.TaskGroup() as tasks:
             for name in self._wanted()[:DATACENTERS]:
                 tasks.create_task(self._add(name).once())
+        await self._look_behind_nothing()
         self._draw()
         said = [self._addressed(seen) for seen in self._picture.said.values()]
         return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
+
+    async def _look_behind_nothing(self) -> None:
+        """Where nothing is shown: tell nobody there from nothing to be seen. Raises K3Error for the latter."""
+        places = list(self._datacenters.values())
+        if any(place.snapshot.instances for place in places):
+            return
+        beliefs = [place.guard.belief for place in places]
+        if beliefs and all(belief.trust is Trust.NONE for belief in beliefs):
+            raise Unavailable(beliefs[0].why)
+        if any(guards.INCOMPLETE in belief.why for belief in beliefs) or not await self._consul.sees_nodes():
+            raise Forbidden(self._consul.nothing_to_see)
 
     # ── datacenters ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -196,6 +210,7 @@ class Mirror:
             return
         if found.refused != datacenter.snapshot.refused:
             log.warning("consul.refused", extra={"fields": {"datacenter": name, **found.refused}})
+        self._tell_of_names(found)
         shown = {each.identity for each in found.instances}
         names = {each.wanted_name for each in found.instances}
         known = [
@@ -217,6 +232,15 @@ class Mirror:
             datacenter.snapshot = found
             self._outdate()
         self._believe(datacenter, former, belief)
+
+    def _tell_of_names(self, found: Snapshot) -> None:
+        """Once of each Consul node whose name its Node cannot have."""
+        for each in found.instances if len(self._told_names) < NAMES_TOLD else ():
+            host = each.consul_node
+            if each.wanted_name == snapshot.as_name(host) != host and host not in self._told_names:
+                self._told_names.add(host)
+                fields = {"datacenter": found.datacenter, "consul_node": host, "node": each.wanted_name}
+                log.warning("consul.node_renamed", extra={"fields": fields})
 
     def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
         """How some instances are now. Neither names nor who is there can change by that."""

@@ -138,12 +138,19 @@ class Registrar:
     """Level-triggered: every round looks at what is, and mends it."""
 
     def __init__(
-        self, consul: Consul, registration: Registration, *, proves: Callable[[], Awaitable[bool]], random: Random
+        self,
+        consul: Consul,
+        registration: Registration,
+        *,
+        proves: Callable[[], Awaitable[bool]],
+        random: Random,
+        locate: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """`proves` asks our own health server where Consul will."""
+        """`proves` asks our own health server where Consul will. `locate` knows where we are, if that is to be asked."""
         self._consul = consul
         self._registration = registration
         self._proves = proves
+        self._locate = locate
         self._random = random
         self._wake = asyncio.Event()
         self._told = ""
@@ -235,6 +242,8 @@ class Registrar:
     async def _register(self) -> None:
         self.listed.clear()
         self._unlisted_since = None
+        if self._locate is not None:
+            self._registration = replace(self._registration, address=await self._locate())
         is_proven = await self._proves()
         self._registration = replace(self._registration, mark=secrets.token_hex(MARK_BYTES))
         if is_proven and self.holds:

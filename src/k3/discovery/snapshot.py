@@ -185,24 +185,43 @@ def is_unasked(check: Mapping[str, Any]) -> bool:
 
 
 def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: str) -> str:
-    """Meta `node`; else the service ID behind `<service>-`; else Consul's own node name."""
+    """Meta `node`; else the service ID behind `<service>-`; else Consul's own node name, as far as it can be one."""
     if "node" in meta:
         name = meta["node"]
     else:
         behind = service_id.removeprefix(f"{service}-")
-        name = behind if behind != service_id and node.valid_name(behind) else consul_node
+        name = behind if behind != service_id and node.valid_name(behind) else as_name(consul_node)
     if not node.valid_name(name):
         raise Refused(BAD_NAME)
     return name
 
 
+def as_name(consul_node: str) -> str:
+    """The name of a Consul node as a Node's: Consul takes capitals and underscores, Kubernetes does not (RFC 1123)."""
+    return consul_node.lower().replace("_", "-")
+
+
+def _address(registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> str:
+    """The best that is known: where the service is, else where its Consul agent is. Names are not looked up."""
+    lan = ("lan", "lan_ipv4", "lan_ipv6")
+    of_service, of_node = (_mapping(each.get("TaggedAddresses")) for each in (registered, consul_node))
+    texts = [
+        registered.get("Address"),
+        *[_mapping(of_service.get(key)).get("Address") for key in lan],
+        consul_node.get("Address"),
+        *[of_node.get(key) for key in (*lan, "wan")],
+    ]
+    bare = (_text(each).removeprefix("[").removesuffix("]") for each in texts)
+    known = [str(parsed) for each in bare if (parsed := node.parse_address(each)) is not None]
+    return next((each for each in known if node.publishable([each])), next(iter(known), ""))
+
+
 def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> Facts:
     port = registered.get("Port")
-    address = _text(registered.get("Address")) or _text(consul_node.get("Address"))
-    parsed = node.parse_address(address)
+    address = _address(registered, consul_node)
     return Facts(
         node=name,
-        addresses=(str(parsed),) if parsed is not None else (),
+        addresses=(address,) if address else (),
         port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= PORT_MAX else 0,
         pid=node.whole_number(meta.get("pid", ""), 1, PID_MAX),
         id=_matching(meta, "id", _ID),
