@@ -14,6 +14,7 @@ from k3.discovery.consul import Consul
 from tests.lab import Host, Lan
 from tests.needs import require
 from tests.servers import Server, consul_agent
+from tests.servers.consul import closed_ports
 from tests.servers.server import Site
 
 SIZE: Final = 3
@@ -84,7 +85,7 @@ def three_servers(lan: Lan | None = None, *, cleans_up: bool = False, patience: 
                 "node_name": f"s{number}",
                 "data_dir": f"{folder}/s{number}",
                 "addresses": {"http": f"{site.address} unix://{folder}/{number}"},
-                "ports": {**own, "dns": -1, "https": -1, "grpc": -1},
+                "ports": {**closed_ports(), **own},
                 "retry_join": joined,
                 "autopilot": {"cleanup_dead_servers": cleans_up},
                 # By default a server that fell silent is noticed within twenty seconds, not within two.

@@ -11,6 +11,7 @@ from typing import Any, Final
 from k3.core.errors import K3Error
 from k3.discovery.consul import Consul
 from tests.needs import require
+from tests.servers.consul import closed_ports
 from tests.servers.server import Server, Site
 
 ROOT: Final = "8b1f0a1e-0000-4000-8000-000000000001"
@@ -31,7 +32,7 @@ def special_agent(config: Mapping[str, Any] | None = None, *, https_port: int = 
             "node_name": "consul",
             "bind_addr": site.address,
             "client_addr": site.address,
-            "ports": {**ports, "dns": -1, "https": https_port or -1, "grpc": -1},
+            "ports": {**closed_ports(), **ports, "https": https_port or -1},
             "disable_update_check": True,
             "log_level": "WARN",
             **({} if dev else {"server": True, "bootstrap_expect": 1, "data_dir": f"{folder}/data"}),
@@ -62,6 +63,7 @@ async def policy_token(root: Consul, rules: str) -> str:
     """The secret of a new token with these rules."""
     name = f"policy-{len(rules)}-{abs(hash(rules)) % 10**8}"
     body = json.dumps({"Name": name, "Rules": rules}).encode()
-    await root._call("PUT", "/v1/acl/policy", body=body)
+    # A server that has just started is "in legacy mode" for a moment.
+    await eventually(lambda: root._call("PUT", "/v1/acl/policy", body=body))
     answer = await root._call("PUT", "/v1/acl/token", body=json.dumps({"Policies": [{"Name": name}]}).encode())
     return str(json.loads(answer.body)["SecretID"])

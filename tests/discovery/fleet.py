@@ -36,7 +36,7 @@ QUICK: Final = ("--health-check-interval", "1s", "--health-check-timeout", "1s")
 """A machine's illness shows within two seconds, not within thirteen."""
 
 _LEAD: Final = re.compile(r" lease\.(won|lost|released) ")
-_REQUEST: Final = re.compile(r"Request finished: method=(\S+) url=(\S+) from=(\S+):\d+ ")
+_REQUEST: Final = re.compile(r"Request finished: method=(\S+) url=\"?([^\"\s]+)\"? from=(\S+):\d+ ")
 
 
 class Registry:

@@ -142,7 +142,8 @@ async def test_register_fall_silent_and_answer_again(consul: Consul, store: Stor
             running.cancel()
             await asyncio.wait([running])
             await registrar.leave()
-            await view.shows("self", "False", "ConsulDeregistered")
+            await view.shows("self", "False", "NodeShutdown")
+            assert await consul.own_service("k3-node-self") is None
     await consul.deregister("k3-node-neighbour")
 
 

@@ -56,6 +56,8 @@ def test_an_entry_as_k3_registers_it() -> None:
         ({"Meta": {}, "ID": "other-web1"}, {}, "host-1"),
         ({"Meta": {}, "ID": "k3-node-Not_Valid"}, {}, "host-1"),
         ({"Meta": {}, "ID": "7"}, {"Node": "h2"}, "h2"),
+        ({"Meta": {}, "ID": "7"}, {"Node": "Upper_Case"}, "upper-case"),
+        ({"Meta": {}, "ID": "k3-node-Not_Valid"}, {"Node": "DB_2.Example"}, "db-2.example"),
     ],
 )
 def test_the_name_is_meta_node_else_the_id_else_consul_s(service: dict[str, Any], host: dict[str, Any], name: str) -> None:
@@ -95,9 +97,38 @@ def test_odd_facts_read_as_absent() -> None:
         "Meta": {"node": "web1", "pid": "-1", "id": "mine", "boot": "", "os": "O S"},
     }
     facts = only(entry(odd)).facts
-    assert (facts.addresses, facts.port, facts.pid, facts.id, facts.boot, facts.os) == ((), 0, 0, "", "", "")
+    known = ("10.0.0.1",)
+    assert (facts.addresses, facts.port, facts.pid, facts.id, facts.boot, facts.os) == (known, 0, 0, "", "", "")
     assert only(entry({"Address": ""})).facts.addresses == ("10.0.0.1",)
     assert only(entry({"Port": True})).facts.port == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "host", "address"),
+    [
+        ({"Address": "web1.example"}, {}, "10.0.0.1"),
+        ({"Address": "[fd00::7]"}, {}, "fd00::7"),
+        ({"Address": "127.0.0.1"}, {}, "10.0.0.1"),
+        ({"Address": "::1"}, {}, "10.0.0.1"),
+        ({"Address": "0.0.0.0"}, {}, "10.0.0.1"),
+        ({"Address": "web1", "TaggedAddresses": {"lan": {"Address": "10.0.0.9", "Port": 1}}}, {}, "10.0.0.9"),
+        ({"Address": "web1", "TaggedAddresses": {"lan_ipv6": {"Address": "fd00::9"}}}, {}, "fd00::9"),
+        ({"Address": ""}, {"Address": "host.example", "TaggedAddresses": {"lan": "10.0.0.3"}}, "10.0.0.3"),
+        ({"Address": ""}, {"Address": "127.0.0.1", "TaggedAddresses": {"lan": "127.0.0.1", "wan": "192.0.2.3"}}, "192.0.2.3"),
+        ({"Address": "127.0.0.1"}, {"Address": "127.0.0.1"}, "127.0.0.1"),
+        ({"Address": "web1", "TaggedAddresses": ["lan"]}, {"Address": None, "TaggedAddresses": "lan"}, ""),
+    ],
+)
+def test_the_best_address_that_is_known(service: dict[str, Any], host: dict[str, Any], address: str) -> None:
+    assert only(entry(service, host)).facts.addresses == ((address,) if address else ())
+
+
+def test_what_newer_and_enterprise_versions_add_is_nothing_to_us() -> None:
+    newer = entry(
+        {"Namespace": "team", "Partition": "east", "PeerName": "", "Locality": {"Region": "r"}, "Ports": [{"Port": 1}]},
+        {"Partition": "east", "PeerName": "", "Locality": {"Region": "r"}, "Meta": {"consul-version": "1.21.4"}},
+    )
+    assert only(newer) == only(ENTRY)
 
 
 def test_duplicates_excess_and_what_is_no_list_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +141,11 @@ def test_duplicates_excess_and_what_is_no_list_are_counted(monkeypatch: pytest.M
 
 def checks(*pairs: tuple[str, str]) -> list[dict[str, str]]:
     return [{"CheckID": name, "Status": status, "Output": "<html>whatever it said this time"} for name, status in pairs]
+
+
+def unasked(kind: str) -> dict[str, str]:
+    """As Consul shows a check after a restart of its agent."""
+    return {"CheckID": "a", "Status": "critical", "Output": "", "Type": kind}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +164,13 @@ def checks(*pairs: tuple[str, str]) -> list[dict[str, str]]:
         (checks(("_service_maintenance:k3-node-web1", "critical"), ("a", "passing")), "passing", "all its", True),
         (checks(("_service_maintenance:k3-node-web1", "critical"), ("a", "critical")), "critical", "check a", True),
         ([None, 7, {"CheckID": 1, "Status": 2}], "critical", "check  is critical", False),
+        ([unasked("http")], "unasked", "Consul has not run check a yet", False),
+        ([unasked("http"), *checks(("b", "warning"))], "unasked", "has not run check a yet", False),
+        ([unasked("http"), *checks(("b", "critical"))], "critical", "check b is critical", False),
+        ([unasked("http"), *checks(("serfHealth", "critical"))], "unknown", "does not answer", False),
+        ([unasked("ttl")], "critical", "check a is critical", False),
+        ([unasked("")], "critical", "check a is critical", False),
+        ([{**unasked("http"), "Output": "connection refused"}], "critical", "check a is critical", False),
     ],
 )
 def test_health_is_the_worst_of_the_checks(given_checks: list[Any], health: str, message: str, in_maintenance: bool) -> None:

@@ -1,15 +1,20 @@
 """Consul: a server of one (on disk, so that it survives a restart, or in memory), or a client of another."""
 
 import contextlib
+import functools
 import json
+import re
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.lab import Host, Lan
-from tests.needs import require
+from tests.needs import find, require
 from tests.servers.server import Server, Site
+
+GRPC_TLS_SINCE: Final = (1, 14)
 
 
 @contextlib.contextmanager
@@ -56,13 +61,22 @@ def serf(server: Server) -> str:
     return f"{server.address}:{self_['DebugConfig']['SerfPortLAN']}"
 
 
+@functools.cache
+def closed_ports() -> dict[str, int]:
+    """The ports that no test needs, as this version of Consul calls them. Two agents of one machine would fight over them."""
+    done = subprocess.run([find("consul") or "consul", "version"], capture_output=True, text=True, check=True)
+    major, minor = re.findall(r"\d+", done.stdout)[:2]
+    names = ["dns", "https", "grpc", *(["grpc_tls"] if (int(major), int(minor)) >= GRPC_TLS_SINCE else [])]
+    return dict.fromkeys(names, -1)
+
+
 def _settings(site: Site, *, node: str, datacenter: str, ports: Mapping[str, int]) -> dict[str, Any]:
     return {
         "node_name": node,
         "datacenter": datacenter,
         "bind_addr": site.address,
         "client_addr": site.address,
-        "ports": {**ports, "dns": -1, "https": -1, "grpc": -1},
+        "ports": {**closed_ports(), **ports},
         "disable_update_check": True,
         "leave_on_terminate": False,
         "log_level": "WARN",

@@ -14,14 +14,14 @@ else.
 *What does health mean?* It decides Ready; a warning is Ready with a second condition, and maintenance is not ill health
 but `spec.unschedulable`, which is taken back only where k3 put it.
 
-    now stored           passing, warning   critical   unknown   Deregistered   SourceLost
-    ──────────           ────────────────   ────────   ───────   ────────────   ──────────
-    nothing              True, created      False, cr. Unknown   -              -
-    True                 (refreshed)        False      Unknown   False          Unknown
-    False, Unknown       True               False      Unknown   False          Unknown
-    ConsulDeregistered   True               False      Unknown   -              -
-    Unknown, agent lost  True               False      Unknown   -              -
-    NodeShutdown         -, the same run    False      Unknown   -              -
+    now stored           passing, warning   critical   unknown   unasked        Deregistered   SourceLost
+    ──────────           ────────────────   ────────   ───────   ───────        ────────────   ──────────
+    nothing              True, created      False, cr. Unknown   Unknown, cr.   -              -
+    True                 (refreshed)        False      Unknown   (refreshed)    False          Unknown
+    False, Unknown       True               False      Unknown   -              False          Unknown
+    ConsulDeregistered   True               False      Unknown   -              -              -
+    Unknown, agent lost  True               False      Unknown   -              -              -
+    NodeShutdown         -, the same run    False      Unknown   -              -              -
 
 An instance that stays as it is costs one write per `REFRESH_SECONDS` and a little, spread over the Nodes by name.
 """
@@ -39,7 +39,8 @@ from k3.core.objects import Manifest, copied
 from k3.core.observation import Evidence, Facts
 from k3.core.policy import Create, Decision, Keep, Transition, Update, node_annotations, numbered
 
-Health = Literal["passing", "warning", "critical", "unknown"]
+Health = Literal["passing", "warning", "critical", "unknown", "unasked"]
+"""`unknown`: nobody can ask the machine. `unasked`: nothing new is known of it yet, and its Node stays as it is."""
 
 GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
 ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
@@ -195,7 +196,8 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
         return Keep("it was told to stop, and the registry does not know yet")
     before = copied(wanted)
     _put(wanted, seen)
-    _put_health(wanted, seen, now)
+    if seen.health != "unasked" or stored.ready is None:
+        _put_health(wanted, seen, now)
     if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, now):
         return Keep("nothing has changed")
     node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
@@ -241,6 +243,7 @@ _READY_OF: Final[dict[Health, tuple[str, str]]] = {
     "warning": ("True", "ConsulPassing"),
     "critical": ("False", "ConsulCritical"),
     "unknown": ("Unknown", "SourceUnreachable"),
+    "unasked": ("Unknown", "SourceUnreachable"),
 }
 
 

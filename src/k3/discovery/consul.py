@@ -11,7 +11,7 @@ not cancel them to ask something else.
 import gc
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -26,6 +26,8 @@ WAIT_SECONDS: Final = 55
 CALL_SECONDS: Final = 10.0
 """For everything else; an agent without a leader takes 7 s to say so."""
 MESSAGE_CHARACTERS: Final = 200
+MARK: Final = "registration"
+"""The key in a registration's Meta that tells it from the former ones of the same service."""
 
 _OK: Final = 200
 _NOT_FOUND: Final = 404
@@ -57,6 +59,8 @@ class AgentSelf:
     datacenter: str
     node: str
     version: str
+    address: str
+    """What the agent tells others to reach it by."""
 
 
 def next_index(former: int, answered: int) -> int:
@@ -87,7 +91,8 @@ class Consul:
         """Who the agent is. Raises Forbidden without agent:read."""
         document = _mapping(await self._read("/v1/agent/self"))
         config = _mapping(document.get("Config"))
-        return AgentSelf(*(_text(config.get(name)) for name in ("Datacenter", "NodeName", "Version")))
+        datacenter, node, version = (_text(config.get(name)) for name in ("Datacenter", "NodeName", "Version"))
+        return AgentSelf(datacenter, node, version, _text(_mapping(document.get("Member")).get("Addr")))
 
     async def register(self, registration: Mapping[str, Any]) -> None:
         """Register a service with the agent. It may take a while to be seen in the catalog."""
@@ -116,11 +121,32 @@ class Consul:
             return None
         return _mapping(self._json(answer))
 
-    async def is_listed(self, service: str, service_id: str) -> bool:
-        """Whether the catalog of the agent's own datacenter shows the service."""
+    async def forget_check(self, service_id: str) -> None:
+        """Take the check of a service away; one that is not there is fine."""
+        try:
+            await self._call("PUT", f"/v1/agent/check/deregister/{quote(f'service:{service_id}', safe='')}")
+        except NotFound:
+            return
+
+    async def is_listed(self, service: str, service_id: str, mark: str = "") -> bool:
+        """Whether the catalog of the agent's own datacenter shows the service, with this mark in its Meta if one is given."""
         only = f"ServiceID == {json.dumps(service_id)}"
+        if mark:
+            only += f" and ServiceMeta.{MARK} == {json.dumps(mark)}"
         found = await self._read(f"/v1/catalog/service/{quote(service, safe='')}", filter=only)
         return isinstance(found, list) and bool(found)
+
+    async def sees_nodes(self) -> bool:
+        """Whether Consul shows us any of its nodes: there are always some, but not for every token."""
+        return bool(await self._read("/v1/catalog/nodes"))
+
+    @property
+    def nothing_to_see(self) -> str:
+        """What to tell a person whose token sees nothing."""
+        needed = "one that has node:read and service:read"
+        if not self._token:
+            return f"Consul at {self.where} shows nothing to those without a token: give {needed} in CONSUL_HTTP_TOKEN"
+        return f"Consul at {self.where} shows nothing to this token; give {needed}, see --consul-token"
 
     async def datacenters(self) -> tuple[str, ...]:
         """All datacenters, the agent's own first where Consul knows distances."""
@@ -131,9 +157,16 @@ class Consul:
         """All instances of a service in one datacenter with their checks, from any server, however far behind.
 
         With an index: waits until something changed or the time is over. With 0: answers at once.
+
+        Asked for the nearest first, an agent of Consul 1.10 and newer asks a server, as older ones do. It would otherwise
+        wait by its streaming backend, which never knows whether its server has a leader (consul#9776).
         """
         path = f"/v1/health/service/{quote(service, safe='')}"
-        return await self._watch(path, datacenter, index, wait_seconds)
+        reading, is_stream = await self._answer(path, datacenter, index, wait_seconds, **({"near": "_agent"} if index else {}))
+        if not is_stream:
+            return reading
+        lead = await self.membership(service, "", datacenter=datacenter, index=0)
+        return replace(reading, has_leader=lead.has_leader, last_contact_seconds=lead.last_contact_seconds)
 
     async def membership(
         self, service: str, service_id: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS
@@ -153,13 +186,24 @@ class Consul:
         """All checks of one Consul node."""
         return await self._watch(f"/v1/health/node/{quote(consul_node, safe='')}", datacenter, 0, 0)
 
+    async def has_agent(self, consul_node: str, *, datacenter: str) -> bool:
+        """Whether the leader knows a Consul agent of that name, be it silent or not: one that left in order is not known."""
+        query = {"filter": 'CheckID == "serfHealth"', **({"dc": datacenter} if datacenter else {})}
+        found = await self._read(f"/v1/health/node/{quote(consul_node, safe='')}", **query)
+        return isinstance(found, list) and bool(found)
+
     async def _watch(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> Reading:
+        reading, _is_stream = await self._answer(path, datacenter, index, wait_seconds, **more)
+        return reading
+
+    async def _answer(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> tuple[Reading, bool]:
+        """A reading, and whether the agent took it from a stream: then it says nothing of a leader."""
         query = {**more, **({"dc": datacenter} if datacenter else {})}
         if index:
             query |= {"index": str(index), "wait": f"{wait_seconds}s"}
         seconds = read_timeout_seconds(wait_seconds if index else 0) + CALL_SECONDS
         answer = await self._call("GET", f"{path}?stale&{urlencode(self._named(query))}", timeout_seconds=seconds)
-        return self._reading(answer)
+        return self._reading(answer), answer.headers.get("x-consul-query-backend") == "streaming"
 
     async def aclose(self) -> None:
         """Let go of the connections."""

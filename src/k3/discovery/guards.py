@@ -26,6 +26,7 @@ BULK_LOSS: Final = 3
 BULK_SHARE: Final = 0.1
 """So many, and more than this share of what is known: a token that sees only a part looks just like that."""
 LEAST_GRACE_SECONDS: Final = 60.0
+INCOMPLETE: Final = "the answer is not complete: does the token have service:read and node:read?"
 
 
 class Trust(Enum):
@@ -143,7 +144,7 @@ class Guard:
 def _incomplete(heard: Heard) -> str:
     """Why the answer cannot prove that anything is missing; empty if it can."""
     if heard.is_filtered:
-        return "the answer is not complete: does the token have service:read and node:read?"
+        return INCOMPLETE
     if heard.own is Own.MISSING:
         return "our own registration is missing from the answer: may the token read services and nodes?"
     return ""

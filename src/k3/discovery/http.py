@@ -65,7 +65,8 @@ class _Cut(Exception):
 class _Connection:
     """One connection and how far it is through its conversation."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answer_bytes: int) -> None:
+        self._answer_bytes = answer_bytes
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
@@ -121,8 +122,8 @@ class _Connection:
             elif isinstance(event, h11.Data):
                 parts.append(bytes(event.data))
                 size += len(event.data)
-                if size > ANSWER_BYTES:
-                    msg = f"an answer of more than {ANSWER_BYTES // 2**20} MiB"
+                if size > self._answer_bytes:
+                    msg = f"an answer of more than {self._answer_bytes:,} bytes"
                     raise Invalid(msg)
         return b"".join(parts)
 
@@ -140,9 +141,10 @@ class _Connection:
 class Http:
     """A few connections to one server, opened when needed and kept for the next request."""
 
-    def __init__(self, settings: ConsulSettings) -> None:
+    def __init__(self, settings: ConsulSettings, *, answer_bytes: int = ANSWER_BYTES) -> None:
         """Raises ConfigInvalid where the TLS files cannot be used."""
         self._settings = settings
+        self._answer_bytes = answer_bytes
         self._tls = settings.tls()
         self._idle: list[_Connection] = []
         self._gate = asyncio.Semaphore(CONNECTIONS)
@@ -197,13 +199,14 @@ class Http:
         settings = self._settings
         async with time_limit(CONNECT_SECONDS):
             if settings.scheme == "unix":
-                return _Connection(*await asyncio.open_unix_connection(settings.socket_path, limit=READ_BYTES))
+                streams = await asyncio.open_unix_connection(settings.socket_path, limit=READ_BYTES)
+                return _Connection(*streams, answer_bytes=self._answer_bytes)
             name = (settings.server_name or settings.host) if self._tls else None
             reader, writer = await asyncio.open_connection(
                 settings.host, settings.port, ssl=self._tls, server_hostname=name, limit=READ_BYTES
             )
         _watch_over(writer.get_extra_info("socket"))
-        return _Connection(reader, writer)
+        return _Connection(reader, writer, answer_bytes=self._answer_bytes)
 
     async def aclose(self) -> None:
         """Close what is kept; requests under way are their callers' to cancel."""

@@ -19,15 +19,17 @@ from typing import Final
 from k3.cache import Cache, Listed, Notice
 from k3.core import node
 from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
-from k3.core.errors import Forbidden, K3Error
+from k3.core.errors import Forbidden, K3Error, Unavailable
 from k3.core.objects import NODE, Key, Object
 from k3.core.policy import Create, Decision, Keep, Update
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import Consul, Reading
+from k3.discovery.doubts import Doubts
 from k3.discovery.guards import Belief, Heard, Own, Trust
 from k3.discovery.nodes import CHUNK, StoredNodes
-from k3.discovery.picture import Picture, Sight, mirrored, observe
+from k3.discovery.patience import Doubt
+from k3.discovery.picture import Picture, Sight, doubts_of, missing, observe, say
 from k3.discovery.register import Registrar
 from k3.discovery.snapshot import Instance, Snapshot
 from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Datacenter, Watch
@@ -43,6 +45,7 @@ PASS_SECONDS: Final = 0.02
 WRITING_SECONDS: Final = 5.0
 """What was handed on and got no answer is said again after that."""
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
+NAMES_TOLD: Final = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +94,7 @@ class Mirror:
         self._listed: list[str] = []
         self._nodes = StoredNodes(cache, settings.service)
         self._changed = asyncio.Event()
+        self._doubts = Doubts(consul, changed=self._changed.set)
         self._picture = Picture()
         self._drawn_from: tuple[object, ...] = ()
         """What the picture depends on, as it was when it was drawn."""
@@ -100,6 +104,7 @@ class Mirror:
         """Names of which there is something to say."""
         self._due: dict[str, float] = {}
         self._agenda: list[tuple[float, str]] = []
+        self._told_names: set[str] = set()
         self._beaten: dict[str, float] = {}
         """When a controller's Node may hear its next heartbeat."""
 
@@ -119,6 +124,7 @@ class Mirror:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_datacenters(tasks))
             tasks.create_task(self._pass_on())
+            tasks.create_task(self._doubts.run())
 
     async def once(self) -> list[tuple[RegistryObservation, Decision]]:
         """Ask every datacenter once; returns what would be said and what would come of it. Raises K3Error if Consul is away.
@@ -131,9 +137,21 @@ class Mirror:
         async with asyncio.TaskGroup() as tasks:
             for name in self._wanted()[:DATACENTERS]:
                 tasks.create_task(self._add(name).once())
+        await self._look_behind_nothing()
         self._draw()
         said = [self._addressed(seen) for seen in self._picture.said.values()]
         return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
+
+    async def _look_behind_nothing(self) -> None:
+        """Where nothing is shown: tell nobody there from nothing to be seen. Raises K3Error for the latter."""
+        places = list(self._datacenters.values())
+        if any(place.snapshot.instances for place in places):
+            return
+        beliefs = [place.guard.belief for place in places]
+        if beliefs and all(belief.trust is Trust.NONE for belief in beliefs):
+            raise Unavailable(beliefs[0].why)
+        if any(guards.INCOMPLETE in belief.why for belief in beliefs) or not await self._consul.sees_nodes():
+            raise Forbidden(self._consul.nothing_to_see)
 
     # ── datacenters ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,6 +211,7 @@ class Mirror:
             return
         if found.refused != datacenter.snapshot.refused:
             log.warning("consul.refused", extra={"fields": {"datacenter": name, **found.refused}})
+        self._tell_of_names(found)
         shown = {each.identity for each in found.instances}
         names = {each.wanted_name for each in found.instances}
         known = [
@@ -215,6 +234,15 @@ class Mirror:
             self._outdate()
         self._believe(datacenter, former, belief)
 
+    def _tell_of_names(self, found: Snapshot) -> None:
+        """Once of each Consul node whose name its Node cannot have."""
+        for each in found.instances if len(self._told_names) < NAMES_TOLD else ():
+            host = each.consul_node
+            if each.wanted_name == snapshot.as_name(host) != host and host not in self._told_names:
+                self._told_names.add(host)
+                fields = {"datacenter": found.datacenter, "consul_node": host, "node": each.wanted_name}
+                log.warning("consul.node_renamed", extra={"fields": fields})
+
     def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
         """How some instances are now. Neither names nor who is there can change by that."""
         datacenter.snapshot = datacenter.snapshot.replaced(instances)
@@ -223,7 +251,10 @@ class Mirror:
                 continue
             renamed = replace(each, facts=named.instance.facts)
             self._picture.named[each.identity] = named = replace(named, instance=renamed)
-            self._note(mirrored(self._settings.service, named))
+            if doubts_of(each):
+                self._outdate()
+            else:
+                self._note(say(self._settings.service, named, self._over()))
         self._changed.set()
 
     def own_service_id(self, datacenter: Datacenter) -> str:
@@ -266,9 +297,8 @@ class Mirror:
     def _draw(self) -> None:
         """Draw the picture anew, if anything it depends on has changed."""
         now = asyncio.get_running_loop().time()
-        grace = guards.grace_seconds(self._settings.watch_interval_seconds)
-        lost = {name for name, each in self._datacenters.items() if each.guard.bad_seconds(now) >= grace}
-        drawn_from = (self._generation, frozenset(lost), self._own_datacenter)
+        lost = {name for name, each in self._datacenters.items() if each.guard.bad_seconds(now) >= self._grace_seconds}
+        drawn_from = (self._generation, frozenset(lost), self._own_datacenter, self._over())
         if drawn_from == self._drawn_from:
             return
         self._drawn_from = drawn_from
@@ -276,12 +306,40 @@ class Mirror:
             name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost) for name, each in self._datacenters.items()
         }
         former = self._picture
-        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter)
-        self._picture = Picture(dict(former.said), fresh.named)
+        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter, self._over())
+        if self._doubt(fresh, former, now):
+            fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter, self._over())
+        self._picture = Picture(dict(former.said), fresh.named, fresh.doubts)
         for seen in fresh.said.values():
             self._note(seen)
         for name in former.said.keys() - fresh.said.keys():
             self._forget(name)
+
+    @property
+    def _grace_seconds(self) -> float:
+        return guards.grace_seconds(self._settings.watch_interval_seconds)
+
+    def _over(self) -> frozenset[Doubt]:
+        """The doubts that keep nothing from being said any more."""
+        return self._doubts.over(asyncio.get_running_loop().time(), self._grace_seconds)
+
+    def _doubt(self, fresh: Picture, former: Picture, now: float) -> bool:
+        """Take in what is in doubt, and have it asked; returns whether some of that is over already."""
+        if not fresh.doubts and not self._picture.doubts:
+            return False
+        before = self._over()
+        gone = {missing(each): each for each in self._nodes.known.values() if missing(each) in fresh.doubts}
+        full = {name for name, each in self._datacenters.items() if each.guard.belief.trust is Trust.FULL}
+        to_ask = [doubt for doubt, each in gone.items() if not each.is_registered_by_k3 and doubt.datacenter in full]
+        self._doubts.see(fresh.doubts, [each.instance for each in fresh.named.values()], to_ask=to_ask, now=now)
+        for doubt, node_ in gone.items():
+            seen_last = former.named.get(node_.identity)
+            is_k3_s = node_.is_registered_by_k3
+            if not is_k3_s and seen_last is not None and not seen_last.instance.has_agent:
+                self._doubts.settle(doubt)
+        if (end := self._doubts.next_end(now, self._grace_seconds)) < math.inf:
+            heapq.heappush(self._agenda, (end, ""))
+        return self._over() != before
 
     def _note(self, seen: RegistryObservation) -> None:
         """Have something said, if it is new."""

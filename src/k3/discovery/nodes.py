@@ -6,7 +6,7 @@ from typing import Final
 
 from k3.cache import Cache
 from k3.core import node
-from k3.core.discovery_policy import AGENT_LOST, GONE_REASONS, Mirrored, is_agent_lost, mirrored_service, refresh_seconds
+from k3.core.discovery_policy import AGENT_LOST, ALIVE, GONE_REASONS, Mirrored, is_agent_lost, mirrored_service, refresh_seconds
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
@@ -86,8 +86,16 @@ class StoredNodes:
         self.wrote(item)
         self._made.add(name)
         self._refreshed[name] = at
-        is_silent = seen.message == AGENT_LOST
-        self.known[name] = Known(name, seen.datacenter, seen.service_id, False, seen.consul_node, is_silent)  # noqa: FBT003 - is_gone
+        self.known[name] = Known(
+            name,
+            seen.datacenter,
+            seen.service_id,
+            is_gone=False,
+            consul_node=seen.consul_node,
+            is_silent=seen.message == AGENT_LOST,
+            is_ready=seen.health in ALIVE,
+            is_registered_by_k3=bool(seen.facts.boot),
+        )
 
     def forget(self, name: str) -> None:
         """We do not write it any more."""
@@ -113,4 +121,13 @@ class StoredNodes:
 def _known(seen: NodeView, datacenter: str) -> Known:
     is_gone = seen.ready is not None and seen.ready.reason in GONE_REASONS
     service_id, consul_node = (seen.annotations.get(f"k3.discovery/{key}", "") for key in ("service-id", "consul-node"))
-    return Known(seen.name, datacenter, service_id, is_gone, consul_node, is_agent_lost(seen))
+    return Known(
+        seen.name,
+        datacenter,
+        service_id,
+        is_gone,
+        consul_node,
+        is_silent=is_agent_lost(seen),
+        is_ready=seen.is_ready,
+        is_registered_by_k3=bool(seen.boot),
+    )

@@ -2,17 +2,21 @@
 
 the datacenter's answer is      a machine it shows      a Node it does not show
 ───────────────────────────     ──────────────────      ───────────────────────
-fully believed                  Mirrored                Deregistered
+fully believed                  Mirrored                Deregistered, once the doubt is over
 believed in what it shows       Mirrored                nothing; beyond the grace SourceLost
 not believed, or there is none  nothing; beyond the grace SourceLost: what it showed last is left as it is
+
+A machine in doubt (see `patience`) stays as it is, and one that says goodbye is Stopped.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
-from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost
+from k3.core.discovery_policy import Deregistered, Health, Mirrored, RegistryObservation, SourceLost, Stopped
 from k3.discovery.guards import Belief, Trust
-from k3.discovery.snapshot import Identity, Named, Snapshot, assign
+from k3.discovery.patience import Doubt, Why
+from k3.discovery.snapshot import Identity, Instance, Named, Snapshot, assign
 from k3.safe_text import printable
 
 WHY_CHARACTERS = 200
@@ -38,6 +42,9 @@ class Known:
     consul_node: str = ""
     is_silent: bool = False
     """Its Consul agent had fallen silent when it was last heard of, and may be removed at any time."""
+    is_ready: bool = False
+    is_registered_by_k3: bool = False
+    """Which puts it back when it is taken out, and tells its goodbye."""
 
     @property
     def identity(self) -> Identity:
@@ -51,26 +58,37 @@ class Picture:
 
     said: dict[str, RegistryObservation] = field(default_factory=dict)
     named: dict[Identity, Named] = field(default_factory=dict)
+    doubts: frozenset[Doubt] = frozenset()
 
     def covers(self, name: str, node: Known | None) -> bool:
         """Whether it stays as it is, when the store shows this Node, or none, under the name."""
         seen = self.said.get(name)
+        if node is not None and not node.is_ready and missing(node) in self.doubts:
+            return False
         if isinstance(seen, Mirrored):
             return node is None or (seen.datacenter, seen.service_id) == (node.datacenter, node.service_id)
         return (seen is None) == (node is None)
 
 
-def observe(service: str, sights: Mapping[str, Sight], known: Iterable[Known], own_datacenter: str) -> Picture:
-    """All there is to say. Nodes of datacenters that nobody looks at are not spoken of."""
+def observe(
+    service: str,
+    sights: Mapping[str, Sight],
+    known: Iterable[Known],
+    own_datacenter: str,
+    over: AbstractSet[Doubt] = frozenset(),
+) -> Picture:
+    """All there is to say. Nodes of datacenters that nobody looks at are not spoken of. `over`: doubts that count no more."""
     nodes = list(known)
+    doubts: set[Doubt] = set()
     reserved = {each.name: (each.datacenter, each.service_id) for each in nodes if _is_kept(each, sights)}
     held = {each.identity: each.name for each in nodes if not each.is_gone}
-    named = assign((sight.snapshot for sight in sights.values()), own_datacenter, reserved, held)
+    named = assign((_each_once(sight.snapshot, held) for sight in sights.values()), own_datacenter, reserved, held)
     said: dict[str, RegistryObservation] = {}
     for each in named.values():
         sight = sights[each.instance.datacenter]
         if sight.belief.trust is not Trust.NONE:
-            said[each.name] = mirrored(service, each)
+            doubts |= doubts_of(each.instance)
+            said[each.name] = say(service, each, over)
         elif sight.is_lost:
             said[each.name] = _lost(service, each.name, each.instance.datacenter, sight)
     hidden = {each.wanted_name for sight in sights.values() for each in sight.snapshot.instances if each.is_hidden}
@@ -78,11 +96,68 @@ def observe(service: str, sights: Mapping[str, Sight], known: Iterable[Known], o
         found = sights.get(node.datacenter)
         if found is None or node.name in named or node.name in hidden:
             continue
-        if found.belief.trust is Trust.FULL:
-            said[node.name] = Deregistered(node.name, service)
-        elif found.is_lost:
-            said[node.name] = _lost(service, node.name, node.datacenter, found)
-    return Picture(said, {each.instance.identity: each for each in named.values()})
+        if found.belief.trust is not Trust.NONE and node.is_ready:
+            doubts.add(missing(node))
+        if (seen := _not_shown(service, node, found, over)) is not None:
+            said[node.name] = seen
+    return Picture(said, {each.instance.identity: each for each in named.values()}, frozenset(doubts))
+
+
+def _each_once(snapshot: Snapshot, held: Mapping[Identity, str]) -> Snapshot:
+    """Without the second registrations of a machine: its Consul agent was renamed, and the old name is still shown.
+
+    One run of k3 is one machine. A former run's registration counts only while no other agent shows the machine.
+    """
+    by_machine: dict[tuple[str, str], list[Instance]] = {}
+    for each in snapshot.instances:
+        if each.facts.id:
+            by_machine.setdefault((each.facts.id, each.wanted_name), []).append(each)
+    gone = {each.identity for several in by_machine.values() if len(several) > 1 for each in _outdated(several, held)}
+    if not gone:
+        return snapshot
+    return replace(snapshot, instances=tuple(each for each in snapshot.instances if each.identity not in gone))
+
+
+def _outdated(several: list[Instance], held: Mapping[Identity, str]) -> list[Instance]:
+    by_worth = sorted(several, key=lambda each: (each.health == "unknown", each.identity not in held, each.identity))
+    best, others = by_worth[0], by_worth[1:]
+    return [each for each in others if each.health == "unknown" or each.facts.boot == best.facts.boot]
+
+
+def _not_shown(service: str, node: Known, sight: Sight, over: AbstractSet[Doubt]) -> RegistryObservation | None:
+    """What is to be said of a Node whose instance the datacenter does not show."""
+    if sight.belief.trust is Trust.FULL:
+        return Deregistered(node.name, service) if not node.is_ready or missing(node) in over else None
+    return _lost(service, node.name, node.datacenter, sight) if sight.is_lost else None
+
+
+def missing(node: Known) -> Doubt:
+    """What there is to doubt where Consul does not show it."""
+    return Doubt(Why.MISSING, *node.identity)
+
+
+def doubts_of(instance: Instance) -> set[Doubt]:
+    """What there is to doubt of a machine that is shown. One that cannot be asked is silent at once."""
+    facts = instance.facts
+    if instance.health == "unasked":
+        return {Doubt(Why.UNASKED, *instance.identity)}
+    if instance.health == "unknown" and facts.id and facts.addresses and facts.port:
+        return {Doubt(Why.SILENT, *instance.identity)}
+    return set()
+
+
+def say(service: str, named: Named, over: AbstractSet[Doubt]) -> RegistryObservation:
+    """What is to be said of an instance that is shown."""
+    instance = named.instance
+    if instance.is_leaving:
+        return Stopped(named.name, service, instance.facts.boot)
+    if doubts := doubts_of(instance):
+        instance = replace(instance, health=_beyond_doubt(instance.health) if doubts <= over else "unasked")
+    return _mirrored(service, replace(named, instance=instance))
+
+
+def _beyond_doubt(health: Health) -> Health:
+    return "critical" if health == "unasked" else health
 
 
 def _is_kept(node: Known, sights: Mapping[str, Sight]) -> bool:
@@ -96,8 +171,7 @@ def _lost(service: str, name: str, datacenter: str, sight: Sight) -> SourceLost:
     return SourceLost(name, service, f"no word from Consul's datacenter {printable(datacenter, limit=63)}: {why}")
 
 
-def mirrored(service: str, named: Named) -> Mirrored:
-    """What is to be said of an instance that is shown."""
+def _mirrored(service: str, named: Named) -> Mirrored:
     instance = named.instance
     return Mirrored(
         named.name,

@@ -1,36 +1,45 @@
 """Keeps this machine registered in Consul, whatever happens to the agent: looks, and registers where that is not so.
 
-Registered means that the catalog shows it. An agent restarted without its data has forgotten everything, one that is cut
-off from its servers takes a registration that nobody sees yet: so it looks again whenever the agent holds something else,
-every `CHECK_SECONDS`, and when the mirror misses us. Writes nothing but our own registration, and leaves one alone that
-another machine holds.
+Registered means that the catalog shows what we registered last, which bears a mark of its own. An agent restarted without
+its data has forgotten everything; one that is cut off from its servers takes a registration that nobody sees yet, and one that
+the servers refuse ("node name is reserved", after a reinstall) takes it while they go on showing the former one. So it looks
+again whenever the agent holds something else, every `CHECK_SECONDS`, and when the mirror misses us. An agent that restarted
+with its data holds us with a check that is critical until it has run: there we are registered anew, as passing if we answer.
+
+Writes nothing but our own registration, and leaves one alone that another machine holds.
 """
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
 from k3.core import node
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
-from k3.discovery.consul import Consul
+from k3.discovery.consul import MARK, Consul
 from k3.discovery.http import Http, Request
 from k3.discovery.settings import ConsulSettings
+from k3.discovery.snapshot import LEAVING
 from k3.tasks import time_limit
 
 CHECK_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 1.5
 """Between attempts: after an outage of the agent we are back within two seconds."""
+GOODBYE_LOOKS: Final = 10
+"""So often we look whether the catalog shows that we leave."""
+READ_SECONDS: Final = 0.15
+"""For those who mirror the catalog to read that as well."""
 UNLISTED_SECONDS: Final = 15.0
 """After so long it is told that the catalog does not show us."""
 DEREGISTER_FLOOR_SECONDS: Final = 60.0
 SELF_PROBE_SECONDS: Final = 2.0
 LEAVE_SECONDS: Final = 2.0
+MARK_BYTES: Final = 4
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +58,10 @@ class Registration:
     check_interval_seconds: float = 10.0
     check_timeout_seconds: float = 3.0
     deregister_after_seconds: float = 30.0
+    mark: str = ""
+    """Another one with every registration, so that it is known again in the catalog."""
+    is_leaving: bool = False
+    """This is the goodbye."""
 
     @property
     def meta(self) -> dict[str, str]:
@@ -63,6 +76,8 @@ class Registration:
             "os": facts.os,
             "arch": facts.arch,
             "register-self": "" if self.register_self else "false",
+            MARK: self.mark,
+            LEAVING: "true" if self.is_leaving else "",
         }
         return {key: text for key, text in texts.items() if text}
 
@@ -124,12 +139,19 @@ class Registrar:
     """Level-triggered: every round looks at what is, and mends it."""
 
     def __init__(
-        self, consul: Consul, registration: Registration, *, proves: Callable[[], Awaitable[bool]], random: Random
+        self,
+        consul: Consul,
+        registration: Registration,
+        *,
+        proves: Callable[[], Awaitable[bool]],
+        random: Random,
+        locate: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """`proves` asks our own health server where Consul will."""
+        """`proves` asks our own health server where Consul will. `locate` knows where we are, if that is to be asked."""
         self._consul = consul
         self._registration = registration
         self._proves = proves
+        self._locate = locate
         self._random = random
         self._wake = asyncio.Event()
         self._told = ""
@@ -138,6 +160,8 @@ class Registrar:
         self._fresh: tuple[Mapping[str, Any] | None] | None = None
         """What the agent has said of itself since."""
         self._unlisted_since: float | None = None
+        self._has_lapsed = False
+        """The agent did not answer for a while, and may have restarted."""
         self.holds: bool | None = None
         """Whether the agent holds our registration; None: not known now."""
         self.listed = asyncio.Event()
@@ -163,6 +187,7 @@ class Registrar:
                 is_done = await self._look()
             except K3Error as error:
                 self.holds = None
+                self._has_lapsed = True
                 self._tell("consul.unavailable", str(error))
                 is_done = False
             pause = FIRST_PAUSE_SECONDS if is_done else min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -186,8 +211,10 @@ class Registrar:
         if not self._hash:
             await asyncio.sleep(CHECK_SECONDS)
             return
-        with suppress(K3Error):
+        try:
             self._fresh = (await self._consul.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS),)
+        except K3Error:
+            self._has_lapsed = True
 
     async def _own_service(self) -> Mapping[str, Any] | None:
         """What the agent holds: as it has just said by itself, else as it says now."""
@@ -202,7 +229,7 @@ class Registrar:
             self.holds = False
             self._tell("consul.id_taken", "another machine holds this service ID at the agent; choose another --service-id")
             return False
-        if held is None or not ours.is_held_as(held):
+        if held is None or self._has_lapsed or not ours.is_held_as(held):
             self.holds = held is not None
             await self._register()
             held = await self._consul.own_service(ours.service_id)
@@ -216,15 +243,22 @@ class Registrar:
     async def _register(self) -> None:
         self.listed.clear()
         self._unlisted_since = None
+        if self._locate is not None:
+            self._registration = replace(self._registration, address=await self._locate())
         is_proven = await self._proves()
+        self._registration = replace(self._registration, mark=secrets.token_hex(MARK_BYTES))
+        if is_proven and self.holds:
+            # Registered again, a check keeps the status it has: critical, in an agent that restarted.
+            await self._consul.forget_check(self.service_id)
         await self._consul.register(self._registration.document(is_proven=is_proven))
+        self._has_lapsed = False
         fields = {"service_id": self.service_id, "health": self._registration.health_url}
         log.info("consul.registered", extra={"fields": fields})
         if not is_proven:
             log.warning("self.unproven", extra={"fields": {**fields, "advice": "does the firewall let Consul in?"}})
 
     async def _is_listed(self) -> bool:
-        if await self._consul.is_listed(self._registration.service, self.service_id):
+        if await self._consul.is_listed(self._registration.service, self.service_id, self._registration.mark):
             self._unlisted_since = None
             self.listed.set()
             return True
@@ -233,7 +267,9 @@ class Registrar:
             self._unlisted_since = now
         elif now - self._unlisted_since > UNLISTED_SECONDS:
             self._tell(
-                "consul.not_listed", "registered, but the catalog does not show it: may the token read nodes and services?"
+                "consul.not_listed",
+                "registered with the agent, but the catalog does not show it: may the token read nodes and services? "
+                'does the agent\'s log say that the servers refuse it, as "node name is reserved" after a reinstall?',
             )
         return False
 
@@ -252,9 +288,21 @@ class Registrar:
                 held = await self._consul.own_service(self.service_id)
                 if held is not None and (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
                     return False
+                if held is not None:
+                    await self._say_goodbye()
                 await self._consul.deregister(self.service_id)
         except (K3Error, TimeoutError) as error:
             log.warning("consul.not_deregistered", extra={"fields": {"service_id": self.service_id, "why": str(error)}})
             return False
         self.holds = False
         return True
+
+    async def _say_goodbye(self) -> None:
+        """Have the catalog show that it is we who leave: a registration that is only missing may be an agent that restarts."""
+        ours = replace(self._registration, mark=secrets.token_hex(MARK_BYTES), is_leaving=True)
+        await self._consul.register(ours.document(is_proven=False))
+        for _ in range(GOODBYE_LOOKS):
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)
+            if await self._consul.is_listed(ours.service, ours.service_id, ours.mark):
+                await asyncio.sleep(READ_SECONDS)
+                return

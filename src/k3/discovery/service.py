@@ -21,7 +21,7 @@ from k3 import __version__, facts
 from k3.cache import Cache, Listed, Lost
 from k3.core import node
 from k3.core.discovery_policy import RegistryObservation, Stopped
-from k3.core.errors import ConfigInvalid
+from k3.core.errors import ConfigInvalid, Forbidden
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts
 from k3.core.policy import Decision
@@ -37,6 +37,7 @@ from k3.tasks import time_limit
 RESOLVE_SECONDS: Final = 2.0
 REGISTER_SECONDS: Final = 1.0
 LEAST_INTERVAL_SECONDS: Final = 1.0
+LOOPBACK: Final = "127.0.0.1"
 ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
 """Addresses nobody has (RFC 5737, RFC 3849): the route to them is the default route, and nothing is sent."""
 
@@ -141,6 +142,9 @@ class DiscoveryAgent:
         self._mirror: Mirror | None = None
         self._registrar: Registrar | None = None
         self._has_store = True
+        self._is_told = False
+        self._is_lost = False
+        """No route says which address we have: Consul's agent is asked."""
         self._started_at = asyncio.get_running_loop().time()
         self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
         self.joined = asyncio.Event()
@@ -160,9 +164,10 @@ class DiscoveryAgent:
     async def prepare(self, state_dir: Path, interfaces: Sequence[str]) -> None:
         """Learn who and where this machine is. `interfaces`: those it might be known by. Raises StartFailed."""
         address = self._options.service_address or await address_towards(self._options.consul)
+        self._is_lost = not address
         self.facts = replace(
             self.facts,
-            addresses=(address,),
+            addresses=(address or LOOPBACK,),
             id=facts.identity(state_dir, tuple(interfaces)).id,
             os=facts.OS,
             arch=facts.architecture(),
@@ -170,12 +175,12 @@ class DiscoveryAgent:
 
     async def run(self, port: int) -> None:
         """Register, compete, mirror, for ever. `port` is where this machine's health server answers."""
-        options, address = self._options, self.facts.addresses[0]
+        options = self._options
         self.facts = replace(self.facts, port=port)
         registration = Registration(
             options.service,
             options.full_service_id,
-            address,
+            self.facts.addresses[0],
             port,
             self.facts,
             options.tags,
@@ -187,13 +192,26 @@ class DiscoveryAgent:
         self._registrar = Registrar(
             self._consul,
             registration,
-            proves=lambda: answers_at(address, port),
+            proves=lambda: answers_at(self.facts.addresses[0], port),
             random=Random(),  # noqa: S311 - spreads retries, guards nothing
+            locate=self._ask_consul_where if self._is_lost else None,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_store())
             tasks.create_task(self._registrar.run())
             tasks.create_task(self._leadership.run(self._lead))
+
+    async def _ask_consul_where(self) -> str:
+        """The address that Consul's agent tells others, if it is one of ours; else the one we have. Raises Unavailable."""
+        address = ""
+        with suppress(Forbidden):
+            address = (await self._consul.agent()).address
+        if _is_usable(address) and _is_ours(address):
+            self.facts = replace(self.facts, addresses=(address,))
+        elif self.facts.addresses == (LOOPBACK,) and not self._is_told:
+            self._is_told = True
+            log.warning("service.no_address", extra={"fields": {"using": LOOPBACK, "advice": "give --service-address"}})
+        return self.facts.addresses[0]
 
     async def _lead(self) -> None:
         await self._listed.wait()
@@ -280,7 +298,7 @@ class DiscoveryAgent:
 
 
 async def address_towards(consul: ConsulSettings) -> str:
-    """Our address on the route to Consul; where Consul is on this machine, on the default route; else loopback."""
+    """Our address on the route to Consul; where Consul is on this machine, on the default route; else none."""
     places: list[tuple[str, int]] = []
     if consul.scheme != "unix":
         try:
@@ -291,10 +309,25 @@ async def address_towards(consul: ConsulSettings) -> str:
         places = [(str(each[4][0]), consul.port) for each in found]
     for place in (*places, *ELSEWHERE):
         address = _address_on_route(place)
-        if address and not (ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_link_local):
+        if _is_usable(address):
             return address
-    log.warning("service.no_address", extra={"fields": {"using": "127.0.0.1", "advice": "give --service-address"}})
-    return "127.0.0.1"
+    return ""
+
+
+def _is_usable(address: str) -> bool:
+    """Whether others might reach us there."""
+    return bool(node.publishable([address])) and not ipaddress.ip_address(address).is_link_local
+
+
+def _is_ours(address: str) -> bool:
+    """Whether this machine has it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _address_on_route(place: tuple[str, int]) -> str:

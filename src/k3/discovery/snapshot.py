@@ -26,6 +26,8 @@ SUFFIX_DIGITS: Final = 6
 PORT_MAX: Final = 65_535
 PID_MAX: Final = 2**31 - 1
 
+LEAVING: Final = "leaving"
+"""In the Meta of a registration whose machine says goodbye."""
 NODE_CHECK: Final = "serfHealth"
 SERVICE_MAINTENANCE: Final = "_service_maintenance"
 NODE_MAINTENANCE: Final = "_node_maintenance"
@@ -34,6 +36,9 @@ _ID: Final = re.compile(r"[0-9a-f]{32}")
 _BOOT: Final = re.compile(r"[0-9a-f]{16}")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
+UNASKED: Final[Health] = "unasked"
+TOLD: Final = frozenset({"ttl", "alias"})
+"""Checks that Consul does not run itself."""
 _SEVERITY: Final[Mapping[str, int]] = {"passing": 0, "warning": 1, "critical": 2}
 
 
@@ -67,6 +72,10 @@ class Instance:
     in_maintenance: bool = False
     is_hidden: bool = False
     """It asked not to become a Node."""
+    is_leaving: bool = False
+    """Its k3 is about to take it out of Consul."""
+    has_agent: bool = True
+    """A Consul agent runs there; else somebody wrote the machine into the catalog."""
     ailments: frozenset[tuple[str, str]] = frozenset()
     """(check ID, status) of each check that is not passing: its own, and those of its Consul node."""
 
@@ -117,7 +126,7 @@ def read(document: object, *, service: str, datacenter: str) -> Snapshot:
         else:
             refused[LISTED_TWICE] += instance.identity in found
             found.setdefault(instance.identity, instance)
-    return Snapshot(datacenter, tuple(found.values()), dict(+refused))
+    return Snapshot(datacenter, tuple(sorted(found.values(), key=lambda each: each.identity)), dict(+refused))
 
 
 def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instance:
@@ -142,6 +151,8 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
         message,
         in_maintenance,
         is_hidden=meta.get("register-self") == "false",
+        is_leaving=meta.get(LEAVING) == "true",
+        has_agent=any(_mapping(check).get("CheckID") == NODE_CHECK for check in checks),
         ailments=ailments(checks),
     )
 
@@ -155,30 +166,62 @@ def reexamined(instance: Instance, checks: object) -> Instance:
 
 
 def ailments(checks: Iterable[object]) -> frozenset[tuple[str, str]]:
-    """(check ID, status) of those that are not passing."""
-    told = ((_text(check.get("CheckID")), _text(check.get("Status"))) for check in map(_mapping, checks))
+    """(check ID, status) of those that are not passing; one that has not run is `unasked`."""
+    told = (
+        (_text(check.get("CheckID")), UNASKED if is_unasked(check) else _text(check.get("Status")))
+        for check in map(_mapping, checks)
+    )
     return frozenset(each for each in told if each[1] != "passing")
 
 
+def is_unasked(check: Mapping[str, Any]) -> bool:
+    """Whether the check is critical only because it has not run yet, as after a restart of its agent.
+
+    Consul gives the checks that it runs by itself a type, and those that have run an output. What is told by others (TTL)
+    or written into the catalog counts as it is.
+    """
+    kind = check.get("Type")
+    return check.get("Status") == "critical" and check.get("Output") == "" and bool(kind) and kind not in TOLD
+
+
 def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: str) -> str:
-    """Meta `node`; else the service ID behind `<service>-`; else Consul's own node name."""
+    """Meta `node`; else the service ID behind `<service>-`; else Consul's own node name, as far as it can be one."""
     if "node" in meta:
         name = meta["node"]
     else:
         behind = service_id.removeprefix(f"{service}-")
-        name = behind if behind != service_id and node.valid_name(behind) else consul_node
+        name = behind if behind != service_id and node.valid_name(behind) else as_name(consul_node)
     if not node.valid_name(name):
         raise Refused(BAD_NAME)
     return name
 
 
+def as_name(consul_node: str) -> str:
+    """The name of a Consul node as a Node's: Consul takes capitals and underscores, Kubernetes does not (RFC 1123)."""
+    return consul_node.lower().replace("_", "-")
+
+
+def _address(registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> str:
+    """The best that is known: where the service is, else where its Consul agent is. Names are not looked up."""
+    lan = ("lan", "lan_ipv4", "lan_ipv6")
+    of_service, of_node = (_mapping(each.get("TaggedAddresses")) for each in (registered, consul_node))
+    texts = [
+        registered.get("Address"),
+        *[_mapping(of_service.get(key)).get("Address") for key in lan],
+        consul_node.get("Address"),
+        *[of_node.get(key) for key in (*lan, "wan")],
+    ]
+    bare = (_text(each).removeprefix("[").removesuffix("]") for each in texts)
+    known = [str(parsed) for each in bare if (parsed := node.parse_address(each)) is not None]
+    return next((each for each in known if node.publishable([each])), next(iter(known), ""))
+
+
 def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> Facts:
     port = registered.get("Port")
-    address = _text(registered.get("Address")) or _text(consul_node.get("Address"))
-    parsed = node.parse_address(address)
+    address = _address(registered, consul_node)
     return Facts(
         node=name,
-        addresses=(str(parsed),) if parsed is not None else (),
+        addresses=(address,) if address else (),
         port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= PORT_MAX else 0,
         pid=node.whole_number(meta.get("pid", ""), 1, PID_MAX),
         id=_matching(meta, "id", _ID),
@@ -199,21 +242,29 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
 
     Maintenance is an intention and not counted. A Consul agent that does not answer leaves its checks unknown.
     """
-    worst, at_fault, in_maintenance, is_agent_lost = 0, "", False, False
+    worst, at_fault, in_maintenance, is_agent_lost, unasked = 0, "", False, False, ""
     for check in map(_mapping, checks):
         name, status = _text(check.get("CheckID")), _text(check.get("Status"))
-        if name == NODE_MAINTENANCE or name.startswith(SERVICE_MAINTENANCE):
+        if name.startswith((NODE_MAINTENANCE, SERVICE_MAINTENANCE)):
             in_maintenance = True
         elif name == NODE_CHECK and status == "critical":
             is_agent_lost = True
+        elif is_unasked(check):
+            unasked = min(unasked or name, name)
         elif (severity := _SEVERITY.get(status, 2)) > worst or (severity == worst and worst and name < at_fault):
             worst, at_fault = severity, name
     if is_agent_lost:
         return "unknown", AGENT_LOST, in_maintenance
-    if not worst:
-        return "passing", "all its checks in Consul pass", in_maintenance
-    health: Health = "warning" if worst == 1 else "critical"
-    return health, f"check {printable(at_fault, limit=CHECK_CHARACTERS)} is {health}", in_maintenance
+    return *_worst(worst, at_fault, unasked), in_maintenance
+
+
+def _worst(severity: int, at_fault: str, unasked: str) -> tuple[Health, str]:
+    if unasked and severity < _SEVERITY["critical"]:
+        return UNASKED, f"Consul has not run check {printable(unasked, limit=CHECK_CHARACTERS)} yet"
+    if not severity:
+        return "passing", "all its checks in Consul pass"
+    health: Health = "warning" if severity == 1 else "critical"
+    return health, f"check {printable(at_fault, limit=CHECK_CHARACTERS)} is {health}"
 
 
 def assign(

@@ -249,6 +249,6 @@ def _by_node(document: Any, nodes: Mapping[str, object]) -> dict[str, frozenset[
     found: dict[str, set[str]] = {}
     for each in document if isinstance(document, list) else []:
         name, check = (each.get("Node"), each.get("CheckID")) if isinstance(each, dict) else (None, None)
-        if isinstance(name, str) and isinstance(check, str) and name in nodes:
+        if isinstance(name, str) and isinstance(check, str) and name in nodes and not snapshot.is_unasked(each):
             found.setdefault(name, set()).add(check)
     return {name: frozenset(checks) for name, checks in found.items()}

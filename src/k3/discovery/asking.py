@@ -1,0 +1,49 @@
+"""Where a machine's Consul agent is silent, the machine itself is asked: at the address and port that it registered.
+
+Only machines that k3 registered are asked, since they say who they are. An answer proves that the machine lives; that none
+comes may be a firewall's doing, so it proves nothing.
+"""
+
+import asyncio
+import json
+from typing import Final
+
+from k3.core import limits
+from k3.core.errors import K3Error
+from k3.core.observation import Facts
+from k3.discovery.http import Http, Request
+from k3.discovery.settings import ConsulSettings
+
+ASK_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 0.2
+"""Between two questions to a machine that did not answer the first."""
+
+
+async def is_alive(facts: Facts) -> bool:
+    """Whether the machine of these facts answers, at the second attempt if need be. It has an address, a port and an id."""
+    if await _answers(facts):
+        return True
+    await asyncio.sleep(AGAIN_SECONDS)
+    return await _answers(facts)
+
+
+async def _answers(facts: Facts) -> bool:
+    place = ConsulSettings(host=facts.addresses[0], port=facts.port)
+    http = Http(place, answer_bytes=limits.INFO_BYTES)
+    try:
+        request = Request("GET", "/info", (("Host", place.authority),))
+        answer = await http.request(request, timeout_seconds=ASK_SECONDS)
+    except K3Error:
+        return False
+    finally:
+        await http.aclose()
+    return _id(answer.body) == facts.id
+
+
+def _id(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    id_ = found.get("id") if isinstance(found, dict) else None
+    return id_ if isinstance(id_, str) else ""

@@ -1,0 +1,110 @@
+"""Has those asked who can settle a doubt (see `patience`), while the mirror goes on."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final
+
+from k3.core.errors import K3Error
+from k3.discovery import asking
+from k3.discovery.consul import Consul
+from k3.discovery.patience import Doubt, Patience, Why
+from k3.discovery.snapshot import Instance
+
+ASK_AGAIN_SECONDS: Final = 5.0
+ASKED_AT_ONCE: Final = 16
+SILENT_MACHINES: Final = 64
+"""When so many fall silent together it is no restart of an agent, and nobody is asked."""
+
+log = logging.getLogger(__name__)
+
+
+class Doubts:
+    """What is in doubt now. `changed` is called when an answer has settled something."""
+
+    def __init__(self, consul: Consul, *, changed: Callable[[], None]) -> None:
+        self._consul = consul
+        self._changed = changed
+        self._patience = Patience()
+        self._silent: dict[Doubt, Instance] = {}
+        self._missing: set[Doubt] = set()
+        """Of which Consul has not been asked yet."""
+        self._is_missing, self._is_silent = asyncio.Event(), asyncio.Event()
+        self._gate = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    def see(self, doubts: frozenset[Doubt], shown: Iterable[Instance], *, to_ask: Iterable[Doubt], now: float) -> None:
+        """These there are now. `shown`: all instances. `to_ask`: those whose Consul agent Consul is asked for."""
+        former = self._patience.doubts
+        self._patience.see(doubts, now)
+        silent = {Doubt(Why.SILENT, *each.identity): each for each in shown}
+        self._silent = {doubt: each for doubt, each in silent.items() if doubt in doubts}
+        if self._silent.keys() - former:
+            self._is_silent.set()
+        if fresh := set(to_ask) & doubts - former:
+            self._missing |= fresh
+            self._is_missing.set()
+
+    def settle(self, doubt: Doubt) -> None:
+        """It is none: that is known already."""
+        self._patience.settle(doubt, is_over=True)
+
+    def over(self, now: float, grace_seconds: float) -> frozenset[Doubt]:
+        """Those that keep nothing from being said any more."""
+        return self._patience.over(now, grace_seconds)
+
+    def next_end(self, now: float, grace_seconds: float) -> float:
+        """When the next one is over by itself; infinite for none."""
+        return self._patience.next_end(now, grace_seconds)
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ask_of_missing())
+            tasks.create_task(self._ask_silent())
+
+    async def _ask_of_missing(self) -> None:
+        """Once, and at once: a moment later the agent of a machine that is missing may be back, before its registrations."""
+        while True:
+            await self._is_missing.wait()
+            self._is_missing.clear()
+            asked, self._missing = self._missing, set()
+            async with asyncio.TaskGroup() as tasks:
+                for doubt in asked:
+                    tasks.create_task(self._ask_consul(doubt))
+
+    async def _ask_silent(self) -> None:
+        """Again and again, for as long as their agents are silent."""
+        while True:
+            await self._is_silent.wait()
+            self._is_silent.clear()
+            is_flood = len(self._silent) > SILENT_MACHINES
+            async with asyncio.TaskGroup() as tasks:
+                for doubt, instance in list(self._silent.items()):
+                    if is_flood:
+                        self._settle(doubt, is_over=True)
+                    else:
+                        tasks.create_task(self._ask_machine(doubt, instance))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASK_AGAIN_SECONDS):
+                    await self._is_silent.wait()
+            if self._silent:
+                self._is_silent.set()
+
+    async def _ask_consul(self, doubt: Doubt) -> None:
+        async with self._gate:
+            try:
+                is_there = await self._consul.has_agent(doubt.consul_node, datacenter=doubt.datacenter)
+            except K3Error as error:
+                log.debug("consul.no_answer", extra={"fields": {"consul_node": doubt.consul_node, "why": str(error)}})
+                return
+        self._settle(doubt, is_over=is_there)
+
+    async def _ask_machine(self, doubt: Doubt, instance: Instance) -> None:
+        async with self._gate:
+            is_alive = await asking.is_alive(instance.facts)
+        self._settle(doubt, is_over=not is_alive)
+
+    def _settle(self, doubt: Doubt, *, is_over: bool) -> None:
+        if self._patience.settle(doubt, is_over=is_over):
+            self._changed()

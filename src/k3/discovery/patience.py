@@ -1,0 +1,80 @@
+"""How long what Consul does not know of a machine changes nothing. Pure: no clock, no I/O.
+
+A Consul agent that restarts takes the registrations of its machine with it, or falls silent, and comes back with checks
+that have not run yet. Each is a *doubt*: the machine may be as well as before, and its Node stays as it is, until
+
+* the grace is over, or
+* it is *settled*: somebody who can know was asked (see `asking`), and the doubt is none.
+
+    doubt     what Consul shows                      who is asked                   settled by
+    ─────     ─────────────────                      ────────────                   ──────────
+    MISSING   no registration any more; k3's         nobody
+              the same; somebody else's              Consul, for its node's checks  the node is there: it was taken out
+    SILENT    that its agent does not answer; k3's   the machine, again and again   no answer
+              the same; somebody else's              nobody                         at once
+    UNASKED   that a check has not run yet           nobody
+
+Who registers a machine by k3 puts it back when somebody takes it out, and tells its goodbye in Consul before it takes itself
+out: a goodbye is no doubt. `SILENT` has no grace, it lasts for as long as the machine answers.
+"""
+
+import math
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Why(Enum):
+    """What Consul does not know."""
+
+    MISSING = "missing"
+    SILENT = "silent"
+    UNASKED = "unasked"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Of one machine: which instance of which datacenter."""
+
+    why: Why
+    datacenter: str
+    consul_node: str
+    service_id: str
+
+
+class Patience:
+    """Since when there is which doubt, and which are over."""
+
+    def __init__(self) -> None:
+        self._since: dict[Doubt, float] = {}
+        self._settled: set[Doubt] = set()
+
+    def see(self, doubts: AbstractSet[Doubt], now: float) -> None:
+        """These are the doubts there are now. `now` is local and monotonic, in seconds."""
+        for gone in self._since.keys() - doubts:
+            del self._since[gone]
+        self._settled &= doubts
+        for new in doubts - self._since.keys():
+            self._since[new] = now
+
+    def settle(self, doubt: Doubt, *, is_over: bool) -> bool:
+        """Somebody was asked. Returns whether that changes anything."""
+        if doubt not in self._since or is_over == (doubt in self._settled):
+            return False
+        (self._settled.add if is_over else self._settled.discard)(doubt)
+        return True
+
+    def over(self, now: float, grace_seconds: float) -> frozenset[Doubt]:
+        """Those that do not keep anything from being said any more."""
+        aged = {each for each, since in self._since.items() if each.why is not Why.SILENT and now - since >= grace_seconds}
+        return frozenset(aged | self._settled)
+
+    def next_end(self, now: float, grace_seconds: float) -> float:
+        """When the next one is over by itself; infinite for none."""
+        ends = (since + grace_seconds for each, since in self._since.items() if each.why is not Why.SILENT)
+        return min((end for end in ends if end > now), default=math.inf)
+
+    @property
+    def doubts(self) -> frozenset[Doubt]:
+        """All there are."""
+        return frozenset(self._since)
