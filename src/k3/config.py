@@ -126,6 +126,8 @@ class NetworkConfig:
     """Empty: all that are fit for multicast."""
     forget_after_seconds: float = 0.0
     """0: never."""
+    store_wait_seconds: float = 60.0
+    """How long a store that does not answer yet is waited for at the start."""
     log_level: str = "info"
     log_format: str = "text"
 

@@ -115,7 +115,6 @@ class Agent:
         self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
-        self._has_store = True
         self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
@@ -287,27 +286,15 @@ class Agent:
             async for notice in notices:
                 match notice:
                     case Listed():
-                        self._tell_store(is_there=True)
                         self._handle(Synced(tuple(self._seen(item) for item in self._cache.objects.values())))
                         self._listed.set()
-                    case Lost(why):
-                        self._tell_store(is_there=False, why=why)
+                    case Lost():
                         self._handle(StoreLost())
                     case _ if notice.type == "DELETED":
                         self._handle(NodeGone(notice.object.key.name))
                     case _:
                         self._handle(NodeShown(self._seen(notice.object)))
                 self._look_for_self()
-
-    def _tell_store(self, *, is_there: bool, why: str = "") -> None:
-        """Say that the store went away, or came back: once each time, however often it is tried."""
-        if is_there == self._has_store:
-            return
-        self._has_store = is_there
-        if is_there:
-            log.info("store.found", extra={"fields": {"store": self._store.url}})
-        else:
-            log.warning("store.lost", extra={"fields": {"store": self._store.url, "why": why}})
 
     def _seen(self, item: Object, *, is_here: bool = False) -> NodeView:
         """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say.

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from k3.config import MysqlStorage
 from k3.core import limits
 from k3.core.errors import StartFailed, Unavailable
+from k3.safe_text import printable
 from k3.stores import _mysql_text as text
 from k3.stores import _sql
 from k3.stores._mysql_refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_answer, no_database
@@ -172,6 +173,8 @@ class Server:
         try:
             session = await self._connect(self._storage.database)
         except Refused as refused:
+            if "[SSL" in refused.text:
+                self._tls = None  # its files may have been renewed: read again for the next connection
             if refused.code != NO_DATABASE:
                 raise
             await self._make_database()
@@ -187,6 +190,7 @@ class Server:
 
     async def _connect(self, database: str | None) -> Session:
         storage, mode = self._storage, self._storage.encryption
+        self._tls = self._tls or _tls(storage)
         task = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
         raw = self._driver.connection(
@@ -207,6 +211,9 @@ class Server:
             raise _refusal(error) from error
         except RuntimeError as error:  # a way of logging in for which the driver lacks a package
             raise Refused(PLUGIN, str(error)) from error
+        except UnicodeError as error:
+            msg = f"storage.mysql.host: {printable(storage.host, limit=100)} is not a host's name"
+            raise StartFailed(msg) from error
         except Exception as error:  # a greeting that the driver stumbled over
             raise Refused(0, str(error)) from error
         finally:

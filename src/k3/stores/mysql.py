@@ -15,7 +15,7 @@ from uuid import uuid4
 from asyncmy.errors import MySQLError
 
 from k3.config import MysqlStorage
-from k3.core.errors import K3Error, NotFound, TooLarge, Unavailable
+from k3.core.errors import NotFound, TooLarge, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores import _mysql_text as text
@@ -183,8 +183,9 @@ class MysqlStore(LoggedStore):
             if self._known.next_compaction() is not None:
                 async with self._server.errors():
                     await self._server.again(self._forget)
-        except K3Error as error:
-            log.warning("store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
+        except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
+            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     async def _forget(self, session: Session) -> None:
         self._known = _head((await session.run(text.BEGIN_WRITE))[-1])
