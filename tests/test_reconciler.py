@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import pytest
 
 from k3.cache import Cache, Listed, Lost
 from k3.core import limits, node
-from k3.core.objects import EVENT, NODE, Key
+from k3.core.objects import EVENT, NODE, Key, Manifest
 from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
+from k3.core.policy import Decision, decide
 from k3.core.store import Change, Store
 from k3.reconciler import Reconciler, Work
+from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import LOST, REFUSED, FaultyStore
 
@@ -71,15 +74,30 @@ async def test_events_are_bounded_and_overwritten_in_turn(store: Store) -> None:
 
 
 async def test_a_write_without_an_answer_is_dropped_and_said_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    faulty = FaultyStore(store, [REFUSED, REFUSED, LOST])
-    agent = reconciler(faulty)
+    """Once by the store, for whoever reads and writes there."""
+    agent = reconciler(EnduringStore(FaultyStore(store, [REFUSED, REFUSED, LOST])))
     with caplog.at_level("INFO", logger="k3"):
         for _ in range(3):
             await agent.settle(Work(Alive("web", FACTS, "hub", Evidence()), now()))
         await agent.settle(Work(Alive("web", FACTS, "hub", Evidence()), now()))
-    assert [record.message for record in caplog.records].count("store.unavailable") == 1
-    assert "store.back" in [record.message for record in caplog.records]
+    assert [record.message for record in caplog.records][:2] == ["store.lost", "store.found"]
     assert len((await store.list(NODE)).objects) == 1
+
+
+async def test_a_node_that_cannot_be_written_is_said_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it is that goes wrong: the next observation is worked on."""
+
+    def policy(current: Manifest | None, seen: Any, *, now: datetime) -> Decision:
+        if seen.name == "bad":
+            msg = "out of range"
+            raise ValueError(msg)
+        return decide(current, seen, now=now)
+
+    agent = Reconciler(store, lookup=lambda _: None, reporter="k3-test", policy=policy)
+    for name in ("bad", "bad", "web"):
+        await agent.settle(Work(Alive(name, FACTS, "hub", Evidence()), now()))
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["node.write_failed"]
+    assert node.view(await store.get(WEB)).is_ready
 
 
 async def test_a_newer_observation_replaces_the_waiting_one(store: Store) -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final
 
 from k3.core import limits
-from k3.core.errors import Expired, Forbidden, Unavailable
+from k3.core.errors import Expired, K3Error
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Bookmark, Change, Store
 
@@ -50,23 +50,25 @@ class Cache:
 
     async def follow(self) -> AsyncGenerator[Notice, None]:
         """Keep the cache current, for ever; yields each notice after the cache shows it."""
-        pause = FIRST_PAUSE_SECONDS
+        pause, has_just_expired = FIRST_PAUSE_SECONDS, False
         while True:
             try:
                 revision = await self._list()
-                pause = FIRST_PAUSE_SECONDS
                 yield Listed(revision)
                 async with self._store.watch(self._kind, revision) as events:
                     async for event in events:
+                        pause, has_just_expired = FIRST_PAUSE_SECONDS, False
                         if not isinstance(event, Bookmark):
                             self._apply(event)
                             yield event
             except Expired:
-                continue
-            except (Unavailable, Forbidden) as error:
+                if not has_just_expired:  # else every list is expired before its watch begins
+                    has_just_expired = True
+                    continue
+            except K3Error as error:
                 yield Lost(str(error))
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _list(self) -> int:
         page = await self._store.list(self._kind, limit=limits.LIST_PAGE)

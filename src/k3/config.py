@@ -34,6 +34,10 @@ class SqliteStorage:
     path: Path
 
 
+SSL_MODES: Final = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
+"""As the `mysql` client has them: encrypt never, where the server can, always; hold its certificate to a CA, to its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class MysqlStorage:
     """`storage.type: mysql`: a MySQL or MariaDB server."""
@@ -45,9 +49,16 @@ class MysqlStorage:
     database: str = "k3"
     max_open_conns: int = 10
     max_idle_conns: int = 5
+    ssl_mode: str = ""
+    """One of `SSL_MODES`; empty: verify_identity where a file of TLS is named, else preferred."""
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+
+    @property
+    def encryption(self) -> str:
+        """The mode that counts, one of `SSL_MODES`."""
+        return self.ssl_mode or ("verify_identity" if self.ca_file or self.cert_file or self.key_file else "preferred")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,8 @@ class NetworkConfig:
     """Empty: all that are fit for multicast."""
     forget_after_seconds: float = 0.0
     """0: never."""
+    store_wait_seconds: float = 60.0
+    """How long a store that does not answer yet is waited for at the start."""
     log_level: str = "info"
     log_format: str = "text"
 

@@ -124,7 +124,8 @@ class Reconciler:
         """Set while no Node waits to be written."""
         self._rests.set()
         self._foreign: set[str] = set()
-        self._is_down = False
+        self._failed: dict[str, str] = {}
+        """Why a Node could not be written, as it was said."""
         self._is_full = False
         self.writes = 0
         """Nodes written so far; Events do not count."""
@@ -181,7 +182,7 @@ class Reconciler:
             await self._record(told)
 
     async def settle(self, work: Work) -> None:
-        """Decide and write one observation, its Event included; everything that can go wrong is logged, once."""
+        """Decide and write one observation, its Event included; raises nothing. The store tells of its outages itself."""
         done = await self._settled(work)
         if done is not None and done.told is not None:
             await self._record(done.told)
@@ -191,19 +192,26 @@ class Reconciler:
         try:
             done = await self._write(work)
         except (Unavailable, Forbidden) as error:
-            if not self._is_down:
-                log.warning("store.unavailable", extra={"fields": {"store": self._store.url, "error": str(error)}})
-            self._is_down = True
-        except K3Error as error:
-            log.error("node.write_failed", extra={"fields": {"node": work.observation.name, "error": str(error)}})  # noqa: TRY400 - a traceback tells a person nothing here
+            log.debug("node.not_written", extra={"fields": {"node": work.observation.name, "why": str(error)}})
+        except Exception as error:  # noqa: BLE001 - one Node that cannot be written is no reason to let go of the others
+            self._tell_failure(work.observation.name, error)
         else:
-            if self._is_down:
-                log.info("store.back", extra={"fields": {"store": self._store.url}})
-            self._is_down = False
+            self._failed.pop(work.observation.name, None)
             if done.told is not None:
                 _log(done.told)
             return done
         return None
+
+    def _tell_failure(self, name: str, error: Exception) -> None:
+        """Once for each Node and reason."""
+        why = str(error) if isinstance(error, K3Error) else f"unexpected {type(error).__name__}: {error}"
+        if self._failed.get(name) == why:
+            return
+        if len(self._failed) >= limits.QUEUE:
+            self._failed.clear()
+        self._failed[name] = why
+        trace = None if isinstance(error, K3Error) else error
+        log.error("node.write_failed", extra={"fields": {"node": name, "error": why}}, exc_info=trace)
 
     async def _write(self, work: Work) -> _Done:
         key = Key(NODE, work.observation.name)
@@ -264,7 +272,7 @@ class Reconciler:
                 await modify(
                     self._store, key, lambda old: {**manifest, "metadata": {**old["metadata"], **manifest["metadata"]}}
                 )
-        except K3Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever stands under an Event's name, the Node is written
             log.debug("event.lost", extra={"fields": {"event": key.name, "error": str(error)}})
 
 

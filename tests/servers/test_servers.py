@@ -94,7 +94,7 @@ def test_servers_run_on_a_host_of_the_lab(lan: Lan) -> None:
         assert "true" in other.python(fetch, f"{etcd.endpoint}/health")
         assert lan.address(hub) in other.python(fetch, f"{consul.endpoint}/v1/status/leader")
         greet = "import sys, socket; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 10).recv(99))"
-        assert "MariaDB" in other.python(greet, mariadb.address, str(mariadb.port))
+        assert mariadb.version in other.python(greet, mariadb.address, str(mariadb.port))
         lan.isolate(hub)
         assert etcd.process.running
 

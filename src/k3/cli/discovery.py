@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 
 from k3 import facts, parsing
-from k3.cli.flags import Parser, add_machine_flags, add_store_flags, machine_name
+from k3.cli.flags import Parser, add_machine_flags, add_store_flags, add_waiting_flag, machine_name
 from k3.cli.opening import settings_of
 from k3.cli.usage import BadUsage
 from k3.core.errors import ConfigInvalid
@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--dry-run", action="store_true", help="with --once: only say what would be written, and why")
     add_machine_flags(flags)
     add_store_flags(flags)
+    add_waiting_flag(flags)
     return flags
 
 
@@ -65,9 +66,10 @@ def run(arguments: list[str]) -> int:
     options = discovery_options(chosen, os.environ, service_port=_port(chosen.service_port))
     from k3.daemon import run_discovery, run_discovery_once  # noqa: PLC0415 - a mistake in the flags is told before all is loaded
 
+    wait = parsing.duration(chosen.store_wait, "--store-wait")
     if chosen.once:
-        return run_discovery_once(options, settings.storage, is_dry=chosen.dry_run)
-    return run_discovery(options, settings.storage)
+        return run_discovery_once(options, settings.storage, store_wait_seconds=wait, is_dry=chosen.dry_run)
+    return run_discovery(options, settings.storage, store_wait_seconds=wait)
 
 
 def discovery_options(chosen: argparse.Namespace, environ: Mapping[str, str], *, service_port: int) -> DiscoveryOptions:

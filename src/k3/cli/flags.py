@@ -40,6 +40,13 @@ def machine_name(chosen: argparse.Namespace, environ: Mapping[str, str]) -> tupl
     return name, bool(name) or chosen.node_name is not None
 
 
+def add_waiting_flag(parser: argparse.ArgumentParser) -> None:
+    """How long an agent waits for its store; who only looks does not."""
+    parser.add_argument(
+        "--store-wait", default="60s", metavar="TIME", help="wait at the start for a store to answer (60s; 0: not)"
+    )
+
+
 def add_store_flags(parser: argparse.ArgumentParser) -> None:
     """--store, --config and the two about logging."""
     group = parser.add_argument_group("store and logging")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 
 from k3 import parsing
-from k3.cli.flags import Parser, add_machine_flags, add_store_flags, machine_name
+from k3.cli.flags import Parser, add_machine_flags, add_store_flags, add_waiting_flag, machine_name
 from k3.cli.opening import settings_of
 from k3.config import NetworkConfig, Settings
 
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     add_network_flags(flags)
     add_machine_flags(flags)
     add_store_flags(flags)
+    add_waiting_flag(flags)
     return flags
 
 
@@ -58,6 +59,7 @@ def network_config(chosen: argparse.Namespace, settings: Settings, environ: Mapp
         register_self=parsing.boolean(chosen.register_self, "--register-self"),
         interfaces=tuple(dict.fromkeys(chosen.interface)),
         forget_after_seconds=parsing.duration(chosen.forget_after, "--forget-after"),
+        store_wait_seconds=parsing.duration(chosen.store_wait, "--store-wait"),
         log_level=settings.log.level,
         log_format=settings.log.format,
     )

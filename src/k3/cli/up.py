@@ -4,7 +4,7 @@ import argparse
 import os
 
 from k3.cli.discovery import add_discovery_flags, discovery_options
-from k3.cli.flags import Parser, add_machine_flags, add_store_flags
+from k3.cli.flags import Parser, add_machine_flags, add_store_flags, add_waiting_flag
 from k3.cli.network import add_network_flags, network_config
 from k3.cli.opening import settings_of
 
@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     add_discovery_flags(flags)
     add_machine_flags(flags)
     add_store_flags(flags)
+    add_waiting_flag(flags)
     return flags
 
 

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from k3 import facts, health, refusals, stores
-from k3.config import MemoryStorage, NetworkConfig, Storage
+from k3 import facts, health, refusals
+from k3.config import NetworkConfig, Storage
 from k3.core import discovery_policy, limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.policy import Keep
 from k3.core.store import Store
+from k3.daemon.opening import open_store, open_unless_stopped
 from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
 from k3.daemon.process import collect_rarely, greet, only_one, state_directory, stop_on_signals
 from k3.discovery.service import DiscoveryOptions
@@ -41,14 +42,14 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions) -> int:
     return asyncio.run(_network(config, options))
 
 
-def run_discovery(options: DiscoveryOptions, storage: Storage) -> int:
-    """`k3 discovery`: run until told to stop. Raises K3Error for whatever it cannot start or go on with."""
-    return asyncio.run(_discovery(options, storage))
+def run_discovery(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float) -> int:
+    """`k3 discovery`: run until told to stop. Raises K3Error for whatever it cannot start with."""
+    return asyncio.run(_discovery(options, storage, store_wait_seconds))
 
 
-def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: bool) -> int:
+def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float, is_dry: bool) -> int:
     """`k3 discovery --once`: mirror what Consul shows now, say what and why, and end; dry, nothing is written."""
-    return asyncio.run(_discovery_once(options, storage, is_dry=is_dry))
+    return asyncio.run(_discovery_once(options, storage, store_wait_seconds, is_dry=is_dry))
 
 
 async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> int:
@@ -60,7 +61,9 @@ async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> in
     async with AsyncExitStack() as stack:
         for module in ("network", *(["discovery"] if beside else [])):
             stack.enter_context(only_one(module, state_dir, options.name))
-        store = await _open_store(stack, config.storage)
+        store = await _open_store(stack, config.storage, config.store_wait_seconds, stop)
+        if store is None:
+            return stop.result()
         while True:
             network = NetworkPart(options, store, state_dir)
             discovery = await _beside(stack, beside, network, store, state_dir) if beside else None
@@ -115,13 +118,15 @@ def _starting_again(options: Options, lost: BaseException) -> Options:
     return replace(options, name=lost.second, explicit=True, conflict_with=first, former=lost.former or options.former)
 
 
-async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:
+async def _discovery(options: DiscoveryOptions, storage: Storage, store_wait_seconds: float) -> int:
     refusals.take_all_descriptors()
     state_dir = state_directory()
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one("discovery", state_dir, options.name))
-        store = await _open_store(stack, storage)
+        store = await _open_store(stack, storage, store_wait_seconds, stop)
+        if store is None:
+            return stop.result()
         part = DiscoveryPart(options, store, state_dir, interfaces=[each.name for each in links.read(()).interfaces])
         stack.push_async_callback(part.aclose)
         await part.prepare()
@@ -132,9 +137,10 @@ async def _discovery(options: DiscoveryOptions, storage: Storage) -> int:
         return stop.result()
 
 
-async def _discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry: bool) -> int:
+async def _discovery_once(options: DiscoveryOptions, storage: Storage, store_wait_seconds: float, *, is_dry: bool) -> int:
     async with AsyncExitStack() as stack:
-        store = await _open_store(stack, storage)
+        store = await open_store(storage, wait_seconds=store_wait_seconds)
+        stack.push_async_callback(store.aclose)
         part = DiscoveryPart(options, store, Path(), interfaces=())
         stack.push_async_callback(part.aclose)
         done = await part.once(is_dry=is_dry)
@@ -146,13 +152,11 @@ async def _discovery_once(options: DiscoveryOptions, storage: Storage, *, is_dry
     return 0
 
 
-async def _open_store(stack: AsyncExitStack, storage: Storage) -> Store:
-    """The store, closed when the stack is."""
-    store = await stores.connect(storage)
-    stack.push_async_callback(store.aclose)
-    if isinstance(storage, MemoryStorage):
-        advice = "only this process sees these Nodes; any other --store shares them"
-        log.warning("store.memory", extra={"fields": {"advice": advice}})
+async def _open_store(stack: AsyncExitStack, storage: Storage, wait_seconds: float, stop: asyncio.Future[int]) -> Store | None:
+    """The store, closed when the stack is. None: told to stop while it was waited for."""
+    store = await open_unless_stopped(stop, storage, wait_seconds=wait_seconds)
+    if store is not None:
+        stack.push_async_callback(store.aclose)
     return store
 
 

@@ -11,6 +11,7 @@ from k3.discovery import asking
 from k3.discovery.consul import Consul
 from k3.discovery.patience import Doubt, Patience, Why
 from k3.discovery.snapshot import Instance
+from k3.tasks import time_limit
 
 ASK_AGAIN_SECONDS: Final = 5.0
 ASKED_AT_ONCE: Final = 16
@@ -86,7 +87,7 @@ class Doubts:
                     else:
                         tasks.create_task(self._ask_machine(doubt, instance))
             with suppress(TimeoutError):
-                async with asyncio.timeout(ASK_AGAIN_SECONDS):
+                async with time_limit(ASK_AGAIN_SECONDS):
                     await self._is_silent.wait()
             if self._silent:
                 self._is_silent.set()

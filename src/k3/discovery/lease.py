@@ -63,7 +63,6 @@ class Leadership:
         """The Lease as last seen, or as we wrote it."""
         self._leads = False
         self._renewed_at = 0.0
-        self._is_told = False
 
     @property
     def may_write(self) -> bool:
@@ -105,12 +104,8 @@ class Leadership:
             except (AlreadyExists, Conflict, NotFound, Expired):
                 continue
             except K3Error as error:
-                if not self._is_told:
-                    log.warning("lease.unavailable", extra={"fields": {"lease": self._key.name, "why": str(error)}})
-                self._is_told = True
+                log.debug("lease.unavailable", extra={"fields": {"lease": self._key.name, "why": str(error)}})
                 await asyncio.sleep(RETRY_SECONDS * self._random.uniform(0.5, 1.5))
-            else:
-                self._is_told = False
 
     async def _look(self) -> bool:
         """Wait until the Lease may be taken. Returns False where the watch ended before."""

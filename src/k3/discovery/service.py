@@ -245,10 +245,10 @@ class DiscoveryAgent:
         async with aclosing(self._cache.follow()) as notices:
             async for notice in notices:
                 match notice:
-                    case Lost(why):
-                        self._tell_store(is_there=False, why=why)
+                    case Lost():
+                        self._has_store = False
                     case Listed():
-                        self._tell_store(is_there=True)
+                        self._has_store = True
                         self._listed.set()
                     case _:
                         pass
@@ -265,16 +265,6 @@ class DiscoveryAgent:
     def may_write(self) -> bool:
         """Whether it leads, and can prove it now."""
         return self._leadership.may_write
-
-    def _tell_store(self, *, is_there: bool, why: str = "") -> None:
-        """Say that the store went away, or came back: once each time."""
-        if is_there == self._has_store:
-            return
-        self._has_store = is_there
-        if is_there:
-            log.info("store.found", extra={"fields": {"store": self._store.url}})
-        else:
-            log.warning("store.lost", extra={"fields": {"store": self._store.url, "why": why}})
 
     def _look_for_self(self) -> None:
         item = self._cache.get(Key(NODE, self.facts.node))

@@ -26,6 +26,7 @@ from k3.network.links import Links
 from k3.network.messages import Announcement, Answered, NoAnswer, Outcome, Target
 from k3.network.multicast import Blocked
 from k3.network.standing import plain
+from k3.tasks import time_limit
 
 AGAIN_SECONDS: Final = 60.0
 AGAIN_BLOCKED_SECONDS: Final = 5.0
@@ -130,7 +131,7 @@ class Lookout:
                 self._say_what_is_known()
                 self._stirred.clear()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(min(again, *self._deadlines()) - self._clock()):
+                    async with time_limit(min(again, *self._deadlines()) - self._clock()):
                         await self._stirred.wait()
 
     async def _try(self) -> None:

@@ -20,6 +20,7 @@ from zeroconf.asyncio import AsyncZeroconf
 from k3.core.errors import Invalid, StartFailed
 from k3.network.links import Interface, Links
 from k3.refusals import Trouble
+from k3.tasks import time_limit
 
 DOMAIN: Final = "local."
 PORT: Final = 5353
@@ -116,7 +117,7 @@ class Mdns:
             self._moved.clear()
             pause = self._trouble.pause_seconds if self._missing() else None
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with time_limit(pause):
                     await self._moved.wait()
                 continue
             async with self._joining:

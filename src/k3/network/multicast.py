@@ -17,6 +17,7 @@ from typing import Final
 from k3.network.links import Interface, Links
 from k3.network.mdns import GROUP_V4, GROUP_V6, PORT
 from k3.refusals import EXHAUSTED
+from k3.tasks import time_limit
 
 SENDS: Final = 3
 SEND_INTERVAL_SECONDS: Final = 0.6
@@ -70,7 +71,7 @@ async def _try(interface: Interface, sends: int) -> Blocked | None:
 
 async def _comes_back(loop: asyncio.AbstractEventLoop, sock: socket.socket, packet: bytes) -> bool:
     try:
-        async with asyncio.timeout(SEND_INTERVAL_SECONDS):
+        async with time_limit(SEND_INTERVAL_SECONDS):
             while await loop.sock_recv(sock, 9_000) != packet:
                 pass
     except TimeoutError:

@@ -142,7 +142,6 @@ class Agent:
         self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
         self.cover: Callable[[Iterable[str]], None] = lambda _: None
         """Have the health server answer on these interfaces by themselves."""
-        self._has_store = True
         self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
@@ -283,7 +282,7 @@ class Agent:
         }
         log.warning("name.waiting", extra={"fields": fields})
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with time_limit(patience):
                 while True:
                     await asyncio.sleep(naming.LOOK_SECONDS)
                     seen = await self._stored(holder.name)
@@ -398,14 +397,12 @@ class Agent:
             async for notice in notices:
                 match notice:
                     case Listed():
-                        self._tell_store(is_there=True)
                         nodes = tuple(self._seen(item) for item in self._cache.objects.values())
                         for seen in nodes:
                             self._compare(seen)
                         self._handle(Synced(nodes))
                         self._listed.set()
-                    case Lost(why):
-                        self._tell_store(is_there=False, why=why)
+                    case Lost():
                         self._handle(StoreLost())
                     case _ if notice.type == "DELETED":
                         self._handle(NodeGone(notice.object.key.name))
@@ -414,16 +411,6 @@ class Agent:
                         self._compare(seen)
                         self._handle(NodeShown(seen))
                 self._look_for_self()
-
-    def _tell_store(self, *, is_there: bool, why: str = "") -> None:
-        """Say that the store went away, or came back: once each time, however often it is tried."""
-        if is_there == self._has_store:
-            return
-        self._has_store = is_there
-        if is_there:
-            log.info("store.found", extra={"fields": {"store": self._store.url}})
-        else:
-            log.warning("store.lost", extra={"fields": {"store": self._store.url, "why": why}})
 
     def _seen(self, item: Object, *, is_here: bool = False) -> NodeView:
         """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say.

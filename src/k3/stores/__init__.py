@@ -10,6 +10,7 @@ from typing import Final
 from k3.config import EtcdStorage, MemoryStorage, MysqlStorage, SqliteStorage, Storage
 from k3.core.errors import StartFailed
 from k3.core.store import Store
+from k3.stores._installing import EXTRAS, PACKAGES, how_to_install
 
 _BACKENDS: Final = {MemoryStorage: "memory", SqliteStorage: "sqlite", MysqlStorage: "mysql", EtcdStorage: "etcd"}
 
@@ -24,7 +25,10 @@ async def connect(storage: Storage) -> Store:
     try:
         backend = importlib.import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as missing:
-        msg = f"storage type {name} needs {missing.name}, which is not installed: pip install 'k3[{name}]'"
+        module = (missing.name or "").partition(".")[0]
+        packages = EXTRAS.get(name, (module,))
+        package = PACKAGES.get(module, module)
+        msg = f"storage type {name} needs the package {package}, which is not installed: {how_to_install(*packages)}"
         raise StartFailed(msg) from missing
     store: Store = await backend.open_store(storage)
     return store

@@ -14,9 +14,11 @@ from typing import Any, Final, TypeVar
 from k3.config import MysqlStorage
 from k3.core import limits
 from k3.core.errors import StartFailed, Unavailable
+from k3.safe_text import printable
 from k3.stores import _mysql_text as text
 from k3.stores import _sql
-from k3.stores._mysql_refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_database
+from k3.stores._mysql_refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_answer, no_database
+from k3.stores._unreachable import why_unreachable
 from k3.tasks import time_limit
 
 T = TypeVar("T")
@@ -28,9 +30,9 @@ KEPT_IDLE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """What is used of asyncmy."""
+    """What is used of asyncmy: a connection, to be connected, and the root of its errors."""
 
-    connect: Callable[..., Awaitable[Any]]
+    connection: Callable[..., Any]
     error: type[Exception]
 
 
@@ -45,6 +47,8 @@ class Session:
         self.dropped = False
         self.max_packet = 0
         """Bytes the server takes in one packet."""
+        self.database = ""
+        """As the server spells it."""
 
     async def run(self, statements: Iterable[bytes]) -> list[Rows]:
         """Send the statements in one packet; the rows of each. Raises Refused."""
@@ -93,6 +97,8 @@ class Server:
         self._places = asyncio.Semaphore(storage.max_open_conns)
         self._readers = asyncio.Semaphore(max(1, storage.max_open_conns - KEPT_IDLE))
         self._closed = False
+        self._is_silent = False
+        """The newest connection was taken, and not greeted in time."""
 
     async def read(self, *statements: bytes) -> list[Rows]:
         """Run statements that change nothing, again where a session turns out to be dead. Raises what `errors` does."""
@@ -126,9 +132,7 @@ class Server:
         except Refused as refused:
             raise explain(refused, self._storage) from refused
         except TimeoutError:
-            where = f"mysql {self._storage.host}:{self._storage.port}"
-            msg = f"{where}: no answer for {limits.STORE_TIMEOUT_SECONDS:g} s"
-            raise Unavailable(msg) from None
+            raise no_answer(self._storage, limits.STORE_TIMEOUT_SECONDS, is_silent=self._is_silent) from None
 
     async def aclose(self) -> None:
         """Close what is idle now, and what is in use when it is given back."""
@@ -170,12 +174,15 @@ class Server:
         try:
             session = await self._connect(self._storage.database)
         except Refused as refused:
+            if "[SSL" in refused.text:
+                self._tls = None  # its files may have been renewed: read again for the next connection
             if refused.code != NO_DATABASE:
                 raise
             await self._make_database()
             session = await self._connect(self._storage.database)
         try:
-            session.max_packet = int((await session.run(text.SET_UP))[-1][0][0])
+            max_packet, session.database = (await session.run(text.SET_UP))[-1][0]
+            session.max_packet = int(max_packet)
             await self._identify(session)
         except BaseException:
             session.drop()
@@ -183,27 +190,35 @@ class Server:
         return session
 
     async def _connect(self, database: str | None) -> Session:
-        storage = self._storage
+        storage, mode = self._storage, self._storage.encryption
+        self._tls = self._tls or _tls(storage)
         task = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
+        raw = self._driver.connection(
+            may_be_plain=mode == "preferred",
+            host=storage.host,
+            port=storage.port,
+            user=storage.user,
+            password=storage.password.encode(),
+            database=database,
+            ssl=self._tls,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=limits.STORE_TIMEOUT_SECONDS,
+        )
         try:
-            raw = await self._driver.connect(
-                host=storage.host,
-                port=storage.port,
-                user=storage.user,
-                password=storage.password.encode(),
-                database=database,
-                ssl=self._tls,
-                autocommit=True,
-                charset="utf8mb4",
-                connect_timeout=limits.STORE_TIMEOUT_SECONDS,
-            )
+            await raw.connect()
         except self._driver.error as error:
             raise _refusal(error) from error
         except RuntimeError as error:  # a way of logging in for which the driver lacks a package
             raise Refused(PLUGIN, str(error)) from error
+        except UnicodeError as error:
+            msg = f"storage.mysql.host: {printable(storage.host, limit=100)} is not a host's name"
+            raise StartFailed(msg) from error
         except Exception as error:  # a greeting that the driver stumbled over
             raise Refused(0, str(error)) from error
+        finally:
+            self._is_silent = raw.waits_for_greeting
         session = Session(raw, self._driver)
         if task and task.cancelling() > cancelled:
             # The driver connects under `asyncio.wait_for`, which in Python 3.11 may keep a cancellation to itself.
@@ -239,7 +254,7 @@ class Server:
 
     async def _make(self, session: Session) -> None:
         """Make or migrate the tables, one process at a time."""
-        if (await session.run([text.LOCK_SCHEMA]))[0][0][0] != 1:
+        if (await session.run([text.lock_schema(session.database)]))[0][0][0] != 1:
             msg = f"{self._here}: another process has been making the tables for too long"
             raise Unavailable(msg)
         found = await _identity(session)
@@ -254,7 +269,7 @@ class Server:
             for version in range(found[0], _sql.SCHEMA):
                 done = text.render("UPDATE meta SET version = ? WHERE id = 1", version + 1)
                 await session.run([*text.MIGRATIONS[version], done])
-        await session.run([text.UNLOCK_SCHEMA])
+        await session.run([text.unlock_schema(session.database)])
 
     async def _refuse_others(self, session: Session) -> None:
         """Raise StartFailed where a table of one of our names is another program's."""
@@ -280,16 +295,22 @@ async def _identity(session: Session) -> tuple[int, str] | None:
 
 def _refusal(error: Exception, *, answered: int = 0) -> Refused:
     code, *words = error.args or (0,)
-    return Refused(code if isinstance(code, int) else 0, " ".join(map(str, words)) or str(error), answered=answered)
+    said = why_unreachable(error.__cause__) if isinstance(error.__cause__, OSError) else ""
+    return Refused(code if isinstance(code, int) else 0, said or " ".join(map(str, words)) or str(error), answered=answered)
 
 
 def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
-    """TLS as soon as one of its files is named; the server's certificate is always held to its host name."""
-    if not (storage.ca_file or storage.cert_file or storage.key_file):
+    """What to encrypt with, and what to hold the server's certificate to."""
+    if storage.encryption == "disabled":
         return None
     what = f"ca_file {storage.ca_file}"
     try:
         context = ssl.create_default_context(cafile=storage.ca_file or None)
+        # The CA that MySQL makes for itself lacks what RFC 5280 wants of one, to which Python 3.13 would hold it.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.check_hostname = storage.encryption == "verify_identity"
+        if not storage.encryption.startswith("verify"):
+            context.verify_mode = ssl.CERT_NONE  # as the `mysql` client does: against listeners, not against impostors
         if storage.cert_file:
             what = f"cert_file {storage.cert_file}, key_file {storage.key_file}"
             context.load_cert_chain(storage.cert_file, storage.key_file or None, password=_no_passphrase)

@@ -5,6 +5,7 @@ costs more than the rest of a write; they are right in a session that `_mysql_se
 escape), and in no other.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,21 +32,25 @@ MAKE_TABLES: Final = (
 MIGRATIONS: Final[Mapping[int, Sequence[bytes]]] = {}
 """What leads from a schema to the next. Definitions commit by themselves, so each statement must bear being repeated."""
 
-_LOCK_NAME: Final = b"CONCAT('k3 ', SHA1(DATABASE()))"
-LOCK_SCHEMA: Final = b"SELECT GET_LOCK(" + _LOCK_NAME + b", 4)"
-UNLOCK_SCHEMA: Final = b"SELECT RELEASE_LOCK(" + _LOCK_NAME + b")"
 COLUMNS: Final = (
     b"SELECT table_name, column_name FROM information_schema.columns"
     b" WHERE table_schema = DATABASE() AND table_name IN ('meta', 'cur', 'log')"
 )
 SET_UP: Final = (
+    b"SET SESSION autocommit = 1, completion_type = NO_CHAIN",
     b"SET NAMES utf8mb4",
     b"SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-    b"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    b"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
     b"SET SESSION innodb_lock_wait_timeout = 4, lock_wait_timeout = 4, sql_notes = 0",
-    b"SELECT @@max_allowed_packet",
+    (
+        b"SET SESSION sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615"
+        b" /*!50708 , max_execution_time = 0 */ /*M!100101 , max_statement_time = 0 */"
+    ),
+    b"SELECT @@max_allowed_packet, DATABASE()",
 )
-"""A new session's first statements."""
+"""A new session's first statements. Whatever a server's defaults, or its `init_connect`, may set otherwise is set here: without
+autocommit, a session would stay in one snapshot and never see what others write. Of the two limits on a statement's time each
+engine knows but one, and reads the one comment meant for it."""
 
 # A writer that freezes between its two packets would hold the counter's row against all others: the server ends a
 # session that is silent for that long, but only while it writes. Without autocommit the first statement begins a
@@ -68,6 +73,21 @@ _FORGET: Final = (
     _sql.COMPACT[1],
     _sql.SET_COMPACT,
 )
+
+
+def lock_schema(database: str) -> bytes:
+    """Take the lock under which the tables of this database are made; 1: it is ours."""
+    return b"SELECT GET_LOCK(" + _lock_name(database) + b", 4)"
+
+
+def unlock_schema(database: str) -> bytes:
+    """Give it back."""
+    return b"SELECT RELEASE_LOCK(" + _lock_name(database) + b")"
+
+
+def _lock_name(database: str) -> bytes:
+    """Short enough for any database's name. Hashed here, as earlier versions of k3 had the server do: MySQL 9 has no SHA1()."""
+    return _quote(f"k3 {hashlib.sha1(database.encode(), usedforsecurity=False).hexdigest()}".encode())
 
 
 def quoted(name: str) -> bytes:

@@ -5,15 +5,18 @@ another's) and in any case every `interval_seconds`, but only while somebody wat
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from k3.core.errors import K3Error
+from k3.core.errors import K3Error, Unavailable
 from k3.core.store import Change
 from k3.stores._fanout import Fanout
 from k3.stores._writes import Entry
 from k3.tasks import time_limit
+
+log = logging.getLogger(__name__)
 
 READ_AT_ONCE: Final = 500
 
@@ -64,6 +67,9 @@ class Tail:
                 await self._read_on()
             except K3Error as error:
                 self._fanout.cut(type(error), str(error))
+            except Exception as error:
+                log.exception("store.failed")
+                self._fanout.cut(Unavailable, f"unexpected {type(error).__name__}: {error}")
 
     async def _wait(self) -> None:
         try:

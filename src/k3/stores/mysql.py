@@ -1,4 +1,4 @@
-"""`storage.type: mysql`: a MySQL or MariaDB server for many machines; the one module that knows asyncmy.
+"""`storage.type: mysql`: a MySQL or MariaDB server for many machines.
 
 Many writes share a transaction of two packets: the first takes the counter's row and reads the objects concerned, the
 second writes log, objects and counter, and commits. Other processes' writes are found by asking for the counter while
@@ -12,17 +12,17 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-import asyncmy
 from asyncmy.errors import MySQLError
 
 from k3.config import MysqlStorage
-from k3.core.errors import K3Error, NotFound, TooLarge, Unavailable
+from k3.core.errors import NotFound, TooLarge, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores import _mysql_text as text
 from k3.stores import _sql
 from k3.stores._logged import LoggedStore
-from k3.stores._mysql_refusals import Refused
+from k3.stores._mysql_connection import MysqlConnection
+from k3.stores._mysql_refusals import ROLLED_BACK, Refused
 from k3.stores._mysql_server import Driver, Server, Session
 from k3.stores._tail import READ_AT_ONCE, Stretch
 from k3.stores._writes import Batch, Delete, Outcome, Update, Write, apply_all, is_storable
@@ -66,7 +66,7 @@ class MysqlStore(LoggedStore):
         """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next. Raises StartFailed."""
         super().__init__(clock=clock, new_uid=new_uid)
         self._storage = storage
-        self._server = Server(storage, Driver(asyncmy.connect, MySQLError), clock=clock, new_uid=new_uid)
+        self._server = Server(storage, Driver(MysqlConnection, MySQLError), clock=clock, new_uid=new_uid)
         self._known = _sql.Head(0, 0)
         self._compact_at = 0
 
@@ -85,7 +85,8 @@ class MysqlStore(LoggedStore):
         """Opens the same database."""
         storage = self._storage
         host = f"[{storage.host}]" if ":" in storage.host else storage.host
-        files = {name: getattr(storage, name) for name in ("ca_file", "cert_file", "key_file") if getattr(storage, name)}
+        tls = ("ssl_mode", "ca_file", "cert_file", "key_file")
+        files = {name: getattr(storage, name) for name in tls if getattr(storage, name)}
         place = f"{quote(storage.user, safe='')}@{host}:{storage.port}/{quote(storage.database, safe='')}"
         return f"mysql://{place}{'?' if files else ''}{urlencode(files, safe='/')}"
 
@@ -164,7 +165,7 @@ class MysqlStore(LoggedStore):
         try:
             await session.run(packet)
         except Refused as refused:
-            if refused.answered < commit and not refused.lost:
+            if (refused.answered < commit and not refused.lost) or refused.code in ROLLED_BACK:
                 raise
             if refused.answered == commit + 1:  # it is committed; what failed is what comes after
                 session.drop()
@@ -182,8 +183,9 @@ class MysqlStore(LoggedStore):
             if self._known.next_compaction() is not None:
                 async with self._server.errors():
                     await self._server.again(self._forget)
-        except K3Error as error:
-            log.warning("store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
+        except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
+            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     async def _forget(self, session: Session) -> None:
         self._known = _head((await session.run(text.BEGIN_WRITE))[-1])

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import uuid4
 
 from k3.config import SqliteStorage
-from k3.core.errors import K3Error, NotFound
+from k3.core.errors import NotFound, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores import _sql
@@ -156,8 +156,9 @@ class SqliteStore(LoggedStore):
         self._compact_at = self._newest + COMPACT_EVERY
         try:
             await self._writer.run(self._forget)
-        except K3Error as error:
-            log.warning("store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
+        except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
+            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     def _forget(self, database: Database) -> None:
         with self._file.in_place(database):

@@ -120,7 +120,8 @@ class Client:
         self._connecting = asyncio.Lock()
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._token: Metadata = ()
-        self._lost = ""
+        self._lost: dict[str, str] = {}
+        """The member that was in use, and why it is not any more, until another answers."""
         self._newest = 0
         self._closed = False
 
@@ -187,12 +188,11 @@ class Client:
         return self._token
 
     def lose(self, endpoint: Endpoint, why: str) -> None:
-        """Note that a member does not answer, and go on with the next. Logged once, and not before any has answered."""
+        """Note that a member does not answer, and go on with the next."""
         if endpoint is self.endpoint:
             self._current = (self._current + 1) % len(self._endpoints)
-        if self._newest and not self._lost and not self._closed:
-            log.warning("etcd.lost", extra={"fields": {"endpoint": endpoint.url, "why": why}})
-        self._lost = why
+        if self._newest and not self._lost:
+            self._lost = {"endpoint": endpoint.url, "why": why}
 
     async def aclose(self) -> None:
         """Hang up everywhere; calls under way end with Unavailable."""
@@ -224,9 +224,9 @@ class Client:
             return response
 
     def _heard(self, endpoint: Endpoint, revision: int, floor: int) -> None:
-        if self._lost:
-            self._lost = ""
-            log.info("etcd.back", extra={"fields": {"endpoint": endpoint.url}})
+        lost, self._lost = self._lost, {}
+        if lost and lost["endpoint"] != endpoint.url:  # where none answers, the store's own outage says it
+            log.warning("etcd.moved", extra={"fields": {**lost, "now": endpoint.url}})
         if revision < floor:
             self._newest = revision
             msg = (

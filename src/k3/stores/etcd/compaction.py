@@ -35,18 +35,24 @@ class Compactor:
         self._note = note
         self._sleep = sleep
         self._seen: _Seen | None = None
+        self._is_refused = False
 
     async def run(self) -> None:
-        """For ever, or until etcd says that this user may not."""
+        """For ever. That etcd does not let this user do it is said once; the right may come."""
         while True:
             try:
                 await self.round()
+                self._is_refused = False
             except Forbidden as refused:
-                log.warning("etcd.may_not_compact", extra={"fields": {"why": str(refused)}})
-                return
+                if not self._is_refused:
+                    log.warning("etcd.may_not_compact", extra={"fields": {"why": str(refused)}})
+                self._is_refused = True
             except K3Error as error:
                 self._seen = None
-                log.info("etcd.not_compacted", extra={"fields": {"why": str(error)}})
+                log.debug("etcd.not_compacted", extra={"fields": {"why": str(error)}})
+            except Exception:
+                self._seen = None
+                log.exception("etcd.not_compacted")
             await self._sleep(limits.HISTORY_SECONDS)
 
     async def round(self) -> int:

@@ -42,7 +42,10 @@ def is_outage(error: AioRpcError) -> bool:
 
 def is_old_token(error: AioRpcError) -> bool:
     """Whether etcd refused the call, before doing anything, because of the token alone."""
-    return error.code() is StatusCode.UNAUTHENTICATED or "revision of auth store is old" in _text(error)
+    text = _text(error)  # "user name is empty": etcd had no users when this process logged in, and has them now
+    return error.code() is StatusCode.UNAUTHENTICATED or any(
+        mark in text for mark in ("auth store is old", "user name is empty")
+    )
 
 
 def has_no_login(error: AioRpcError) -> bool:

@@ -1,0 +1,126 @@
+"""A store as an agent uses it once it has started: whatever it answers, the agent goes on.
+
+What a verb may answer by the port (a conflict, an expired revision) passes. All else is Unavailable, with the remedy in its
+text: no answer, a right that was taken away, a locked account, an expired certificate, another program's table, and a fault
+of k3's own. So nothing behind this has to know what a backend may come to say.
+
+An outage is one warning when it begins and one word when it is over, however many verbs and watches fail in between.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, Literal, TypeVar
+
+from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, TooLarge, Unavailable
+from k3.core.objects import Key, Kind, Manifest, Object
+from k3.core.store import Event, Page, Store, Watch
+
+T = TypeVar("T")
+
+Side = Literal["reads", "writes"]
+_ANSWERS: Final[dict[Side, tuple[type[K3Error], ...]]] = {
+    "reads": (NotFound, Expired),
+    "writes": (NotFound, AlreadyExists, Conflict, TooLarge, Invalid),
+}
+
+log = logging.getLogger(__name__)
+
+
+class EnduringStore:
+    """`inner`, whose every failure is Unavailable."""
+
+    def __init__(self, inner: Store) -> None:
+        """Closing this closes `inner`."""
+        self.inner = inner
+        self._failing: set[Side] = set()
+        self._faults: set[type[Exception]] = set()
+
+    @property
+    def id(self) -> str:
+        """The real store's."""
+        return self.inner.id
+
+    @property
+    def url(self) -> str:
+        """The real store's."""
+        return self.inner.url
+
+    async def get(self, key: Key) -> Object:
+        """See `Store.get`."""
+        return await self.answer("reads", self.inner.get(key))
+
+    async def list(
+        self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
+    ) -> Page:
+        """See `Store.list`."""
+        return await self.answer("reads", self.inner.list(kind, namespace=namespace, limit=limit, after=after, at=at))
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        """See `Store.create`."""
+        return await self.answer("writes", self.inner.create(key, manifest))
+
+    async def update(self, item: Object) -> Object:
+        """See `Store.update`."""
+        return await self.answer("writes", self.inner.update(item))
+
+    async def delete(self, key: Key, *, revision: int | None = None, uid: str | None = None) -> Object:
+        """See `Store.delete`."""
+        return await self.answer("writes", self.inner.delete(key, revision=revision, uid=uid))
+
+    def watch(self, kind: Kind, since: int) -> Watch:
+        """See `Store.watch`."""
+        return self._watch(kind, since)
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`."""
+        await self.inner.aclose()
+
+    async def answer(self, side: Side, work: Awaitable[T]) -> T:
+        """What the store answered. Raises only what the port allows, and Unavailable."""
+        try:
+            result = await work
+        except _ANSWERS[side]:
+            self._answered(side)
+            raise
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            raise self._failed(side, error) from error
+        self._answered(side)
+        return result
+
+    @asynccontextmanager
+    async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
+        async with AsyncExitStack() as stack:
+            events = await self.answer("reads", stack.enter_async_context(self.inner.watch(kind, since)))
+            yield _Events(self, events)
+
+    def _failed(self, side: Side, error: Exception) -> Unavailable:
+        why = str(error) if isinstance(error, K3Error) else f"unexpected {type(error).__name__}: {error}"
+        if not isinstance(error, K3Error) and type(error) not in self._faults:
+            self._faults.add(type(error))
+            log.error("store.failed", extra={"fields": {"store": self.url}}, exc_info=error)
+        if not self._failing:
+            log.warning("store.lost", extra={"fields": {"store": self.url, "why": why}})
+        self._failing.add(side)
+        return Unavailable(why)
+
+    def _answered(self, side: Side) -> None:
+        """A read that succeeds again ends an outage of all; where writes alone fail (a full disk), only a write does."""
+        if side not in self._failing:
+            return
+        self._failing -= {"reads", "writes"} if side == "reads" else {side}
+        if not self._failing:
+            log.info("store.found", extra={"fields": {"store": self.url}})
+
+
+class _Events(AsyncIterator[Event]):
+    """A watch's events. A cancelled read loses nothing."""
+
+    def __init__(self, store: EnduringStore, events: AsyncIterator[Event]) -> None:
+        self._store = store
+        self._events = events
+
+    async def __anext__(self) -> Event:
+        return await self._store.answer("reads", anext(self._events))
