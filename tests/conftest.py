@@ -1,6 +1,7 @@
 """What every test has: needs that are checked by name, a LAN on request, and a look at what was left behind."""
 
 import collections
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +10,12 @@ from tests import needs
 from tests.lab import Lan
 from tests.lab.namespace import Namespace, left_open
 from tests.servers.server import Server, left_running
+
+
+def pytest_configure() -> None:
+    """What runs in the background of a script, as CI may, ignores SIGINT, and so would every command that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

@@ -249,12 +249,15 @@ class _Connection(asyncio.Protocol):
         self.drop()
 
     def data_received(self, data: bytes) -> None:
+        """Of one reading so much is looked at as a head may have: what asks on and on must not keep the agent from its work."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
         try:
-            self._http.receive_data(data)
+            self._http.receive_data(data[: limits.HTTP_HEAD_BYTES + 1])
             self._answer_all(transport)
+            if len(data) > limits.HTTP_HEAD_BYTES:
+                transport.close()
         except h11.RemoteProtocolError as error:
             self._refuse(transport, error.error_status_hint)
 

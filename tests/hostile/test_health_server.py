@@ -50,7 +50,8 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 
 async def ask_for_ever(client: socket.socket) -> None:
     while True:
-        await asyncio.get_running_loop().sock_sendall(client, b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        await asyncio.get_running_loop().sock_sendall(client, b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+        await asyncio.sleep(0)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,6 +124,13 @@ async def test_more_clients_than_allowed_do_not_push_out_those_after_them(
         async with asyncio.timeout(20):
             while await answer(server.port, GET) != b"ok":
                 pass
+
+
+async def test_a_client_that_asks_on_and_on_keeps_the_agent_from_nothing(server: HealthServer) -> None:
+    """Of 256 KiB, which asyncio reads at once, each request would be answered before anything else is done."""
+    asked = b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n"
+    received = await answer(server.port, asked * (2**18 // len(asked)))
+    assert 1 <= received.count(b"HTTP/1.1 200 OK") + 1 <= limits.HTTP_HEAD_BYTES / len(asked) + 1
 
 
 async def test_a_client_that_asks_without_reading_is_dropped(server: HealthServer) -> None:
