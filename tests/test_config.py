@@ -207,8 +207,11 @@ def test_store_urls(desk: Desk, url: str, storage: Any) -> None:
     ("url", "message"),
     [
         ("", "--store: not a store's URL, expected memory://, sqlite:///path, mysql://"),
-        ("/var/lib/k3.db", "--store: not a store's URL"),
-        ("mysq://hunter2", 'etcd://host:2379,host:2379; did you mean "mysql"?'),
+        ("/var/lib/k3.db", "--store: not a store's URL; did you mean sqlite:///var/lib/k3.db?"),
+        ("postgres://k3:geheim@db/k3", '--store: k3 has no store "postgres"; it has memory, sqlite, mysql, etcd'),
+        ("mariadb://db/k3", 'it has memory, sqlite, mysql, etcd; did you mean "mysql"?'),
+        ("k3:geheim@db/k3.db", "--store: not a store's URL, expected memory://"),
+        ("mysq://hunter2", 'k3 has no store "mysq"; it has memory, sqlite, mysql, etcd; did you mean "mysql"?'),
         ("sqlite://k3.db", "--store: a sqlite:// URL needs three slashes"),
         ("sqlite:///", "--store: a sqlite:// URL needs three slashes"),
         ("mysql://u:hunter2", "--store: bad host or port in the mysql:// URL"),

@@ -45,14 +45,14 @@ class Place:
             return self.system_state
         state = self.environ.get("XDG_STATE_HOME", "")
         if not state.startswith("/"):  # the XDG base directory specification: a relative one is to be ignored
-            home = self.environ.get("HOME") or "~"
-            state = str(Path(home).expanduser() / ".local/state")
+            home = self.environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path's own raises where there is none
+            state = os.path.join("/", home, ".local/state")  # noqa: PTH118 - a home that is none leads to a clear refusal
         return Path(state) / "k3"
 
     def default_database(self, *, reading: bool) -> Path:
-        """The store nobody named. A reader prefers the machine's, where there is one."""
-        shared = self.system_state / DATABASE
-        return shared if reading and is_there(shared) else self.state_directory / DATABASE
+        """The store nobody named: this user's. One who only reads, and has none, looks at the machine's, where there is one."""
+        own, shared = self.state_directory / DATABASE, self.system_state / DATABASE
+        return shared if reading and not is_there(own) and is_there(shared) else own
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Further settings of a section may follow a URL as `?key=value`. What neither say
 value of the section or the URL: it may hold a password.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from k3 import parsing
 from k3.config import SSL_MODES, EtcdStorage, MemoryStorage, MysqlStorage, SqliteStorage, Storage
 from k3.core.errors import ConfigInvalid
 from k3.parsing import DURATION, FLAG, TEXT, TEXTS, Fields, whole
+from k3.safe_text import printable
 
 TYPES: Final = ("memory", "sqlite", "mysql", "etcd")
 EXPECTED_URL: Final = "memory://, sqlite:///path, mysql://user@host/database or etcd://host:2379,host:2379"
@@ -31,6 +33,8 @@ def _ssl_mode(value: object) -> str:
     return mode
 
 
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
+_ALIASES: Final = {"mariadb": "mysql", "sqlite3": "sqlite", "file": "sqlite", "http": "etcd", "https": "etcd", "etcd3": "etcd"}
 _ENDPOINT: Final = re.compile(r"(?:(https?)://)?((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5})/?")
 _TLS: Final[Fields] = {"ca_file": TEXT, "cert_file": TEXT, "key_file": TEXT}
 _BACKENDS: Final[Mapping[str, Fields]] = {
@@ -100,8 +104,7 @@ def read_url(url: str, where: str) -> StoreUrl:
     """A store's URL. `where` names the flag or variable in errors. Raises ConfigInvalid."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in TYPES:
-        known = parsing.nearest(scheme, TYPES) if separator and scheme.isalnum() else ""
-        msg = f"{where}: not a store's URL, expected {EXPECTED_URL}{known}"
+        msg = f"{where}: {_no_store(scheme) if separator else _no_url(url)}"
         raise ConfigInvalid(msg)
     if scheme == "memory":
         return StoreUrl("memory", {})
@@ -114,6 +117,23 @@ def read_url(url: str, where: str) -> StoreUrl:
         msg = f"{where}: bad host or port in the {scheme}:// URL, expected {EXPECTED_URL}"
         raise ConfigInvalid(msg) from None
     return StoreUrl(scheme, {**settings, **_query_settings(query, scheme, where)})
+
+
+def _no_store(scheme: str) -> str:
+    if not _SCHEME.fullmatch(scheme):
+        return f"not a store's URL, expected {EXPECTED_URL}"
+    meant = _ALIASES.get(scheme.lower(), "")
+    known = f'; did you mean "{meant}"?' if meant else parsing.nearest(scheme.lower(), TYPES)
+    return f'k3 has no store "{scheme}"; it has {", ".join(TYPES)}{known}'
+
+
+def _no_url(text: str) -> str:
+    """A file's name is told its URL; anything else may hold a password, and is not repeated."""
+    is_file = "@" not in text and (text.startswith(("/", "./", "../", "~/")) or text.endswith((".db", ".sqlite")))
+    if not is_file or text.endswith("/"):
+        return f"not a store's URL, expected {EXPECTED_URL}"
+    path = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - those of Path raise, or look at the disk
+    return f"not a store's URL; did you mean sqlite://{printable(path, limit=200)}?"
 
 
 def storage(backend: str, settings: Mapping[str, Any], *, default_path: Path, where: str) -> Storage:

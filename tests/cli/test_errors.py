@@ -35,7 +35,10 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("nodes", "--store", "sqlit:///x"), "k3: --store: not a store's URL, expected memory://"),
+        (
+            ("nodes", "--store", "sqlit:///x"),
+            'k3: --store: k3 has no store "sqlit"; it has memory, sqlite, mysql, etcd; did you mean "sqlite"?',
+        ),
         (("nodes", "--store", "mysql://u:hunter2"), "k3: --store: bad host or port in the mysql:// URL"),
         (("nodes", "--config", "/none.yaml"), "k3: cannot read the configuration file /none.yaml: No such file or directory"),
         (("network", "--peer-ttl", "90"), 'k3: --peer-ttl: bad duration "90", expected like 90s, 1m30s or 1.5h'),

@@ -66,8 +66,8 @@ async def until_it_works(call: Callable[[], Awaitable[Object]]) -> Object:
 # --- opening
 
 
-async def test_the_directory_is_made_for_its_owner_alone(store: Store, path: Path) -> None:
-    assert path.parent.stat().st_mode & 0o777 == 0o700
+async def test_the_directory_is_made_for_its_owner_alone_unless_that_is_root(store: Store, path: Path) -> None:
+    assert path.parent.stat().st_mode & 0o777 == (0o755 if os.geteuid() == 0 else 0o700)
     assert store.url == f"sqlite://{path}"
 
 
@@ -103,7 +103,7 @@ async def test_a_directory_is_no_file(tmp_path: Path) -> None:
 
 async def test_a_file_in_the_way_of_the_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartFailed, match=r"Not a directory|File exists"):
+    with pytest.raises(StartFailed, match=r"not a directory|file exists"):
         await connect(SqliteStorage(tmp_path / "file" / "k3.db"))
 
 
@@ -129,7 +129,7 @@ def test_what_this_user_may_not_write_is_forbidden(tmp_path: Path, locked: str) 
         )
     finally:
         shutil.rmtree(path.parent)
-    assert done.stdout.startswith(f"Forbidden: {path if locked == 'file' else path.parent} cannot be written"), done
+    assert done.stdout.startswith(f"Forbidden: {path} cannot be written"), done
 
 
 MOUNTS = """\

@@ -144,7 +144,7 @@ def test_a_store_that_another_program_keeps_locked(host: Host, tmp_path: Path) -
     try:
         keeper.execute("CREATE TABLE something (a)")
         keeper.execute("BEGIN EXCLUSIVE")
-        line = refusal(host, "network", "--store", f"sqlite://{path}", code=4)
+        line = refusal(host, "network", "--store", f"sqlite://{path}", "--store-wait", "0", code=4)
     finally:
         keeper.close()
     assert str(path) in line

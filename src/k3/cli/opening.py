@@ -31,7 +31,7 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
 async def open_existing(found: Settings) -> Store | None:
     """The store, or None where nobody made this machine's default one yet. Opening a file that is not there would make it.
 
-    Raises NotFound where the missing file was named.
+    It may be one that this user can only read. Raises NotFound where the missing file was named.
     """
     if isinstance(found.storage, SqliteStorage) and not settings.is_there(found.storage.path):
         if found.is_default_store:
@@ -39,4 +39,4 @@ async def open_existing(found: Settings) -> Store | None:
         url = settings.describe(found.storage)
         msg = f"no store at {url}. Make it with: k3 network --store {url}"
         raise NotFound(msg)
-    return await connect(found.storage)
+    return await connect(found.storage, reading=True)

@@ -18,6 +18,7 @@ from k3.cache import Cache
 from k3.core.errors import StartFailed
 from k3.core.store import Store
 from k3.safe_text import printable
+from k3.stores._local_disk import DIRECTORY_MODES
 
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
 """The signals that stop us, and what a shell is told when we have stopped in order."""
@@ -50,7 +51,7 @@ def state_directory() -> Path:
     """Where this user's k3 keeps what must survive a restart, made if need be. Raises StartFailed."""
     path = settings.here().state_directory
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=DIRECTORY_MODES[os.geteuid() == 0], parents=True, exist_ok=True)
     except OSError as error:
         msg = f"cannot make the state directory {path}: {error.strerror}; set XDG_STATE_HOME to a directory you can write"
         raise StartFailed(msg) from error

@@ -15,8 +15,8 @@ from k3.stores._installing import EXTRAS, PACKAGES, how_to_install
 _BACKENDS: Final = {MemoryStorage: "memory", SqliteStorage: "sqlite", MysqlStorage: "mysql", EtcdStorage: "etcd"}
 
 
-async def connect(storage: Storage) -> Store:
-    """Open the store that `storage` describes.
+async def connect(storage: Storage, *, reading: bool = False) -> Store:
+    """Open the store that `storage` describes; for `reading`, also a file that this user may not write.
 
     Raises StartFailed where this machine lacks something for it (a driver, a local disk), Forbidden where the store
     says no, and Unavailable where it does not answer.
@@ -30,5 +30,8 @@ async def connect(storage: Storage) -> Store:
         package = PACKAGES.get(module, module)
         msg = f"storage type {name} needs the package {package}, which is not installed: {how_to_install(*packages)}"
         raise StartFailed(msg) from missing
+    if reading and isinstance(storage, SqliteStorage):
+        only_read: Store = await backend.open_store(storage, reading=True)
+        return only_read
     store: Store = await backend.open_store(storage)
     return store

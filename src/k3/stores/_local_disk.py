@@ -20,21 +20,86 @@ REMOTE: Final = frozenset(
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 """Blanks and backslashes in a mount point (proc(5))."""
 
+DIRECTORY_MODES: Final = {True: 0o755, False: 0o700}
+"""Of a directory that k3 makes, by whether root makes it."""
+
 _ELSEWHERE: Final = "choose another place with --store sqlite:///PATH"
 
 
 def prepare(path: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> None:
-    """Make the directory of `path` (0700) and see that a database may lie there. Raises StartFailed, Forbidden."""
+    """Make the directory of `path` and see that a database may lie there. Raises StartFailed, Forbidden.
+
+    Root's directory (0755) is for all to read: it holds the list of this machine. Another user's (0700) is that user's alone.
+    """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=DIRECTORY_MODES[os.geteuid() == 0], parents=True, exist_ok=True)
     except PermissionError as error:
-        msg = f"cannot make {path.parent}: {error.strerror}; run as its owner, or {_ELSEWHERE}"
+        msg = f"cannot make {path.parent}: {_said(error)}; run as its owner, or {_ELSEWHERE}"
         raise Forbidden(msg) from error
     except OSError as error:
-        msg = f"cannot make {path.parent}: {error.strerror}; {_ELSEWHERE}"
+        msg = f"cannot make {path.parent}: {_said(error)}; {_ELSEWHERE}"
         raise StartFailed(msg) from error
+    _check_no_directory(path)
     _check_local(path, mountinfo)
-    _check_writable(path)
+    for needed in (path, path.parent):
+        if _is_there(needed) and not os.access(needed, os.R_OK | os.W_OK):
+            raise Forbidden(not_writable(path))
+
+
+def only_readable(path: Path) -> bool:
+    """Whether this user may read the database at `path`, but not write it. Raises Forbidden where not even that."""
+    _check_no_directory(path)
+    if not os.access(path, os.R_OK):
+        if _is_there(path):
+            raise Forbidden(_not_readable(path))
+        return False
+    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def not_writable(path: Path) -> str:
+    """What a person is told who may not write there."""
+    return f"{path} cannot be written by this user (SQLite needs its directory too): run it as {_owner(path)}, or {_ELSEWHERE}"
+
+
+def _not_readable(path: Path) -> str:
+    owner = _owner(path)
+    return (
+        f"{path} is for {owner} alone: run the command as {owner}, or let everybody read the list with"
+        f" chmod 755 {path.parent} and chmod 644 {path}, or {_ELSEWHERE}"
+    )
+
+
+def _owner(path: Path) -> str:
+    """Whose it is, as far as that can be seen."""
+    for place in (path, *path.parents):
+        try:
+            return f"{place.owner()} (sudo)" if place.owner() == "root" else place.owner()
+        except OSError:
+            continue
+        except KeyError:
+            break
+    return "its owner"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it exists, or might: in a directory that this user may not look into."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _check_no_directory(path: Path) -> None:
+    if os.path.isdir(path):  # noqa: PTH112 - Path's own raises where it may not look
+        msg = f"{path} is a directory; name a file in it, as in --store sqlite://{path}/k3.db"
+        raise StartFailed(msg)
+
+
+def _said(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def file_system(path: Path, mounts: str) -> str:
@@ -63,15 +128,3 @@ def _check_local(path: Path, mountinfo: Path) -> None:
             "use a local path, or storage type mysql or etcd for several machines"
         )
         raise StartFailed(msg)
-
-
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        msg = f"{path} is a directory; name a file in it, as in --store sqlite://{path}/k3.db"
-        raise StartFailed(msg)
-    for needed in (path, path.parent):
-        if needed.exists() and not os.access(needed, os.R_OK | os.W_OK):
-            msg = (
-                f"{needed} cannot be written by this user (SQLite needs file and directory); run as its owner, or {_ELSEWHERE}"
-            )
-            raise Forbidden(msg)

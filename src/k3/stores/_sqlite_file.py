@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from k3.core import limits
 from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
 from k3.stores import _sql
-from k3.stores._local_disk import prepare
+from k3.stores._local_disk import not_writable, only_readable, prepare
 
 BUSY_SECONDS: Final = limits.STORE_TIMEOUT_SECONDS * 0.8
 WAL_BYTES: Final = 4 * 1024 * 1024
@@ -52,6 +53,9 @@ class Database(sqlite3.Connection):
     """A connection that knows which file it opened."""
 
     inode: Inode | None = None
+    is_read_only = False
+    is_stale: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether what was opened is no longer all there is: another connection has to be made."""
 
     def rows(self, statement: str, *parameters: object) -> list[Any]:
         """Every row at once: a statement left half read would keep the write-ahead log from being reused."""
@@ -75,9 +79,10 @@ class Database(sqlite3.Connection):
 class DatabaseFile:
     """The file at one path, whichever file that is at the moment."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float], new_uid: Callable[[], str]) -> None:
-        """`clock` and `new_uid` serve where the store has to be made."""
+    def __init__(self, path: Path, *, reading: bool, clock: Callable[[], float], new_uid: Callable[[], str]) -> None:
+        """`reading`: one that cannot be written will do. `clock` and `new_uid` serve where the store has to be made."""
         self.path = path
+        self._reading = reading
         self.store_id = ""
         self._clock = clock
         self._new_uid = new_uid
@@ -86,6 +91,9 @@ class DatabaseFile:
 
     def connect(self) -> Database:
         """A connection to the store in the file, which is made if it is not there. The first time, so is its directory."""
+        if self._reading and only_readable(self.path):
+            with self.errors():
+                return self._open_read_only()
         if not self._opened:
             prepare(self.path)
         with self.errors():
@@ -116,6 +124,40 @@ class DatabaseFile:
         self._opened = True
         return database
 
+    def _open_read_only(self) -> Database:
+        """Without the right to write. While an agent has the file open, its write-ahead log shows what it writes.
+
+        Where there is no such log, everything is in the file itself, and SQLite has to be told so, since it may not make one.
+        """
+        before, mark = self._inode(), self._mark()
+        frozen = "" if self._beside("-wal").exists() else "&immutable=1"
+        url = f"file:{quote(str(self.path))}?mode=ro{frozen}"
+        database = sqlite3.connect(url, uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
+        try:
+            self._identify(database)
+            database.is_read_only, database.inode = True, self._inode()
+            if frozen:
+                database.is_stale = lambda: self._mark() != mark
+            if before != database.inode or database.is_stale():
+                self._moved()
+        except BaseException:
+            database.close()
+            raise
+        self._opened = True
+        return database
+
+    def _mark(self) -> tuple[object, ...]:
+        """Differs as soon as anybody has opened the file to write."""
+        with suppress(OSError):
+            found = self.path.stat()
+            return found.st_ino, found.st_size, found.st_mtime_ns, self._beside("-wal").exists()
+        return ()
+
+    def check_writable(self, database: Database) -> None:
+        """Raise Forbidden where it was opened without that right."""
+        if database.is_read_only:
+            raise Forbidden(not_writable(self.path))
+
     @contextmanager
     def in_place(self, database: Database) -> Iterator[None]:
         """Work on `database`, then or before raising Unavailable if the path no longer leads to its file."""
@@ -123,7 +165,7 @@ class DatabaseFile:
             if self._inode() != database.inode:
                 self._moved()
             yield
-            if self._inode() != database.inode:
+            if self._inode() != database.inode or database.is_stale():
                 self._moved()
 
     def touch(self) -> None:
@@ -163,9 +205,7 @@ class DatabaseFile:
     def _translate(self, error: sqlite3.Error) -> K3Error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
         if code in _REFUSED:
-            return Forbidden(
-                f"{self.path} cannot be written: {error}; run as its owner, or choose another with --store sqlite:///PATH"
-            )
+            return Forbidden(not_writable(self.path))
         if code in _FULL:
             return Unavailable(f"{self.path}: {error}; see that the disk has space and is healthy")
         if code in _LOCKED:
@@ -194,6 +234,10 @@ class DatabaseFile:
             database.execute(f"PRAGMA {pragma}")
         if not self._tables(database):
             self._make(database)
+        self._identify(database)
+
+    def _identify(self, database: Database) -> None:
+        """Learn which store it is. Raises StartFailed where it is none."""
         if not {"meta", "cur", "log"} <= self._tables(database):
             msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
             raise StartFailed(msg)

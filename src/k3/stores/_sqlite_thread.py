@@ -91,6 +91,8 @@ class ConnectionThread:
 
     def _do(self, queued: _Queued) -> None:
         try:
+            if self._connection is not None and self._connection.is_stale():
+                self._drop()
             if self._connection is None:
                 self._connection = self._connect()
             result = queued.job(self._connection)

@@ -41,9 +41,9 @@ COMPACT_EVERY: Final = 250
 """Revisions between two looks at whether history may go; each takes at most `limits.COMPACT_CHUNK`."""
 
 
-async def open_store(storage: SqliteStorage) -> "SqliteStore":
-    """Open the file, or make it. Raises StartFailed, Forbidden, Unavailable."""
-    store = SqliteStore(storage.path)
+async def open_store(storage: SqliteStorage, *, reading: bool = False) -> "SqliteStore":
+    """Open the file, or make it; `reading`: one that cannot be written will do. Raises StartFailed, Forbidden, Unavailable."""
+    store = SqliteStore(storage.path, reading=reading)
     try:
         await store.open()
     except BaseException:
@@ -56,11 +56,19 @@ class SqliteStore(LoggedStore):
     """A `k3.core.store.Store` in a file."""
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.time, new_uid: Callable[[], str] = lambda: str(uuid4())
+        self,
+        path: Path,
+        *,
+        reading: bool = False,
+        clock: Callable[[], float] = time.time,
+        new_uid: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
-        """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next."""
+        """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next.
+
+        `reading`: a file that this user may not write is opened all the same, and only its writes are Forbidden.
+        """
         super().__init__(clock=clock, new_uid=new_uid)
-        self._file = DatabaseFile(path.absolute(), clock=clock, new_uid=new_uid)
+        self._file = DatabaseFile(path.absolute(), reading=reading, clock=clock, new_uid=new_uid)
         self._writer = ConnectionThread("k3-store-write", self._file.connect)
         self._reader = ConnectionThread("k3-store-read", self._file.connect)
         self._follower = ConnectionThread("k3-store-follow", self._file.connect)
@@ -127,6 +135,7 @@ class SqliteStore(LoggedStore):
         return batch.outcomes
 
     def _transact(self, database: Database, writes: Sequence[Write]) -> Batch:
+        self._file.check_writable(database)
         with self._file.in_place(database):
             database.execute("BEGIN IMMEDIATE")
             head = database.head()

@@ -168,7 +168,7 @@ class Client:
         try:
             return await self._call(method, request, share=_WRITE_SHARE, until=until)
         except AioRpcError as error:
-            raise troubles.explain(error, self.asker()) from None
+            raise troubles.unknown(error, self.asker()) from None
         finally:
             self._slots.release()
 

@@ -23,6 +23,9 @@ _OUTAGES: Final = {
     StatusCode.ABORTED,
     StatusCode.CANCELLED,
 }
+_NUMBERS: Final = re.compile(
+    r"^(ipv[46]:\S+: |recvmsg:|sendmsg:|Failed to connect to remote host: |connect: )+| ?\(\d+(, [^)]*)?\)$"
+)
 _LAST_ERROR: Final = re.compile(r"last error: \w+: (?:ipv[46]:\S+:\d+: )?(.*)")
 
 
@@ -80,9 +83,22 @@ def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
         if mark in text:
             return kind(said.format(endpoint=asker.endpoint))
     if error.code() is StatusCode.DEADLINE_EXCEEDED:
-        return Unavailable(f"etcd at {asker.endpoint} does not answer in time; a write may or may not have happened")
+        return Unavailable(f"etcd at {asker.endpoint} does not answer in time")
     last = _LAST_ERROR.search(text)
-    return Unavailable(f"no etcd answers at {asker.endpoint} ({one_line(last[1] if last else text)[:200]})")
+    why = _NUMBERS.sub("", one_line(last[1] if last else text)[:200])
+    return Unavailable(f"no etcd answers at {asker.endpoint} ({why[:1].lower() + why[1:]})")
+
+
+def unknown(error: AioRpcError, asker: Asker) -> K3Error:
+    """As `explain`, for a write: whether it has happened is unknown where nobody answered."""
+    explained = explain(error, asker)
+    if not is_outage(error) or not isinstance(explained, Unavailable) or _was_never_sent(error):
+        return explained
+    return Unavailable(f"{explained}; the write may or may not have happened")
+
+
+def _was_never_sent(error: AioRpcError) -> bool:
+    return "failed to connect" in _text(error).lower() or "errors resolving" in _text(error)
 
 
 _ETCD: Final = "etcd at {endpoint} "
@@ -110,6 +126,33 @@ _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
         "Connection refused",
         Unavailable,
         "no etcd answers at {endpoint} (connection refused): start it, or correct the endpoints",
+    ),
+    (
+        "No route to host",
+        Unavailable,
+        "no etcd answers at {endpoint} (no route to host): is the network there, and the address right?",
+    ),
+    (
+        "Network is unreachable",
+        Unavailable,
+        "no etcd answers at {endpoint} (network is unreachable): is this machine's network up?",
+    ),
+    ("Operation not permitted", Unavailable, "no etcd answers at {endpoint} (not permitted: a firewall of this machine?)"),
+    ("Connection reset", Unavailable, "etcd at {endpoint} hung up"),
+    ("Socket closed", Unavailable, "etcd at {endpoint} hung up"),
+    ("Broken pipe", Unavailable, "etcd at {endpoint} hung up"),
+    ("Stream removed", Unavailable, "etcd at {endpoint} hung up"),
+    ("etcdserver: request timed out", Unavailable, _ETCD + "has lost its leader or its quorum (request timed out)"),
+    ("etcdserver: no leader", Unavailable, _ETCD + "has no leader"),
+    (
+        "Connection timed out",
+        Unavailable,
+        "no etcd answers at {endpoint} (no answer): is the network there, and the address right?",
+    ),
+    (
+        "security handshaker",
+        Forbidden,
+        "TLS with etcd at {endpoint} cannot begin: are ca_file, cert_file and key_file PEM, and is the key the certificate's?",
     ),
     ("errors resolving", Unavailable, "no etcd answers at {endpoint} (no such host): correct storage.etcd.endpoints"),
     ("Name or service not known", Unavailable, "no etcd answers at {endpoint} (no such host): correct storage.etcd.endpoints"),
