@@ -48,6 +48,7 @@ class Datacenter:
     guard: Guard = field(default_factory=Guard)
     is_told: bool = False
     """That it is not fully believed."""
+    has_been_believed: bool = False
 
 
 class Judge(Protocol):
