@@ -26,6 +26,12 @@ REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
 }
 """What each module writes into Ready."""
 
+ORIGINAL_REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
+    "network": frozenset({"PeerAlive", "LANDiscovery", "PeerExpired"}),
+    "discovery": frozenset({"ConsulRegistered", "ConsulHealthCheck"}),
+}
+"""What the original's modules write into Ready. A Node that they left behind is k3's to go on with."""
+
 LABELS: Final[Mapping[SourceName, dict[str, str]]] = {
     "network": {"k3.network/managed": "true", "k3.network/discovered": "true"},
     "discovery": {"k3.discovery/managed": "true", "k3.discovery/discovered": "true", "discovery": "consul"},
@@ -42,7 +48,7 @@ def foreign_reason(current: Manifest, stored: NodeView, module: SourceName) -> s
         return f"managed by k3 {stored.owner}" if stored.owner else f"not labelled k3.{module}/managed=true"
     if version := node.kubelet_version(current):
         return f"a kubelet reports it ({version[:64]})"
-    if stored.ready is not None and stored.ready.reason not in REASONS[module]:
+    if stored.ready is not None and stored.ready.reason not in REASONS[module] | ORIGINAL_REASONS[module]:
         return f"a controller set Ready ({stored.ready.reason[:64]})"
     return ""
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from k3.cache import Cache, Listed, Notice
 from k3.core import node
-from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
+from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, decide, refresh_seconds
 from k3.core.errors import Forbidden, Unavailable
 from k3.core.objects import NODE, Key, Object
 from k3.core.policy import Create, Decision, Keep, Update
@@ -394,7 +394,7 @@ class Mirror:
     def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
         """What became of it; None: the store did not let us write, and it is said again."""
         if written is not None and isinstance(decision, Create) and isinstance(seen, Mirrored):
-            self._nodes.made(written, seen, datetime.now(UTC))
+            self._nodes.made(written, seen)
         elif written is not None:
             self._nodes.wrote(written)
         name, now = seen.name, asyncio.get_running_loop().time()
@@ -405,7 +405,7 @@ class Mirror:
             wait = float(refresh_seconds(name)) if is_ours else self._settings.heartbeat_seconds
             if not is_ours:
                 self._beaten[name] = now + wait
-        elif (wait := self._nodes.next_look_seconds(name, now, datetime.now(UTC))) == math.inf:
+        elif (wait := self._nodes.next_look_seconds(name, now)) == math.inf:
             wait = self._beaten.get(name, now + AGAIN_SECONDS) - now
         self._plan(name, wait if wait > 0 else AGAIN_SECONDS)
 
@@ -416,12 +416,19 @@ class Mirror:
 
     def _addressed(self, seen: RegistryObservation) -> RegistryObservation:
         """The observation, with word of what it may do to a Node that is not ours."""
+        now = asyncio.get_running_loop().time()
+        inherits = self._nodes.may_inherit(seen.name, now)
+        if isinstance(seen, Deregistered):
+            return replace(seen, inherits=inherits)
         if not isinstance(seen, Mirrored):
             return seen
-        now = asyncio.get_running_loop().time()
-        is_due = self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now)
-        adopts = self._nodes.to_adopt(seen.name, now)
-        return replace(seen, heartbeat_due=is_due, adopts=adopts) if is_due or adopts is not None else seen
+        return replace(
+            seen,
+            heartbeat_due=self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now),
+            refresh_due=self._nodes.is_refresh_due(seen.name, now),
+            inherits=inherits,
+            adopts=self._nodes.to_adopt(seen.name, now),
+        )
 
     def _decide(self, seen: RegistryObservation, at: datetime) -> Decision:
         item = self._cache.get(Key(NODE, seen.name))
