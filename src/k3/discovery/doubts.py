@@ -36,13 +36,13 @@ class Doubts:
 
     def see(self, fresh: Picture, former: Picture, known: Iterable[Known], *, answering: Container[str], now: float) -> None:
         """Take in what is in doubt now. `known`: the Nodes. `answering`: the datacenters whose answers are fully believed."""
-        doubts, before = fresh.doubts, self._patience.doubts
+        doubts, new = fresh.doubts, fresh.doubts - self._patience.doubts
         self._patience.see(doubts, now)
         silent = {Doubt(Why.SILENT, *each.instance.identity): each.instance for each in fresh.named.values()}
         self._silent = {doubt: each for doubt, each in silent.items() if doubt in doubts}
-        if self._silent.keys() - before:
+        if self._silent.keys() & new:
             self._is_silent.set()
-        gone = {missing(each): each for each in known if not each.is_registered_by_k3 and missing(each) in doubts - before}
+        gone = {missing(each): each for each in known if not each.is_registered_by_k3 and missing(each) in new}
         for doubt, node in gone.items():
             if (shown_last := former.named.get(node.identity)) is not None and not shown_last.instance.has_agent:
                 self._patience.settle(doubt, is_over=True)
@@ -63,6 +63,14 @@ class Doubts:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ask_of_missing())
             tasks.create_task(self._ask_silent())
+
+    async def ask_once(self) -> None:
+        """Ask all who can settle something, once."""
+        async with asyncio.TaskGroup() as tasks:
+            for doubt in self._missing:
+                tasks.create_task(self._ask_consul(doubt))
+            for doubt, instance in self._silent.items():
+                tasks.create_task(self._ask_machine(doubt, instance))
 
     async def _ask_of_missing(self) -> None:
         """Once, and at once: a moment later the agent of a machine that is missing may be back, before its registrations."""

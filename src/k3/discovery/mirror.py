@@ -45,7 +45,6 @@ PASS_SECONDS: Final = 0.02
 WRITING_SECONDS: Final = 5.0
 """What was handed on and got no answer is said again after that."""
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
-NAMES_TOLD: Final = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +102,6 @@ class Mirror:
         """Names of which there is something to say."""
         self._due: dict[str, float] = {}
         self._agenda: list[tuple[float, str]] = []
-        self._told_names: set[str] = set()
         self._beaten: dict[str, float] = {}
         """When a controller's Node may hear its next heartbeat."""
 
@@ -137,6 +135,8 @@ class Mirror:
                 tasks.create_task(self._add(name).once())
         await self._look_behind_nothing()
         self._tell(0.0)
+        self._draw()
+        await self._doubts.ask_once()
         self._draw()
         said = [self._addressed(seen) for seen in self._picture.said.values()]
         return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
@@ -189,7 +189,7 @@ class Mirror:
             return
         if found.refused != datacenter.snapshot.refused:
             log.warning("consul.refused", extra={"fields": {"datacenter": name, **found.refused}})
-        self._tell_of_names(found)
+        datacenter.tell_of_names(found)
         shown = {each.identity for each in found.instances}
         names = {each.wanted_name for each in found.instances}
         known = [
@@ -211,15 +211,6 @@ class Mirror:
             datacenter.snapshot = found
             self._outdate()
         self._believe(datacenter, former, belief)
-
-    def _tell_of_names(self, found: Snapshot) -> None:
-        """Once of each Consul node whose name its Node cannot have."""
-        for each in found.instances if len(self._told_names) < NAMES_TOLD else ():
-            host = each.consul_node
-            if each.wanted_name == snapshot.as_name(host) != host and host not in self._told_names:
-                self._told_names.add(host)
-                fields = {"datacenter": found.datacenter, "consul_node": host, "node": each.wanted_name}
-                log.warning("consul.node_renamed", extra={"fields": fields})
 
     def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
         """How some instances are now. Neither names nor who is there can change by that."""
@@ -263,19 +254,9 @@ class Mirror:
             self._wake_after(FIRST_DOUBT_SECONDS)
 
     def _tell(self, patience_seconds: float) -> None:
-        """Say what is not believed, or is again. At the start only what stays so: Consul itself may not be ready yet."""
         now = asyncio.get_running_loop().time()
         for place in self._datacenters.values():
-            fields = {"consul": self._consul.where, "datacenter": place.name}
-            belief, bad_seconds = place.guard.belief, place.guard.bad_seconds(now)
-            if belief.trust is Trust.FULL:
-                place.has_been_believed = True
-                if place.is_told:
-                    log.info("datacenter.believed", extra={"fields": fields})
-                place.is_told = False
-            elif not place.is_told and bad_seconds >= (0.0 if place.has_been_believed else patience_seconds):
-                log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
-                place.is_told = True
+            place.tell(self._consul.where, now, patience_seconds)
 
     # ── the picture ─────────────────────────────────────────────────────────────────────────────────────────────────
 
