@@ -168,14 +168,92 @@ def test_only_machines_that_are_there_are_created() -> None:
 
 
 def test_what_stays_as_it_is_is_written_once_in_five_minutes() -> None:
-    current, writes = after(PASSING), 0
-    for seconds in range(0, 3600, 5):
-        decision = decide(current, PASSING, now=later(seconds))
-        if isinstance(decision, Update):
-            assert decision.transition is None
-            current, writes = decision.manifest, writes + 1
-    assert 9 <= writes <= 11
-    assert isinstance(decide(current, PASSING, now=later(-3600)), Update), "a clock that stepped must not silence it"
+    """When it is due the mirror knows, on its own clock; what another host's clock wrote is compared with nothing."""
+    current = after(PASSING)
+    for seconds in (0, 3600, -3600, 10**6):
+        assert isinstance(decide(current, PASSING, now=later(seconds)), Keep)
+        decision = decide(current, replace(PASSING, refresh_due=True), now=later(seconds))
+        assert isinstance(decision, Update)
+        assert decision.transition is None
+        seen = written(decision)["metadata"]["annotations"]["k3.discovery/lastSeen"]
+        assert node.parse_timestamp(seen) == later(seconds)
+
+
+UNASKED = replace(PASSING, health="unasked", message="Consul has not run check web yet")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [[PASSING], [CRITICAL], [WARNED], [UNKNOWN], [PASSING, GONE], [PASSING, LOST], [PASSING, STOPPED]],
+    ids=["passing", "critical", "warned", "unknown", "gone", "lost", "stopped"],
+)
+def test_of_whom_nothing_new_is_known_the_node_stays_as_it_is(start: list[RegistryObservation]) -> None:
+    current = after(*start)
+    moved = replace(UNASKED, facts=replace(FACTS, addresses=("10.0.0.8",)))
+    then = after(UNASKED, moved, replace(moved, refresh_due=True), start=current)
+    assert node.condition(then, "Ready") == node.condition(current, "Ready")
+    assert node.view_manifest("web1", then).addresses == ("10.0.0.8",)
+
+
+def test_of_whom_nothing_is_known_the_node_is_unknown() -> None:
+    assert ready(after(UNASKED)) == ("Unknown", "SourceUnreachable")
+    assert ready(after(UNASKED, PASSING)) == ("True", "ConsulPassing")
+
+
+def original(status: str, reason: str, **labels: str) -> Manifest:
+    """As the program of the specification leaves a Node."""
+    return {
+        "metadata": {"name": "web1", "labels": {"discovery": "consul", "mine": "yes", **labels}, "annotations": {"pid": "7"}},
+        "spec": {},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.6"}],
+            "conditions": [{"type": "Ready", "status": status, "reason": reason, "lastHeartbeatTime": "2026-11-17T08:00:00Z"}],
+        },
+    }
+
+
+ORIGINALS = [original("True", "ConsulRegistered"), original("False", "ConsulHealthCheck")]
+ORIGINALS += [original("True", "ConsulHealthCheck", **{"k3.discovery/managed": "true"})]
+
+
+@pytest.mark.parametrize("start", ORIGINALS)
+def test_what_the_original_left_behind_is_ours_to_go_on_with(start: Manifest) -> None:
+    before = copy.deepcopy(start)
+    assert isinstance(decide(start, PASSING, now=NOW), Keep), "it may still be writing"
+    decision = decide(start, replace(PASSING, inherits=True), now=NOW)
+    assert told(decision) == "Adopted"
+    manifest = written(decision)
+    assert ready(manifest) == ("True", "ConsulPassing")
+    seen = node.view_manifest("web1", manifest)
+    assert (seen.owner, seen.addresses, seen.id) == ("discovery", ("10.0.0.7",), "a" * 32)
+    assert (manifest["metadata"]["labels"]["mine"], manifest["metadata"]["annotations"]["pid"]) == ("yes", "7")
+    assert start == before
+    assert ready(after(CRITICAL, start=manifest)) == ("False", "ConsulCritical")
+
+
+def test_what_the_original_left_behind_and_is_not_there_any_more_is_not_ready() -> None:
+    decision = decide(ORIGINALS[0], replace(GONE, inherits=True), now=NOW)
+    assert told(decision) == "NodeNotReady"
+    assert ready(written(decision)) == ("False", "ConsulDeregistered")
+    assert isinstance(decide(ORIGINALS[0], GONE, now=NOW), Keep)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        original("True", "KubeletReady"),
+        original("True", "ConsulRegistered", discovery="other"),
+        {
+            **original("True", "ConsulRegistered"),
+            "status": {**ORIGINALS[0]["status"], "nodeInfo": {"kubeletVersion": "v1.31.2"}},
+        },
+        original("True", "ConsulRegistered", **{"k3.network/managed": "true"}),
+    ],
+    ids=["another reason", "another label", "a kubelet", "network's"],
+)
+def test_whose_node_only_looks_like_the_original_s_keeps_it(theirs: Manifest) -> None:
+    assert isinstance(decide(theirs, replace(CRITICAL, inherits=True), now=NOW), Keep)
+    assert isinstance(decide(theirs, replace(GONE, inherits=True), now=NOW), Keep)
 
 
 def test_events_tell_what_changed() -> None:

@@ -84,7 +84,42 @@ async def test_what_consul_says_of_its_answer_is_kept(connect: Connect) -> None:
     assert first.last_contact_seconds == pytest.approx(12.239)
     assert (second.index, second.has_leader, second.last_contact_seconds, second.is_filtered) == (1, True, 0.0, True)
     lines = [asked.partition(b" HTTP")[0] for asked in speaker.asked]
-    assert lines == [b"GET /v1/health/service/k3-node?stale&dc=dc+2", b"GET /v1/health/service/k3-node?stale&index=8&wait=55s"]
+    blocking = b"GET /v1/health/service/k3-node?stale&near=_agent&index=8&wait=55s"
+    assert lines == [b"GET /v1/health/service/k3-node?stale&dc=dc+2", blocking]
+
+
+STREAM = "X-Consul-Index: 14\r\nX-Consul-Knownleader: false\r\nX-Consul-Lastcontact: 0\r\nX-Consul-Query-Backend: streaming\r\n"
+SERVER = "X-Consul-Effective-Consistency: stale\r\nX-Consul-Index: 14\r\nX-Consul-Query-Backend: blocking-query\r\n"
+
+
+@pytest.mark.parametrize(
+    ("server_says", "has_leader", "last_contact_seconds"),
+    [
+        ("X-Consul-Knownleader: true\r\nX-Consul-Lastcontact: 31\r\n", True, 0.031),
+        ("X-Consul-Knownleader: true\r\nX-Consul-Lastcontact: 12239\r\n", True, 12.239),
+        ("X-Consul-Knownleader: false\r\nX-Consul-Lastcontact: 20001\r\n", False, 20.001),
+    ],
+    ids=["a leader", "a leader long ago", "no leader"],
+)
+async def test_a_stream_says_nothing_of_a_leader_and_a_server_is_asked(
+    connect: Connect, server_says: str, has_leader: bool, last_contact_seconds: float
+) -> None:
+    """As Consul 1.10 and newer answer (consul#9776): the header is false whatever is so."""
+    async with speaking([reply(b"[1]", headers=STREAM), reply(b"[]", headers=SERVER + server_says)]) as speaker:
+        reading = await connect(from_flags(speaker.address, "", {})).health("k3-node", datacenter="dc1", index=8)
+    assert (reading.document, reading.index) == ([1], 14)
+    assert reading.has_leader is has_leader
+    assert reading.last_contact_seconds == pytest.approx(last_contact_seconds)
+    second = speaker.asked[1].partition(b" HTTP")[0]
+    assert second.startswith(b"GET /v1/catalog/service/k3-node?stale&filter=")
+    assert b"index" not in second, "it is answered at once"
+
+
+async def test_a_server_that_answers_a_blocking_query_is_believed_of_its_leader(connect: Connect) -> None:
+    without = "X-Consul-Knownleader: false\r\nX-Consul-Lastcontact: 7000\r\n"
+    async with speaking([reply(b"[]", headers=SERVER + without)]) as speaker:
+        reading = await connect(from_flags(speaker.address, "", {})).health("k3-node", datacenter="dc1", index=8)
+    assert (reading.has_leader, reading.last_contact_seconds, len(speaker.asked)) == (False, 7.0, 1)
 
 
 async def test_a_kept_connection_is_used_again_and_one_found_dead_replaced(connect: Connect) -> None:
@@ -119,7 +154,7 @@ async def test_an_answer_beyond_the_bound_is_refused(connect: Connect, monkeypat
     monkeypatch.setattr(http, "ANSWER_BYTES", 2**20)
     async with speaking([reply(b" " * (2**20 + 1))]) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
-        with pytest.raises(Invalid, match="gave an answer of more than 1 MiB"):
+        with pytest.raises(Invalid, match="gave an answer of more than 1,048,576 bytes"):
             await consul.datacenters()
 
 

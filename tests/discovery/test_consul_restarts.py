@@ -25,8 +25,8 @@ from k3.discovery.settings import from_flags
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import eventually
 from tests.discovery.histories import History, recording
-from tests.discovery.machines import plain_service
-from tests.discovery.mirroring import GONE, LOST, UP, View, mirroring, now
+from tests.discovery.machines import plain_service, set_check, ttl_service
+from tests.discovery.mirroring import GONE, ILL, LOST, UP, View, mirroring, now
 from tests.servers import Server, consul_agent
 from tests.servers.consul import serf
 
@@ -217,6 +217,26 @@ async def test_what_is_missing_for_longer_than_the_grace_is_gone(
                 await view.all_show(UP, "box")
     history.check()
     assert history.words("web1")[:2] == history.words("box")[:2] == [UP, GONE]
+
+
+async def test_a_client_agent_knows_its_leader_whatever_answers(
+    connect: Connect, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Since 1.10 a client answers blocking queries from a stream, if it is let: of which nobody knows how old it is."""
+    with consul_agent(node="srv") as server, client_of(server) as agent:
+        there = connect(from_flags(agent.endpoint, "", {}))
+        async with mirroring(there, store, SETTINGS) as view:
+            await there.register(ttl_service("box"))
+            await there.register(plain_service("rest"))
+            await view.all_show(UP, "box", "rest")
+            for status, word in (("fail", ILL), ("pass", UP), ("fail", ILL), ("pass", UP)):
+                await set_check(there, "box", status)
+                await view.shows("box", *word)
+            began = now()
+            await there.deregister("k3-node-box")
+            await view.all_show(GONE, "box")
+            assert now() - began < guards.LEAST_GRACE_SECONDS / 2
+    assert not await _is_told(caplog, "datacenter.doubted")
 
 
 async def test_a_goodbye_and_a_deregistration_are_no_doubt(connect: Connect, store: Store) -> None:

@@ -1,15 +1,17 @@
 """What is said of each Node, given how far each datacenter's answer is believed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost
+from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost, Stopped
 from k3.core.observation import Facts
 from k3.discovery.guards import Belief, Trust
-from k3.discovery.picture import Known, Sight, observe
+from k3.discovery.patience import Doubt, Why
+from k3.discovery.picture import Known, Sight, missing, observe
 from k3.discovery.snapshot import Instance, Snapshot
 
 FULL, SHOWN, NONE = Belief(Trust.FULL), Belief(Trust.SHOWN, "4 of 5 are missing"), Belief(Trust.NONE, "down")
@@ -80,6 +82,81 @@ def test_the_name_of_a_machine_out_of_sight_is_not_given_away() -> None:
     assert set(moved) == {"a"}
     gone = observe("k3-node", {"dc1": down, "dc2": sight(other)}, [known("a", is_gone=True)], "dc1").said
     assert set(gone) == {"a"}
+
+
+def host(name: str, boot: str = "", **more: Any) -> Instance:
+    """A machine that k3 registered."""
+    facts = Facts(name, ("10.0.0.7",), port=7946, id="a" * 32, boot=boot or "b" * 16)
+    return replace(machine(name), facts=facts, **more)
+
+
+def seen(instance: Instance, *over: Doubt) -> RegistryObservation:
+    return observe("k3-node", {"dc1": sight(instance)}, [], "dc1", frozenset(over)).said["a"]
+
+
+@pytest.mark.parametrize(
+    ("health", "why", "at_last"),
+    [("unknown", Why.SILENT, "unknown"), ("unasked", Why.UNASKED, "critical")],
+)
+def test_a_machine_in_doubt_stays_as_it_is_until_the_doubt_is_over(health: Any, why: Why, at_last: str) -> None:
+    instance = host("a", health=health)
+    first = seen(instance)
+    assert isinstance(first, Mirrored)
+    assert first.health == "unasked"
+    then = seen(instance, Doubt(why, *instance.identity))
+    assert isinstance(then, Mirrored)
+    assert then.health == at_last
+
+
+def test_who_cannot_be_asked_is_unknown_as_soon_as_its_agent_is_silent() -> None:
+    said_ = seen(replace(machine("a"), health="unknown"))
+    assert isinstance(said_, Mirrored)
+    assert said_.health == "unknown"
+
+
+def test_a_goodbye_is_believed_at_once() -> None:
+    assert seen(host("a", is_leaving=True)) == Stopped("a", "k3-node", "b" * 16)
+
+
+def test_a_ready_machine_that_is_missing_is_gone_when_the_doubt_is_over() -> None:
+    node = replace(known("a"), is_ready=True, consul_node="host")
+    found = observe("k3-node", {"dc1": sight(machine("b"))}, [node], "dc1")
+    assert set(found.said) == {"b"}
+    assert found.doubts == {missing(node)}
+    over = observe("k3-node", {"dc1": sight(machine("b"))}, [node], "dc1", frozenset({missing(node)}))
+    assert isinstance(over.said["a"], Deregistered)
+    assert said({"dc1": sight(machine("b"))}, replace(node, is_ready=False))["a"] is Deregistered, "that is no news to anybody"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ({"health": "unknown"}, {"boot": "c" * 16}, {"a": "new"}),
+        ({}, {}, {"a": "host"}),
+        ({"health": "unknown"}, {"health": "unknown"}, {"a": "host"}),
+        ({}, {"boot": "c" * 16}, {"a": "host", "a-second": "new"}),
+    ],
+    ids=["the old agent is silent", "one run", "both are silent", "two machines"],
+)
+def test_a_machine_that_two_agents_show_is_one_node(
+    first: dict[str, Any], second: dict[str, Any], shown: dict[str, str]
+) -> None:
+    boot = second.pop("boot", "")
+    instances = (host("a", **first), replace(host("a", boot, **second), consul_node="new"))
+    held = replace(known("a"), consul_node="host", is_ready=True)
+    named = observe("k3-node", {"dc1": sight(*instances)}, [held], "dc1").named.values()
+    assert {each.name if each.name == "a" else "a-second": each.instance.consul_node for each in named} == shown
+
+
+def test_a_node_of_the_original_s_is_missing_only_where_all_is_known() -> None:
+    theirs = Known("old", "", "", is_gone=False, is_ready=True, is_original=True)
+    over = frozenset({missing(theirs)})
+    whole = {"dc1": sight(machine("a")), "dc2": sight(datacenter="dc2")}
+    assert set(observe("k3-node", whole, [theirs], "dc1").said) == {"a"}
+    assert isinstance(observe("k3-node", whole, [theirs], "dc1", over).said["old"], Deregistered)
+    partly = {**whole, "dc2": sight(datacenter="dc2", belief=SHOWN)}
+    assert set(observe("k3-node", partly, [theirs], "dc1", over).said) == {"a"}
+    assert isinstance(observe("k3-node", {"dc1": sight(machine("old"))}, [theirs], "dc1").said["old"], Mirrored)
 
 
 trusts = st.sampled_from([FULL, SHOWN, NONE])

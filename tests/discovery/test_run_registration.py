@@ -2,12 +2,14 @@
 
 import signal
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from tests.discovery.conftest import MakeFleet
-from tests.discovery.fleet import CRITICAL, GONE, PASSING, STOPPED, Fleet
-from tests.lab import until
+from tests.discovery.fleet import CRITICAL, GONE, PASSING, QUICK, STOPPED, Fleet
+from tests.lab import Lan, until
+from tests.servers import consul_agent
 from tests.system.agents import Sight, record
 
 pytestmark = [pytest.mark.netns, pytest.mark.servers("consul"), pytest.mark.slow]
@@ -106,3 +108,18 @@ def test_who_does_not_want_to_be_a_node_is_registered_and_not_shown(fleet: MakeF
     machines.registry.register("box")
     machines.shows("box", PASSING)
     assert machines.watcher.of("shy") == []
+
+
+def test_without_a_default_route_it_is_where_its_consul_says(lan: Lan, tmp_path: Path) -> None:
+    """On a LAN of its own, with Consul on loopback: no route says which address others can use."""
+    host = lan.host("web1")
+    address = lan.address(host)
+    config = {"addresses": {"http": f"127.0.0.1 {address}"}}
+    with consul_agent(lan=lan, host=host, config=config) as server:
+        place = f"127.0.0.1:{server.port}"
+        agent = host.start(["k3", "discovery", "--consul-addr", place, "--store", f"sqlite://{tmp_path}/k3.db", *QUICK])
+        agent.wait_for("This machine is on the list")
+        health = f"health=http://{address}:7946/healthz"
+        assert [health in line for line in agent.lines if " consul.registered " in line] == [True]
+        assert f"web1 registered with {address}" in agent.text
+        assert agent.stop() == 0

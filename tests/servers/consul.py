@@ -62,11 +62,16 @@ def serf(server: Server) -> str:
 
 
 @functools.cache
-def closed_ports() -> dict[str, int]:
-    """The ports that no test needs, as this version of Consul calls them. Two agents of one machine would fight over them."""
+def consul_version() -> tuple[int, int]:
+    """Of the Consul that is tested with, as (1, 8)."""
     done = subprocess.run([find("consul") or "consul", "version"], capture_output=True, text=True, check=True)
     major, minor = re.findall(r"\d+", done.stdout)[:2]
-    names = ["dns", "https", "grpc", *(["grpc_tls"] if (int(major), int(minor)) >= GRPC_TLS_SINCE else [])]
+    return int(major), int(minor)
+
+
+def closed_ports() -> dict[str, int]:
+    """The ports that no test needs, as this version of Consul calls them. Two agents of one machine would fight over them."""
+    names = ["dns", "https", "grpc", *(["grpc_tls"] if consul_version() >= GRPC_TLS_SINCE else [])]
     return dict.fromkeys(names, -1)
 
 

@@ -11,6 +11,9 @@ manages gets nothing, unless that has given it up and it is to be adopted. Any o
 new `lastHeartbeatTime` in a Ready condition that is True already, when the source says that one is due, and not a byte
 else.
 
+A Node of the original, the program that the specification describes, bears the label `discovery=consul` and a reason of that
+program's in Ready. It is discovery's to go on with, labels and all, unless that program still writes it (`inherits`).
+
 *What does health mean?* It decides Ready; a warning is Ready with a second condition, and maintenance is not ill health
 but `spec.unschedulable`, which is taken back only where k3 put it.
 
@@ -46,6 +49,7 @@ GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
 ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
 WARNING: Final = "k3.discovery/Warning"
 REGION: Final = "topology.kubernetes.io/region"
+NOT_REGISTERED: Final = "no longer registered in Consul"
 AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 REFRESH_SECONDS: Final = 300
 SPREAD_SECONDS: Final = int(node.MIRROR_REFRESH_SECONDS) - REFRESH_SECONDS
@@ -72,6 +76,10 @@ class Mirrored:
     """The name it asks for, held by another machine in the registry."""
     heartbeat_due: bool = False
     """If the Node is a controller's, it may be told now that the machine is alive."""
+    refresh_due: bool = False
+    """If the Node is discovery's and stays as it is, it may say again that the machine was seen."""
+    inherits: bool = False
+    """If the Node is the original's, that program has written nothing for a while."""
     adopts: Evidence | None = None
     """If the Node is k3 network's: what it showed when it had not been Ready for so long that it may be adopted."""
 
@@ -82,6 +90,8 @@ class Deregistered:
 
     name: str
     service: str
+    inherits: bool = False
+    """As for Mirrored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,8 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
     if current is None:
         return _create(seen, now) if isinstance(seen, Mirrored) else Keep("there is no such Node")
     stored = node.view_manifest(seen.name, current)
+    if is_original(current, stored):
+        return _inherit(stored, current, seen, now)
     if stored.owner is None:
         return _heartbeat(current, stored, seen, now)
     if foreign := ownership.foreign_reason(current, stored, "discovery"):
@@ -123,7 +135,7 @@ def explain(decision: Decision, seen: RegistryObservation) -> str:
     """Why a write is made, for people."""
     if isinstance(decision, Create | Update) and decision.transition is not None:
         return f"{decision.transition.reason}: {decision.transition.message}"
-    return getattr(seen, "message", "") or "no longer registered in Consul"
+    return getattr(seen, "message", "") or NOT_REGISTERED
 
 
 def _not_ours(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
@@ -142,6 +154,36 @@ def _not_ours(why: str, stored: NodeView, current: Manifest, seen: RegistryObser
     node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
     message = f"k3 network had given it up; {seen.message}"
     return Update(wanted, _number(wanted, Transition("Adopted", message)))
+
+
+def is_original(current: Manifest, stored: NodeView) -> bool:
+    """Whether the original wrote this Node last, and nobody has taken it over since."""
+    is_its = stored.ready is not None and stored.ready.reason in ownership.ORIGINAL_REASONS["discovery"]
+    if not is_its or stored.owner == "network" or node.kubelet_version(current):
+        return False
+    metadata = current.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    return isinstance(labels, dict) and labels.get("discovery") == "consul"
+
+
+def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
+    """A Node of the original: ours from now on, if that program writes it no more and there is something to say."""
+    if not isinstance(seen, Mirrored | Deregistered) or not seen.inherits:
+        return Keep("written by another program, which may still run")
+    if isinstance(seen, Mirrored) and seen.health == "unasked":
+        return Keep("nothing new is known of it yet")
+    wanted = copied(current)
+    wanted["metadata"]["labels"] |= ownership.LABELS["discovery"]
+    if isinstance(seen, Mirrored):
+        _put(wanted, seen)
+        _put_health(wanted, seen, now)
+    else:
+        node_annotations(wanted)[_P + "service"] = seen.service
+        _set_ready(wanted, "False", "ConsulDeregistered", NOT_REGISTERED, now)
+    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+    message = f"k3 goes on with it; {getattr(seen, 'message', NOT_REGISTERED)}"
+    is_down = stored.is_ready and not node.view_manifest(seen.name, wanted).is_ready
+    return Update(wanted, _number(wanted, Transition("NodeNotReady" if is_down else "Adopted", message, warning=is_down)))
 
 
 def is_agent_lost(stored: NodeView) -> bool:
@@ -198,7 +240,7 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
     _put(wanted, seen)
     if seen.health != "unasked" or stored.ready is None:
         _put_health(wanted, seen, now)
-    if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, now):
+    if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, seen):
         return Keep("nothing has changed")
     node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
     return Update(wanted, _told(stored, wanted, seen))
@@ -209,9 +251,8 @@ def _deregistered(stored: NodeView, wanted: Manifest, _seen: Deregistered, now: 
         return Keep("already gone")
     if is_agent_lost(stored):
         return Keep("Consul removed a silent agent with all that was registered there: nobody has asked this machine")
-    message = "no longer registered in Consul"
-    _set_ready(wanted, "False", "ConsulDeregistered", message, now)
-    return Update(wanted, _number(wanted, Transition("NodeNotReady", message)) if stored.is_ready else None)
+    _set_ready(wanted, "False", "ConsulDeregistered", NOT_REGISTERED, now)
+    return Update(wanted, _number(wanted, Transition("NodeNotReady", NOT_REGISTERED)) if stored.is_ready else None)
 
 
 def _source_lost(stored: NodeView, wanted: Manifest, seen: SourceLost, now: datetime) -> Decision:
@@ -311,10 +352,9 @@ def _unstamped(manifest: Manifest) -> Manifest:
     return {**manifest, "status": {**status, "conditions": bare}}
 
 
-def _is_stale(stored: NodeView, now: datetime) -> bool:
-    """Whether it is time to say again that the machine was seen; a clock that stepped counts as time passed."""
-    last = node.parse_timestamp(stored.last_seen)
-    return last is None or abs((now - last).total_seconds()) >= refresh_seconds(stored.name)
+def _is_stale(stored: NodeView, seen: Mirrored) -> bool:
+    """Whether it is time to say again that the machine was seen: the mirror counts that on its own clock."""
+    return seen.refresh_due or node.parse_timestamp(stored.last_seen) is None
 
 
 def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | None:

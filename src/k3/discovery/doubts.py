@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -10,6 +10,7 @@ from k3.core.errors import K3Error
 from k3.discovery import asking
 from k3.discovery.consul import Consul
 from k3.discovery.patience import Doubt, Patience, Why
+from k3.discovery.picture import Known, Picture, missing
 from k3.discovery.snapshot import Instance
 from k3.tasks import time_limit
 
@@ -34,21 +35,21 @@ class Doubts:
         self._is_missing, self._is_silent = asyncio.Event(), asyncio.Event()
         self._gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
-    def see(self, doubts: frozenset[Doubt], shown: Iterable[Instance], *, to_ask: Iterable[Doubt], now: float) -> None:
-        """These there are now. `shown`: all instances. `to_ask`: those whose Consul agent Consul is asked for."""
-        former = self._patience.doubts
+    def see(self, fresh: Picture, former: Picture, known: Iterable[Known], *, answering: Container[str], now: float) -> None:
+        """Take in what is in doubt now. `known`: the Nodes. `answering`: the datacenters whose answers are fully believed."""
+        doubts, new = fresh.doubts, fresh.doubts - self._patience.doubts
         self._patience.see(doubts, now)
-        silent = {Doubt(Why.SILENT, *each.identity): each for each in shown}
+        silent = {Doubt(Why.SILENT, *each.instance.identity): each.instance for each in fresh.named.values()}
         self._silent = {doubt: each for doubt, each in silent.items() if doubt in doubts}
-        if self._silent.keys() - former:
+        if self._silent.keys() & new:
             self._is_silent.set()
-        if fresh := set(to_ask) & doubts - former:
-            self._missing |= fresh
-            self._is_missing.set()
-
-    def settle(self, doubt: Doubt) -> None:
-        """It is none: that is known already."""
-        self._patience.settle(doubt, is_over=True)
+        gone = {missing(each): each for each in known if not each.is_registered_by_k3 and missing(each) in new}
+        for doubt, node in gone.items():
+            if (shown_last := former.named.get(node.identity)) is not None and not shown_last.instance.has_agent:
+                self._patience.settle(doubt, is_over=True)
+            elif doubt.datacenter in answering:
+                self._missing.add(doubt)
+                self._is_missing.set()
 
     def over(self, now: float, grace_seconds: float) -> frozenset[Doubt]:
         """Those that keep nothing from being said any more."""
@@ -63,6 +64,14 @@ class Doubts:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ask_of_missing())
             tasks.create_task(self._ask_silent())
+
+    async def ask_once(self) -> None:
+        """Ask all who can settle something, once."""
+        async with asyncio.TaskGroup() as tasks:
+            for doubt in self._missing:
+                tasks.create_task(self._ask_consul(doubt))
+            for doubt, instance in self._silent.items():
+                tasks.create_task(self._ask_machine(doubt, instance))
 
     async def _ask_of_missing(self) -> None:
         """Once, and at once: a moment later the agent of a machine that is missing may be back, before its registrations."""

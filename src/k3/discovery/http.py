@@ -141,10 +141,10 @@ class _Connection:
 class Http:
     """A few connections to one server, opened when needed and kept for the next request."""
 
-    def __init__(self, settings: ConsulSettings, *, answer_bytes: int = ANSWER_BYTES) -> None:
-        """Raises ConfigInvalid where the TLS files cannot be used."""
+    def __init__(self, settings: ConsulSettings, *, answer_bytes: int = 0) -> None:
+        """`answer_bytes` bounds an answer; 0: as one of Consul's. Raises ConfigInvalid for TLS files that cannot be used."""
         self._settings = settings
-        self._answer_bytes = answer_bytes
+        self._answer_bytes = answer_bytes or ANSWER_BYTES
         self._tls = settings.tls()
         self._idle: list[_Connection] = []
         self._gate = asyncio.Semaphore(CONNECTIONS)

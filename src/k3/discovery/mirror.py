@@ -18,25 +18,26 @@ from typing import Final
 
 from k3.cache import Cache, Listed, Notice
 from k3.core import node
-from k3.core.discovery_policy import Mirrored, RegistryObservation, decide, refresh_seconds
-from k3.core.errors import Forbidden, K3Error, Unavailable
+from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, decide, refresh_seconds
+from k3.core.errors import Forbidden, Unavailable
 from k3.core.objects import NODE, Key, Object
 from k3.core.policy import Create, Decision, Keep, Update
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import Consul, Reading
+from k3.discovery.datacenters import DATACENTERS, Directory
 from k3.discovery.doubts import Doubts
 from k3.discovery.guards import Belief, Heard, Own, Trust
 from k3.discovery.nodes import CHUNK, StoredNodes
 from k3.discovery.patience import Doubt
-from k3.discovery.picture import Picture, Sight, doubts_of, missing, observe, say
+from k3.discovery.picture import Picture, Sight, doubts_of, observe, say
 from k3.discovery.register import Registrar
 from k3.discovery.snapshot import Instance, Snapshot
 from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Datacenter, Watch
 from k3.tasks import time_limit_at
 
-DATACENTERS: Final = 32
-DATACENTER_CHARACTERS: Final = 63
+FIRST_DOUBT_SECONDS: Final = 3.0
+"""At the start nothing is told of an answer that is not believed yet, for so long."""
 DATACENTERS_SECONDS: Final = 30.0
 AGAIN_SECONDS: Final = 60.0
 """A Node that belongs to nobody we know is looked at again after that."""
@@ -45,7 +46,6 @@ PASS_SECONDS: Final = 0.02
 WRITING_SECONDS: Final = 5.0
 """What was handed on and got no answer is said again after that."""
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
-NAMES_TOLD: Final = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,7 @@ class Mirror:
         self._may_write = may_write
         self._random = Random()  # noqa: S311 - spreads retries, guards nothing
         self._datacenters: dict[str, Datacenter] = {}
-        self._own_datacenter = ""
-        self._listed: list[str] = []
+        self._directory = Directory(consul, settings.datacenters)
         self._nodes = StoredNodes(cache, settings.service)
         self._changed = asyncio.Event()
         self._doubts = Doubts(consul, changed=self._changed.set)
@@ -104,7 +103,6 @@ class Mirror:
         """Names of which there is something to say."""
         self._due: dict[str, float] = {}
         self._agenda: list[tuple[float, str]] = []
-        self._told_names: set[str] = set()
         self._beaten: dict[str, float] = {}
         """When a controller's Node may hear its next heartbeat."""
 
@@ -131,13 +129,15 @@ class Mirror:
 
         Nothing is handed on, and no absence that wants confirmation is believed.
         """
-        self._own_datacenter = await self._ask_own_datacenter()
-        self._listed = [name for name in await self._consul.datacenters() if _is_name(name)]
+        await self._directory.find()
         await self._nodes.catch_up()
         async with asyncio.TaskGroup() as tasks:
-            for name in self._wanted()[:DATACENTERS]:
+            for name in self._wanted():
                 tasks.create_task(self._add(name).once())
         await self._look_behind_nothing()
+        self._tell(0.0)
+        self._draw()
+        await self._doubts.ask_once()
         self._draw()
         said = [self._addressed(seen) for seen in self._picture.said.values()]
         return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
@@ -148,19 +148,19 @@ class Mirror:
         if any(place.snapshot.instances for place in places):
             return
         beliefs = [place.guard.belief for place in places]
+        is_blind = not await self._consul.sees_nodes()
         if beliefs and all(belief.trust is Trust.NONE for belief in beliefs):
             raise Unavailable(beliefs[0].why)
-        if any(guards.INCOMPLETE in belief.why for belief in beliefs) or not await self._consul.sees_nodes():
+        if is_blind or any(guards.INCOMPLETE in belief.why for belief in beliefs):
             raise Forbidden(self._consul.nothing_to_see)
 
     # ── datacenters ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_datacenters(self, tasks: asyncio.TaskGroup) -> None:
-        """Find them; their list has no index, so it is asked for now and then."""
         pause = FIRST_PAUSE_SECONDS
         await self._nodes.catch_up()
         while True:
-            is_found = await self._find_datacenters()
+            is_found = await self._directory.has_found()
             for name in self._wanted():
                 if name not in self._datacenters and len(self._datacenters) < DATACENTERS:
                     tasks.create_task(self._add(name).run())
@@ -171,29 +171,8 @@ class Mirror:
         place = self._datacenters[name] = Datacenter(name, Snapshot(name))
         return Watch(self._consul, self._settings.service, place, self, random=self._random)
 
-    async def _find_datacenters(self) -> bool:
-        try:
-            if not self._own_datacenter:
-                self._own_datacenter = await self._ask_own_datacenter()
-            self._listed = [name for name in await self._consul.datacenters() if _is_name(name)]
-        except K3Error as error:
-            log.debug("consul.no_datacenters", extra={"fields": {"why": str(error)}})
-            return False
-        return True
-
-    async def _ask_own_datacenter(self) -> str:
-        """The agent's; a token that may not ask it leaves the nearest one."""
-        try:
-            return (await self._consul.agent()).datacenter
-        except Forbidden:
-            return next(iter(await self._consul.datacenters()), "")
-
     def _wanted(self) -> tuple[str, ...]:
-        """Those told, else all that Consul lists, and those that Nodes of the store came from."""
-        if self._settings.datacenters:
-            return self._settings.datacenters
-        stored = [each.datacenter for each in self._nodes.known.values() if _is_name(each.datacenter)]
-        return tuple(dict.fromkeys([*self._listed, *stored]))
+        return self._directory.wanted(each.datacenter for each in self._nodes.known.values())
 
     # ── what the watches bring ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -211,7 +190,7 @@ class Mirror:
             return
         if found.refused != datacenter.snapshot.refused:
             log.warning("consul.refused", extra={"fields": {"datacenter": name, **found.refused}})
-        self._tell_of_names(found)
+        datacenter.tell_of_names(found)
         shown = {each.identity for each in found.instances}
         names = {each.wanted_name for each in found.instances}
         known = [
@@ -234,15 +213,6 @@ class Mirror:
             self._outdate()
         self._believe(datacenter, former, belief)
 
-    def _tell_of_names(self, found: Snapshot) -> None:
-        """Once of each Consul node whose name its Node cannot have."""
-        for each in found.instances if len(self._told_names) < NAMES_TOLD else ():
-            host = each.consul_node
-            if each.wanted_name == snapshot.as_name(host) != host and host not in self._told_names:
-                self._told_names.add(host)
-                fields = {"datacenter": found.datacenter, "consul_node": host, "node": each.wanted_name}
-                log.warning("consul.node_renamed", extra={"fields": fields})
-
     def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
         """How some instances are now. Neither names nor who is there can change by that."""
         datacenter.snapshot = datacenter.snapshot.replaced(instances)
@@ -259,7 +229,7 @@ class Mirror:
 
     def own_service_id(self, datacenter: Datacenter) -> str:
         """Of the registration that its answers have to show; empty: none."""
-        is_own = self._registrar is not None and datacenter.name == self._own_datacenter
+        is_own = self._registrar is not None and datacenter.name == self._directory.own
         return self._registrar.service_id if self._registrar is not None and is_own else ""
 
     def _own(self, datacenter: Datacenter, ids: set[str]) -> Own:
@@ -273,20 +243,21 @@ class Mirror:
 
     def _is_blind(self, name: str) -> bool:
         """Whether another datacenter's answer stands in doubt because our own lacks what must be there."""
-        own = self._datacenters.get(self._own_datacenter)
-        return own is not None and name != self._own_datacenter and own.guard.belief.trust is Trust.SHOWN
+        own = self._datacenters.get(self._directory.own)
+        return own is not None and name != self._directory.own and own.guard.belief.trust is Trust.SHOWN
 
     def _believe(self, datacenter: Datacenter, former: Belief, belief: Belief) -> None:
         """Wake the pass, and say that an answer is not believed, or is again: once each time."""
         if belief != former:
             self._outdate()
-        fields = {"consul": self._consul.where, "datacenter": datacenter.name}
-        is_bad = belief.trust is not Trust.FULL
-        if is_bad and not datacenter.is_told:
-            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
-        elif datacenter.is_told and not is_bad:
-            log.info("datacenter.believed", extra={"fields": fields})
-        datacenter.is_told = is_bad
+        self._tell(FIRST_DOUBT_SECONDS)
+        if not datacenter.has_been_believed and not datacenter.is_told:
+            self._wake_after(FIRST_DOUBT_SECONDS)
+
+    def _tell(self, patience_seconds: float) -> None:
+        now = asyncio.get_running_loop().time()
+        for place in self._datacenters.values():
+            place.tell(self._consul.where, now, patience_seconds)
 
     # ── the picture ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,7 +269,7 @@ class Mirror:
         """Draw the picture anew, if anything it depends on has changed."""
         now = asyncio.get_running_loop().time()
         lost = {name for name, each in self._datacenters.items() if each.guard.bad_seconds(now) >= self._grace_seconds}
-        drawn_from = (self._generation, frozenset(lost), self._own_datacenter, self._over())
+        drawn_from = (self._generation, frozenset(lost), self._directory.own, self._over())
         if drawn_from == self._drawn_from:
             return
         self._drawn_from = drawn_from
@@ -306,9 +277,9 @@ class Mirror:
             name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost) for name, each in self._datacenters.items()
         }
         former = self._picture
-        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter, self._over())
+        fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._directory.own, self._over())
         if self._doubt(fresh, former, now):
-            fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._own_datacenter, self._over())
+            fresh = observe(self._settings.service, sights, self._nodes.known.values(), self._directory.own, self._over())
         self._picture = Picture(dict(former.said), fresh.named, fresh.doubts)
         for seen in fresh.said.values():
             self._note(seen)
@@ -328,18 +299,15 @@ class Mirror:
         if not fresh.doubts and not self._picture.doubts:
             return False
         before = self._over()
-        gone = {missing(each): each for each in self._nodes.known.values() if missing(each) in fresh.doubts}
         full = {name for name, each in self._datacenters.items() if each.guard.belief.trust is Trust.FULL}
-        to_ask = [doubt for doubt, each in gone.items() if not each.is_registered_by_k3 and doubt.datacenter in full]
-        self._doubts.see(fresh.doubts, [each.instance for each in fresh.named.values()], to_ask=to_ask, now=now)
-        for doubt, node_ in gone.items():
-            seen_last = former.named.get(node_.identity)
-            is_k3_s = node_.is_registered_by_k3
-            if not is_k3_s and seen_last is not None and not seen_last.instance.has_agent:
-                self._doubts.settle(doubt)
+        self._doubts.see(fresh, former, self._nodes.known.values(), answering=full, now=now)
         if (end := self._doubts.next_end(now, self._grace_seconds)) < math.inf:
-            heapq.heappush(self._agenda, (end, ""))
+            self._wake_after(end - now)
         return self._over() != before
+
+    def _wake_after(self, seconds: float) -> None:
+        """Have a pass then, at the latest."""
+        heapq.heappush(self._agenda, (asyncio.get_running_loop().time() + seconds, ""))
 
     def _note(self, seen: RegistryObservation) -> None:
         """Have something said, if it is new."""
@@ -362,6 +330,7 @@ class Mirror:
             self._changed.clear()
             self._take_note(await self._nodes.catch_up())
             self._draw()
+            self._tell(FIRST_DOUBT_SECONDS)
             self._take_due()
             await self._say_pending()
             await asyncio.sleep(PASS_SECONDS)
@@ -407,7 +376,7 @@ class Mirror:
     def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
         """What became of it; None: the store did not let us write, and it is said again."""
         if written is not None and isinstance(decision, Create) and isinstance(seen, Mirrored):
-            self._nodes.made(written, seen, datetime.now(UTC))
+            self._nodes.made(written, seen)
         elif written is not None:
             self._nodes.wrote(written)
         name, now = seen.name, asyncio.get_running_loop().time()
@@ -418,7 +387,7 @@ class Mirror:
             wait = float(refresh_seconds(name)) if is_ours else self._settings.heartbeat_seconds
             if not is_ours:
                 self._beaten[name] = now + wait
-        elif (wait := self._nodes.next_look_seconds(name, now, datetime.now(UTC))) == math.inf:
+        elif (wait := self._nodes.next_look_seconds(name, now)) == math.inf:
             wait = self._beaten.get(name, now + AGAIN_SECONDS) - now
         self._plan(name, wait if wait > 0 else AGAIN_SECONDS)
 
@@ -429,17 +398,20 @@ class Mirror:
 
     def _addressed(self, seen: RegistryObservation) -> RegistryObservation:
         """The observation, with word of what it may do to a Node that is not ours."""
+        now = asyncio.get_running_loop().time()
+        inherits = self._nodes.may_inherit(seen.name, now)
+        if isinstance(seen, Deregistered):
+            return replace(seen, inherits=inherits)
         if not isinstance(seen, Mirrored):
             return seen
-        now = asyncio.get_running_loop().time()
-        is_due = self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now)
-        adopts = self._nodes.to_adopt(seen.name, now)
-        return replace(seen, heartbeat_due=is_due, adopts=adopts) if is_due or adopts is not None else seen
+        return replace(
+            seen,
+            heartbeat_due=self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now),
+            refresh_due=self._nodes.is_refresh_due(seen.name, now),
+            inherits=inherits,
+            adopts=self._nodes.to_adopt(seen.name, now),
+        )
 
     def _decide(self, seen: RegistryObservation, at: datetime) -> Decision:
         item = self._cache.get(Key(NODE, seen.name))
         return decide(item.manifest() if item else None, seen, now=at)
-
-
-def _is_name(datacenter: str) -> bool:
-    return 0 < len(datacenter) <= DATACENTER_CHARACTERS and datacenter.isprintable()

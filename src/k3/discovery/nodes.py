@@ -1,16 +1,25 @@
 """The store's Nodes, as far as the mirror needs them: each is read once per change, and little of it is kept."""
 
 import asyncio
-from datetime import datetime
 from typing import Final
 
 from k3.cache import Cache
 from k3.core import node
-from k3.core.discovery_policy import AGENT_LOST, ALIVE, GONE_REASONS, Mirrored, is_agent_lost, mirrored_service, refresh_seconds
+from k3.core.discovery_policy import (
+    AGENT_LOST,
+    ALIVE,
+    GONE_REASONS,
+    Mirrored,
+    is_agent_lost,
+    is_original,
+    mirrored_service,
+    refresh_seconds,
+)
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
 from k3.core.ownership import Abandoned, foreign_reason
+from k3.discovery.originals import Originals
 from k3.discovery.picture import Known
 
 CHUNK: Final = 100
@@ -27,8 +36,9 @@ class StoredNodes:
         self._abandoned = Abandoned()
         self._evidence: dict[str, Evidence] = {}
         """Of k3 network's Nodes, what they show."""
-        self._refreshed: dict[str, datetime] = {}
-        """When a Node of ours was last refreshed, as it says."""
+        self._refreshed: dict[str, tuple[str, float]] = {}
+        """What a Node of ours says of when it was refreshed, and since when it says so by our own clock."""
+        self._originals = Originals()
         self._written: dict[str, int] = {}
         """The revisions that we wrote last."""
         self._made: set[str] = set()
@@ -60,8 +70,8 @@ class StoredNodes:
         return touched
 
     def _read(self, name: str) -> None:
-        for memory in (self.known, self._evidence, self._refreshed):
-            memory.pop(name, None)
+        former = self.known.pop(name, None)
+        self._evidence.pop(name, None)
         item = self._cache.get(Key(NODE, name))
         manifest = item.manifest() if item else {}
         seen = node.view_manifest(name, manifest)
@@ -70,22 +80,38 @@ class StoredNodes:
             self._abandoned.show(seen, asyncio.get_running_loop().time())
         else:
             self._abandoned.drop(name)
-        if (source := mirrored_service(seen)) is not None and source[0] == self._service:
+        now = asyncio.get_running_loop().time()
+        if item is not None and is_original(manifest, seen):
+            self._originals.show(name, item.revision, now, was_ours=former is not None and not former.is_original)
+            self.known[name] = Known(name, "", "", is_gone=False, is_ready=seen.is_ready, is_original=True)
+        elif (source := mirrored_service(seen)) is not None and source[0] == self._service:
             self.known[name] = _known(seen, source[1])
-            if (at := node.parse_timestamp(seen.last_seen)) is not None:
-                self._refreshed[name] = at
+            self._note_refresh(name, seen.last_seen, now)
+        else:
+            self._refreshed.pop(name, None)
+
+    def _note_refresh(self, name: str, last_seen: str, now: float) -> None:
+        """Times that another host wrote are compared with nothing: what counts is when we saw them change.
+
+        A Node that we see for the first time may have been refreshed at any time before: it is refreshed early.
+        """
+        said, _ = self._refreshed.get(name, (None, 0.0))
+        if said is None:
+            self._refreshed[name] = last_seen, now - refresh_seconds(name) / 2
+        elif said != last_seen:
+            self._refreshed[name] = last_seen, now
 
     def wrote(self, item: Object) -> None:
         """We left it so."""
         self._written[item.key.name] = item.revision
         self._made.discard(item.key.name)
 
-    def made(self, item: Object, seen: Mirrored, at: datetime) -> None:
+    def made(self, item: Object, seen: Mirrored) -> None:
         """We made it of that: nobody need read it to know what it is."""
         name = item.key.name
         self.wrote(item)
         self._made.add(name)
-        self._refreshed[name] = at
+        self._refreshed[name] = "", asyncio.get_running_loop().time()
         self.known[name] = Known(
             name,
             seen.datacenter,
@@ -111,10 +137,20 @@ class StoredNodes:
         """What a Node of k3 network's shows that may be adopted by now."""
         return self._evidence.get(name) if now >= self._abandoned.at(name) else None
 
-    def next_look_seconds(self, name: str, now: float, at: datetime) -> float:
+    def is_refresh_due(self, name: str, now: float) -> bool:
+        """Whether a Node of ours that stays as it is wants to be written again."""
+        return name in self._refreshed and now - self._refreshed[name][1] >= refresh_seconds(name)
+
+    def may_inherit(self, name: str, now: float) -> bool:
+        """Whether a Node of the original may be taken over."""
+        return now >= self._originals.at(name)
+
+    def next_look_seconds(self, name: str, now: float) -> float:
         """After what time there may be something to say of a Node that is as it should be; infinite for a controller's."""
+        if (found := self.known.get(name)) is not None and found.is_original:
+            return self._originals.at(name) - now
         if name in self._refreshed:
-            return refresh_seconds(name) - abs((at - self._refreshed[name]).total_seconds())
+            return refresh_seconds(name) - (now - self._refreshed[name][1])
         return self._abandoned.at(name) - now
 
 

@@ -45,6 +45,8 @@ class Known:
     is_ready: bool = False
     is_registered_by_k3: bool = False
     """Which puts it back when it is taken out, and tells its goodbye."""
+    is_original: bool = False
+    """The program of the specification wrote it, which does not say which instance it stands for."""
 
     @property
     def identity(self) -> Identity:
@@ -65,6 +67,8 @@ class Picture:
         seen = self.said.get(name)
         if node is not None and not node.is_ready and missing(node) in self.doubts:
             return False
+        if node is not None and node.is_original:
+            return seen is not None or missing(node) in self.doubts
         if isinstance(seen, Mirrored):
             return node is None or (seen.datacenter, seen.service_id) == (node.datacenter, node.service_id)
         return (seen is None) == (node is None)
@@ -80,8 +84,9 @@ def observe(
     """All there is to say. Nodes of datacenters that nobody looks at are not spoken of. `over`: doubts that count no more."""
     nodes = list(known)
     doubts: set[Doubt] = set()
-    reserved = {each.name: (each.datacenter, each.service_id) for each in nodes if _is_kept(each, sights)}
-    held = {each.identity: each.name for each in nodes if not each.is_gone}
+    ours = [each for each in nodes if not each.is_original]
+    reserved = {each.name: (each.datacenter, each.service_id) for each in ours if _is_kept(each, sights)}
+    held = {each.identity: each.name for each in ours if not each.is_gone}
     named = assign((_each_once(sight.snapshot, held) for sight in sights.values()), own_datacenter, reserved, held)
     said: dict[str, RegistryObservation] = {}
     for each in named.values():
@@ -93,7 +98,7 @@ def observe(
             said[each.name] = _lost(service, each.name, each.instance.datacenter, sight)
     hidden = {each.wanted_name for sight in sights.values() for each in sight.snapshot.instances if each.is_hidden}
     for node in nodes:
-        found = sights.get(node.datacenter)
+        found = _whole(sights, own_datacenter) if node.is_original else sights.get(node.datacenter)
         if found is None or node.name in named or node.name in hidden:
             continue
         if found.belief.trust is not Trust.NONE and node.is_ready:
@@ -101,6 +106,12 @@ def observe(
         if (seen := _not_shown(service, node, found, over)) is not None:
             said[node.name] = seen
     return Picture(said, {each.instance.identity: each for each in named.values()}, frozenset(doubts))
+
+
+def _whole(sights: Mapping[str, Sight], own_datacenter: str) -> Sight | None:
+    """What there is of all datacenters, if all are fully believed: only then a machine is in none of them."""
+    is_whole = all(sight.belief.trust is Trust.FULL for sight in sights.values())
+    return sights.get(own_datacenter) if is_whole else None
 
 
 def _each_once(snapshot: Snapshot, held: Mapping[Identity, str]) -> Snapshot:
@@ -133,7 +144,7 @@ def _not_shown(service: str, node: Known, sight: Sight, over: AbstractSet[Doubt]
 
 def missing(node: Known) -> Doubt:
     """What there is to doubt where Consul does not show it."""
-    return Doubt(Why.MISSING, *node.identity)
+    return Doubt(Why.MISSING, node.datacenter, node.consul_node, node.service_id or node.name)
 
 
 def doubts_of(instance: Instance) -> set[Doubt]:

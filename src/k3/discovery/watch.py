@@ -50,6 +50,30 @@ class Datacenter:
     guard: Guard = field(default_factory=Guard)
     is_told: bool = False
     """That it is not fully believed."""
+    has_been_believed: bool = False
+    told_names: set[str] = field(default_factory=set)
+
+    def tell(self, where: str, now: float, patience_seconds: float) -> None:
+        """Say what is not believed, or is again. At the start only what stays so: Consul itself may not be ready yet."""
+        fields = {"consul": where, "datacenter": self.name}
+        belief, patience = self.guard.belief, 0.0 if self.has_been_believed else patience_seconds
+        if belief.trust is Trust.FULL:
+            self.has_been_believed = True
+            if self.is_told:
+                log.info("datacenter.believed", extra={"fields": fields})
+            self.is_told = False
+        elif not self.is_told and self.guard.bad_seconds(now) >= patience:
+            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
+            self.is_told = True
+
+    def tell_of_names(self, found: Snapshot) -> None:
+        """Say of each Consul node that its Node has another name, where its own cannot be one: once, while it is shown."""
+        hosts = {each.consul_node: each.wanted_name for each in found.instances}
+        renamed = {host: name for host, name in hosts.items() if snapshot.as_name(host) == name != host}
+        for host in renamed.keys() - self.told_names:
+            fields = {"datacenter": self.name, "consul_node": host, "node": renamed[host]}
+            log.warning("consul.node_renamed", extra={"fields": fields})
+        self.told_names = set(renamed)
 
 
 class Judge(Protocol):

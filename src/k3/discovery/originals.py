@@ -1,0 +1,57 @@
+"""Nodes of the original, the program that the specification describes: from when on they are ours to go on with.
+
+One that it left behind is taken over at once. One that it still writes is left to it until it has been quiet for a while, and
+for longer each time: k3 does not fight over a Node, it says once that the other program is to be stopped.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from k3.core.ownership import ADOPTION_SECONDS
+
+LONGEST_SECONDS: Final = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Node:
+    revision: int
+    at: float
+    """From when on it may be taken over."""
+    wait: float = ADOPTION_SECONDS
+
+
+class Originals:
+    """What one mirror has seen of them, on its own clock."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._is_told = False
+
+    def show(self, name: str, revision: int, now: float, *, was_ours: bool) -> None:
+        """The store shows such a Node. `was_ours`: it was one of discovery's a moment ago."""
+        found = self._nodes.get(name)
+        if found is None:
+            found = self._nodes[name] = _Node(revision, now)
+            if not was_ours:
+                return
+        elif found.revision == revision:
+            return
+        found.revision, found.at = revision, now + found.wait
+        if was_ours:
+            found.wait = min(2 * found.wait, LONGEST_SECONDS)
+        self._tell(name, found.wait)
+
+    def at(self, name: str) -> float:
+        """When it may be taken over; never, where nothing is known of it."""
+        return self._nodes[name].at if name in self._nodes else math.inf
+
+    def _tell(self, name: str, wait: float) -> None:
+        if self._is_told:
+            return
+        self._is_told = True
+        advice = f"stop that program, on every machine; k3 goes on with a Node that it has left alone for {wait:.0f} s"
+        log.warning("node.written_by_original", extra={"fields": {"node": name, "advice": advice}})
