@@ -658,7 +658,7 @@ class PeerTable:
         return ranks.others_look_after(self._me, self._self.member, self._lines.ours)
 
     def _reannounce(self, now: float) -> None:
-        if now - self._reannounced_at >= self._timing.period:
+        if now >= self._reannounced_at + self._timing.period:
             self._reannounced_at = now
             self._actions.append(Reannounce())
 
