@@ -367,6 +367,8 @@ class PeerTable:
             self._hint(peer, now)
         if peer.stored is None or not peer.ends:
             self._locate(peer)
+        else:  # it is still asked where it was announced
+            self._rank(peer)
         self._plan(peer, now)
 
     def _relinked(self, links: tuple[str, ...], interfaces: tuple[str, ...], now: float) -> None:
