@@ -29,6 +29,7 @@ from k3.network.events import (
     Stalled,
     StartProbe,
     StoreLost,
+    Suspecting,
     Synced,
     Tick,
 )
@@ -509,3 +510,184 @@ def test_a_machine_that_registered_itself_is_looked_at_from_outside_at_once() ->
     bench.give(NodeShown(bench.seen("web")))
     bench.run(0.5, {"web": answer(WEB)})
     assert bench.asked("web")[0] - shown <= TIMING.period / 8
+
+
+# Places, and whose fault it is
+
+
+def living(facts: Facts = WEB, *, links: tuple[str, ...] = (LINK,)) -> tuple[Bench, Manifest]:
+    """A bench on a store that shows a machine whose own agent wrote its Node, and which has never answered here."""
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    made = decide(None, Joined(facts.node, replace(facts, links=links), fresh=True), now=EPOCH)
+    assert isinstance(made, Create)
+    bench.nodes[facts.node] = made.manifest
+    bench.give(NodeShown(bench.seen(facts.node)))
+    return bench, made.manifest
+
+
+def writes_itself(bench: Bench, facts: Facts = WEB) -> None:
+    assert bench.write(Joined(facts.node, facts, fresh=False))
+
+
+def test_who_never_reached_a_machine_has_no_say_over_it_while_its_own_agent_writes() -> None:
+    bench, _ = living()
+    for _ in range(40):
+        bench.run(T / 2)
+        writes_itself(bench)
+    assert not bench.said(Suspected)
+    assert not bench.said(Silent)
+    # It goes on trying, ever more rarely.
+    asked = bench.asked("web")
+    assert len(asked) > 2
+    assert asked[-1] - asked[-2] >= T
+    at = bench.now
+    bench.run(T + TIMING.write + 1)
+    [(judged, verdict)] = bench.said(Silent)
+    assert isinstance(verdict, Silent)
+    assert not verdict.standing
+    assert verdict.message == "no sign of life for 6s, and nobody in a position to ask"
+    assert T + TIMING.write <= judged - at <= T + TIMING.write + T / 20
+    assert bench.seen("web").ready.status == "Unknown"  # type: ignore[union-attr]
+    assert bench.seen("web").reachable.status == "Unknown"  # type: ignore[union-attr]
+
+
+def test_who_has_never_been_reached_is_reached_later_and_then_looked_after() -> None:
+    bench, _ = living()
+    for _ in range(4):
+        bench.run(T / 2)
+        writes_itself(bench)
+    bench.run(2 * T, {"web": answer(WEB)})
+    assert bench.seen("web").seen_by == "me"
+    last = bench.asked("web")[-1]
+    bench.run(T + 1)
+    [(suspected, _)] = bench.said(Suspected)
+    assert suspected - last <= TIMING.period + TIMING.retry + 1e-6
+    assert isinstance(verdict := bench.said(Silent)[0][1], Silent)
+    assert verdict.standing
+
+
+def test_who_hears_a_machine_on_its_link_and_cannot_reach_it_says_so() -> None:
+    bench, _ = living()
+    bench.give(heard(WEB))
+    bench.run(T + 1)
+    assert bench.said(Suspected)
+    assert isinstance(verdict := bench.said(Silent)[0][1], Silent)
+    assert verdict.message == "no sign of life for 6s, and 10.0.0.2:7946 never answered me: firewall?"
+    assert not verdict.standing
+
+
+def test_a_namesake_at_our_own_place_does_not_displace_who_lives_elsewhere() -> None:
+    bench, _ = living()
+    namesake = replace(WEB, id="9" * 32, boot="web.9")
+    bench.give(heard(namesake))
+    for _ in range(6):
+        bench.run(T / 2, {"web": Impostor("web", namesake.id)})
+        writes_itself(bench)
+    assert bench.seen("web").id == WEB.id
+    assert not bench.said(Silent)
+
+
+def test_our_own_endpoint_is_nobody_elses() -> None:
+    """As 10.0.2.15 is on every virtual machine; another agent of this host has another port."""
+    nat = "192.168.56.1"
+    bench = Bench()
+    bench.give(LinksChanged((LINK, "192.168.56.0/24")))
+    bench.give(SelfProven(replace(ME, addresses=(*ME.addresses, nat))))
+    bench.give(heard(replace(WEB, addresses=(nat, *WEB.addresses))))
+    assert bench.probes["web"].groups == ((Endpoint("10.0.0.2", 7946),),)
+    bench.give(heard(replace(WEB, node="second", id="3" * 32, addresses=(nat,), port=8946)))
+    assert bench.probes["second"].groups == ((Endpoint(nat, 8946),),)
+
+
+def test_a_lost_link_is_our_fault_although_another_is_up() -> None:
+    """What is announced off our links is not asked: who answered on the lost one is not blamed for silence on another."""
+    host_only = "192.168.56.0/24"
+    both = replace(WEB, addresses=("10.0.0.2", "192.168.56.7"), links=(LINK, host_only))
+    bench = Bench()
+    bench.give(LinksChanged((LINK, host_only)))
+    bench.give(SelfProven(ME))
+    bench.give(heard(both))
+    bench.run(5, {"web": answer(both)})
+    last = bench.asked("web")[-1]
+    bench.give(LinksChanged((host_only,)))
+    bench.run(T + 1)
+    targets = [action.target for at, action in bench.log if isinstance(action, StartProbe) and at > last]
+    assert {end.address for target in targets for group in target.groups for end in group} == {"192.168.56.7"}
+    assert not bench.said(Suspected)
+    [(judged, verdict)] = bench.said(Silent)
+    assert isinstance(verdict, Silent)
+    assert not verdict.standing
+    assert verdict.message == "no sign of life for 6s, and me has lost its own link to it"
+    assert last + T <= judged <= last + T + T / 20 + 1e-6
+    bench.give(LinksChanged((LINK, host_only)))
+    back = bench.now
+    bench.run(2, {"web": answer(both)})
+    assert min(at for at in bench.asked("web") if at >= back) - back <= TIMING.period
+    assert bench.seen("web").is_ready
+
+
+def test_doubt_is_about_one_link() -> None:
+    """Two peers of one link fall silent while a third one, on another, answers: it may be our own port that is dead."""
+    other = "10.1.0.0/24"
+    bench, answers = known()
+    bench.give(LinksChanged((LINK, other)))
+    db = replace(WEB, node="db", id="2" * 32, addresses=("10.0.0.3",))
+    far = replace(WEB, node="far", id="3" * 32, addresses=("10.1.0.4",), links=(other,))
+    for facts in (db, far):
+        bench.give(heard(facts))
+        answers[facts.node] = answer(facts)
+    bench.run(5, answers)
+    bench.run(2 * T, {"far": answer(far)})
+    assert {bench.seen(name).ready.reason for name in ("web", "db")} == {"ObserverLost"}  # type: ignore[union-attr]
+    assert bench.seen("far").is_ready
+
+
+def test_a_suspicion_is_told_once() -> None:
+    bench, answers = known()
+    bench.run(3, answers)
+    bench.run(T + 1, writing=False)
+    told = [action for _, action in bench.log if isinstance(action, Suspecting)]
+    assert told == [Suspecting("web", "10.0.0.2:7946")]
+
+
+def test_who_was_refuted_has_no_say_until_it_is_answered_again() -> None:
+    bench, answers = known()
+    bench.run(3, answers)
+    bench.run(2 * TIMING.period + TIMING.retry + 0.1)
+    assert len(bench.said(Suspected)) == 1
+    for _ in range(20):
+        bench.write(Alive("web", WEB, "other", bench.seen("web").evidence))
+        bench.run(TIMING.write)
+    assert len(bench.said(Suspected)) == 1
+    bench.run(12 * TIMING.period, answers)
+    bench.run(3 * TIMING.period + TIMING.retry)
+    assert len(bench.said(Suspected)) == 2
+
+
+def test_an_unknown_that_rests_on_no_failure_is_ours_to_take_back() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.run(1)
+    assert bench.write(Silent("me", bench.seen("me").evidence, standing=False, message="nobody could ask"))
+    assert bench.seen("me").ready.status == "Unknown"  # type: ignore[union-attr]
+    bench.run(1)
+    assert bench.seen("me").is_ready
+    assert bench.write(Suspected("me", bench.seen("me").evidence, None, "…", "other"))
+    assert bench.write(Silent("me", bench.seen("me").evidence, standing=False, message="firewall?"))
+    bench.run(3 * T)
+    assert bench.seen("me").ready.status == "Unknown", "somebody asked, and was not answered"  # type: ignore[union-attr]
+
+
+def test_our_own_refresh_gives_way_to_who_may_really_reach_us_only() -> None:
+    bench, _ = living()
+    bench.run(1)
+    for _ in range(8):
+        bench.run(T / 4)
+        writes_itself(bench)
+    before, start = len(bench.said(Joined)), bench.now
+    for _ in range(24):
+        bench.run(T / 4)
+        writes_itself(bench)
+    refreshes = len(bench.said(Joined)) - before
+    assert refreshes == pytest.approx((bench.now - start) / TIMING.write, abs=1), "as if it were alone"

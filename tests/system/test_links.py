@@ -333,3 +333,69 @@ def test_a_machine_on_two_networks_loses_one(lan: Lan, tmp_path: Path, agents: l
     pair[0].watcher.wait_for("b", lambda s: len(s.view.addresses) == 2 and is_ready(s))
     never_down(pair[0], "b", since)
     no_traceback(pair)
+
+
+# --- whose fault
+
+
+def lost_links(agent: Agent) -> list[str]:
+    return [line for line in agent.process.lines if " network.link_lost " in line]
+
+
+def blames_nobody(agent: Agent, name: str, since: datetime) -> None:
+    """Of all that this agent's own list showed of another machine, nothing was said against that machine."""
+    sights = agent.watcher.of(name, since=since)
+    assert not [each for each in sights if each.ready[0] == "False" or each.reachable == "False"]
+    assert "NodeNotReady" not in agent.process.text
+
+
+@SEPARATE_STORES
+@pytest.mark.parametrize("second", ["10.88.1.1/24", "10.77.1.101/24"], ids=["another-network", "the-same-network"])
+def test_its_own_cable_is_out_while_another_interface_is_up(fleet: MakeFleet, second: str) -> None:
+    """It cannot ask, so it says Unknown, and in its log what is really wrong, once."""
+    machines = fleet("a", "b", start=False)
+    a = machines["a"]
+    a.lan.attach(a.host, "eth1", addresses=[second], default_route=False)
+    machines.start()
+    since = datetime.now(UTC)
+    cable = a.lan.nics(a.host)[0].port
+    a.lan.switch.ip(f"link set {cable} down")
+    lost = a.watcher.wait_for("b", lambda s: not s.view.is_ready, since=since)
+    assert lost.ready == ("Unknown", "ObserverLost")
+    assert lost.last_seen is not None
+    assert (lost.at - lost.last_seen).total_seconds() >= 5.0
+    blames_nobody(a, "b", since)
+    [line] = lost_links(a)
+    assert "eth0" in line
+    assert "no carrier" in line
+    assert a.process.text.count("network.links_changed") == 0, "nothing that it prints has changed"
+    a.lan.switch.ip(f"link set {cable} up")
+    machines.wait_ready()
+    no_traceback(machines.agents)
+
+
+def test_its_only_interface_is_set_down(fleet: MakeFleet) -> None:
+    """Nothing is left to ask with: at the time to live it says so of whoever gives no sign of life."""
+    machines = fleet("a", "b")
+    a, b = machines.agents
+    since = datetime.now(UTC)
+    a.lan.nic(a.host).down()
+    if machines.shared:  # b goes on writing there, and is known to live
+        a.watcher.wait_for("b", lambda s: s.last_seen and (s.last_seen - since).total_seconds() > 6)
+        never_down(a, "b", since)
+        b.kill()
+    lost = a.watcher.wait_for("b", lambda s: not s.view.is_ready, since=since)
+    assert lost.ready == ("Unknown", "ObserverLost")
+    assert lost.last_seen is not None
+    assert (lost.at - lost.last_seen).total_seconds() >= 5.0
+    [line] = lost_links(a)
+    assert "eth0" in line
+    if not machines.shared:
+        blames_nobody(a, "b", since)
+        b.watcher.wait_for("a", lambda s: s.ready == ("False", "PeerUnreachable"), since=since)
+        assert len([each for each in b.process.lines if " peer.suspected " in each]) == 1
+    else:
+        b.start()
+    a.lan.nic(a.host).up()
+    machines.wait_ready()
+    no_traceback(machines.agents)

@@ -409,6 +409,8 @@ class PeerTable:
             self._hint(peer, now)
         if peer.stored is None or not peer.ends:
             self._locate(peer)
+        else:  # it is still asked where it was announced
+            self._rank(peer)
         self._plan(peer, now)
 
     def _relinked(self, links: tuple[str, ...], interfaces: tuple[str, ...], now: float) -> None:
@@ -717,7 +719,7 @@ class PeerTable:
         return ranks.others_look_after(self._me, self._self.member, self._lines.ours)
 
     def _reannounce(self, now: float) -> None:
-        if now - self._reannounced_at >= self._timing.period:
+        if now >= self._reannounced_at + self._timing.period:
             self._reannounced_at = now
             self._actions.append(Reannounce())
 

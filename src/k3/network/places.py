@@ -117,7 +117,7 @@ class Lines:
         """Sort them anew; returns when to do so again (maybe never)."""
         self.anywhere = {name: Member(name, each.place, frozenset()) for name, each in self.all.items()}
         vouched = {peer.stored.seen_by for peer in peers.values() if peer.stored is not None and peer.is_here}
-        self._hears = any(peer.heard and name in self.all for name, peer in peers.items())
+        self._hears = any(peer.heard and peer.stored is not None for peer in peers.values())
         self._possible, self._heard, again = {}, {}, NEVER
         for name, member in self.all.items():
             peer = peers.get(name)

@@ -555,7 +555,7 @@ class Agent:
                 case Report():
                     self._submit(action, datetime.now(UTC))
                 case Suspecting(name, where):
-                    log.info("peer.suspected", extra={"fields": {"node": name, "silent": where}})
+                    log.info("peer.suspected", extra={"fields": {"node": name, "where": where}})
                 case Reannounce():
                     if self._announcer is not None:
                         self._announcer.again()

@@ -1,8 +1,9 @@
 """A fleet of agents in simulated time: many `PeerTable`s, real `decide`, simulated links, stores and clocks.
 
 Nothing of the logic under test is replaced: only time, the network and the store's disk are. Every host has a wall
-clock of its own, off by a random amount. Deterministic for a given seed; a thousand hosts run many times faster than
-life. Times are seconds since the start of the simulation.
+clock of its own, off by a random amount, and it may be set. Hosts are at *places*: packets and multicast pass within a
+place only, while all places have the same prefix and the same addresses. Deterministic for a given seed; a thousand hosts
+run many times faster than life. Times are seconds since the start of the simulation.
 """
 
 import heapq
@@ -37,13 +38,29 @@ from k3.network.events import (
     Synced,
     Tick,
 )
-from k3.network.messages import Announcement, Answered, Impostor, NoAnswer, Outcome, Refused, Target, Withdrawal
+from k3.network.messages import (
+    Announcement,
+    Answered,
+    Endpoint,
+    Impostor,
+    LocalFault,
+    NoAnswer,
+    Outcome,
+    Refused,
+    Target,
+    Withdrawal,
+)
 from k3.network.peers import PeerTable
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ROUND_TRIP_SECONDS: Final = 0.001
 STORE_SECONDS: Final = 0.02
 LINK: Final = "10.0.0.0/8"
+NAT_LINK: Final = "192.168.56.0/24"
+NAT_ADDRESS: Final = "192.168.56.1"
+"""What every host has where it is given: a network of its own, on which nobody else is."""
+
+_WEIGHT: Final = (LocalFault, Refused, NoAnswer, Impostor, Answered)
 
 
 @dataclass(slots=True)
@@ -73,6 +90,12 @@ class Host:
     ttl: float
     skew: timedelta
     id: str
+    place: int = 0
+    has_nat: bool = False
+    is_plugged: bool = True
+    """Whether the cable is in."""
+    is_attached: bool = True
+    """Whether it reaches the store."""
     boots: int = 0
     running: bool = False
     frozen_at: float | None = None
@@ -94,41 +117,65 @@ class Host:
         """What `/info` would say."""
         return Facts(
             node=self.name,
-            addresses=(self.address,),
+            addresses=self.addresses,
             port=7946,
             pid=1000 + self.boots,
             id=self.id,
             boot=self.boot,
-            links=(LINK,),
+            links=(LINK, NAT_LINK) if self.has_nat else (LINK,),
             peer_ttl_seconds=self.ttl,
         )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that it has, if every link is up."""
+        return (self.address, NAT_ADDRESS) if self.has_nat else (self.address,)
+
+    @property
+    def usable(self) -> LinksChanged:
+        """The links that it can use now."""
+        here = (LINK,) if self.is_plugged else ()
+        return LinksChanged((*here, NAT_LINK) if self.has_nat else here)
 
     @property
     def announcement(self) -> Announcement:
         """What mDNS would say."""
         return Announcement(
-            f"{self.name}-{self.id[:8]}", self.name, (self.address,), 7946, id=self.id, boot=self.boot, pid=1000 + self.boots
+            f"{self.name}-{self.id[:8]}", self.name, self.addresses, 7946, id=self.id, boot=self.boot, pid=1000 + self.boots
         )
 
 
 class Fleet:
-    """Hosts on one link, on one shared store or on a store each."""
+    """Hosts at one place or several, on one shared store or on a store each."""
 
-    def __init__(self, count: int, *, ttl: float, shared: bool, seed: int = 1, loss: float = 0.0) -> None:
+    def __init__(  # noqa: PLR0913 - keyword-only, and each of them one thing
+        self,
+        count: int,
+        *,
+        ttl: float,
+        shared: bool,
+        seed: int = 1,
+        loss: float = 0.0,
+        places: int = 1,
+        nat: bool = False,
+    ) -> None:
+        """Hosts are dealt out to the places in turn. `nat`: all of them have `NAT_ADDRESS` as well."""
         self.now = 0.0
         self.random = Random(seed)  # noqa: S311 - a simulation wants repeatable numbers
         self.loss = loss
         self.cut: set[frozenset[str]] = set()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
+        self._places, self._nat = places, nat
         one = SimulatedStore("shared")
         self.hosts = [self._host(n, one if shared else SimulatedStore(f"store-{n}"), ttl) for n in range(count)]
-        self._by_address = {host.address: host for host in self.hosts}
+        self._by_address = {(host.place, host.address): host for host in self.hosts}
 
     def _host(self, number: int, store: SimulatedStore, ttl: float) -> Host:
-        address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"
+        place, there = number % self._places, number // self._places
+        address = f"10.{there // 65536}.{there // 256 % 256}.{there % 256}"
         skew = timedelta(seconds=self.random.uniform(-3600, 3600))
-        return Host(f"h{number}", address, store, ttl, skew, f"{self.random.getrandbits(128):032x}")
+        return Host(f"h{number}", address, store, ttl, skew, f"{self.random.getrandbits(128):032x}", place, self._nat)
 
     def _new_table(self, host: Host) -> PeerTable:
         chance = Random(self.random.random())  # noqa: S311 - a simulation wants repeatable numbers
@@ -152,8 +199,8 @@ class Fleet:
             host.table = self._new_table(host)
             host.tick_at = float("inf")
             host.store.watchers.append(host)
-            self.give(host, LinksChanged((LINK,)))
-            if host.store.reachable:
+            self.give(host, host.usable)
+            if host.store.reachable and host.is_attached:
                 self.give(host, Synced(tuple(host.store.views.values())))
             self.give(host, SelfProven(host.facts))
         for host in hosts or self.hosts:
@@ -172,7 +219,7 @@ class Fleet:
                 self.put(host.store, host.name, joined.manifest)
             host.store.watchers.append(host)
         for host in self.hosts:
-            self.give(host, LinksChanged((LINK,)))
+            self.give(host, host.usable)
             self.give(host, Synced(tuple(host.store.views.values())))
             self.give(host, SelfProven(host.facts))
 
@@ -219,13 +266,41 @@ class Fleet:
         """The store goes out of reach of everybody."""
         store.reachable = False
         for host in store.watchers:
-            self.give(host, StoreLost())
+            if host.is_attached:
+                self.give(host, StoreLost())
 
     def heal_store(self, store: SimulatedStore) -> None:
         """The store is back."""
         store.reachable = True
         for host in store.watchers:
-            self.give(host, Synced(tuple(store.views.values())))
+            if host.is_attached:
+                self.give(host, Synced(tuple(store.views.values())))
+
+    def detach(self, host: Host) -> None:
+        """One host loses the store."""
+        host.is_attached = False
+        self.give(host, StoreLost())
+
+    def attach(self, host: Host) -> None:
+        """It has the store back."""
+        host.is_attached = True
+        if host.store.reachable:
+            self.give(host, Synced(tuple(host.store.views.values())))
+
+    def unplug(self, host: Host) -> None:
+        """Its cable is out, and it notices."""
+        host.is_plugged = False
+        self.give(host, host.usable)
+
+    def plug(self, host: Host) -> None:
+        """Its cable is in again, and it announces itself."""
+        host.is_plugged = True
+        self.give(host, host.usable)
+        self.announce(host)
+
+    def set_clock(self, host: Host, seconds: float) -> None:
+        """Somebody, or NTP, sets its wall clock forward, or back."""
+        host.skew += timedelta(seconds=seconds)
 
     def partition(self, one: Iterable[Host], other: Iterable[Host]) -> None:
         """No packet passes between these two sides."""
@@ -249,7 +324,8 @@ class Fleet:
 
     def connected(self, one: Host, other: Host) -> bool:
         """Whether packets pass between two hosts."""
-        return frozenset((one.name, other.name)) not in self.cut
+        together = one.place == other.place and one.is_plugged and other.is_plugged
+        return together and frozenset((one.name, other.name)) not in self.cut
 
     # ── the machinery ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -299,42 +375,46 @@ class Fleet:
                 host.contested += 1
 
     def _probe(self, host: Host, target: Target, timeout: float) -> None:
-        outcome: Outcome = NoAnswer("timeout")
-        delay = timeout
+        outcomes: list[Outcome] = []
+        delay = 0.0
         for number, group in enumerate(target.groups):
-            there = self._by_address.get(group[0].address)
-            if there is None or not self.connected(host, there) or not there.powered or self.random.random() < self.loss:
-                continue
-            if there.running and there.frozen_at is not None:
-                continue
-            delay = ROUND_TRIP_SECONDS + timeout * number
-            outcome = self._answer(there, target, group[0].address, number)
-            break
+            answers = [self._ask(host, target, end, number) for end in group]
+            outcomes += answers
+            silent = all(isinstance(each, NoAnswer) for each in answers)
+            delay += timeout if silent else ROUND_TRIP_SECONDS
+            if any(isinstance(each, Answered) for each in answers):
+                break
+        outcome = max(outcomes, key=lambda each: _WEIGHT.index(type(each)), default=LocalFault("no address to ask"))
         self.later(delay, lambda: self.give(host, Probed(target.name, outcome)))
 
-    def _answer(self, there: Host, target: Target, address: str, group: int) -> Outcome:
+    def _ask(self, host: Host, target: Target, end: Endpoint, group: int) -> Outcome:
+        there = host if end.address in host.addresses else self._by_address.get((host.place, end.address))
+        if there is not host and not host.is_plugged:
+            return LocalFault("no carrier")
+        lost = there is None or self.random.random() < self.loss or not there.powered or there.frozen_at is not None
+        if there is None or lost or not (there is host or self.connected(host, there)):
+            return NoAnswer("timeout")
         if not there.running:
             return Refused()
         if there.name != target.name or (target.id and target.id != there.id):
             return Impostor(there.name, there.id)
-        endpoint = next(end for end in target.groups[group] if end.address == address)
-        return Answered(there.facts, endpoint, group)
+        return Answered(there.facts, end, group)
 
     def _report(self, host: Host, observation: Observation) -> None:
-        stamp = EPOCH + timedelta(seconds=self.now) + host.skew
-        self.later(STORE_SECONDS, lambda: self._write(host, observation, stamp))
+        now, skew = EPOCH + timedelta(seconds=self.now), host.skew
+        self.later(STORE_SECONDS, lambda: self._write(host, observation, now, skew))
 
-    def _write(self, host: Host, observation: Observation, stamp: datetime) -> None:
+    def _write(self, host: Host, observation: Observation, now: datetime, skew: timedelta) -> None:
         store = host.store
-        if not store.reachable:
+        if not store.reachable or not host.is_attached:
             return
         name = observation.name
-        match decide(store.nodes.get(name), observation, now=stamp):
+        match decide(store.nodes.get(name), observation, now=now + skew):
             case Create(manifest) | Update(manifest):
                 if manifest == store.nodes.get(name):
                     return
                 store.nodes[name] = manifest
-                self._committed(store, name, node.view_manifest(name, manifest), host.skew)
+                self._committed(store, name, node.view_manifest(name, manifest), skew)
             case Delete():
                 del store.nodes[name]
                 self._committed(store, name, None)
@@ -368,4 +448,5 @@ class Fleet:
     def _deliver(self, store: SimulatedStore, event: Event) -> None:
         if store.reachable:
             for host in list(store.watchers):
-                self.give(host, event)
+                if host.is_attached:
+                    self.give(host, event)
