@@ -12,6 +12,7 @@ compare-and-swap hands the Node over.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from k3.core import node
@@ -58,6 +59,23 @@ def foreign_reason(current: Manifest, stored: NodeView, module: SourceName) -> s
     if stored.ready is not None and stored.ready.reason not in REASONS[module] | ORIGINAL_REASONS[module]:
         return f"a controller set Ready ({stored.ready.reason[:64]})"
     return ""
+
+
+def was_overwritten(former: NodeView, seen: NodeView) -> bool:
+    """Whether somebody has replaced a whole Node of network's and dropped what k3 keeps on it, as the original does."""
+    return former.owner == seen.owner == "network" and bool(former.id) and not (seen.id or seen.boot or seen.agent)
+
+
+def remembered(former: NodeView, seen: NodeView) -> NodeView:
+    """An overwritten Node with what k3 still knows of its machine."""
+    return replace(
+        seen,
+        id=former.id,
+        boot=former.boot,
+        agent=former.agent,
+        links=former.links,
+        peer_ttl_seconds=former.peer_ttl_seconds,
+    )
 
 
 def may_adopt(current: Manifest, stored: NodeView, id_: str, evidence: Evidence | None) -> bool:

@@ -36,7 +36,7 @@ class Clones:
     def __init__(
         self,
         *,
-        advice: str,
+        has_parted: bool,
         tell: Callable[[str], None],
         part: Callable[[str], None],
         start: Callable[[Coroutine[None, None, None]], None],
@@ -46,7 +46,9 @@ class Clones:
         `tell` is given the address of a clone, or nothing when there is none any more; `part` the name of one that has our
         id, when this machine is the one to change. `start` runs a task.
         """
-        self.advice = advice
+        self.has_parted = has_parted
+        """Whether the identity has been changed already, which is done once in a run."""
+        self.advice = ""
         """What a person does about clones."""
         self._tell = tell
         self._part = part
@@ -153,7 +155,7 @@ class Clones:
             if (answer := await self._asked_twice(target)) is not None:
                 self.tell(answer.facts.node, answer.facts.id, answer.endpoint.address)
                 if not self.keeps(answer.facts.boot, answer.facts.addresses) or await self._stays(target):
-                    self._part(target.name)
+                    self._change(target.name)
             elif seen is not None:
                 await self._look_into_store(seen)
         finally:
@@ -184,7 +186,11 @@ class Clones:
             await asyncio.sleep(PATIENCE_SECONDS)
             if self._rewritten[seen.name] == before:
                 return
-        self._part(seen.name)
+        self._change(seen.name)
+
+    def _change(self, other: str) -> None:
+        if not self.has_parted:
+            self._part(other)
 
     def keeps(self, their_boot: str, their_addresses: tuple[str, ...]) -> bool:
         """Whether we, of two clones that both run, keep the id: the same answer for both, from what both know."""

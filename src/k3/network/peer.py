@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from k3.core import node
+from k3.core import node, ownership
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Forgotten, Observation, Silent
 from k3.network.messages import Announcement, Endpoint, Impostor
@@ -34,6 +34,10 @@ class Peer:
     """The newest evidence that it lives: an own success, or the store showing a fresh lastSeen."""
 
     stored: NodeView | None = None
+    known: NodeView | None = None
+    """The same, with what k3 still knows of the machine where another program has replaced the whole Node."""
+    restored_at: float = -NEVER
+    """When what such a program dropped was last written again: it may go on, and k3 does not fight it."""
     stored_at: float = 0.0
     """When the stored lastSeen last changed, as seen here."""
     not_ready_at: float = NEVER
@@ -81,6 +85,18 @@ class Peer:
     suspected_by_me: bool = False
     due: float = NEVER
 
+    def show(self, seen: NodeView | None) -> None:
+        """The store shows its Node so now."""
+        former = self.known
+        is_overwritten = former is not None and seen is not None and ownership.was_overwritten(former, seen)
+        self.stored = seen
+        self.known = ownership.remembered(former, seen) if is_overwritten and former and seen else seen
+
+    @property
+    def is_overwritten(self) -> bool:
+        """Whether the store lacks what k3 had written there."""
+        return self.known is not self.stored
+
     @property
     def is_candidate(self) -> bool:
         """Announced, but not a Node of ours."""
@@ -103,14 +119,14 @@ class Peer:
 
     def is_its_own(self, heard: Announcement) -> bool:
         """Whether the Node's own machine announces this, as far as ids say."""
-        id_ = self.stored.id if self.stored else ""
+        id_ = self.known.id if self.known else ""
         return not id_ or not heard.id or heard.id == id_
 
     @property
     def was_renamed(self) -> bool:
         """Whether the very machine answers, under another name."""
         other = self.answers_as
-        return bool(other and self.stored and other.id and other.id == self.stored.id and other.node != self.name)
+        return bool(other and self.known and other.id and other.id == self.known.id and other.node != self.name)
 
     @property
     def is_now(self) -> str:
@@ -135,7 +151,7 @@ class Peer:
 
     def same_facts(self, facts: Facts) -> bool:
         """Whether the Node already shows what the machine says of itself."""
-        seen = self.stored
+        seen = self.known
         return seen is not None and (
             (seen.id or facts.id, seen.boot, seen.port, seen.pid, seen.links)
             == (facts.id, facts.boot, facts.port, facts.pid, facts.links)
@@ -144,7 +160,7 @@ class Peer:
 
     def already_shows(self, heard: Announcement) -> bool:
         """Whether an announcement says nothing that the Node does not show."""
-        seen = self.stored
+        seen = self.known
         return (
             seen is not None
             and seen.is_ready

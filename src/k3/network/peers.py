@@ -164,6 +164,11 @@ class PeerTable:
         for peer in self.peers.values():
             self._recognise(peer, now)
 
+    def shown(self, name: str) -> NodeView | None:
+        """A Node as the store showed it last, with what k3 still knows of it where another program replaced it."""
+        peer = self._named(name)
+        return peer.known if peer else None
+
     def _learn_of_another(self, event: NameKept | CloneFound, now: float) -> None:
         if isinstance(event, NameKept):
             self._displaces = event.displaces
@@ -213,13 +218,15 @@ class PeerTable:
             return
         announced = self._foreign.drop(seen.name)
         peer = self._self if seen.name == self._me.name else self._peer(seen.name, now)
-        former, peer.stored, peer.reported = peer.stored, seen, None
-        self._place(peer, former, seen)
-        self._enrol(peer, seen, now)
+        former, peer.reported = peer.known, None
+        peer.show(seen)
+        known = peer.known or seen
+        self._place(peer, former, known)
+        self._enrol(peer, known, now)
         if former is None:
-            self._meet(peer, seen, now)
+            self._meet(peer, known, now)
         else:
-            self._follow(peer, former, seen, now)
+            self._follow(peer, former, known, now)
         if seen.ready is not None and seen.ready.status == "False":
             self._doubt.forget(peer.name)
         if seen.is_unproven:
@@ -299,7 +306,8 @@ class PeerTable:
         peer = self._self if name == self._me.name else self.peers.get(name)
         if peer is None:
             return
-        had, peer.stored, peer.reported, peer.ref = peer.stored is not None, None, None, now
+        had, peer.reported, peer.ref = peer.stored is not None, None, now
+        peer.show(None)
         if peer is self._self:
             # A person may delete our Node; it returns, but not in the same breath.
             peer.settled_at = now + self._timing.period if had else -NEVER
@@ -318,7 +326,7 @@ class PeerTable:
         self._foreign.show(seen, now)
         self._leave_lists(name, now)
         if name == self._me.name:
-            self._self.stored = None
+            self._self.show(None)
         elif (peer := self.peers.get(name)) is not None:
             self._drop(peer)
             for heard in peer.heard.values():
@@ -489,7 +497,7 @@ class PeerTable:
         seen = peer.stored
         if not self._online or peer.just_said(Alive, now):
             return
-        facts = _said(answer.facts, seen)
+        facts = _said(answer.facts, peer.known)
         healthy = seen is not None and seen.is_ready and seen.is_reachable
         aged = now - peer.stored_at >= peer.timing.write - peer.timing.period / 2
         if not healthy or displaces or aged or not peer.same_facts(facts):
@@ -678,17 +686,26 @@ class PeerTable:
             return NEVER
         if seen is not None and not self._is_ours(seen):
             return NEVER
-        if seen is None or self._has_news(seen, self._facts) or seen.is_unknown:
-            return me.settled_at
+        return max(me.settled_at, self._wanted_at(seen, self._facts))
+
+    def _wanted_at(self, seen: NodeView | None, facts: Facts) -> float:
+        me = self._self
+        if me.is_overwritten:
+            return me.restored_at + me.timing.write
+        if seen is None or seen.is_unknown or self._has_news(seen, facts):
+            return -NEVER
         if not seen.is_ready or not seen.is_reachable:
-            return max(me.settled_at, self._reannounced_at + self._timing.period)
-        wait = me.timing.takeover(LAST_RANK + 1) if self._has_observers() else me.timing.write
-        return max(me.settled_at, me.stored_at + wait)
+            return self._reannounced_at + self._timing.period
+        return me.stored_at + (me.timing.takeover(LAST_RANK + 1) if self._has_observers() else me.timing.write)
+
+    def _says_of_clones(self, seen: NodeView, facts: Facts) -> bool:
+        """Whether our Node says what we know; of whom it is a clone a machine knows from its last run."""
+        shown = seen.annotations.get(CLONE_NOTE, "")
+        return shown == self._clone.address or (not self._clone.address and bool(facts.clone_of))
 
     def _has_news(self, seen: NodeView, facts: Facts) -> bool:
         """Whether our Node does not show yet what there is to say of ourselves."""
-        is_untold = self._clone.address != seen.annotations.get(CLONE_NOTE, "") and (self._clone.address or not facts.clone_of)
-        return seen.agent != facts.boot or not self._self.same_facts(facts) or bool(is_untold)
+        return seen.agent != facts.boot or not self._self.same_facts(facts) or not self._says_of_clones(seen, facts)
 
     def _act_self(self, now: float) -> None:
         me, seen = self._self, self._self.stored
@@ -697,12 +714,10 @@ class PeerTable:
         fresh = seen is None or seen.agent != self._facts.boot
         if seen is not None and not fresh and not (seen.is_ready and seen.is_reachable):
             self._reannounce(now)
-            if (
-                me.same_facts(self._facts)
-                and not seen.is_unknown
-                and self._clone.address == seen.annotations.get(CLONE_NOTE, "")
-            ):
+            if me.same_facts(self._facts) and not seen.is_unknown and self._says_of_clones(seen, self._facts):
                 return
+        if me.is_overwritten:
+            me.restored_at = now
         clone = self._clone
         joined = Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces, clone.address, clone.advice)
         self._report(me, joined, now)
@@ -860,5 +875,5 @@ def _claim(peer: Peer, id_: str) -> Announcement | None:
 def _target(peer: Peer) -> Target:
     if peer.challenger is not None:
         return Target(peer.name, (tuple(places.announced_ends(peer.challenger)),), peer.challenger.id)
-    id_ = peer.stored.id if peer.stored else next((heard.id for heard in peer.heard.values()), "")
+    id_ = peer.known.id if peer.known else next((heard.id for heard in peer.heard.values()), "")
     return Target(peer.name, peer.ends, id_)

@@ -61,7 +61,7 @@ class Ours:
 
 def endpoints(peer: Peer, ours: Ours) -> tuple[tuple[Endpoint, ...], ...]:
     """What the store records first, then what is announced; on our own links only."""
-    seen = peer.stored
+    seen = peer.known
     recorded = [Endpoint(a, seen.port) for a in seen.addresses] if seen is not None and seen.port else []
     announced = [end for heard in peer.heard.values() if peer.is_its_own(heard) for end in announced_ends(heard)]
     fresh = [end for end in dict.fromkeys(announced) if end not in recorded]
@@ -76,7 +76,7 @@ def announced_ends(heard: Announcement) -> list[Endpoint]:
 
 def was_last_answered(peer: Peer, me: str) -> bool:
     """Whether it answered us in this run, or the store says that we were the last it answered."""
-    return peer.answered or (peer.stored is not None and peer.stored.seen_by == me)
+    return peer.answered or (peer.known is not None and peer.known.seen_by == me)
 
 
 def has_say(peer: Peer, ours: Ours, me: str) -> bool:
@@ -116,7 +116,7 @@ class Lines:
     def rebuild(self, peers: Mapping[str, Peer], now: float) -> float:
         """Sort them anew; returns when to do so again (maybe never)."""
         self.anywhere = {name: Member(name, each.place, frozenset()) for name, each in self.all.items()}
-        vouched = {peer.stored.seen_by for peer in peers.values() if peer.stored is not None and peer.is_here}
+        vouched = {peer.known.seen_by for peer in peers.values() if peer.known is not None and peer.is_here}
         self._hears = any(peer.heard and peer.stored is not None for peer in peers.values())
         self._possible, self._heard, again = {}, {}, NEVER
         for name, member in self.all.items():

@@ -23,7 +23,7 @@ from k3.core.errors import NotFound, StartFailed, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
-from k3.core.ownership import foreign_reason
+from k3.core.ownership import foreign_reason, was_overwritten
 from k3.core.store import Store
 from k3.facts import Identity
 from k3.network import links as links_
@@ -70,6 +70,10 @@ SELF_PROBE_SECONDS: Final = 2.0
 SELF_RETRY_SECONDS: Final = 1.0
 CONTEST_SECONDS: Final = 0.25
 CONTEST_SECONDS_MAX: Final = 15.0
+OVERWRITTEN: Final = (
+    "another program replaces whole Nodes and drops what k3 keeps there: "
+    "stop the one that k3 replaces, on every machine where it still runs"
+)
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +139,8 @@ class Agent:
         self._contested: set[str] = set()
         self._state_dir = Path()
         self._identity = Identity("")
-        self._has_parted = bool(options.former)
-        """Whether the identity has been changed in this run, which is done once."""
-        self._clones = Clones(advice="", tell=self._tell_clone, part=self._part_ways, start=self._start)
+        self._clones = Clones(has_parted=bool(options.former), tell=self._tell_clone, part=self._part_ways, start=self._start)
+        self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
         self.cover: Callable[[Iterable[str]], None] = lambda _: None
@@ -312,7 +315,7 @@ class Agent:
         except OSError as error:
             msg = f"cannot keep this machine's identity in {self._state_dir}: {error.strerror}; make it writable"
             raise StartFailed(msg) from error
-        self._has_parted = True
+        self._clones.has_parted = True
         self.facts = replace(self.facts, id=self._identity.id, clone_of=self._identity.clone_of)
         self._clones.say(self.facts)
 
@@ -323,8 +326,6 @@ class Agent:
 
     def _part_ways(self, other: str) -> None:
         """A clone of that name has our id too, and this is the one to change: once in a run."""
-        if self._has_parted:
-            return
         former, mine = self._identity.id, self.facts.node
         self._change_identity()
         log.warning("identity.changed", extra={"fields": {"node": mine, "former": former, "id": self._identity.id}})
@@ -430,9 +431,12 @@ class Agent:
     def _compare(self, seen: NodeView) -> None:
         """Does another machine write with our id? Of what the table was shown last, this is what the store shows now."""
         if seen.owner == "network" and self._table is not None:
-            former = self._table.peers.get(seen.name)
+            former = self._table.shown(seen.name)
             on_link = tuple(address for address in seen.addresses if self._links.on_link(address))
-            self._clones.shown(seen, former.stored if former else None, joined=self.joined.is_set(), on_link=on_link)
+            self._clones.shown(seen, former, joined=self.joined.is_set(), on_link=on_link)
+            if former is not None and was_overwritten(former, seen) and not self._is_overwritten:
+                self._is_overwritten = True
+                log.warning("node.overwritten", extra={"fields": {"node": seen.name, "advice": OVERWRITTEN}})
 
     def _look_for_self(self) -> None:
         item = self._cache.objects.get(Key(NODE, self.facts.node))
