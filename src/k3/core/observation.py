@@ -11,6 +11,18 @@ SourceName = Literal["network", "discovery"]
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """What a machine runs on, in the words of Kubernetes' nodeInfo; empty texts where it did not say."""
+
+    os_image: str = ""
+    kernel_version: str = ""
+    machine_id: str = ""
+    """Not the machine's own, but a hash of it (machine-id(5))."""
+    boot_id: str = ""
+    """The kernel's: another one after each boot."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a machine says of itself, already held to `limits`.
 
@@ -30,6 +42,7 @@ class Facts:
     version: str = ""
     links: tuple[str, ...] = ()
     peer_ttl_seconds: float = 0.0
+    system: System = System()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from typing import Any, Final
 from k3.core import limits, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
-from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.observation import Alive, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, System, Unproven
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
@@ -276,6 +276,20 @@ def _put_facts(manifest: Manifest, facts: Facts) -> None:
     notes = node_annotations(manifest)
     notes |= {_P + key: text for key, text in _facts_notes(facts).items() if text}
     node.set_addresses(manifest, hostname, facts.addresses)
+    if facts.system != System():
+        node.set_info(manifest, _info(facts))
+
+
+def _info(facts: Facts) -> dict[str, str]:
+    system = facts.system
+    return {
+        "operatingSystem": facts.os,
+        "architecture": facts.arch,
+        "osImage": system.os_image,
+        "kernelVersion": system.kernel_version,
+        "machineID": system.machine_id,
+        "bootID": system.boot_id,
+    }
 
 
 def _facts_notes(facts: Facts) -> dict[str, str]:

@@ -56,7 +56,7 @@ from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
 from k3.network.standing import Reached
-from k3.refusals import EXHAUSTED, Trouble
+from k3.refusals import EXHAUSTED, Trouble, descriptors_for
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
@@ -117,7 +117,7 @@ class Agent:
         self._browser: Browser | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
+        self._gate = asyncio.Semaphore(descriptors_for(limits.PROBES_AT_ONCE))
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
@@ -157,6 +157,7 @@ class Agent:
             os="linux",
             arch=facts.architecture(),
             peer_ttl_seconds=self._options.peer_ttl_seconds,
+            system=facts.system(state_dir),
         )
 
     async def run(self, port: int) -> None:
