@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -55,7 +55,7 @@ from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
-from k3.network.standing import Reached
+from k3.network.whereabouts import Whereabouts
 from k3.refusals import EXHAUSTED, Trouble, descriptors_for
 
 BEAT_SECONDS: Final = 0.5
@@ -109,8 +109,7 @@ class Agent:
         self._cache = cache
         self._submit = submit
         self._disown = disown
-        self._links = Links()
-        self._reached = Reached()
+        self.where = Whereabouts()
         self._claim = Claim(options.name)
         self._table: PeerTable | None = None
         self._announcer: Announcer | None = None
@@ -122,8 +121,6 @@ class Agent:
         self._contested: set[str] = set()
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
-        self.cover: Callable[[Iterable[str]], None] = lambda _: None
-        """Have the health server answer on these interfaces by themselves."""
         self._has_store = True
         self._listed = asyncio.Event()
         self._leaving = False
@@ -133,6 +130,10 @@ class Agent:
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that k3 leaves alone."""
         self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+
+    @property
+    def _links(self) -> Links:
+        return self.where.links
 
     @property
     def links(self) -> Links:
@@ -146,7 +147,7 @@ class Agent:
 
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
-        self._links = links_.read(self._options.interfaces)
+        self.where.links = links_.read(self._options.interfaces)
         hostname = facts.hostname()
         self.facts = replace(
             self.facts,
@@ -199,7 +200,7 @@ class Agent:
         if self._claim.displaces:
             self._handle(NameKept(self._claim.displaces))
         self._handle(LinksChanged(_usable(self._links)))
-        self.cover(self._links.twins)
+        self.where.cover(self._links.twins)
         self.lookout.relinked(self._links)
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
@@ -220,8 +221,8 @@ class Agent:
         holders = []
         stored = await self._stored(wanted)
         if stored is not None and stored.id == self.facts.id:
-            self._reached.begin_with(stored.addresses)
-            self.facts = replace(self.facts, addresses=self._addresses())
+            self.where.begin_with(stored.addresses)
+            self.facts = replace(self.facts, addresses=self.where.addresses)
         on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
         if (recorded := naming.recorded_holder(stored, self.facts.id, on_link)) is not None:
             holders.append(recorded)
@@ -368,14 +369,11 @@ class Agent:
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
         async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
             async for links in changes:
-                self._links = links
+                self.where.move(links)
                 if links.interfaces:
                     # Without any, where it was last is all there is to say: a cable may be out as well as an interface down.
-                    self.facts = replace(self.facts, addresses=self._addresses(), links=links.prefixes)
-                fields = {"interfaces": [each.name for each in links.interfaces], "addresses": links.addresses}
-                log.info("network.links_changed", extra={"fields": fields})
+                    self.facts = replace(self.facts, addresses=self.where.addresses, links=links.prefixes)
                 self._announce()
-                self.cover(links.twins)
                 await mdns.update(links)
                 browser.relinked()
                 self.lookout.relinked(links)
@@ -383,11 +381,11 @@ class Agent:
 
     def met(self, local: str, remote: str) -> None:
         """A connection from `remote` has arrived at `local`, an address of this machine."""
-        if not self._reached.met(local, remote, self._links):
+        if not self.where.met(local, remote):
             return
         self.lookout.visited()
-        if self._addresses() != self.facts.addresses:
-            self.facts = replace(self.facts, addresses=self._addresses())
+        if self.where.addresses != self.facts.addresses:
+            self.facts = replace(self.facts, addresses=self.where.addresses)
             self._changed.set()
 
     def _speak_again(self) -> None:
@@ -395,9 +393,6 @@ class Agent:
         if self._announcer is not None and self._browser is not None:
             self._announcer.again()
             self._browser.relinked()
-
-    def _addresses(self) -> tuple[str, ...]:
-        return self._reached.in_order(self._links.addresses)
 
     async def _prove_self(self) -> None:
         """Ask ourselves, where others would, whenever what we say has changed."""
