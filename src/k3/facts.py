@@ -8,10 +8,12 @@ to announce on.
 import errno
 import fcntl
 import hashlib
+import hmac
 import os
 import platform
 import re
 import secrets
+import shlex
 import socket
 import struct
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from typing import Final
 from k3 import __version__
 from k3.core.errors import Invalid, StartFailed
 from k3.core.node import valid_name
+from k3.core.observation import System
 from k3.refusals import EXHAUSTED
 
 OS: Final = "linux"
@@ -37,6 +40,7 @@ _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _PROC_NET: Final = Path("/proc/thread-self/net")  # of this thread: it may be in another network namespace
 _SIOCGIFHWADDR: Final = 0x8927
 _NAME_BYTES: Final = 15
+_TITLE_CHARACTERS: Final = 128
 _RTF_UP: Final = 0x1
 
 _ARCHITECTURES: Final = {
@@ -154,6 +158,38 @@ def _parts(state_dir: Path) -> dict[str, str]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+def system(state_dir: Path, root: Path = Path("/")) -> System:
+    """What this machine runs on, as its Node shows it. What cannot be read, or is no plain text, is left out."""
+    return System(
+        os_image=_plain(_os_release(root).get("PRETTY_NAME", "")),
+        kernel_version=_plain(platform.release()),
+        machine_id=application_id(machine_id(state_dir)),
+        boot_id=_plain("".join(_lines(root / "proc/sys/kernel/random/boot_id"))),
+    )
+
+
+def application_id(of_machine: str) -> str:
+    """The machine id as it may be shown: machine-id(5) wants it hashed with a key of the application's, and kept to itself."""
+    return hmac.new(bytes.fromhex(of_machine), b"k3 nodeInfo", hashlib.sha256).hexdigest()[:ID_DIGITS]
+
+
+def _os_release(root: Path) -> dict[str, str]:
+    """os-release(5): assignments as a shell reads them, in /etc or else /usr/lib."""
+    lines = _lines(root / "etc/os-release") or _lines(root / "usr/lib/os-release")
+    values = {}
+    for line in lines:
+        name, equals, value = line.partition("=")
+        with suppress(ValueError):  # unbalanced quotes
+            if equals and not name.startswith("#"):
+                values[name.strip()] = " ".join(shlex.split(value))
+    return values
+
+
+def _plain(text: str) -> str:
+    stripped = text.strip()
+    return stripped if stripped.isascii() and stripped.isprintable() and len(stripped) <= _TITLE_CHARACTERS else ""
 
 
 def boot_id() -> str:

@@ -27,7 +27,7 @@ def _nodes() -> Iterator[ast.AST]:
 
 @cache
 def events() -> frozenset[str]:
-    """Names of events: what is handed to a logging method, or made a `Note`."""
+    """Names of events: what is handed to a logging method, or made a `Note` or a `Trouble`."""
     found = set()
     for node in _nodes():
         if isinstance(node, ast.Call) and _is_log(node.func):
@@ -39,7 +39,7 @@ def events() -> frozenset[str]:
 def _is_log(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr in _LOGS
-    return isinstance(function, ast.Name) and function.id == "Note"
+    return isinstance(function, ast.Name) and function.id in {"Note", "Trouble"}
 
 
 @cache

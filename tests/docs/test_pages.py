@@ -32,8 +32,12 @@ OTHERS_FLAGS = {
     "--no-build-isolation",
     "--no-deps",
     "--upgrade",
+    "--permanent",
+    "--add-service",
+    "--add-port",
+    "--reload",
 }
-"""Docker's, systemctl's, pip's and uv's."""
+"""Docker's, systemctl's, pip's, uv's and firewall-cmd's."""
 PROOFS = {"alpha", "parsed", "make", "pip", "install", "deploy"}
 
 

@@ -6,7 +6,7 @@ Reading never fails: Nodes come from kubelets, people and other programs, and an
 import ipaddress
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -205,6 +205,20 @@ def set_condition(manifest: Manifest, type_: str, *, status: str, reason: str, m
     part["conditions"] = conditions
 
 
+_INFO_FIELDS = (
+    "machineID",
+    "systemUUID",
+    "bootID",
+    "kernelVersion",
+    "osImage",
+    "containerRuntimeVersion",
+    "kubeletVersion",
+    "kubeProxyVersion",
+    "operatingSystem",
+    "architecture",
+)
+
+
 def addresses(status: Manifest) -> list[tuple[str, str]]:
     """`status.addresses` as (type, address)."""
     found = []
@@ -222,6 +236,15 @@ def set_addresses(manifest: Manifest, hostname: str, internal: Iterable[str]) ->
     wanted = [{"type": "Hostname", "address": hostname}]
     wanted += [{"type": "InternalIP", "address": address} for address in publishable(internal)]
     part["addresses"] = wanted + others
+
+
+def set_info(manifest: Manifest, known: Mapping[str, str]) -> None:
+    """Put `status.nodeInfo`: what is known, and what else is there. All ten fields are there, since typed clients want them.
+
+    `kubeletVersion` stays empty: one that is set says that a kubelet has taken over.
+    """
+    part = _status(manifest)
+    part["nodeInfo"] = {**dict.fromkeys(_INFO_FIELDS, ""), **_mapping(part.get("nodeInfo")), **known}
 
 
 def publishable(internal: Iterable[str]) -> list[str]:

@@ -11,6 +11,18 @@ SourceName = Literal["network", "discovery"]
 
 
 @dataclass(frozen=True, slots=True)
+class System:
+    """What a machine runs on, in the words of Kubernetes' nodeInfo; empty texts where it did not say."""
+
+    os_image: str = ""
+    kernel_version: str = ""
+    machine_id: str = ""
+    """Not the machine's own, but a hash of it (machine-id(5))."""
+    boot_id: str = ""
+    """The kernel's: another one after each boot."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a machine says of itself, already held to `limits`.
 
@@ -32,6 +44,7 @@ class Facts:
     peer_ttl_seconds: float = 0.0
     clone_of: str = ""
     """The id it has in common with a machine that it is a copy of, or that is a copy of it, and goes by no longer."""
+    system: System = System()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,19 @@ from typing import Any, Final
 from k3.core import limits, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
-from k3.core.observation import Alive, Explained, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.observation import (
+    Alive,
+    Explained,
+    Facts,
+    Forgotten,
+    Joined,
+    Left,
+    Observation,
+    Silent,
+    Suspected,
+    System,
+    Unproven,
+)
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
@@ -328,6 +340,20 @@ def _put_facts(manifest: Manifest, facts: Facts) -> None:
     if facts.id and not facts.clone_of:
         notes.pop(_P + "clone-of", None)
     node.set_addresses(manifest, hostname, facts.addresses)
+    if facts.system != System():
+        node.set_info(manifest, _info(facts))
+
+
+def _info(facts: Facts) -> dict[str, str]:
+    system = facts.system
+    return {
+        "operatingSystem": facts.os,
+        "architecture": facts.arch,
+        "osImage": system.os_image,
+        "kernelVersion": system.kernel_version,
+        "machineID": system.machine_id,
+        "bootID": system.boot_id,
+    }
 
 
 def _facts_notes(facts: Facts) -> dict[str, str]:

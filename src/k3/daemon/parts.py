@@ -77,7 +77,7 @@ class NetworkPart:
         """The addresses at which others arrive come first in what this machine says of itself."""
         server.met = self.agent.met
         server.asked_by = self.agent.lookout.asked_by
-        self.agent.cover = server.cover
+        self.agent.where.cover = server.cover
 
     async def run(self, port: int) -> None:
         """Raises NameTaken, NameLost, StartFailed, in a group."""

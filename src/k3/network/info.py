@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.node import duration, publishable, seconds, valid_name
-from k3.core.observation import Facts
+from k3.core.observation import Facts, System
 
 ID: Final = re.compile(r"[0-9a-f]{32}")
 BOOT: Final = re.compile(r"[0-9a-f]{16}")
@@ -25,6 +25,8 @@ PORT_MAX: Final = 65_535
 _VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _STORE: Final = re.compile(r"[0-9A-Za-z][-._:0-9A-Za-z]{0,63}")
+_TITLE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
+_BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DURATION_CHARACTERS: Final = 32
 _ADDRESSES: Final = 64
 _FOREVER_SECONDS: Final = 1e9
@@ -48,6 +50,10 @@ def info_document(facts: Facts, uptime_seconds: float, store_id: str) -> dict[st
         "peerTTL": duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
         "uptime": round(uptime_seconds, 3),
         "store": store_id,
+        "osImage": facts.system.os_image,
+        "kernelVersion": facts.system.kernel_version,
+        "machineID": facts.system.machine_id,
+        "bootID": facts.system.boot_id,
     }
     return {key: value for key, value in document.items() if value or key in {"node", "port", "pid", "addrs", "uptime"}}
 
@@ -69,8 +75,18 @@ def parse_info(body: bytes) -> tuple[Facts, float, str]:
         links=_links(document),
         peer_ttl_seconds=_duration(document),
         clone_of=_text(document, "cloneOf", ID),
+        system=_system(document),
     )
     return facts, _uptime(document), _text(document, "store", _STORE)
+
+
+def _system(document: Mapping[str, Any]) -> System:
+    return System(
+        os_image=_text(document, "osImage", _TITLE),
+        kernel_version=_text(document, "kernelVersion", _TITLE),
+        machine_id=_text(document, "machineID", ID),
+        boot_id=_text(document, "bootID", _BOOT_ID),
+    )
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -133,6 +133,16 @@ class Links:
         """The name of one of these interfaces, or empty."""
         return self._names.get(index, "")
 
+    def place(self, address: str) -> int:
+        """The smaller, the better the way to an on-link address: by the link that leads out first, by spare addresses last."""
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        return next((n for n, net in enumerate(self._ways) if ip.version == net.version and ip in net), len(self._ways))
+
+    @cached_property
+    def _ways(self) -> tuple[Network, ...]:
+        pairs = ((a in each.spare, p) for each in self.interfaces for a, p in zip(each.addresses, each.prefixes, strict=True))
+        return tuple(dict.fromkeys(ipaddress.ip_network(p) for _, p in sorted(pairs, key=lambda pair: pair[0])))
+
     def scoped(self, address: str) -> str:
         """One of these addresses as it can be connected to: a link-local one with its interface."""
         if not address.startswith("fe80:"):

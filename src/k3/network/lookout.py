@@ -65,7 +65,7 @@ class Lookout:
         self._answered_at: float | None = None
         self._silent = 0
         self._visited = False
-        self._said: set[str] = set()
+        self._told: set[str] = set()
 
     # What is seen
 
@@ -140,7 +140,7 @@ class Lookout:
             return
         former, self._blocked = self._blocked, found
         if found:
-            _warn("multicast.blocked", describe(found), FIREWALLS_UDP)
+            log.warning("multicast.blocked", extra=_said(describe(found), _listed(FIREWALLS_UDP)))
         elif former:
             log.info("multicast.open", extra={"fields": {"interfaces": [each.interface for each in former]}})
             self._opened()
@@ -148,32 +148,38 @@ class Lookout:
     def _deadlines(self) -> Iterable[float]:
         """When something may be known that is not known yet."""
         yield from (since + UNHEARD_SECONDS for since in self._askers.values())
-        if self._answered_at is not None and not self._visited:
-            yield self._answered_at + UNVISITED_SECONDS
+        if self._is_unvisited:
+            yield self._visits_due_at
         yield self._clock() + AGAIN_SECONDS
 
     def _say_what_is_known(self) -> None:
         now = self._clock()
         for address in [address for address, since in self._askers.items() if now - since >= UNHEARD_SECONDS]:
             del self._askers[address]
-            if not self._blocked:
+            if not self._blocked and self._is_first("unheard"):
                 what = f"{address} asks this machine over TCP, and its announcements (UDP 5353) are not heard here"
-                self._once(
-                    "multicast.unheard", what, "a firewall there, a switch or Wi-Fi that drops multicast between its clients"
-                )
-        if self._silent >= SILENT_ANSWERS and self._answered_at is None:
+                advice = "look for a firewall there, and for a switch or Wi-Fi that drops multicast between its clients"
+                log.warning("multicast.unheard", extra=_said(what, advice))
+        if self._silent >= SILENT_ANSWERS and self._answered_at is None and self._is_first("unanswered"):
             what = "machines are announced here, and none of them answers: TCP is blocked there, or on its way out of here"
-            self._once("tcp.unanswered", what, _listed(FIREWALLS_TCP, self._port()))
-        if self._answered_at is not None and not self._visited and now - self._answered_at >= UNVISITED_SECONDS:
-            self._answered_at = now  # once is enough, and `_once` sees to that
-            self._visited = True
+            log.warning("tcp.unanswered", extra=_said(what, _listed(FIREWALLS_TCP, self._port())))
+        if self._is_unvisited and now >= self._visits_due_at and self._is_first("unvisited"):
             what = f"other machines answer, and none has come to TCP port {self._port()} here: a firewall of this machine"
-            self._once("tcp.unvisited", what, _listed(FIREWALLS_TCP, self._port()))
+            log.warning("tcp.unvisited", extra=_said(what, _listed(FIREWALLS_TCP, self._port())))
 
-    def _once(self, event: str, what: str, advice: str) -> None:
-        if event not in self._said:
-            self._said.add(event)
-            log.warning(event, extra={"fields": {"what": what, "advice": advice}})
+    @property
+    def _is_unvisited(self) -> bool:
+        return self._answered_at is not None and not self._visited and "unvisited" not in self._told
+
+    @property
+    def _visits_due_at(self) -> float:
+        return (self._answered_at or 0.0) + UNVISITED_SECONDS
+
+    def _is_first(self, finding: str) -> bool:
+        """Whether this has not been told before in this run."""
+        is_first = finding not in self._told
+        self._told.add(finding)
+        return is_first
 
 
 def describe(found: Collection[Blocked]) -> str:
@@ -185,8 +191,8 @@ def describe(found: Collection[Blocked]) -> str:
     return "; ".join(clauses) + ", a firewall rule of this machine"
 
 
-def _warn(event: str, what: str, firewalls: dict[str, str]) -> None:
-    log.warning(event, extra={"fields": {"what": what, "advice": _listed(firewalls)}})
+def _said(what: str, advice: str) -> dict[str, dict[str, str]]:
+    return {"fields": {"what": what, "advice": advice}}
 
 
 def _listed(firewalls: dict[str, str], port: int = 0) -> str:

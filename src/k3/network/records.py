@@ -139,7 +139,8 @@ def _on_link(addresses: Iterable[HeardAddress], links: Links) -> tuple[str, ...]
     reachable = [each for each in literals if links.on_link(each)]
     # Link-local addresses mean something else on every machine: only where there is no other.
     preferred = [each for each in reachable if "%" not in each] or reachable
-    preferred.sort(key=lambda each: ":" in each)
+    # Who has sent them can't say which one to try first (a packet's records are in no order): by our own best way there.
+    preferred.sort(key=lambda each: (":" in each, links.place(each)))
     return tuple(preferred[: limits.PEER_ADDRESSES])
 
 

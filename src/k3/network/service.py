@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,8 +60,8 @@ from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
-from k3.network.standing import Reached
-from k3.refusals import EXHAUSTED, Trouble
+from k3.network.whereabouts import Whereabouts
+from k3.refusals import EXHAUSTED, Trouble, descriptors_for
 from k3.tasks import time_limit
 
 BEAT_SECONDS: Final = 0.5
@@ -126,15 +126,14 @@ class Agent:
         self._cache = cache
         self._submit = submit
         self._disown = disown
-        self._links = Links()
-        self._reached = Reached()
+        self.where = Whereabouts()
         self._claim = Claim(options.name)
         self._table: PeerTable | None = None
         self._announcer: Announcer | None = None
         self._browser: Browser | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._gate = asyncio.Semaphore(limits.PROBES_AT_ONCE)
+        self._gate = asyncio.Semaphore(descriptors_for(limits.PROBES_AT_ONCE))
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
         self._state_dir = Path()
@@ -143,8 +142,6 @@ class Agent:
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
-        self.cover: Callable[[Iterable[str]], None] = lambda _: None
-        """Have the health server answer on these interfaces by themselves."""
         self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
@@ -153,6 +150,10 @@ class Agent:
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that k3 leaves alone."""
         self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+
+    @property
+    def _links(self) -> Links:
+        return self.where.links
 
     @property
     def links(self) -> Links:
@@ -166,7 +167,7 @@ class Agent:
 
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
-        self._links = links_.read(self._options.interfaces)
+        self.where.links = links_.read(self._options.interfaces)
         self._state_dir = state_dir
         self._identity = facts.identity(state_dir, tuple(each.name for each in self._links.interfaces))
         self._clones.advice = facts.new_identity_advice(state_dir)
@@ -181,6 +182,7 @@ class Agent:
             os="linux",
             arch=facts.architecture(),
             peer_ttl_seconds=self._options.peer_ttl_seconds,
+            system=facts.system(state_dir),
         )
 
     async def run(self, port: int) -> None:
@@ -225,7 +227,7 @@ class Agent:
         if self._clones.found:
             self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
         self._handle(_usable(self._links))
-        self.cover(self._links.twins)
+        self.where.cover(self._links.twins)
         self.lookout.relinked(self._links)
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
@@ -246,8 +248,8 @@ class Agent:
         holders = []
         stored = await self._stored(wanted)
         if stored is not None and stored.id == self.facts.id:
-            self._reached.begin_with(stored.addresses)
-            self.facts = replace(self.facts, addresses=self._addresses())
+            self.where.begin_with(stored.addresses)
+            self.facts = replace(self.facts, addresses=self.where.addresses)
         on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
         recorded = naming.recorded_holder(stored, self.facts.id, on_link)
         if recorded is not None and recorded.id != self._options.former:
@@ -466,14 +468,12 @@ class Agent:
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
         async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
             async for links in changes:
-                _tell_links(self._links, links)
-                self._links = links
+                self.where.move(links)
                 if links.interfaces:
                     # Without any, where it was last is all there is to say: a cable may be out as well as an interface down.
-                    self.facts = replace(self.facts, addresses=self._addresses(), links=links.prefixes)
+                    self.facts = replace(self.facts, addresses=self.where.addresses, links=links.prefixes)
                     self._clones.say(self.facts)
                 self._announce()
-                self.cover(links.twins)
                 await mdns.update(links)
                 browser.relinked()
                 self.lookout.relinked(links)
@@ -481,11 +481,11 @@ class Agent:
 
     def met(self, local: str, remote: str) -> None:
         """A connection from `remote` has arrived at `local`, an address of this machine."""
-        if not self._reached.met(local, remote, self._links):
+        if not self.where.met(local, remote):
             return
         self.lookout.visited()
-        if self._addresses() != self.facts.addresses:
-            self.facts = replace(self.facts, addresses=self._addresses())
+        if self.where.addresses != self.facts.addresses:
+            self.facts = replace(self.facts, addresses=self.where.addresses)
             self._changed.set()
 
     def _speak_again(self) -> None:
@@ -493,9 +493,6 @@ class Agent:
         if self._announcer is not None and self._browser is not None:
             self._announcer.again()
             self._browser.relinked()
-
-    def _addresses(self) -> tuple[str, ...]:
-        return self._reached.in_order(self._links.addresses)
 
     async def _prove_self(self) -> None:
         """Ask ourselves, where others would, whenever what we say has changed."""
@@ -618,19 +615,3 @@ def _usable(links: Links) -> LinksChanged:
     names = tuple(each.name for each in up.interfaces if each.addresses)
     only_local = not up.prefixes and up.running
     return LinksChanged(("fe80::/64",) if only_local else up.prefixes, names)
-
-
-def _tell_links(former: Links, links: Links) -> None:
-    """Say what has changed, and above all which link this machine has lost: then the silence of others is its own fault."""
-    before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
-    for name in [name for name, each in before.items() if each.running and each.addresses]:
-        now = after.get(name)
-        if now is None or not now.running or not now.addresses:
-            why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
-            log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
-    for name in [name for name, each in after.items() if each.running and each.addresses]:
-        if name in before and not (before[name].running and before[name].addresses):
-            log.info("network.link_back", extra={"fields": {"interface": name}})
-    if (tuple(before), former.addresses) != (tuple(after), links.addresses):
-        fields = {"interfaces": list(after), "addresses": links.addresses}
-        log.info("network.links_changed", extra={"fields": fields})

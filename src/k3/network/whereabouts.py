@@ -1,0 +1,58 @@
+"""Where this machine is, as it tells others: its links, its addresses in order, and what is said when they change."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from k3.network.links import Links
+from k3.network.standing import Reached
+
+log = logging.getLogger(__name__)
+
+
+class Whereabouts:
+    """The links in use now, and at which addresses others have arrived."""
+
+    def __init__(self) -> None:
+        """On no link yet."""
+        self.links = Links()
+        self.cover: Callable[[Iterable[str]], None] = lambda _: None
+        """Have the health server answer on these interfaces by themselves."""
+        self._reached = Reached()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What to tell others, in the order in which they should try."""
+        return self._reached.in_order(self.links.addresses)
+
+    def begin_with(self, addresses: Iterable[str]) -> None:
+        """What the store shows from the last run."""
+        self._reached.begin_with(addresses)
+
+    def met(self, local: str, remote: str) -> bool:
+        """Somebody has arrived at one of our addresses. Returns whether that is news: a neighbour, at a new one."""
+        return self._reached.met(local, remote, self.links)
+
+    def move(self, links: Links) -> None:
+        """The links are these now: say which was lost or is back, and that nobody can be asked where none is left."""
+        former, self.links = self.links, links
+        self.cover(links.twins)
+        _tell(former, links)
+        if former.running and not links.running:
+            names = [each.name for each in links.interfaces]
+            advice = "nobody can be asked, and nobody is blamed; plug the cable in, or set the interface up"
+            log.warning("network.cut_off", extra={"fields": {"interfaces": names, "advice": advice}})
+
+
+def _tell(former: Links, links: Links) -> None:
+    """Say what has changed, and above all which link this machine has lost: then the silence of others is its own fault."""
+    before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
+    for name in [name for name, each in before.items() if each.running and each.addresses]:
+        now = after.get(name)
+        if now is None or not now.running or not now.addresses:
+            why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
+            log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
+    for name in [name for name, each in after.items() if each.running and each.addresses]:
+        if name in before and not (before[name].running and before[name].addresses):
+            log.info("network.link_back", extra={"fields": {"interface": name}})
+    if (tuple(before), former.addresses) != (tuple(after), links.addresses):
+        log.info("network.links_changed", extra={"fields": {"interfaces": list(after), "addresses": links.addresses}})
