@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from k3 import cli, settings
+from k3 import cli, options, settings
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
 from k3.core import errors, limits, ownership
@@ -202,10 +202,9 @@ def test_network_flags_have_a_row_with_their_default() -> None:
     shown = {bare(flag)[0]: (default, environment) for flag, default, environment, _ in table}
     parser = network_parser()
     assert set(shown) == _flags(parser)
-    for action in parser._actions:
-        flag = next((name for name in action.option_strings if name in shown), "")
-        if flag and isinstance(action.default, str) and flag != "--no-register-self":
-            assert bare(shown[flag][0]) == [action.default], flag
+    for option in options.SECTIONS["network"]:
+        if option.default:
+            assert bare(shown[f"--{option.name}"][0]) == [option.default], option.name
     assert {bare(environment)[0] for _, environment in shown.values() if environment} == {
         "NODE_NAME",
         "K3_STORE",
