@@ -123,10 +123,6 @@ class StoreFile:
     def names(self) -> list[str]:
         return [item.key.name for item in self._do(lambda store: store.list(NODE)).objects]
 
-    def manifests(self) -> list[Manifest]:
-        """Of every Node."""
-        return [item.manifest() for item in self._do(lambda store: store.list(NODE)).objects]
-
     def _do(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         async def session() -> T:
             store = await connect(SqliteStorage(self.path))
