@@ -151,7 +151,7 @@ class NetworkConfig:
         ttl = node.duration(self.peer_ttl_seconds)
         checks = [
             (_SERVICE.fullmatch(self.service), "--service", self.service, "like _k3._tcp (RFC 6763 section 7)"),
-            (node.valid_name(self.domain.removesuffix(".")), "--domain", self.domain, "like local."),
+            (self.domain == "local.", "--domain", self.domain, "local., the only domain that mDNS has (RFC 6762)"),
             (named, "--node-name", self.node_name, expected_name(self.node_name)),
             (self.peer_ttl_seconds >= MIN_PEER_TTL_SECONDS, "--peer-ttl", ttl, "2s or more"),
             *[(_INTERFACE.fullmatch(name), "--interface", name, "the name of one, like eth0") for name in self.interfaces],

@@ -18,6 +18,10 @@ from tests.cli.conftest import K3
         (("\x1b[31m",), r'k3: unknown command "\x1b[31m"', "k3 --help"),
         (("nodes", "--wath"), 'k3: unknown flag "--wath"; did you mean --watch?', "k3 nodes --help"),
         (("nodes", "--sel", "a"), 'k3: unknown flag "--sel"; did you mean --selector?', "k3 nodes --help"),
+        (("nodes", "-o"), "k3: -o needs a value: -o FORMAT", "k3 nodes --help"),
+        (("nodes", "-oxml"), 'k3: -o: bad value "xml", expected table, wide, json, yaml, name', "k3 nodes --help"),
+        (("version", "-o=xml"), 'k3: -o: bad value "xml", expected text, json', "k3 version --help"),
+        (("up", "--service-port", "1"), 'k3: unknown flag "--service-port"; did you mean --listen?', "k3 up --help"),
         (("nodes", "-x"), 'k3: unknown flag "-x"', "k3 nodes --help"),
         (("nodes", "-watch"), 'k3: unknown flag "-watch"; did you mean --watch?', "k3 nodes --help"),
         (("nodes", "--watch=yes"), "k3: --watch takes no value", "k3 nodes --help"),
@@ -35,7 +39,7 @@ from tests.cli.conftest import K3
         (
             ("discovery", "--name", "x"),
             'k3: unknown flag "--name"; did you mean --service-name or --node-name?',
-            "k3 discovery",
+            "k3 discovery --help",
         ),
         (("discovery", "--once=1"), "k3: --once takes no value", "k3 discovery --help"),
         (("network", "--no-register-self=x"), "k3: --no-register-self takes no value", "k3 network --help"),
@@ -77,6 +81,7 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
         (("network", "--register-self=maybe"), 'k3: --register-self: bad value "maybe", expected true or false'),
         (("network", "--node-name", "Web_1"), 'k3: --node-name: bad value "Web_1", expected lower-case'),
         (("network", "--listen", "7946"), 'k3: --listen: bad value "7946", expected [host]:port'),
+        (("network", "--domain", "example.org."), 'k3: --domain: bad value "example.org.", expected local., the only domain'),
     ],
 )
 def test_bad_settings_are_one_line_and_2(k3: K3, arguments: tuple[str, ...], line: str) -> None:

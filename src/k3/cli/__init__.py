@@ -97,7 +97,7 @@ def _report(error: BaseException, *, trace: bool) -> int:
     """Tell a person; returns the exit code."""
     if isinstance(error, OutputClosed):
         return error.exit_code
-    if trace:
+    if trace and not isinstance(error, BadUsage):
         import traceback  # noqa: PLC0415 - only for this
 
         for line in "".join(traceback.format_exception(error)).splitlines():

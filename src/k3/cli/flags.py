@@ -14,6 +14,7 @@ from k3.safe_text import one_line, printable
 _NEGATIVE: Final = re.compile(r"-\.?\d\S*")
 _SYNONYMS: Final = {
     "port": ("listen", "service-port"),
+    "service-port": ("listen",),
     "bind": ("listen",),
     "address": ("listen",),
     "debug": ("log-level debug",),
@@ -65,7 +66,7 @@ class Parser(argparse.ArgumentParser):
             elif word.startswith("--"):
                 yield self._long(word, left)
             else:
-                yield self._short(word)
+                yield self._short(word, left)
 
     def _long(self, word: str, left: list[str]) -> str:
         name, equals, value = word.partition("=")
@@ -76,21 +77,28 @@ class Parser(argparse.ArgumentParser):
             if equals:
                 self.error(f"{name} takes no value")
             return word
-        if action.nargs is None and not equals:
-            if not left or (left[0].startswith("-") and left[0] != "-" and not _NEGATIVE.fullmatch(left[0])):
-                self.error(f"{name} needs a value: {name} {action.metavar or 'VALUE'}")
-            value = left.pop(0)
-        elif not equals:
+        if not equals and action.nargs is not None:
             return word
+        return f"{name}={self._value(action, name, [value] if equals else left)}"
+
+    def _short(self, word: str, left: list[str]) -> str:
+        name = word.partition("=")[0]
+        action = self._option_string_actions.get(word[:2])
+        if f"-{name}" in self._option_string_actions or action is None:
+            self.error(f'unknown flag "{printable(name, limit=60)}"{self._hint(name)}')
+        if action.nargs is not None:
+            return word
+        rest = word[2:].removeprefix("=")
+        return f"{word[:2]}{self._value(action, word[:2], [rest] if rest else left)}"
+
+    def _value(self, action: argparse.Action, name: str, left: list[str]) -> str:
+        """The next word, which is the flag's value. Raises BadUsage where there is none, or none that it takes."""
+        if not left or (left[0].startswith("-") and left[0] != "-" and not _NEGATIVE.fullmatch(left[0])):
+            self.error(f"{name} needs a value: {name} {action.metavar or 'VALUE'}")
+        value = left.pop(0)
         if action.choices is not None and value not in action.choices:
             self.error(_bad_choice(name, value, [str(each) for each in action.choices]))
-        return f"{name}={value}"
-
-    def _short(self, word: str) -> str:
-        name = word.partition("=")[0]
-        if f"-{name}" in self._option_string_actions or word[:2] not in self._option_string_actions:
-            self.error(f'unknown flag "{printable(name, limit=60)}"{self._hint(name)}')
-        return word
+        return value
 
     def _hint(self, word: str) -> str:
         names = [name.removeprefix("--") for name in self._option_string_actions if name.startswith("--")]

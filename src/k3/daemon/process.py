@@ -75,7 +75,7 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
+        msg = f"cannot write {path}: {error.strerror}; make {path.parent} writable for this user, or set XDG_STATE_HOME"
         raise StartFailed(msg) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
