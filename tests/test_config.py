@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from k3 import parsing
-from k3.config import EtcdStorage, MemoryStorage, MysqlStorage, NetworkConfig, Settings, SqliteStorage
+from k3.config import EtcdStorage, LogSettings, MemoryStorage, MysqlStorage, NetworkConfig, Settings, SqliteStorage
 from k3.core.errors import ConfigInvalid
 from k3.settings import Flags, Place, describe, load
 
@@ -81,7 +81,7 @@ def test_duration(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "90", "90 s", "s", "-1s", "+1s", "1m30", "1d", "1e3s", "infs", "nan", "1s\n", "٣s", "9" * 400 + "s", "1..5s"]
+    "text", ["", "90", "90 s", "s", "+1s", "1m30", "1d", "1e3s", "infs", "nan", "1s\n", "٣s", "9" * 400 + "s", "1..5s"]
 )
 def test_bad_duration_says_how_one_looks(text: str) -> None:
     with pytest.raises(ConfigInvalid, match=r"--x: bad duration \".*\", expected like 90s, 1m30s or 1.5h"):
@@ -89,7 +89,33 @@ def test_bad_duration_says_how_one_looks(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("true", True), ("True", True), ("1", True), ("false", False), ("F", False), ("0", False)]
+    ("text", "told"),
+    [
+        ("5", "; did you mean 5s?"),
+        ("0.5", "; did you mean 0.5s?"),
+        ("5 s", "; did you mean 5s?"),
+        ("5sec", "; did you mean 5s?"),
+        ("2 Minutes", "; did you mean 2m?"),
+        ("1d", "; did you mean 24h?"),
+        ("2weeks", "; did you mean 336h?"),
+        ("5S", "; did you mean 5s?"),
+        ("soon", "expected like 90s, 1m30s or 1.5h"),
+        ("1s2", "expected like 90s, 1m30s or 1.5h"),
+        ("-1s", 'bad duration "-1s", must not be negative'),
+        ("-5", 'bad duration "-5", must not be negative'),
+        ("-.5h", "must not be negative"),
+        ("999999h", 'bad duration "999999h", must be at most 87600h (ten years)'),
+    ],
+)
+def test_a_bad_duration_tells_the_one_that_was_meant(text: str, told: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        parsing.duration(text, "--x")
+    assert str(refused.value).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("True", True), ("1", True), ("false", False), ("F", False), ("0", False), ("Yes", True), ("off", False)],
 )
 def test_boolean(text: str, value: bool) -> None:
     assert parsing.boolean(text, "--x") is value
@@ -118,32 +144,39 @@ def test_the_file_may_leave_everything_out(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("storage: {type: mysql, mysql: {hots: x}}", 'k3.yaml: storage.mysql.hots: unknown key; did you mean "host"?'),
-        ("storage: {tpye: mysql}", 'k3.yaml: storage.tpye: unknown key; did you mean "type"?'),
-        ("storage: {type: etcd, mysql: {zzz: 1}}", "k3.yaml: storage.mysql.zzz: unknown key; known are host, port, user"),
-        ("storage: {type: mysq}", "k3.yaml: storage.type: expected one of memory, sqlite, mysql, etcd"),
+        ("storage: {type: mysql, mysql: {hots: x}}", 'k3.yaml:1: storage.mysql.hots: unknown key; did you mean "host"?'),
+        ("storage: {tpye: mysql}", 'k3.yaml:1: storage.tpye: unknown key; did you mean "type"?'),
+        ("storage: {type: etcd, mysql: {zzz: 1}}", "k3.yaml:1: storage.mysql.zzz: unknown key; known are host, port, user"),
+        ("storage: {type: mysq}", "k3.yaml:1: storage.type: expected one of memory, sqlite, mysql, etcd"),
+        (
+            "storage:\n  type: mysql\n  mysql:\n    host: db\n    prot: 1",
+            'k3.yaml:5: storage.mysql.prot: unknown key; did you mean "port"',
+        ),
         ("storage: {mysql: {host: x}}", "k3.yaml: storage.type: missing, expected one of memory, sqlite, mysql, etcd"),
         ("storage: [1]", "k3.yaml: storage: expected a mapping (key: value)"),
         ("storage: {type: mysql, mysql: 3}", "k3.yaml: storage.mysql: expected a mapping (key: value)"),
         (
             "storage: {type: mysql, mysql: {port: '3306'}}",
-            "k3.yaml: storage.mysql.port: expected a whole number from 1 to 65535",
+            "k3.yaml:1: storage.mysql.port: expected a whole number from 1 to 65535",
         ),
-        ("storage: {type: mysql, mysql: {port: true}}", "k3.yaml: storage.mysql.port: expected a whole number from 1 to 65535"),
-        ("storage: {type: mysql, mysql: {password: 123}}", "k3.yaml: storage.mysql.password: expected text (in quotes where"),
-        ("storage: {type: etcd, etcd: {endpoints: a}}", "k3.yaml: storage.etcd.endpoints: expected a list of texts"),
-        ("storage: {type: etcd, etcd: {dial_timeout: 5}}", "k3.yaml: storage.etcd.dial_timeout: expected a duration like 5s"),
-        ("storage: {type: etcd, etcd: {compact: maybe}}", "k3.yaml: storage.etcd.compact: expected true or false"),
+        (
+            "storage: {type: mysql, mysql: {port: true}}",
+            "k3.yaml:1: storage.mysql.port: expected a whole number from 1 to 65535",
+        ),
+        ("storage: {type: mysql, mysql: {password: 123}}", "k3.yaml:1: storage.mysql.password: expected text (in quotes where"),
+        ("storage: {type: etcd, etcd: {endpoints: a}}", "k3.yaml:1: storage.etcd.endpoints: expected a list of texts"),
+        ("storage: {type: etcd, etcd: {dial_timeout: 5}}", "k3.yaml:1: storage.etcd.dial_timeout: expected a duration like 5s"),
+        ("storage: {type: etcd, etcd: {compact: maybe}}", "k3.yaml:1: storage.etcd.compact: expected true or false"),
         (
             "storage: {type: etcd, etcd: {endpoints: ['http://u:hunter2@h:1']}}",
             "k3.yaml: bad etcd endpoint, expected http://host:2379",
         ),
         ("storage: {type: etcd, etcd: {prefix: k/}}", "k3.yaml: the etcd prefix begins with /"),
-        ("log: {level: loud}", "k3.yaml: log.level: expected one of debug, info, warning, error"),
+        ("log: {level: loud}", "k3.yaml:1: log.level: expected one of debug, info, warning, error"),
         ("a: [1\nb: 2", "k3.yaml:2: not valid YAML: "),
         ("a: b\nstorage: {password: *hunter2}", "k3.yaml:2: not valid YAML: found undefined alias '...'"),
-        ("a: !hunter2 x", "k3.yaml:1: not valid YAML: could not determine a constructor for the tag '...'"),
-        (b"a: \xff\xfe", "k3.yaml: not valid YAML, or not UTF-8"),
+        ("storage: !hunter2 x", "k3.yaml:1: not valid YAML: could not determine a constructor for the tag '...'"),
+        (b"a: 1\nb: \xff\xfe", "k3.yaml:2: not UTF-8, so not valid YAML; save the file as UTF-8"),
         ("- a", "k3.yaml: expected a mapping (key: value)"),
     ],
 )
@@ -152,9 +185,9 @@ def test_a_bad_file_is_one_line_with_file_key_and_expectation(desk: Desk, text: 
 
 
 def test_a_file_that_cannot_be_read_is_one_line(desk: Desk) -> None:
-    for path in (desk.directory / "none.yaml", desk.directory):
-        with pytest.raises(ConfigInvalid, match=f"cannot read the configuration file {path}: "):
-            desk.load(config=str(path))
+    for path, why in {"none.yaml": "No such file or directory", ".": "it is a directory", "a\0b": "not a path"}.items():
+        with pytest.raises(ConfigInvalid, match=f"cannot read the configuration file .*: {why}$"):
+            desk.load(config=f"{desk.directory}/{path}")
 
 
 def test_other_sections_are_ignored_with_one_note(desk: Desk) -> None:
@@ -174,6 +207,16 @@ def test_log_settings_follow_the_same_order(desk: Desk) -> None:
     assert (desk.load(config=path).log.level, desk.load(config=path).log.format) == ("warning", "json")
     assert desk.load(config=path, log_level="error", log_format="text").log.level == "error"
     assert desk.load().log.level == "info"
+
+
+def test_words_are_taken_in_either_case(desk: Desk) -> None:
+    assert desk.load(log_level="INFO").log.level == "info"
+    assert desk.load(log_level="Warn", log_format="JSON").log == LogSettings("warning", "json")
+    assert desk.load(config=desk.file("storage: {type: Memory}\nlog: {level: Error}")).log.level == "error"
+    with pytest.raises(
+        ConfigInvalid, match=r'^--log-level: expected one of debug, info, warning, error; did you mean "info"\?$'
+    ):
+        desk.load(log_level="inof")
 
 
 # --- --store, K3_STORE, K3_STORE_PASSWORD ----------------------------------------------------------------------------
@@ -336,6 +379,29 @@ def test_listen(text: str, host: str, port: int) -> None:
 def test_what_cannot_work_cannot_be_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigInvalid):
         NetworkConfig(MemoryStorage(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"listen": "7946"},
+            '--listen: bad value "7946", expected [host]:port like :7946 or 127.0.0.1:7946; did you mean :7946?',
+        ),
+        ({"listen": "10.0.0.1"}, "did you mean 10.0.0.1:7946?"),
+        ({"listen": "::1:80"}, "did you mean [::1]:80?"),
+        ({"listen": "fe80::1"}, "did you mean [fe80::1]:7946?"),
+        ({"listen": "http://127.0.0.1:80/"}, "did you mean 127.0.0.1:80?"),
+        ({"listen": ":70000"}, "; a port is at most 65535"),
+        ({"listen": "every where"}, "like :7946 or 127.0.0.1:7946"),
+        ({"node_name": "Web_1", "is_name_explicit": True}, "as in web1 (RFC 1123); did you mean web-1?"),
+        ({"node_name": "_", "is_name_explicit": True}, "as in web1 (RFC 1123)"),
+    ],
+)
+def test_what_was_meant_is_said(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        NetworkConfig(MemoryStorage(), **wrong)
+    assert str(refused.value).endswith(told)
 
 
 def test_a_network_config_shows_no_password() -> None:

@@ -1,9 +1,13 @@
 """Log lines: one per event, whatever the fields hold, as text and as JSON."""
 
+import errno
 import io
 import json
 import logging
+import os
+import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 from k3 import logs
 from k3.config import LogSettings, Note
 from k3.core.errors import ConfigInvalid
+from k3.log_output import LINES, StreamOutput
 from k3.safe_text import one_line, printable, without_passwords
 
 Lines = Callable[[], list[str]]
@@ -159,8 +164,136 @@ def test_a_file_gets_the_same_lines(set_up: SetUp, tmp_path: Path) -> None:
     lines = set_up(path=str(tmp_path / "k3.log"))
     logging.getLogger("k3.x").info("written")
     assert (tmp_path / "k3.log").read_text(encoding="utf-8").splitlines() == lines()
-    with pytest.raises(ConfigInvalid, match=r"log\.path: cannot write .*: No such file or directory"):
-        set_up(path=str(tmp_path / "none" / "k3.log"))
+
+
+def test_a_file_that_cannot_be_written_is_one_line(set_up: SetUp, tmp_path: Path) -> None:
+    for path, why in {
+        tmp_path / "none" / "k3.log": rf"there is no directory {tmp_path}/none; make it, or name another file",
+        tmp_path: "Is a directory; name another file",
+        Path("/proc/nobody"): "there is no directory /proc; make it",
+    }.items():
+        with pytest.raises(ConfigInvalid, match=rf"log\.path: cannot write {path}: {why}"):
+            set_up(path=str(path))
+
+
+def said(number: int) -> str:
+    logging.getLogger("k3.x").info("number.%s", number)
+    return f" INFO number.{number}"
+
+
+def test_a_rotated_file_is_made_again(set_up: SetUp, tmp_path: Path) -> None:
+    path = tmp_path / "k3.log"
+    set_up(path=str(path))
+    first = said(1)
+    path.rename(tmp_path / "k3.log.1")
+    second = said(2)
+    assert (tmp_path / "k3.log.1").read_text().endswith(f"{first}\n"), "create"
+    assert path.read_text().endswith(f"{second}\n")
+    assert path.read_text().count("\n") == 1
+    (tmp_path / "k3.log.1").write_bytes(path.read_bytes())
+    os.truncate(path, 0)
+    third = said(3)
+    assert path.read_text().count("\n") == 1, "copytruncate: no hole at the beginning"
+    assert path.read_text().endswith(f"{third}\n")
+    path.unlink()
+    fourth = said(4)
+    assert path.read_text().endswith(f"{fourth}\n")
+
+
+def test_where_the_file_cannot_be_made_again_the_former_one_goes_on(set_up: SetUp, tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    lines = set_up(path=str(folder / "k3.log"))
+    said(1)
+    folder.rename(tmp_path / "away")
+    said(2)
+    assert (tmp_path / "away" / "k3.log").read_text().count("\n") == 2
+    folder.mkdir()
+    said(3)
+    assert (folder / "k3.log").read_text().count("\n") == 1
+    assert len(lines()) == 3
+
+
+class Full:
+    """An output that takes what there is space for."""
+
+    name = "/var/log/k3.log"
+
+    def __init__(self) -> None:
+        self.text, self.space = "", 10_000
+
+    def write(self, text: str) -> None:
+        self.text, self.space = self.text + text[: max(self.space, 0)], self.space - len(text)
+        if self.space < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_one_line_and_is_told_when_it_is_over(set_up: SetUp) -> None:
+    lines, disk = set_up(), Full()
+    handler = logs.LineHandler(disk)
+    handler.setFormatter(logs.TextFormatter())
+    logging.getLogger().addHandler(handler)
+    disk.space = 0
+    for number in range(100):
+        said(number)
+    told = [line for line in lines() if "number." not in line]
+    assert len(told) == 1
+    assert 'WARN log.lost to=/var/log/k3.log why="No space left on device"' in told[0]
+    disk.space = 10_000
+    said(100)
+    resumed, last = disk.text.splitlines()
+    assert resumed.endswith("WARN log.resumed lost=100")
+    assert last.endswith("number.100")
+    said(101)
+    assert len(disk.text.splitlines()) == 3
+
+
+def test_a_line_that_was_cut_does_not_swallow_the_next(set_up: SetUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "k3.log"
+    set_up(path=str(path))
+    write = os.write
+
+    def fail() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", lambda d, data: write(d, data[:7]) if not path.stat().st_size else fail())
+    said(1)
+    monkeypatch.setattr(os, "write", write)
+    second = said(2)
+    cut, resumed, last = path.read_text().splitlines()
+    assert len(cut) == 7
+    assert resumed.endswith("log.resumed lost=1")
+    assert last.endswith(second)
+
+
+def test_in_the_background_nobody_waits_for_an_output(set_up: SetUp) -> None:
+    lines = set_up()
+    reading, writing = os.pipe()
+    handler = logs.LineHandler(StreamOutput(os.fdopen(writing, "w"), "pipe"))
+    handler.setFormatter(logs.TextFormatter())
+    logging.getLogger().addHandler(handler)
+    with logs.in_background():
+        began = time.monotonic()
+        for number in range(LINES + 3_000):
+            said(number)
+        assert time.monotonic() - began < 10, "the pipe was full long before"
+        got = b""
+        while b"log.resumed" not in got:
+            got += os.read(reading, 65_536)
+            said(-1)
+    assert re.search(rb"log\.resumed lost=\d+\n", got)
+    assert b"number.0\n" in got
+    assert len(lines()) > LINES, "another output loses nothing to a slow one, or tells it"
+    os.close(reading)
+
+
+def test_what_is_said_comes_behind_what_was_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.set_up(LogSettings())
+    with logs.in_background():
+        for number in range(100):
+            said(number)
+        logs.say("The list.\n")
+    assert capfd.readouterr().out == "The list.\n"
 
 
 def test_notes_are_told(set_up: SetUp) -> None:

@@ -4,6 +4,7 @@ No I/O here. A struct that exists can be acted upon: what cannot work is refused
 part of a repr.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 _SERVICE: Final = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?\._(?:tcp|udp)")
 _INTERFACE: Final = re.compile(r"[^\s/]{1,15}")
+DEFAULT_PORT: Final = 7946
+LAST_PORT: Final = 65_535
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:\[\]/]*)):(\d{1,5})", re.ASCII)
 
 
@@ -98,6 +101,26 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody said, word for word, and where: a flag, a variable, or a line of the file."""
+
+    texts: tuple[str, ...] = field(repr=False)
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What another process of this user has to be told so that it reads the same store. Has no password in it."""
+
+    flags: str = ""
+    """To be put behind a command, with a space in front: ` --store etcd://10.0.0.5:2379`; empty: it finds it by itself."""
+    environ: str = ""
+    """To be put before a command, with a space behind: `K3_STORE_PASSWORD=... `."""
+    is_alone: bool = False
+    """No other process can read it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What every command needs to know before it starts."""
 
@@ -106,6 +129,9 @@ class Settings:
     """Nobody named the store: it is the default of this machine or user."""
     log: LogSettings = LogSettings()
     notes: tuple[Note, ...] = ()
+    reader: Reader = Reader()
+    sections: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
+    """What the file's sections `network` and `discovery` say, by section and key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +164,8 @@ class NetworkConfig:
         ttl = node.duration(self.peer_ttl_seconds)
         checks = [
             (_SERVICE.fullmatch(self.service), "--service", self.service, "like _k3._tcp (RFC 6763 section 7)"),
-            (node.valid_name(self.domain.removesuffix(".")), "--domain", self.domain, "like local."),
-            (named, "--node-name", self.node_name, "lower-case letters, digits, - and . as in web1 (RFC 1123)"),
+            (self.domain == "local.", "--domain", self.domain, "local., the only domain that mDNS has (RFC 6762)"),
+            (named, "--node-name", self.node_name, expected_name(self.node_name)),
             (self.peer_ttl_seconds >= MIN_PEER_TTL_SECONDS, "--peer-ttl", ttl, "2s or more"),
             *[(_INTERFACE.fullmatch(name), "--interface", name, "the name of one, like eth0") for name in self.interfaces],
         ]
@@ -162,10 +188,39 @@ def _bad(flag: str, *, value: str, expected: str) -> ConfigInvalid:
     return ConfigInvalid(f'{flag}: bad value "{printable(value, limit=80)}", expected {expected}')
 
 
+def expected_name(given: str) -> str:
+    """What a Node's name looks like, with the one that may have been meant."""
+    meant = re.sub(r"[^a-z0-9.-]+", "-", given.lower()).strip("-.")
+    hint = f"; did you mean {meant}?" if meant and node.valid_name(meant) else ""
+    return f"lower-case letters, digits, - and . as in web1 (RFC 1123){hint}"
+
+
 def split_listen(text: str) -> tuple[str, int]:
     """`:7946`, `10.0.0.1:7946`, `[::1]:0` as (host, port); an empty host is every address. Raises ConfigInvalid."""
     found = _LISTEN.fullmatch(text)
-    if found is None or int(found[3]) > 65535:  # noqa: PLR2004 - the last port
+    if found is None or int(found[3]) > LAST_PORT:
         flag = "--listen"
-        raise _bad(flag, value=text, expected="[host]:port like :7946 or 127.0.0.1:7946")
+        raise _bad(flag, value=text, expected=f"[host]:port like :7946 or 127.0.0.1:7946{_meant_listen(text)}")
     return found[1] or found[2] or "", int(found[3])
+
+
+def _meant_listen(text: str) -> str:
+    """A hint for what people write instead: a bare port, a bare address, a URL, an IPv6 address without brackets."""
+    bare = text.partition("://")[2].partition("/")[0] or text
+    if found := _LISTEN.fullmatch(bare):
+        return f"; did you mean {bare}?" if int(found[3]) <= LAST_PORT else f"; a port is at most {LAST_PORT}"
+    if bare.isascii() and bare.isdigit():
+        return f"; did you mean :{bare}?" if int(bare) <= LAST_PORT else f"; a port is at most {LAST_PORT}"
+    host, _, port = bare.rpartition(":")
+    if _is_address(host, version=6) and port.isdigit():
+        return f"; did you mean [{host}]:{port}?"
+    if _is_address(bare):
+        return f"; did you mean {f'[{bare}]' if ':' in bare else bare}:{DEFAULT_PORT}?"
+    return ""
+
+
+def _is_address(text: str, *, version: int | None = None) -> bool:
+    try:
+        return ipaddress.ip_address(text).version in {version or 4, version or 6}
+    except ValueError:
+        return False

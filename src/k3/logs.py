@@ -13,47 +13,125 @@ import re
 import sys
 import traceback
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from k3.config import LogSettings, Note
 from k3.core import node
 from k3.core.errors import ConfigInvalid
+from k3.log_output import FileOutput, Lane, Outlet, Output, StreamOutput
 from k3.safe_text import one_line, without_passwords
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_.:/@%+,*-]+")
 _WORDS: Final = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 _OURS: Final = "k3"
 _VALUE_CHARACTERS: Final = 4_096
+_STDERR: Final = "standard error"
+_LAST_LINES_SECONDS: Final = 1.0
+"""How long an ending process waits for a terminal or disk that takes no lines."""
 
 
 def set_up(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     """Send every record of this process to stderr (and the file, if one is named). Raises ConfigInvalid."""
     formatter = JsonFormatter() if settings.format == "json" else TextFormatter()
-    handlers: list[logging.Handler] = [logging.StreamHandler(stream or sys.stderr)]
+    handlers = [LineHandler(StreamOutput(stream or sys.stderr, _STDERR))]
     if settings.path:
-        handlers.append(_file(settings.path))
-    for handler in handlers:
-        handler.setFormatter(formatter)
+        handlers.append(LineHandler(_file(settings.path)))
     root = logging.getLogger()
-    for former in [handler for handler in root.handlers if handler.name == _OURS]:
+    for former in _handlers():
         root.removeHandler(former)
         former.close()
     for handler in handlers:
-        handler.name = _OURS
+        handler.setFormatter(formatter)
         root.addHandler(handler)
     level = logging.getLevelName(settings.level.upper())
     root.setLevel(max(level, logging.WARNING))  # libraries are heard only where something is wrong
     logging.getLogger(_OURS).setLevel(level)
 
 
-def _file(path: str) -> logging.Handler:
+def _handlers() -> "list[LineHandler]":
+    return [each for each in logging.getLogger().handlers if isinstance(each, LineHandler)]
+
+
+def _file(text: str) -> FileOutput:
+    path = Path(text).expanduser().absolute()
     try:
-        return logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        msg = f"log.path: cannot write {path}: {error.strerror}"
-        raise ConfigInvalid(msg) from None
+        return FileOutput(path)
+    except FileNotFoundError:
+        msg = f"log.path: cannot write {path}: there is no directory {path.parent}; make it, or name another file"
+    except PermissionError:
+        msg = f"log.path: cannot write {path}: this user may not; let it, or name another file"
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a path"
+        msg = f"log.path: cannot write {path}: {why}; name another file"
+    raise ConfigInvalid(msg)
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Have lines written by threads of their own: an agent does not wait for a terminal or a disk."""
+    handlers = _handlers()
+    for handler in handlers:
+        handler.lane = Lane()
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            if handler.lane is not None and handler.lane.drain(_LAST_LINES_SECONDS):
+                handler.lane = None
+
+
+def say(text: str) -> None:
+    """Print for a person, on standard output, behind what was logged. Like a log line it may get lost, and stops nobody."""
+    outlet = Outlet(StreamOutput(sys.stdout, "standard output"), failed=lambda _: None, resumed=lambda _: "")
+    lane = next((each.lane for each in _handlers() if each.outlet.output.name == _STDERR), None)
+    if lane is None:
+        outlet.write(text)
+    else:
+        lane.put(outlet, text)
+
+
+class LineHandler(logging.Handler):
+    """Hands each record, as a line, to one output. When that takes no more, the others are told, once."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self.outlet = Outlet(output, failed=self._failed, resumed=self._resumed)
+        self.lane: Lane | None = None
+        """Who writes, where that is not the caller."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never waits where there is a lane."""
+        line = f"{self.format(record)}\n"
+        if self.lane is None:
+            self.outlet.write(line)
+        else:
+            self.lane.put(self.outlet, line)
+
+    def close(self) -> None:
+        """Let go of a file."""
+        if isinstance(self.outlet.output, FileOutput) and self.lane is None:
+            self.outlet.output.close()
+        super().close()
+
+    def _failed(self, error: OSError) -> None:
+        advice = "lines are lost until it can be written again; nothing else is"
+        said = _own_record("log.lost", {"to": self.outlet.output.name, "why": error.strerror or str(error), "advice": advice})
+        for other in _handlers():
+            if other is not self:
+                other.handle(said)
+
+    def _resumed(self, lost: int) -> str:
+        return f"{self.format(_own_record('log.resumed', {'lost': lost}))}\n"
+
+
+def _own_record(event: str, fields: Mapping[str, object]) -> logging.LogRecord:
+    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, event, None, None)
+    record.fields = fields
+    return record
 
 
 def tell(log: logging.Logger, notes: Iterable[Note]) -> None:

@@ -4,11 +4,9 @@ An error says where, what was expected and the nearest known key. It never repea
 a duration or boolean is shown, since it cannot be one.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from k3.core import node
@@ -16,9 +14,22 @@ from k3.core.errors import ConfigInvalid
 from k3.safe_text import printable
 
 _ZERO: Final = re.compile(r"0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
-_QUOTED: Final = re.compile(r"'[^'<][^']+'")
-_TRUE: Final = frozenset({"1", "t", "true"})
-_FALSE: Final = frozenset({"0", "f", "false"})
+_LONGEST_SECONDS: Final = 87_600 * 3_600.0
+_NEGATIVE: Final = re.compile(r"-\s*\.?\d.*")
+_LOOSE: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.ASCII)
+_UNITS: Final = {
+    unit: sign
+    for sign, units in {
+        "s": "s sec secs second seconds",
+        "m": "m min mins minute minutes",
+        "h": "h hr hrs hour hours",
+        "ms": "ms msec msecs millisecond milliseconds",
+    }.items()
+    for unit in units.split()
+}
+_HOURS: Final = {"d": 24, "day": 24, "days": 24, "w": 168, "week": 168, "weeks": 168}
+_TRUE: Final = frozenset({"1", "t", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "f", "false", "no", "off"})
 
 
 def duration(text: str, where: str) -> float:
@@ -26,14 +37,34 @@ def duration(text: str, where: str) -> float:
     if _ZERO.fullmatch(text):
         return 0.0
     total = node.seconds(text) if text.replace("µ", "u").isascii() else 0.0
-    if not total:
-        msg = f'{where}: bad duration "{printable(text, limit=40)}", expected like 90s, 1m30s or 1.5h'
+    if 0 < total <= _LONGEST_SECONDS:
+        return total
+    if total:
+        msg = f'{where}: bad duration "{printable(text, limit=40)}", must be at most 87600h (ten years)'
         raise ConfigInvalid(msg)
-    return total
+    if _NEGATIVE.fullmatch(text):
+        msg = f'{where}: bad duration "{printable(text, limit=40)}", must not be negative'
+        raise ConfigInvalid(msg)
+    meant = _meant(text)
+    hint = f"; did you mean {meant}?" if meant else ""
+    msg = f'{where}: bad duration "{printable(text, limit=40)}", expected like 90s, 1m30s or 1.5h{hint}'
+    raise ConfigInvalid(msg)
+
+
+def _meant(text: str) -> str:
+    """The duration that a person may have had in mind: `5`, `5 sec` and `2 days` are 5s, 5s and 48h. Empty: none."""
+    found = _LOOSE.fullmatch(text.strip().lower())
+    if found is None or len(text) > 40:  # noqa: PLR2004 - nothing that a person has typed
+        return ""
+    number, unit = found.groups()
+    if unit in _HOURS:
+        return f"{float(number) * _HOURS[unit]:g}h"
+    meant = f"{number}{_UNITS.get(unit or 's', '')}"
+    return meant if node.seconds(meant) else ""
 
 
 def boolean(text: str, where: str) -> bool:
-    """`true` or `false`, also as 1, t, 0, f in either case. Raises ConfigInvalid."""
+    """`true` or `false`, also as yes, no, on, off, 1, 0, t and f in either case. Raises ConfigInvalid."""
     word = text.lower()
     if word not in _TRUE | _FALSE:
         msg = f'{where}: bad value "{printable(text, limit=40)}", expected true or false'
@@ -43,8 +74,54 @@ def boolean(text: str, where: str) -> bool:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean "host"?` where a known word is close, else nothing."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    close = alike(word, known)
+    return f'; did you mean "{close}"?' if close else ""
+
+
+def alike(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The known word that is most like this one, from 0, not at all, to 1, the same; empty: none reaches the cutoff."""
+    import difflib  # noqa: PLC0415 - too slow to load for those who make no mistake
+
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return close[0] if close else ""
+
+
+def nearest_name(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """`; did you mean --peer-ttl?`, or two of them, where names of several parts are like the word; else nothing.
+
+    `ttl` is a part of `peer-ttl`, `sel` begins `selector`, `Node_Name` and `nodename` are `node-name` in another hand.
+    """
+    names = list(known)
+    plain = word.lower().replace("_", "-").strip("-")
+    bare = plain.replace("-", "")
+    found = [name for name in names if name.replace("-", "") == bare]
+    found = found or [name for name in names if plain in name.split("-")]
+    found = found or [name for name in names if len(plain) > 1 and name.startswith(plain)]
+    found = found or [name for name in [alike(plain, names)] if name]
+    shown = " or ".join(f"{prefix}{name}" for name in found[:2])
+    return f"; did you mean {shown}?" if shown else ""
+
+
+def unknown_key(where: str, key: str, known: Iterable[str]) -> str:
+    """The error about a key that nobody knows: the nearest one, else all there are."""
+    names = list(known)
+    hint = nearest(key, names) or nearest_name(key, names) or "; known are " + (", ".join(names) or "none")
+    return f"{where}: unknown key{hint}"
+
+
+class Section(dict[str, Any]):
+    """A mapping that knows where its keys stand, if it comes from a file: in which one, and in which lines."""
+
+    __slots__ = ("_file", "_lines", "_path")
+
+    def __init__(self, values: Mapping[str, Any], path: str, *, file: str = "", lines: Mapping[str, int] | None = None) -> None:
+        super().__init__(values)
+        self._path, self._file, self._lines = path, file, lines or {}
+
+    def name_of(self, key: str) -> str:
+        """`k3.yaml:3: storage.type`."""
+        name = f"{self._path}.{printable(key, limit=60)}"
+        return f"{self._file}:{self._lines[key]}: {name}" if key in self._lines else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +132,8 @@ class Field:
     read: Callable[[Any], Any]
     attribute: str = ""
     """Its name in the struct, where it differs from the key."""
+    words: tuple[str, ...] = ()
+    """What it is one of, where it is one of some words."""
 
 
 Fields = Mapping[str, Field]
@@ -96,15 +175,16 @@ def whole(low: int, high: int) -> Field:
     return Field(f"a whole number from {low} to {high}", read)
 
 
-def choice(*words: str) -> Field:
-    """One of some words."""
+def choice(*words: str, also: Mapping[str, str] | None = None) -> Field:
+    """One of some words, in either case. `also` has other names for some of them."""
+    known = {**{word: word for word in words}, **(also or {})}
 
     def read(value: object) -> str:
-        if value not in words:
+        if not isinstance(value, str) or value.lower() not in known:
             raise ValueError
-        return str(value)
+        return known[value.lower()]
 
-    return Field(f"one of {', '.join(words)}", read)
+    return Field(f"one of {', '.join(words)}", read, words=words)
 
 
 TEXT: Final = Field("text (in quotes where it looks like a number)", _text)
@@ -116,47 +196,34 @@ DURATION: Final = Field("a duration like 5s, 1m30s or 1.5h", _seconds)
 def read_fields(section: object, fields: Fields, where: str) -> dict[str, Any]:
     """A mapping held to its fields, by attribute name. A key with nothing behind it is not set. Raises ConfigInvalid."""
     found: dict[str, Any] = {}
-    for key, value in mapping(section, where).items():
-        name = f"{where}.{printable(key, limit=60)}"
+    values = mapping(section, where)
+    for key, value in values.items():
+        name = values.name_of(key)
         field = fields.get(key)
         if field is None:
-            msg = f"{name}: unknown key{nearest(key, fields) or '; known are ' + (', '.join(fields) or 'none')}"
-            raise ConfigInvalid(msg)
-        if value is None:
-            continue
-        try:
-            found[field.attribute or key] = field.read(value)
-        except ValueError:
-            msg = f"{name}: expected {field.expected}"
-            raise ConfigInvalid(msg) from None
+            raise ConfigInvalid(unknown_key(name, key, fields))
+        if value is not None:
+            found[field.attribute or key] = read_field(field, value, name)
     return found
 
 
-def mapping(value: object, where: str) -> dict[str, Any]:
+def read_field(field: Field, value: object, where: str) -> Any:  # noqa: ANN401 - whatever the field makes of it
+    """One value. Raises ConfigInvalid, which does not repeat it."""
+    try:
+        return field.read(value)
+    except ValueError:
+        hint = nearest(value.lower(), field.words) if isinstance(value, str) else ""
+        msg = f"{where}: expected {field.expected}{hint}"
+        raise ConfigInvalid(msg) from None
+
+
+def mapping(value: object, where: str) -> Section:
     """A mapping with texts for keys; nothing counts as an empty one. Raises ConfigInvalid."""
+    if isinstance(value, Section):
+        return value
     if value is None:
-        return {}
+        return Section({}, where)
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         msg = f"{where}: expected a mapping (key: value)"
         raise ConfigInvalid(msg)
-    return value
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ConfigInvalid naming file and line."""
-    import yaml  # noqa: PLC0415 - loading it takes longer than most commands; only who has a file pays
-
-    try:
-        document = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        msg = f"cannot read the configuration file {path}: {error.strerror}"
-        raise ConfigInvalid(msg) from None
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        problem = _QUOTED.sub("'...'", str(error.problem))  # it may quote what stands there, and that may be a password
-        msg = f"{path}{line}: not valid YAML: {problem}"
-        raise ConfigInvalid(msg) from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        msg = f"{path}: not valid YAML, or not UTF-8"
-        raise ConfigInvalid(msg) from None
-    return mapping(document, str(path))
+    return Section(value, where)

@@ -4,30 +4,43 @@ Reads the environment it is handed and the one configuration file; opens no stor
 """
 
 import os
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from k3 import parsing
+from k3 import config_file, options, parsing
 from k3.config import (
     LOG_FORMATS,
     LOG_LEVELS,
     EtcdStorage,
+    Given,
     LogSettings,
     MemoryStorage,
     MysqlStorage,
     Note,
+    Reader,
     Settings,
     SqliteStorage,
     Storage,
 )
+from k3.config_file import Document
+from k3.core.errors import ConfigInvalid
 from k3.parsing import TEXT, Fields
+from k3.safe_text import one_line
 from k3.store_settings import StorageSection, StoreUrl, read_section, read_url, storage
 
 SYSTEM_STATE: Final = Path("/var/lib/k3")
 DATABASE: Final = "k3.db"
-_LEVEL: Final = parsing.choice(*LOG_LEVELS, "warn")
+SECTIONS: Final = ("storage", "log", "network", "discovery")
+_LOG: Final[Fields] = {
+    "level": parsing.choice(*LOG_LEVELS, also={"warn": "warning"}),
+    "format": parsing.choice(*LOG_FORMATS),
+    "path": TEXT,
+}
+_ALIKE: Final = 0.75
+"""How near to a name of k3's another one may not come: 1 is the same. `storag` has 0.92, `role` and `web` less than 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +97,65 @@ def is_there(path: Path) -> bool:
 def load(flags: Flags, place: Place, *, reading: bool, log_level: str = "info") -> Settings:
     """All a command needs to start. `reading`: it only looks at a store. Raises ConfigInvalid."""
     path = flags.config or place.environ.get("CONFIG_PATH", "")
-    document = parsing.read_yaml(Path(path)) if path else {}
-    section = read_section(document.get("storage"), f"{path}: storage")
-    log, notes = _log(document, flags, path=path, level=log_level)
+    document = config_file.read(Path(path)) if path else Document()
+    ignored = _not_ours(document)
+    section = read_section(document.values("storage"), f"{path}: storage")
+    log, more = _log(document, flags, level=log_level)
+    notes = [Note("config.ignored", {"file": path, "sections": (*ignored, *more)})] if ignored or more else []
     url, where = _named_store(flags, place)
     if url is not None and url.has_password:
         advice = "it shows in process lists: use K3_STORE_PASSWORD or the configuration file"
-        notes = (*notes, Note("config.password_in_url", {"where": where, "advice": advice}, warning=True))
+        notes.append(Note("config.password_in_url", {"where": where, "advice": advice}, warning=True))
     found = _storage(section, url, place, where=where or path, reading=reading)
-    return Settings(found, is_default_store=url is None and not section.type, log=log, notes=notes)
+    return Settings(
+        found,
+        is_default_store=url is None and not section.type,
+        log=log,
+        notes=tuple(notes),
+        reader=_reader(found, path, url, place, text=flags.store or place.environ.get("K3_STORE", "")),
+        sections=_module_sections(document),
+    )
+
+
+def _not_ours(document: Document) -> tuple[str, ...]:
+    """The sections that mean nothing to k3. Raises ConfigInvalid for one that is meant for it and would be passed over."""
+    others = tuple(name for name in document.nodes if name not in {*SECTIONS, "debug"})
+    for name in others:
+        if owner := next((each for each in ("storage", *options.SECTIONS) if name in _keys_of_its_own(each)), None):
+            msg = f"{document.at(name)}: is a key of the section {owner}; write it below {owner}:, indented"
+            raise ConfigInvalid(msg)
+        if meant := parsing.alike(name.lower(), (*SECTIONS, "debug"), cutoff=_ALIKE):
+            msg = f'{document.at(name)}: unknown section; did you mean "{meant}"?'
+            raise ConfigInvalid(msg)
+    return others
+
+
+def _keys_of_its_own(section: str) -> set[str]:
+    """Keys that no other program is likely to have at the top of its file."""
+    if section == "storage":
+        return {"sqlite", "mysql", "etcd"}
+    return {option.name for option in options.SECTIONS[section] if "-" in option.name}
+
+
+def _module_sections(document: Document) -> dict[str, Mapping[str, Given]]:
+    """What the file says to `k3 network` and `k3 discovery`. Raises ConfigInvalid for an unknown key."""
+    return {
+        name: options.read_section(document.texts(name), name, document.file) for name in options.SECTIONS if name in document
+    }
+
+
+def _reader(found: Storage, path: str, url: StoreUrl | None, place: Place, *, text: str) -> Reader:
+    """What another process of this user needs to be told."""
+    words = ["--config", str(Path(path).absolute())] if path else []
+    if url is not None:
+        words += ["--store", describe(found) if url.has_password else text]
+    has_password = isinstance(found, MysqlStorage | EtcdStorage) and bool(found.password)
+    is_told = has_password and (bool(place.environ.get("K3_STORE_PASSWORD")) or (url is not None and url.has_password))
+    return Reader(
+        flags="".join(f" {one_line(shlex.quote(word))}" for word in words),
+        environ="K3_STORE_PASSWORD=... " if is_told else "",
+        is_alone=isinstance(found, MemoryStorage),
+    )
 
 
 def _named_store(flags: Flags, place: Place) -> tuple[StoreUrl | None, str]:
@@ -113,20 +176,24 @@ def _storage(section: StorageSection, url: StoreUrl | None, place: Place, *, whe
     return storage(backend, settings, default_path=place.default_database(reading=reading), where=where)
 
 
-def _log(document: Mapping[str, Any], flags: Flags, *, path: str, level: str) -> tuple[LogSettings, tuple[Note, ...]]:
-    """How to log, and which sections of the file mean nothing to k3."""
-    section = parsing.mapping(document.get("log"), f"{path}: log")
-    fields: Fields = {"level": _LEVEL, "format": parsing.choice(*LOG_FORMATS), "path": TEXT}
-    found = parsing.read_fields({key: section[key] for key in fields if key in section}, fields, f"{path}: log")
-    if document.get("debug") is True:
+def _log(document: Document, flags: Flags, *, level: str) -> tuple[LogSettings, tuple[str, ...]]:
+    """How to log, and which keys of the file's section mean nothing to k3."""
+    section = parsing.mapping(document.values("log"), f"{document.file}: log")
+    others = tuple(key for key in section if key not in _LOG)
+    for key in others:
+        if meant := parsing.alike(key.lower(), _LOG, cutoff=_ALIKE):
+            msg = f'{section.name_of(key)}: unknown key; did you mean "{meant}"?'
+            raise ConfigInvalid(msg)
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        if key in _LOG and value is not None:
+            found[key] = parsing.read_field(_LOG[key], value, section.name_of(key))
+    if document.values("debug") is True:
         found["level"] = "debug"
-    given = {"level": flags.log_level, "format": flags.log_format}
-    found = {"level": level, **found, **{key: value for key, value in given.items() if value}}
-    log = LogSettings(**found)
-    log = replace(log, level="warning") if log.level == "warn" else log
-    others = [key for key in document if key not in {"storage", "log", "debug"}]
-    others += [f"log.{key}" for key in section if key not in fields]
-    return log, (Note("config.ignored", {"file": path, "sections": tuple(others)}),) if others else ()
+    for key, text in (("level", flags.log_level), ("format", flags.log_format)):
+        if text is not None:
+            found[key] = parsing.read_field(_LOG[key], text, f"--log-{key}")
+    return LogSettings(**{"level": level, **found}), tuple(f"log.{key}" for key in others)
 
 
 def describe(found: Storage) -> str:

@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 
-from k3.cli.discovery import _port, discovery_options, parser, run
+from k3.cli.discovery import discovery_options, parser, run
 from k3.cli.usage import BadUsage
+from k3.config import MemoryStorage, Settings
 from k3.core.errors import ConfigInvalid
 from k3.discovery.service import DiscoveryOptions
 from k3.discovery.settings import ConsulSettings
 
 
 def parsed(*arguments: str, **environ: str) -> DiscoveryOptions:
-    chosen = parser().parse_args(arguments)
-    return discovery_options(chosen, {"NODE_NAME": "web1", **environ}, service_port=_port(chosen.service_port))
+    settings = Settings(MemoryStorage(), is_default_store=False)
+    return discovery_options(parser().parse_args(arguments), settings, {"NODE_NAME": "web1", **environ})
 
 
 def test_defaults_are_the_specifications() -> None:

@@ -16,12 +16,37 @@ from tests.cli.conftest import K3
         (("--stor", "x"), 'k3: unknown flag "--stor"', "k3 --help"),
         (("get", "pods"), 'k3: unknown command "get"', "k3 --help"),
         (("\x1b[31m",), r'k3: unknown command "\x1b[31m"', "k3 --help"),
-        (("nodes", "--wath"), "k3: unrecognized arguments: --wath", "k3 nodes --help"),
-        (("nodes", "--sel", "a"), "k3: unrecognized arguments: --sel", "k3 nodes --help"),
-        (("nodes", "-o", "xml"), "k3: argument -o/--output: invalid choice: 'xml'", "k3 nodes --help"),
+        (("nodes", "--wath"), 'k3: unknown flag "--wath"; did you mean --watch?', "k3 nodes --help"),
+        (("nodes", "--sel", "a"), 'k3: unknown flag "--sel"; did you mean --selector?', "k3 nodes --help"),
+        (("nodes", "-o"), "k3: -o needs a value: -o FORMAT", "k3 nodes --help"),
+        (("nodes", "-oxml"), 'k3: -o: bad value "xml", expected table, wide, json, yaml, name', "k3 nodes --help"),
+        (("version", "-o=xml"), 'k3: -o: bad value "xml", expected text, json', "k3 version --help"),
+        (("up", "--service-port", "1"), 'k3: unknown flag "--service-port"; did you mean --listen?', "k3 up --help"),
+        (("nodes", "-x"), 'k3: unknown flag "-x"', "k3 nodes --help"),
+        (("nodes", "-watch"), 'k3: unknown flag "-watch"; did you mean --watch?', "k3 nodes --help"),
+        (("nodes", "--watch=yes"), "k3: --watch takes no value", "k3 nodes --help"),
+        (
+            ("nodes", "--output", "yml"),
+            'k3: --output: bad value "yml", expected table, wide, json, yaml, name; did',
+            "k3 nodes --help",
+        ),
+        (("network", "--nodename", "x"), 'k3: unknown flag "--nodename"; did you mean --node-name?', "k3 network --help"),
+        (("network", "--node_name=x"), 'k3: unknown flag "--node_name"; did you mean --node-name?', "k3 network --help"),
+        (("network", "-node-name", "x"), 'k3: unknown flag "-node-name"; did you mean --node-name?', "k3 network --help"),
+        (("network", "--ttl", "5s"), 'k3: unknown flag "--ttl"; did you mean --peer-ttl?', "k3 network --help"),
+        (("network", "--port", "1"), 'k3: unknown flag "--port"; did you mean --listen?', "k3 network --help"),
+        (("network", "--debug"), 'k3: unknown flag "--debug"; did you mean --log-level debug?', "k3 network --help"),
+        (
+            ("discovery", "--name", "x"),
+            'k3: unknown flag "--name"; did you mean --service-name or --node-name?',
+            "k3 discovery --help",
+        ),
+        (("discovery", "--once=1"), "k3: --once takes no value", "k3 discovery --help"),
+        (("network", "--no-register-self=x"), "k3: --no-register-self takes no value", "k3 network --help"),
         (("nodes", "a", "-l", "b"), "k3: give a NAME or a selector, not both", "k3 nodes --help"),
-        (("nodes", "--store"), "k3: argument --store: expected one argument", "k3 nodes --help"),
-        (("version", "x"), "k3: unrecognized arguments: x", "k3 version --help"),
+        (("nodes", "--store"), "k3: --store needs a value: --store URL", "k3 nodes --help"),
+        (("nodes", "--store", "--watch"), "k3: --store needs a value: --store URL", "k3 nodes --help"),
+        (("version", "x"), 'k3: unexpected argument "x"', "k3 version --help"),
     ],
 )
 def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...], line: str, hint: str) -> None:
@@ -41,11 +66,25 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
         ),
         (("nodes", "--store", "mysql://u:hunter2"), "k3: --store: bad host or port in the mysql:// URL"),
         (("nodes", "--config", "/none.yaml"), "k3: cannot read the configuration file /none.yaml: No such file or directory"),
-        (("network", "--peer-ttl", "90"), 'k3: --peer-ttl: bad duration "90", expected like 90s, 1m30s or 1.5h'),
+        (
+            ("network", "--peer-ttl", "90"),
+            'k3: --peer-ttl: bad duration "90", expected like 90s, 1m30s or 1.5h; did you mean 90s?',
+        ),
+        (("network", "--peer-ttl=5"), 'k3: --peer-ttl: bad duration "5", expected like 90s, 1m30s or 1.5h; did you mean 5s?'),
+        (("network", "--peer-ttl", "-1s"), 'k3: --peer-ttl: bad duration "-1s", must not be negative'),
+        (("network", "--forget-after", "-5m"), 'k3: --forget-after: bad duration "-5m", must not be negative'),
+        (("discovery", "--watch-interval", "-.5h"), 'k3: --watch-interval: bad duration "-.5h", must not be negative'),
+        (("discovery", "--service-port", "-1"), 'k3: --service-port: bad value "-1", expected 0 to 65535'),
+        (("nodes", "--log-level", "loud"), "k3: --log-level: expected one of debug, info, warning, error"),
+        (
+            ("nodes", "--log-level", "warnin"),
+            'k3: --log-level: expected one of debug, info, warning, error; did you mean "warning"?',
+        ),
         (("network", "--peer-ttl", "1s"), 'k3: --peer-ttl: bad value "1s", expected 2s or more'),
         (("network", "--register-self=maybe"), 'k3: --register-self: bad value "maybe", expected true or false'),
         (("network", "--node-name", "Web_1"), 'k3: --node-name: bad value "Web_1", expected lower-case'),
         (("network", "--listen", "7946"), 'k3: --listen: bad value "7946", expected [host]:port'),
+        (("network", "--domain", "example.org."), 'k3: --domain: bad value "example.org.", expected local., the only domain'),
     ],
 )
 def test_bad_settings_are_one_line_and_2(k3: K3, arguments: tuple[str, ...], line: str) -> None:
@@ -53,6 +92,12 @@ def test_bad_settings_are_one_line_and_2(k3: K3, arguments: tuple[str, ...], lin
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert result.err.startswith(line)
     assert "hunter2" not in result.err
+
+
+@pytest.mark.parametrize("word", ["INFO", "warn", "Warning", "DEBUG"])
+def test_a_level_is_taken_in_either_case(k3: K3, word: str) -> None:
+    assert k3("nodes", "--log-level", word).code == 0
+    assert k3("nodes", f"--log-level={word}", "--log-format", "JSON").code == 0
 
 
 def test_a_password_given_in_the_wrong_place_is_not_repeated(k3: K3) -> None:

@@ -15,7 +15,7 @@ import yaml
 from k3 import __version__, cli, settings
 from k3.cli.usage import BadUsage
 from k3.core import limits
-from k3.core.errors import ConfigInvalid
+from k3.core.errors import ConfigInvalid, NameTaken
 from tests.deploy import compose, context, dockerfile
 from tests.deploy.conftest import dockerfile as dockerfile_of
 from tests.docs.pages import ROOT
@@ -195,7 +195,7 @@ def test_an_example_is_a_configuration_whichever_store_is_switched_on(file: Path
         found = settings.load(settings.Flags(config=str(tmp_path / f"{number}.yaml")), place, reading=False)
         assert not found.notes
         kinds.append(type(found.storage).__name__)
-        assert number or found == as_it_is, "the first section is the one in use"
+        assert number or (found.storage, found.log) == (as_it_is.storage, as_it_is.log), "the first section is the one in use"
     assert set(kinds) == {"SqliteStorage", "EtcdStorage", "MysqlStorage", "MemoryStorage"}
     assert "password:" not in text
     assert "K3_STORE_PASSWORD" in text
@@ -255,8 +255,9 @@ def test_the_unit_exposes_little(file: Path, tmp_path: Path) -> None:
 def test_the_unit_restarts_what_may_get_better(file: Path) -> None:
     sections = unit(file)
     service, limit = sections["Service"], sections["Unit"]
-    assert service["Restart"] == "on-failure"
-    assert service["RestartPreventExitStatus"] == str(BadUsage.exit_code) == str(ConfigInvalid.exit_code)
+    assert service["Restart"] == "always"
+    assert BadUsage.exit_code == ConfigInvalid.exit_code
+    assert service["RestartPreventExitStatus"] == f"{ConfigInvalid.exit_code} {NameTaken.exit_code}"
     automatic = int(limit["StartLimitIntervalSec"]) / int(service["RestartSec"])
     assert automatic < int(limit["StartLimitBurst"]), "a long outage must not exhaust the limit"
     assert int(service["TimeoutStopSec"]) > 2 * limits.SHUTDOWN_SECONDS
@@ -269,6 +270,7 @@ def test_the_unit_keeps_its_state_where_readers_look(file: Path) -> None:
     assert settings.Place(environ, is_root=False).state_directory == settings.SYSTEM_STATE
     assert f"/var/lib/{service['StateDirectory']}" == str(settings.SYSTEM_STATE)
     assert service["EnvironmentFile"] == f"-/etc/default/{file.stem}"
+    assert f"/var/log/{service['LogsDirectory']}/*.log {{" in (ROOT / "deploy" / "logrotate" / "k3").read_text(encoding="utf-8")
     assert {unit(each)["Service"]["User"] for each in UNITS} == {"k3"}, "one user, or they cannot share a file"
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,9 +77,12 @@ def test_every_command_is_proved_here() -> None:
         "cp ",
         "mkdir ",
         "/opt/k3/bin/k3 ",
+        "pipx install ",
+        "uv tool install ",
+        "rm -r ",
     )
     assert [command for command in DEPLOY if not command.text.startswith(beginnings)] == []
-    assert {command.page for command in DEPLOY} == {"docs/deploy.md"}
+    assert {command.page for command in DEPLOY} == {"docs/deploy.md", "docs/configuration.md"}
 
 
 def test_the_images_are_built_from_files_that_are_there() -> None:
@@ -117,6 +121,9 @@ def test_files_and_units_are_there() -> None:
         assert (ROOT / words[1]).is_file()
     for words in of("systemctl", "enable"):
         assert (ROOT / "deploy" / "systemd" / f"{words[-1]}.service").is_file()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for words in [*of("pipx", "install"), *of("uv", "tool", "install")]:
+        assert words[-1] == "." or words[-1].removeprefix(".[").removesuffix("]") in extras
 
 
 @pytest.mark.netns

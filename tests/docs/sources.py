@@ -39,7 +39,7 @@ def events() -> frozenset[str]:
 def _is_log(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr in _LOGS
-    return isinstance(function, ast.Name) and function.id in {"Note", "Trouble"}
+    return isinstance(function, ast.Name) and function.id in {"Note", "Trouble", "_own_record"}
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from k3 import cli, settings
+from k3 import cli, options, settings
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
 from k3.core import errors, limits, ownership
@@ -36,6 +36,9 @@ OTHERS_FLAGS = {
     "--add-service",
     "--add-port",
     "--reload",
+    "--restart",
+    "--force",
+    "--reinstall",
 }
 """Docker's, systemctl's, pip's, uv's and firewall-cmd's."""
 PROOFS = {"alpha", "parsed", "make", "pip", "install", "deploy"}
@@ -148,7 +151,7 @@ def test_no_command_is_left_unproved() -> None:
 
 
 def test_the_configuration_file_shown_is_one(tmp_path: Path) -> None:
-    (block,) = [block for one in pages() for block in one.blocks if block.language == "yaml"]
+    (block,) = [block for block in page("docs/stores.md").blocks if block.language == "yaml"]
     text = "\n".join(block.lines)
     for kind in ("memory", "sqlite", "mysql", "etcd"):
         file = tmp_path / f"{kind}.yaml"
@@ -158,6 +161,45 @@ def test_the_configuration_file_shown_is_one(tmp_path: Path) -> None:
         found = settings.load(settings.Flags(config=str(file)), settings.Place({}, is_root=False), reading=False)
         assert type(found.storage).__name__.lower() == f"{kind}storage"
         assert not found.notes
+
+
+def test_the_page_about_the_file_has_every_key_with_its_default(tmp_path: Path) -> None:
+    one, file = page("docs/configuration.md"), tmp_path / "k3.yaml"
+    tables = {tuple(bare(row[0])[0] for row in rows): rows for rows in one.tables("key")}
+    for name, known in options.SECTIONS.items():
+        rows = tables[next(keys for keys in tables if set(keys) == {option.name for option in known})]
+        shown = {bare(row[0])[0]: row for row in rows}
+        for option in known:
+            _, default, like = shown[option.name]
+            assert not option.default or bare(default) == [option.default]
+            file.write_text(f"{name}:\n  {bare(like)[0]}\n", encoding="utf-8")
+            found = settings.load(settings.Flags(config=str(file)), settings.Place({}, is_root=False), reading=False)
+            assert list(found.sections[name]) == [option.name]
+    assert ("level", "format", "path") in tables
+    (block,) = [block for block in one.blocks if block.language == "yaml"]
+    file.write_text("\n".join(block.lines), encoding="utf-8")
+    found = settings.load(settings.Flags(config=str(file)), settings.Place({}, is_root=False), reading=False)
+    assert set(found.sections) == {"network", "discovery"}
+    assert not found.notes
+
+
+def test_every_refusal_shown_is_said(tmp_path: Path) -> None:
+    (table,) = page("docs/configuration.md").tables("the file says")
+    written = [
+        "storag: {}",
+        "network:\n  peer-ttl: 5",
+        "storage:\n" + "\n" * 7 + "storage:",
+        "peer-ttl: 5s",
+        "storage:\n\ttype: sqlite",
+    ]
+    for (_, shown), text in zip(table, written, strict=True):
+        file = tmp_path / "k3.yaml"
+        file.write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "k3.cli", "network", "--config", str(file)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr == f"k3: {bare(shown)[0]}\n".replace("k3.yaml", str(file))
 
 
 def test_the_modules_named_are_those_there_are() -> None:
@@ -206,10 +248,9 @@ def test_network_flags_have_a_row_with_their_default() -> None:
     shown = {bare(flag)[0]: (default, environment) for flag, default, environment, _ in table}
     parser = network_parser()
     assert set(shown) == _flags(parser)
-    for action in parser._actions:
-        flag = next((name for name in action.option_strings if name in shown), "")
-        if flag and isinstance(action.default, str) and flag != "--no-register-self":
-            assert bare(shown[flag][0]) == [action.default], flag
+    for option in options.SECTIONS["network"]:
+        if option.default:
+            assert bare(shown[f"--{option.name}"][0]) == [option.default], option.name
     assert {bare(environment)[0] for _, environment in shown.values() if environment} == {
         "NODE_NAME",
         "K3_STORE",

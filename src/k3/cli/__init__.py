@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from k3.cli.terminal import OutputClosed, answer, remark
+from k3.cli.terminal import OutputClosed, answer, close_streams, open_streams, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import K3Error
 from k3.safe_text import one_line, printable
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 failure, 2 usage, 3 not found, 4 store unreachable, 5 conflict, 130 interrupted, 141 nobody reads the answer.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    open_streams()
     try:
         return _run(_unaliased(arguments))
     except KeyboardInterrupt:
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(ended.code or 0)
     except Exception as error:  # noqa: BLE001 - a person is told in one line, whatever it is
         return _report(_first(error), trace=_wants_trace(arguments))
+    finally:
+        close_streams()
 
 
 def _run(arguments: list[str]) -> int:
@@ -62,8 +65,7 @@ def _run(arguments: list[str]) -> int:
             return 0
         name, rest = rest[0], ["--help"]
     if name not in COMMANDS:
-        # difflib, behind the nearest known word, is too slow to load for those who make no mistake
-        from k3.parsing import nearest  # noqa: PLC0415 - see above
+        from k3.parsing import nearest  # noqa: PLC0415 - only for who makes a mistake
 
         kind = "flag" if name.startswith("-") else "command"
         msg = f'unknown {kind} "{printable(name, limit=60)}"{nearest(name, COMMANDS)}'
@@ -95,7 +97,7 @@ def _report(error: BaseException, *, trace: bool) -> int:
     """Tell a person; returns the exit code."""
     if isinstance(error, OutputClosed):
         return error.exit_code
-    if trace:
+    if trace and not isinstance(error, BadUsage):
         import traceback  # noqa: PLC0415 - only for this
 
         for line in "".join(traceback.format_exception(error)).splitlines():

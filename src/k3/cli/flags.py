@@ -1,11 +1,29 @@
 """What the commands' flags have in common. A mistake raises BadUsage; nothing here ends the process except --help."""
 
 import argparse
-from collections.abc import Mapping
-from typing import NoReturn
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
 from k3.cli.usage import BadUsage
-from k3.config import LOG_FORMATS, LOG_LEVELS
+from k3.config import LOG_FORMATS, LOG_LEVELS, Settings
+from k3.options import Option, Values
+from k3.parsing import nearest, nearest_name
+from k3.safe_text import one_line, printable
+
+_NEGATIVE: Final = re.compile(r"-\.?\d\S*")
+_SYNONYMS: Final = {
+    "port": ("listen", "service-port"),
+    "service-port": ("listen",),
+    "bind": ("listen",),
+    "address": ("listen",),
+    "debug": ("log-level debug",),
+    "verbose": ("log-level debug",),
+    "v": ("log-level debug",),
+    "quiet": ("log-level error",),
+    "follow": ("watch",),
+}
+"""Names that other programs have for a flag, in the order in which they are looked for."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,30 +39,104 @@ class Parser(argparse.ArgumentParser):
         )
         self._command = command
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
+        """Raises BadUsage. What argparse says about a flag depends on the Python, so k3 looks first."""
+        return super().parse_args(list(self._looked_at(args or [])), namespace)
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting."""
+        about, _, words = message.partition(": ")
+        if about == "unrecognized arguments":
+            first = words.split(" ")[0]
+            message = f'unexpected argument "{printable(one_line(first), limit=60)}"'
+        if about == "the following arguments are required":
+            message = f"missing: {words}"
         raise BadUsage(message, command=self._command)
 
+    def _looked_at(self, words: Sequence[str]) -> Iterator[str]:
+        """The words, with the value of each flag joined to it. Raises BadUsage for what cannot be a flag of this command."""
+        left = list(words)
+        while left:
+            word = left.pop(0)
+            if word == "--":
+                yield from (word, *left)
+                return
+            if not word.startswith("-") or word == "-" or _NEGATIVE.fullmatch(word):
+                yield word
+            elif word.startswith("--"):
+                yield self._long(word, left)
+            else:
+                yield self._short(word, left)
 
-def add_machine_flags(parser: argparse.ArgumentParser) -> None:
-    """What this machine is called, and whether it is a Node too."""
-    group = parser.add_argument_group("this machine")
-    group.add_argument("--node-name", metavar="NAME", help="its name (NODE_NAME, else the host name)")
-    group.add_argument("--register-self", nargs="?", const="true", default="true", metavar="BOOL", help="be a Node too (true)")
-    group.add_argument("--no-register-self", dest="register_self", action="store_const", const="false", help="the opposite")
+    def _long(self, word: str, left: list[str]) -> str:
+        name, equals, value = word.partition("=")
+        action = self._option_string_actions.get(name)
+        if action is None:
+            self.error(f'unknown flag "{printable(name, limit=60)}"{self._hint(name)}')
+        if action.nargs == 0:
+            if equals:
+                self.error(f"{name} takes no value")
+            return word
+        if not equals and action.nargs is not None:
+            return word
+        return f"{name}={self._value(action, name, [value] if equals else left)}"
+
+    def _short(self, word: str, left: list[str]) -> str:
+        name = word.partition("=")[0]
+        action = self._option_string_actions.get(word[:2])
+        if f"-{name}" in self._option_string_actions or action is None:
+            self.error(f'unknown flag "{printable(name, limit=60)}"{self._hint(name)}')
+        if action.nargs is not None:
+            return word
+        rest = word[2:].removeprefix("=")
+        return f"{word[:2]}{self._value(action, word[:2], [rest] if rest else left)}"
+
+    def _value(self, action: argparse.Action, name: str, left: list[str]) -> str:
+        """The next word, which is the flag's value. Raises BadUsage where there is none, or none that it takes."""
+        if not left or (left[0].startswith("-") and left[0] != "-" and not _NEGATIVE.fullmatch(left[0])):
+            self.error(f"{name} needs a value: {name} {action.metavar or 'VALUE'}")
+        value = left.pop(0)
+        if action.choices is not None and value not in action.choices:
+            self.error(_bad_choice(name, value, [str(each) for each in action.choices]))
+        return value
+
+    def _hint(self, word: str) -> str:
+        names = [name.removeprefix("--") for name in self._option_string_actions if name.startswith("--")]
+        for other in _SYNONYMS.get(word.strip("-").lower(), ()):
+            if other.split(" ")[0] in names:
+                return f"; did you mean --{other}?"
+        return nearest_name(word, names, prefix="--")
 
 
-def machine_name(chosen: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """The name that a person gave this machine, empty where nobody did; and whether one was given, empty or not."""
-    name = environ.get("NODE_NAME", "") if chosen.node_name is None else chosen.node_name
-    return name, bool(name) or chosen.node_name is not None
+def _bad_choice(name: str, value: str, known: Sequence[str]) -> str:
+    return f'{name}: bad value "{printable(one_line(value), limit=60)}", expected {", ".join(known)}{nearest(value, known)}'
 
 
-def add_waiting_flag(parser: argparse.ArgumentParser) -> None:
-    """How long an agent waits for its store; who only looks does not."""
-    parser.add_argument(
-        "--store-wait", default="60s", metavar="TIME", help="wait at the start for a store to answer (60s; 0: not)"
-    )
+def add_options(group: Any, options: Iterable[Option]) -> None:  # noqa: ANN401 - argparse's groups have no public type
+    """A flag for each option. One that is not given is None: who said what is settled by `values_of`."""
+    for option in options:
+        flag = f"--{option.name}"
+        if option.kind == "switch":
+            group.add_argument(flag, nargs="?", const="true", metavar=option.metavar, help=option.help)
+        else:
+            how = "append" if option.kind == "list" else "store"
+            group.add_argument(flag, action=how, metavar=option.metavar, help=option.help)
+        if option.name == "register-self":
+            group.add_argument(
+                f"--no-{option.name}", dest="register_self", action="store_const", const="false", help="the opposite"
+            )
+
+
+def values_of(
+    chosen: argparse.Namespace, options: Sequence[Option], settings: Settings, environ: Mapping[str, str], *, section: str
+) -> Values:
+    """What a module was told: flag > environment > section of the file > default."""
+    flags: dict[str, Sequence[str]] = {}
+    for option in options:
+        said = getattr(chosen, option.name.replace("-", "_"), None)
+        if said is not None:
+            flags[option.name] = said if isinstance(said, list) else (said,)
+    return Values(options, flags=flags, environ=environ, section=settings.sections.get(section, {}))
 
 
 def add_store_flags(parser: argparse.ArgumentParser) -> None:
@@ -52,5 +144,10 @@ def add_store_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("store and logging")
     group.add_argument("--store", metavar="URL", help="sqlite:///path, mysql://user@host/db, etcd://host:2379 (K3_STORE)")
     group.add_argument("--config", metavar="FILE", help="configuration file in YAML (CONFIG_PATH)")
-    group.add_argument("--log-level", choices=LOG_LEVELS, help="how much to say on stderr")
-    group.add_argument("--log-format", choices=LOG_FORMATS, help="text or json")
+    add_log_flags(group)
+
+
+def add_log_flags(group: Any) -> None:  # noqa: ANN401 - a parser or one of its groups
+    """The two about logging. Their values are held to the same words as in the file."""
+    group.add_argument("--log-level", metavar="LEVEL", help=f"how much to say on stderr: {', '.join(LOG_LEVELS)}")
+    group.add_argument("--log-format", metavar="FORMAT", help=" or ".join(LOG_FORMATS))

@@ -4,8 +4,8 @@ import argparse
 import os
 from collections.abc import Mapping
 
-from k3 import parsing
-from k3.cli.flags import Parser, add_machine_flags, add_store_flags, add_waiting_flag, machine_name
+from k3 import options
+from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
 from k3.config import NetworkConfig, Settings
 
@@ -16,50 +16,40 @@ _EXAMPLES = """\
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of `k3 network`, with the defaults of `NetworkConfig`."""
+    """The flags of `k3 network`."""
     flags = Parser("network", "Find the machines of this LAN by mDNS and keep them as Nodes.", examples=_EXAMPLES)
-    add_network_flags(flags)
-    add_machine_flags(flags)
+    add_options(flags.add_argument_group("network"), options.NETWORK)
+    add_options(flags.add_argument_group("this machine"), options.MACHINE)
     add_store_flags(flags)
-    add_waiting_flag(flags)
     return flags
-
-
-def add_network_flags(flags: argparse.ArgumentParser) -> None:
-    """What only the network module takes."""
-    group = flags.add_argument_group("network")
-    group.add_argument("--listen", default=":7946", metavar="ADDR", help="health server, and the port announced (:7946)")
-    group.add_argument("--service", default="_k3._tcp", metavar="NAME", help="mDNS service (_k3._tcp)")
-    group.add_argument("--domain", default="local.", metavar="NAME", help="mDNS domain (local.)")
-    group.add_argument("--peer-ttl", default="90s", metavar="TIME", help="silence after which a peer is NotReady (90s)")
-    group.add_argument("--interface", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
-    group.add_argument("--forget-after", default="0", metavar="TIME", help="remove Nodes that long not Ready (0: never)")
 
 
 def run(arguments: list[str]) -> int:
     """Run until told to stop."""
     chosen = parser().parse_args(arguments)
-    config = network_config(chosen, settings_of(chosen, reading=False), os.environ)
+    settings = settings_of(chosen, reading=False)
+    config = network_config(chosen, settings, os.environ)
     from k3.daemon import run_network  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    return run_network(config)
+    return run_network(config, settings.reader)
 
 
 def network_config(chosen: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> NetworkConfig:
-    """The command line and settings as the daemon takes them. Raises ConfigInvalid."""
-    name, is_explicit = machine_name(chosen, environ)
-    return NetworkConfig(
-        storage=settings.storage,
-        listen=chosen.listen,
-        service=chosen.service,
-        domain=chosen.domain.removesuffix(".") + ".",
-        node_name=name,
-        is_name_explicit=is_explicit,
-        peer_ttl_seconds=parsing.duration(chosen.peer_ttl, "--peer-ttl"),
-        register_self=parsing.boolean(chosen.register_self, "--register-self"),
-        interfaces=tuple(dict.fromkeys(chosen.interface)),
-        forget_after_seconds=parsing.duration(chosen.forget_after, "--forget-after"),
-        store_wait_seconds=parsing.duration(chosen.store_wait, "--store-wait"),
-        log_level=settings.log.level,
-        log_format=settings.log.format,
-    )
+    """Command line, environment and file as the daemon takes them. Raises ConfigInvalid."""
+    said = values_of(chosen, options.SECTIONS["network"], settings, environ, section="network")
+    with said.naming_the_place():
+        return NetworkConfig(
+            storage=settings.storage,
+            listen=said.text("listen"),
+            service=said.text("service"),
+            domain=said.text("domain").removesuffix(".") + ".",
+            node_name=said.text("node-name"),
+            is_name_explicit=said.is_given("node-name"),
+            peer_ttl_seconds=said.seconds("peer-ttl"),
+            register_self=said.is_true("register-self"),
+            interfaces=said.texts("interface"),
+            forget_after_seconds=said.seconds("forget-after"),
+            store_wait_seconds=said.seconds("store-wait"),
+            log_level=settings.log.level,
+            log_format=settings.log.format,
+        )

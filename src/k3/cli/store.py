@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from uuid import uuid4
 
-from k3.cli.flags import Parser, add_store_flags
+from k3.cli.flags import Parser, add_log_flags, add_store_flags
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
-from k3.config import LOG_FORMATS, LOG_LEVELS, Settings
+from k3.config import Settings
 from k3.core.errors import Forbidden, NotFound
 from k3.core.objects import Kind
 from k3.core.store import Store
@@ -96,8 +96,7 @@ def _run_copy(arguments: list[str]) -> int:
     parser.add_argument("source", metavar="FROM", help="URL of the store to read")
     parser.add_argument("target", metavar="TO", help="URL of the store to write; made if it is not there")
     parser.add_argument("--config", metavar="FILE", help="configuration file with the passwords of both (CONFIG_PATH)")
-    parser.add_argument("--log-level", choices=LOG_LEVELS, help="how much to say on stderr")
-    parser.add_argument("--log-format", choices=LOG_FORMATS, help="text or json")
+    add_log_flags(parser)
     return asyncio.run(_copy(parser.parse_args(arguments)))
 
 

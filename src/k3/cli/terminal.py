@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 from k3.core.errors import K3Error, StartFailed
 
@@ -44,8 +45,36 @@ def remark(text: str) -> None:
         return
 
 
+def open_streams() -> None:
+    """Give a process that was started without standard streams (`>&-`) some that lead nowhere.
+
+    Else the next file or connection that is opened would be taken for one of them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    # None: there was no such stream when the interpreter started
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def close_streams() -> None:
+    """Let the last lines go, or go lost: the exit code is the command's, not that of a terminal that has been closed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _discard(stream)
+
+
 def _discard_output() -> None:
-    """Point standard output at nothing, so that the interpreter does not fail again on what is left in its buffer."""
+    _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
+    """Point a stream at nothing, so that the interpreter does not fail again on what is left in its buffer."""
     nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
+    os.dup2(nothing, stream.fileno())
     os.close(nothing)

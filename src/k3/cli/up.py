@@ -2,11 +2,15 @@
 
 import argparse
 import os
+from dataclasses import replace
 
-from k3.cli.discovery import add_discovery_flags, discovery_options
-from k3.cli.flags import Parser, add_machine_flags, add_store_flags, add_waiting_flag
-from k3.cli.network import add_network_flags, network_config
+from k3 import options
+from k3.cli.discovery import discovery_options
+from k3.cli.flags import Parser, add_options, add_store_flags
+from k3.cli.network import network_config
 from k3.cli.opening import settings_of
+from k3.config import Settings
+from k3.core.errors import ConfigInvalid
 
 _EXAMPLES = """\
   k3 up
@@ -16,19 +20,34 @@ _EXAMPLES = """\
 def parser() -> argparse.ArgumentParser:
     """The flags of both modules; --listen is the one port for both."""
     flags = Parser("up", "k3 network and k3 discovery in one process, on one store.", examples=_EXAMPLES)
-    add_network_flags(flags)
-    add_discovery_flags(flags)
-    add_machine_flags(flags)
+    add_options(flags.add_argument_group("network"), options.NETWORK)
+    add_options(flags.add_argument_group("discovery"), options.DISCOVERY)
+    add_options(flags.add_argument_group("this machine"), options.MACHINE)
     add_store_flags(flags)
-    add_waiting_flag(flags)
     return flags
 
 
 def run(arguments: list[str]) -> int:
     """Run until told to stop."""
     chosen = parser().parse_args(arguments)
-    config = network_config(chosen, settings_of(chosen, reading=False), os.environ)
-    options = discovery_options(chosen, os.environ, service_port=config.listen_port)
+    settings = settings_of(chosen, reading=False)
+    config = network_config(chosen, as_one_machine(settings), os.environ)
+    discovery = discovery_options(chosen, as_one_machine(settings), os.environ, one_port=config.listen_port)
     from k3.daemon import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    return run_up(config, options)
+    return run_up(config, discovery, settings.reader)
+
+
+def as_one_machine(settings: Settings) -> Settings:
+    """The settings with what either section of the file says of the machine in both. Raises ConfigInvalid where they differ."""
+    network, discovery = (settings.sections.get(name, {}) for name in ("network", "discovery"))
+    of_the_machine = {}
+    for option in options.MACHINE:
+        said = [section[option.name] for section in (network, discovery) if option.name in section]
+        if len({each.texts for each in said}) > 1:
+            msg = f"{said[1].where}: differs from {said[0].where}; k3 up is one machine: keep one of them"
+            raise ConfigInvalid(msg)
+        if said:
+            of_the_machine[option.name] = said[0]
+    sections = {"network": {**network, **of_the_machine}, "discovery": {**discovery, **of_the_machine}}
+    return replace(settings, sections=sections)

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from k3 import facts, health, refusals
-from k3.config import NetworkConfig, Storage
+from k3 import facts, health, logs, refusals
+from k3.config import NetworkConfig, Reader, Storage
 from k3.core import discovery_policy, limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.policy import Keep
@@ -32,19 +32,22 @@ _VERB_WIDTH: Final = 8
 log = logging.getLogger(__name__)
 
 
-def run_network(config: NetworkConfig) -> int:
+def run_network(config: NetworkConfig, reader: Reader) -> int:
     """`k3 network`: run until told to stop. Raises K3Error for whatever it cannot start or go on with."""
-    return asyncio.run(_network(config, None))
+    with logs.in_background():
+        return asyncio.run(_network(config, None, reader))
 
 
-def run_up(config: NetworkConfig, options: DiscoveryOptions) -> int:
+def run_up(config: NetworkConfig, options: DiscoveryOptions, reader: Reader) -> int:
     """`k3 up`: both modules in one process, on one store, with one health server and one name. Raises K3Error."""
-    return asyncio.run(_network(config, options))
+    with logs.in_background():
+        return asyncio.run(_network(config, options, reader))
 
 
-def run_discovery(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float) -> int:
+def run_discovery(options: DiscoveryOptions, storage: Storage, reader: Reader, *, store_wait_seconds: float) -> int:
     """`k3 discovery`: run until told to stop. Raises K3Error for whatever it cannot start with."""
-    return asyncio.run(_discovery(options, storage, store_wait_seconds))
+    with logs.in_background():
+        return asyncio.run(_discovery(options, storage, reader, store_wait_seconds))
 
 
 def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float, is_dry: bool) -> int:
@@ -52,7 +55,7 @@ def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wai
     return asyncio.run(_discovery_once(options, storage, store_wait_seconds, is_dry=is_dry))
 
 
-async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> int:
+async def _network(config: NetworkConfig, beside: DiscoveryOptions | None, reader: Reader) -> int:
     """`beside`: discovery, to run in the same process."""
     refusals.take_all_descriptors()
     state_dir = state_directory()
@@ -68,7 +71,7 @@ async def _network(config: NetworkConfig, beside: DiscoveryOptions | None) -> in
             network = NetworkPart(options, store, state_dir)
             discovery = await _beside(stack, beside, network, store, state_dir) if beside else None
             try:
-                await gather(partial(_run, [network, *([discovery] if discovery else [])], config.listen, stop))
+                await gather(partial(_run, [network, *([discovery] if discovery else [])], config.listen, stop, reader))
             except* NameLost as lost:
                 if discovery is not None:
                     await discovery.leave()
@@ -118,7 +121,7 @@ def _starting_again(options: Options, lost: BaseException) -> Options:
     return replace(options, name=lost.second, explicit=True, conflict_with=first, former=lost.former or options.former)
 
 
-async def _discovery(options: DiscoveryOptions, storage: Storage, store_wait_seconds: float) -> int:
+async def _discovery(options: DiscoveryOptions, storage: Storage, reader: Reader, store_wait_seconds: float) -> int:
     refusals.take_all_descriptors()
     state_dir = state_directory()
     stop = stop_on_signals()
@@ -131,7 +134,7 @@ async def _discovery(options: DiscoveryOptions, storage: Storage, store_wait_sec
         stack.push_async_callback(part.aclose)
         await part.prepare()
         try:
-            await _run([part], f":{options.service_port}", stop)
+            await _run([part], f":{options.service_port}", stop, reader)
         except StartFailed as error:
             raise StartFailed(str(error).replace("--listen", "--service-port")) from error
         return stop.result()
@@ -160,7 +163,7 @@ async def _open_store(stack: AsyncExitStack, storage: Storage, wait_seconds: flo
     return store
 
 
-async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int]) -> None:
+async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int], reader: Reader) -> None:
     """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
     collect_rarely()
     first = parts[0]
@@ -170,7 +173,7 @@ async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: 
         running = [
             tasks.create_task(server.run()),
             *[tasks.create_task(part.run(server.port)) for part in parts],
-            tasks.create_task(greet(first.cache, first.store, first.agent.joined, first.hindrance)),
+            tasks.create_task(greet(first.cache, first.store, first.agent.joined, first.hindrance, reader=reader)),
         ]
         await asyncio.shield(stop)
         await _leave(server, parts)

@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from k3 import node_table, settings
+from k3 import logs, node_table, settings
 from k3.cache import Cache
+from k3.config import Reader
 from k3.core.errors import StartFailed
 from k3.core.store import Store
 from k3.safe_text import printable
 from k3.stores._local_disk import DIRECTORY_MODES
 
-EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGINT: 130}
-"""The signals that stop us, and what a shell is told when we have stopped in order."""
+EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
+"""The signals that stop us, and what a shell is told when we have stopped in order. SIGHUP: the terminal was closed."""
 
 LOCK_CHARACTERS: Final = 200
 """Of a name in a file's name, which may have 255."""
@@ -33,17 +34,27 @@ def collect_rarely() -> None:
 
 
 def stop_on_signals() -> asyncio.Future[int]:
-    """Given the exit code by the first SIGTERM or SIGINT; the second one ends the process at once."""
+    """Given the exit code by the first signal of `EXIT_CODES`; the second one ends the process at once.
+
+    A closed terminal sends SIGHUP more than once, so that one never counts as second. Under `nohup` it is ignored, and
+    stays so. SIGUSR1 does nothing: log rotation sends it, and a log file that was moved away is noticed anyway.
+    """
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[int] = loop.create_future()
+    asked: list[signal.Signals] = []
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.done():
-            os._exit(128 + number)
-        stop.set_result(EXIT_CODES[number])
+        if number is not signal.SIGHUP:
+            if asked:
+                os._exit(128 + number)
+            asked.append(number)
+        if not stop.done():
+            stop.set_result(EXIT_CODES[number])
 
     for number in EXIT_CODES:
-        loop.add_signal_handler(number, on_signal, number)
+        if number in {signal.SIGTERM, signal.SIGINT} or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, on_signal, number)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     return stop
 
 
@@ -65,7 +76,7 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}"
+        msg = f"cannot write {path}: {error.strerror}; make {path.parent} writable for this user, or set XDG_STATE_HOME"
         raise StartFailed(msg) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +91,9 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def greet(cache: Cache, store: Store, joined: asyncio.Event, hindrance: Callable[[], Awaitable[str]]) -> None:
+async def greet(
+    cache: Cache, store: Store, joined: asyncio.Event, hindrance: Callable[[], Awaitable[str]], *, reader: Reader
+) -> None:
     """Once this machine is a Node, show a person what they have and what to do next.
 
     `hindrance` says what keeps other machines from being found: nothing is promised that is known not to come.
@@ -94,12 +107,13 @@ async def greet(cache: Cache, store: Store, joined: asyncio.Event, hindrance: Ca
     table = "\n".join(
         "   ".join(printable(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
-    sys.stdout.write(
-        f"{table}\n\nThis machine is on the list, kept in {store.url}.\n"
-        f"{what_now}"
-        f"Watch the list from another terminal: {_command()} nodes -w\n"
-    )
-    sys.stdout.flush()
+    logs.say(f"{table}\n\nThis machine is on the list, kept in {store.url}.\n{what_now}{_how_to_watch(reader)}\n")
+
+
+def _how_to_watch(reader: Reader) -> str:
+    if reader.is_alone:
+        return "No other process can read this list: it is in memory. Choose another --store to watch it."
+    return f"Watch the list from another terminal: {reader.environ}{_command()} nodes -w{reader.flags}"
 
 
 _ADD_A_SECOND: Final = "Add a second one: run the same command on it; it shows up here within a second.\n"
@@ -107,4 +121,6 @@ _ADD_A_SECOND: Final = "Add a second one: run the same command on it; it shows u
 
 def _command() -> str:
     """How a person calls k3 here."""
-    return "k3" if shutil.which("k3") else sys.argv[0]
+    if shutil.which("k3"):
+        return "k3"
+    return f"{sys.executable} -m k3.cli" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]

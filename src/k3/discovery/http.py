@@ -6,6 +6,7 @@ idle connections, and every request made here may be repeated. Answers are bound
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -239,7 +240,7 @@ def _explained(error: OSError, where: str) -> K3Error:
         case PermissionError() if error.errno in {errno.EACCES, errno.EPERM}:
             return Forbidden(f"Consul at {where}: this user may not connect ({error.strerror})")
         case _:
-            why = error.strerror or type(error).__name__
+            why = os.strerror(error.errno).lower() if error.errno else error.strerror or "no answer"
             return Unavailable(
                 f"cannot reach Consul at {where} ({one_line(why)}); is the agent running, is --consul-addr right?"
             )

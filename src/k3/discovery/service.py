@@ -19,6 +19,7 @@ from typing import Final
 
 from k3 import __version__, facts
 from k3.cache import Cache, Listed, Lost
+from k3.config import expected_name
 from k3.core import node
 from k3.core.discovery_policy import RegistryObservation, Stopped
 from k3.core.errors import ConfigInvalid, Forbidden
@@ -78,7 +79,7 @@ class DiscoveryOptions:
             "--deregister-after": self.deregister_after_seconds,
         }
         checks: list[tuple[object, str, object, str]] = [
-            (node.valid_name(self.name), "--node-name", self.name, "lower-case letters, digits, - and . as in web1 (RFC 1123)"),
+            (node.valid_name(self.name), "--node-name", self.name, expected_name(self.name)),
             (_SERVICE.fullmatch(self.service), "--service-name", self.service, "letters, digits, - and . as in k3-node"),
             (not self.service_id or _SERVICE_ID.fullmatch(self.service_id), "--service-id", self.service_id, "no spaces"),
             (0 <= self.service_port <= _PORT_MAX, "--service-port", self.service_port, "0 to 65535"),
