@@ -55,7 +55,7 @@ def test_an_odd_node_is_a_row_like_any_other(manifest: dict[str, object]) -> Non
     for wide in (False, True):
         cells = node_table.row(manifest, NOW, wide=wide)
         assert len(cells) == len(node_table.titles(wide=wide))
-        assert cells[3:7] == ["<unknown>", "<none>", "controller", "-"]
+        assert cells[3:8] == ["<unknown>", "<none>", "controller", "-", "<none>"]
 
 
 @pytest.mark.parametrize(

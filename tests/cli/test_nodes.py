@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from k3.cli.printers import printer
+from k3 import node_table
+from k3.cli.printers import Style, printer
 from k3.core.objects import NODE, Key, Object
+from k3.node_table import Reading
 from tests.cli.conftest import K3, Start, StoreFile, node
 
 
@@ -24,20 +26,21 @@ def cells(line: str) -> list[str]:
 
 def test_table_has_kubectls_columns_and_source_and_last_seen(k3: K3, store: StoreFile) -> None:
     head, *rows = k3("nodes", "--store", store.url).out.splitlines()
-    assert cells(head) == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST SEEN"]
+    assert cells(head) == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST SEEN", "INTERNAL-IP"]
     assert [cells(row)[0] for row in rows] == ["box", "web1", "web2"]
     box, web1, _ = map(cells, rows)
-    assert box[1:3] + box[4:] == ["NotReady", "control-plane", "v1.32.4", "controller", "-"]
+    assert box[1:3] + box[4:] == ["NotReady", "control-plane", "v1.32.4", "controller", "-", "<none>"]
     assert web1[1:3] + web1[4:6] == ["Ready", "worker", "<none>", "network"]
     assert web1[6].endswith("s ago")
+    assert web1[7] == "10.0.0.7"
 
 
 def test_wide_adds_kubectls_columns_and_the_reason(k3: K3, store: StoreFile) -> None:
     head, box, web1, _ = k3("nodes", "--store", store.url, "-o", "wide").out.splitlines()
-    wide = ["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME", "REASON"]
+    wide = ["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME", "REASON", "MESSAGE"]
     assert cells(head)[7:] == wide
-    assert cells(box)[7:] == ["<none>", "<none>", "Debian 12", "6.1.0", "x://1", "KubeletNotReady"]
-    assert cells(web1)[7:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive"]
+    assert cells(box)[7:] == ["<none>", "<none>", "Debian 12", "6.1.0", "x://1", "KubeletNotReady", "<none>"]
+    assert cells(web1)[7:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive", "<none>"]
 
 
 def test_columns_are_aligned(k3: K3, store: StoreFile) -> None:
@@ -65,7 +68,7 @@ def test_status_says_what_is_known(k3: K3, store: StoreFile, manifest: Callable[
 
 def test_a_node_never_reached_has_no_last_seen(k3: K3, store: StoreFile) -> None:
     store.put("n", node("n", seen_ago=None))
-    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[-1] == "-"
+    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[6] == "-"
 
 
 def test_one_node_as_json_is_a_v1_node(k3: K3, store: StoreFile) -> None:
@@ -90,9 +93,8 @@ def test_yaml_says_the_same_as_json_and_keeps_every_text_a_text(k3: K3, store: S
     store.put("odd", {"metadata": {"annotations": {**odd, "x/hidden": "a\x9b\u202eb\n\x1b", "x/word": "机器"}}})
     shown = k3("nodes", "odd", "--store", store.url, "-o", "yaml").out
     assert yaml.safe_load(shown) == json.loads(k3("nodes", "odd", "--store", store.url, "-o", "json").out)
-    assert "'1e3'" in shown
-    assert "'0o14'" in shown
-    assert "'y'" in shown
+    for quoted in ("'1e3'", "'0o14'", "'y'", "'on'"):
+        assert quoted in shown
     assert "机器" in shown
 
 
@@ -138,6 +140,10 @@ def test_reading_makes_no_file(k3: K3, tmp_path: Path, command: tuple[str, ...])
     assert list(tmp_path.iterdir()) == []
 
 
+def read(item: Object) -> Reading:
+    return node_table.read(item.manifest(), datetime.now(UTC))
+
+
 EVIL = "a\x1b[31m\r\nb\x9bm\u202e"
 
 
@@ -153,9 +159,10 @@ def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -
 def test_a_name_that_some_other_program_stored_cannot_either(capsys: pytest.CaptureFixture[str], output: str) -> None:
     # What another program put into etcd: a name no store of ours takes, and half a surrogate pair, which JSON can say.
     item = Object(Key(NODE, f"{EVIL}\ud800"), "uid", 1, b'{"metadata":{"annotations":{"half":"\\ud800"}}}')
+    columns = node_table.columns(wide=output == "wide")
     for single in (True, False):
-        printer(output, headers=True, single=single, following=False).everything([item], datetime.now(UTC))
-    printer(output, headers=True, single=False, following=True).change("DELETED", item, datetime.now(UTC))
+        printer(output, columns, Style(), single=single).everything([item], read)
+    printer(output, columns, Style(following=True), single=False).change("DELETED", item, read)
     shown = capsys.readouterr().out
     assert "[31m" in shown
     assert all(line.isprintable() for line in shown.split("\n"))
