@@ -65,7 +65,8 @@ def test_none_is_said_with_the_store(k3: K3, store: StoreFile) -> None:
 
 
 def test_odd_ones_are_rows_like_any_other(k3: K3, store: StoreFile) -> None:
-    for number, odd in enumerate(({"lastTimestamp": 3, "count": "x", "message": None}, {"type": [], "reason": {}})):
+    odd_ones: list[dict[str, Any]] = [{"lastTimestamp": 3, "count": "x", "message": None}, {"type": [], "reason": {}}]
+    for number, odd in enumerate(odd_ones):
         store.write(Key(EVENT, f"n.{number}", "default"), {"involvedObject": {"kind": "Node", "name": "n"}, **odd})
     store.write(Key(EVENT, "m.1", "default"), {"involvedObject": []})
     assert [row.split()[0] for row in k3("events", "--no-headers", "--store", store.url).out.splitlines()] == ["<unknown>"] * 2
