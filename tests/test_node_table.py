@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from k3 import node_table
-from k3.node_table import human_duration
+from k3.core import node
+from k3.node_table import Moment, human_duration
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 MINUTE, HOUR, DAY, YEAR = 60, 3_600, 86_400, 31_536_000
@@ -53,7 +54,7 @@ def test_human_duration(seconds: float, shown: str) -> None:
 )
 def test_an_odd_node_is_a_row_like_any_other(manifest: dict[str, object]) -> None:
     for wide in (False, True):
-        cells = node_table.row(manifest, NOW, wide=wide)
+        cells = node_table.row(manifest, Moment(NOW), wide=wide)
         assert len(cells) == len(node_table.titles(wide=wide))
         assert cells[3:8] == ["<unknown>", "<none>", "controller", "-", "<none>"]
 
@@ -73,13 +74,13 @@ def test_roles(labels: dict[str, str], roles: str) -> None:
 
 def test_last_seen_of_a_controllers_node_is_its_last_report() -> None:
     ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-23T07:56:00Z"}
-    assert node_table.row({"status": {"conditions": [ready]}}, NOW, wide=False)[6] == "4m ago"
+    assert node_table.row({"status": {"conditions": [ready]}}, Moment(NOW), wide=False)[6] == "4m ago"
 
 
 def test_a_clock_that_runs_ahead_was_seen_just_now() -> None:
     notes = {"k3.network/lastSeen": "2026-11-23T08:00:30.000Z", "k3.network/peer-ttl": "90s"}
     manifest = {"metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes}}
-    assert node_table.row(manifest, NOW, wide=False)[6] == "0s ago"
+    assert node_table.row(manifest, Moment(NOW), wide=False)[6] == "0s ago"
 
 
 @pytest.mark.parametrize(("minutes", "shown"), [(11, "Ready"), (13, "Unknown (no observer)")])
@@ -87,4 +88,6 @@ def test_a_node_from_a_registry_that_nobody_refreshes_is_unknown(minutes: int, s
     ready = {"type": "Ready", "status": "True", "reason": "ConsulPassing"}
     notes = {"k3.discovery/lastSeen": (NOW - timedelta(minutes=minutes)).isoformat()}
     metadata = {"labels": {"k3.discovery/managed": "true"}, "annotations": notes}
-    assert node_table.status({"metadata": metadata, "status": {"conditions": [ready]}}, NOW) == shown
+    manifest = {"metadata": metadata, "status": {"conditions": [ready]}}
+    moment = Moment(NOW, is_observed=not node.unobserved(node.view_manifest("", manifest), NOW))
+    assert node_table.status(manifest, moment) == shown

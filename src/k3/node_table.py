@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from k3.core import node, ownership
 from k3.core.node import NodeView
-from k3.core.objects import Manifest
+from k3.core.objects import Manifest, Object
 
 NONE: Final = "<none>"
 UNKNOWN: Final = "<unknown>"
@@ -68,23 +68,21 @@ class Column:
     moves: bool = False
 
 
-def view(name: str, manifest: Manifest) -> NodeView:
-    """A Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
+def view_of(item: Object) -> NodeView:
+    """A stored Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
+    return _view(item.key.name, item.manifest())
+
+
+def _view(name: str, manifest: Manifest) -> NodeView:
     seen = node.view_manifest(name, manifest)
     if seen.owner is None or not ownership.foreign_reason(manifest, seen, seen.owner):
         return seen
     return replace(seen, owner=None)
 
 
-def moment(seen: NodeView, now: datetime) -> Moment:
-    """When a Node is read, by this reader's clock."""
-    return Moment(now, is_observed=not node.unobserved(seen, now))
-
-
-def read(manifest: Manifest, now: datetime) -> Reading:
-    """A Node as it is now."""
-    seen = view("", manifest)
-    at = moment(seen, now)
+def read(manifest: Manifest, at: Moment) -> Reading:
+    """A Node at a moment."""
+    seen = _view("", manifest)
     return Reading(manifest, seen, at, _state(manifest, seen, at))
 
 
@@ -93,9 +91,9 @@ def titles(*, wide: bool) -> list[str]:
     return [column.title for column in columns(wide=wide)]
 
 
-def row(manifest: Manifest, now: datetime, *, wide: bool) -> list[str]:
-    """The cells of one Node as of now."""
-    reading = read(manifest, now)
+def row(manifest: Manifest, at: Moment, *, wide: bool) -> list[str]:
+    """The cells of one Node at a moment."""
+    reading = read(manifest, at)
     return [column.cell(reading) for column in columns(wide=wide)]
 
 
@@ -104,9 +102,9 @@ def columns(*, wide: bool) -> tuple[Column, ...]:
     return tuple(column for column in COLUMNS if wide or not column.wide)
 
 
-def status(manifest: Manifest, now: datetime) -> str:
+def status(manifest: Manifest, at: Moment) -> str:
     """The state in the few words of a table."""
-    return str(read(manifest, now).state)
+    return str(read(manifest, at).state)
 
 
 def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:

@@ -9,6 +9,7 @@ import pytest
 from k3 import node_table
 from k3.cli.advice import advice
 from k3.core.objects import Manifest
+from k3.node_table import Moment
 from tests.cli.conftest import K3, StoreFile, kubelet_node, node
 
 
@@ -114,22 +115,27 @@ def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -
 
 
 @pytest.mark.parametrize(
-    ("manifest", "said"),
+    ("manifest", "said", "is_observed"),
     [
-        (lambda: node("n"), ""),
-        (lambda: down("PeerLeft", "said goodbye"), "k3 was stopped there. Start it again on that machine: k3 network"),
-        (lambda: down("PeerUnreachable", "", seen_ago=None), "It announces itself and has never answered. Open TCP port 7946"),
-        (lambda: node("n", seen_ago=999), "No agent writes to this store any more. Start one: k3 network"),
+        (lambda: node("n"), "", True),
+        (lambda: down("PeerLeft", "said goodbye"), "k3 was stopped there. Start it again on that machine: k3 network", True),
+        (
+            lambda: down("PeerUnreachable", "", seen_ago=None),
+            "It announces itself and has never answered. Open TCP port 7946",
+            True,
+        ),
+        (lambda: node("n"), "No agent writes to this store any more. Start one: k3 network", False),
         (
             lambda: node("n", conditions=[{"type": "k3.network/Reachable", "status": "False", "reason": "ProbeFailed"}]),
             "Wait: it becomes NotReady when it has been silent for 90 s.",
+            True,
         ),
-        (kubelet_node, "A controller reports this Node: ask it"),
-        (dict, "A controller reports this Node: ask it"),
+        (kubelet_node, "A controller reports this Node: ask it", True),
+        (dict, "A controller reports this Node: ask it", True),
     ],
 )
-def test_advice(manifest: Callable[[], Manifest], said: str) -> None:
-    found = advice(node_table.read(manifest(), datetime.now(UTC)))
+def test_advice(manifest: Callable[[], Manifest], said: str, is_observed: bool) -> None:
+    found = advice(node_table.read(manifest(), Moment(datetime.now(UTC), is_observed)))
     assert found.startswith(said)
     assert bool(found) == bool(said)
 

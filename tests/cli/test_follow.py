@@ -96,7 +96,7 @@ async def followed(test: Callable[[Line, Record], Any], wanted: Callable[[Object
         await line.store.create(Key(NODE, name), labelled(app="x"))
     shown = Shown(record, wanted, lambda: NOW)
     page = await line.list(NODE)
-    shown.first(page.objects)
+    shown.first(page.objects, "abc")
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(follow.follow(line, NODE, page, shown))  # type: ignore[arg-type] # has what follow needs
         async with asyncio.timeout(20):
@@ -167,7 +167,7 @@ async def test_a_node_that_nobody_observes_is_shown_again_exactly_once() -> None
     store = await connect(MemoryStorage())
     item = await store.create(Key(NODE, "n"), manifest)
     shown = Shown(record, everything, lambda: now)
-    shown.first([item])
+    shown.first([item], {"n"})
     for seconds, count in ((90, 0), (180, 0), (180.001, 1), (181, 1), (1_000, 1)):
         now = NOW + timedelta(seconds=seconds)
         shown.tick()

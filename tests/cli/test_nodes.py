@@ -16,7 +16,7 @@ import yaml
 from k3 import node_table
 from k3.cli.printers import Style, printer
 from k3.core.objects import LEASE, NODE, Key, Object
-from k3.node_table import Reading
+from k3.node_table import Moment, Reading
 from tests.cli.conftest import K3, Start, StoreFile, node
 
 
@@ -141,7 +141,7 @@ def test_reading_makes_no_file(k3: K3, tmp_path: Path, command: tuple[str, ...])
 
 
 def read(item: Object) -> Reading:
-    return node_table.read(item.manifest(), datetime.now(UTC))
+    return node_table.read(item.manifest(), Moment(datetime.now(UTC)))
 
 
 EVIL = "a\x1b[31m\r\nb\x9bm\u202e"

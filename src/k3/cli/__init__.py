@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
         if not rest:
             answer(HELP)
             return 0
-        name, *rest = [*_unaliased(rest), "--help"]
+        name, *rest = _unaliased([*rest, "--help"])
     if name not in COMMANDS:
         raise BadUsage(_unknown(name))
     return int(importlib.import_module(f"{__name__}.{name}").run(rest))

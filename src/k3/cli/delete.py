@@ -74,7 +74,7 @@ async def _delete(chosen: argparse.Namespace, names: Sequence[str], selector: Se
     finally:
         if store is not None:
             await store.aclose()
-    for advice in dict.fromkeys(_RETURNS[node_table.view(item.key.name, item.manifest()).owner] for item in gone):
+    for advice in dict.fromkeys(_RETURNS[node_table.view_of(item).owner] for item in gone):
         remark(advice)
     if missing:
         raise NotFound("; ".join(str(not_found(name, settings)) for name in missing))

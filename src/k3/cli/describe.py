@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from k3.cli.advice import advice, endpoint
 from k3.cli.empty import not_found, nothing
 from k3.cli.events import TITLES, events_page, rows
 from k3.cli.flags import Parser, add_store_flags
+from k3.cli.looking import find_observed, moments
 from k3.cli.names import node_names, split_kind
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.printers import Table
@@ -21,7 +21,7 @@ from k3.core import node
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
 from k3.core.store import Page, Store
-from k3.node_table import Reading, human_duration
+from k3.node_table import Moment, Reading, human_duration
 from k3.safe_text import printable
 from k3.selector import Selector, parse_selector
 
@@ -61,8 +61,9 @@ async def _describe(chosen: argparse.Namespace, names: Sequence[str], selector: 
         there = {item.key.name: item for item in page.objects}
         wanted = [there[name] for name in names if name in there] if names else _fitting(page.objects, selector)
         missing = [name for name in names if name not in there]
+        observed = await find_observed(store, page)
         for number, item in enumerate(wanted):
-            answer(("\n\n" if number else "") + await _told(store, item))
+            answer(("\n\n" if number else "") + await _told(store, item, moments(observed)(item)))
         if missing:
             raise NotFound("; ".join(str(not_found(name, settings)) for name in missing))
         if not wanted:
@@ -77,10 +78,9 @@ def _fitting(items: Iterable[Object], selector: Selector) -> list[Object]:
     return [item for item in items if selector.matches(node_table.labels(item.manifest()))]
 
 
-async def _told(store: Store | None, item: Object) -> str:
+async def _told(store: Store | None, item: Object, at: Moment) -> str:
     events = (await events_page(store, item.key.name)).objects if store else ()
-    now = datetime.now(UTC)
-    return "".join(described(node_table.read(item.manifest(), now), rows(events[-_EVENTS:], now)))
+    return "".join(described(node_table.read(item.manifest(), at), rows(events[-_EVENTS:], at.now)))
 
 
 def described(reading: Reading, events: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -5,7 +5,7 @@ that changes nothing of what is shown prints nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -16,7 +16,7 @@ from k3.core import node
 from k3.core.errors import Expired, Unavailable
 from k3.core.objects import Kind, Object
 from k3.core.store import Bookmark, ChangeType, Event, Page, Store
-from k3.node_table import Reading
+from k3.node_table import Moment, Reading
 from k3.safe_text import one_line
 
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -47,9 +47,9 @@ class Shown:
         self._faces: dict[str, object] = {}
         self._turns: dict[str, datetime] = {}
 
-    def first(self, items: Sequence[Object]) -> None:
-        """Print the first list, in its order; every one of these is wanted."""
-        self._printer.everything(items, self._read)
+    def first(self, items: Sequence[Object], observed: Collection[str]) -> None:
+        """Print the first list, in its order; every one of these is wanted. `observed`: those that somebody looks after."""
+        self._printer.everything(items, lambda item: self._reading(item, is_observed=item.key.name in observed))
         for item in items:
             self._remember(item)
             self._faces[item.key.name] = self._printer.face(item, self._read)
@@ -81,7 +81,10 @@ class Shown:
             self._show("MODIFIED", self._items[name])
 
     def _read(self, item: Object) -> Reading:
-        return node_table.read(item.manifest(), self._clock())
+        return self._reading(item, is_observed=not node.unobserved(node_table.view_of(item), self._clock()))
+
+    def _reading(self, item: Object, *, is_observed: bool) -> Reading:
+        return node_table.read(item.manifest(), Moment(self._clock(), is_observed))
 
     def _show(self, kind: ChangeType, item: Object) -> None:
         face = self._printer.face(item, self._read)

@@ -10,6 +10,7 @@ from k3 import node_table
 from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, Shown, follow, tick
+from k3.cli.looking import find_observed, moments
 from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.printers import Printer, Style, printer
@@ -20,7 +21,7 @@ from k3.config import Settings
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
 from k3.core.store import Page, Store
-from k3.node_table import Column
+from k3.node_table import Column, Moment
 from k3.selector import Selector, parse_selector
 
 _OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
@@ -61,12 +62,13 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
     try:
         page = await store.list(NODE) if store else Page((), 0)
         wanted = _wanted(chosen.names, selector)
-        found = _ordered([item for item in page.objects if wanted(item)], chosen)
+        observed = await find_observed(store, page)
+        found = _ordered([item for item in page.objects if wanted(item)], chosen.sort_by, moments(observed))
         missing = [name for name in chosen.names if name not in {item.key.name for item in found}]
         if missing and (chosen.watch or not found):
             raise _missing(missing, settings)
         shown = Shown(_printer(chosen), wanted, lambda: datetime.now(UTC))
-        shown.first(found)
+        shown.first(found, observed)
         if not found:
             remark(await nothing(settings, store, selector=chosen.selector, is_empty=not page.objects))
         if missing:
@@ -92,12 +94,10 @@ async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | Non
     return store
 
 
-def _ordered(items: list[Object], chosen: argparse.Namespace) -> list[Object]:
-    order: Order | None = chosen.sort_by
+def _ordered(items: list[Object], order: Order | None, moment: Callable[[Object], Moment]) -> list[Object]:
     if order is None:
         return items
-    now = datetime.now(UTC)
-    return sorted(items, key=lambda item: order.key(node_table.read(item.manifest(), now)))
+    return sorted(items, key=lambda item: order.key(node_table.read(item.manifest(), moment(item))))
 
 
 def _missing(names: Sequence[str], settings: Settings) -> NotFound:

@@ -82,8 +82,8 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
 async def greet(cache: Cache, store: Store, joined: asyncio.Event) -> None:
     """Once this machine is a Node, show a person what they have and what to do next."""
     await joined.wait()
-    now = datetime.now(UTC)
-    rows = [node_table.row(item.manifest(), now, wide=False) for item in cache.objects.values()]
+    moment = node_table.Moment(datetime.now(UTC))
+    rows = [node_table.row(item.manifest(), moment, wide=False) for item in cache.objects.values()]
     lines = [node_table.titles(wide=False), *sorted(rows)]
     widths = [max(len(printable(line[n])) for line in lines) for n in range(len(lines[0]))]
     table = "\n".join(
