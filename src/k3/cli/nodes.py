@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,18 +62,22 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
     try:
         page = await store.list(NODE) if store else Page((), 0)
         wanted = _wanted(chosen.names, selector)
-        observed = await find_observed(store, page)
+        observed = await _observed(store, page, chosen)
         found = _ordered([item for item in page.objects if wanted(item)], chosen.sort_by, moments(observed))
         missing = [name for name in chosen.names if name not in {item.key.name for item in found}]
         if missing and (chosen.watch or not found):
             raise _missing(missing, settings)
-        shown = Shown(_printer(chosen), wanted, lambda: datetime.now(UTC))
-        shown.first(found, observed)
+        form = _printer(chosen)
+        if not chosen.watch:
+            moment = moments(observed)
+            form.everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
         if not found:
             remark(await nothing(settings, store, selector=chosen.selector, is_empty=not page.objects))
         if missing:
             raise _missing(missing, settings)
         if chosen.watch and store is not None:
+            shown = Shown(form, wanted, lambda: datetime.now(UTC))
+            shown.first(found, observed)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(tick(shown))
                 tasks.create_task(follow(store, NODE, page, shown))
@@ -92,6 +96,13 @@ async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | Non
             await asyncio.sleep(TICK_SECONDS)
             store = await open_existing(settings)
     return store
+
+
+async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
+    """The names of the Nodes that somebody looks after. Documents and names say nothing of that."""
+    if chosen.output not in {"table", "wide"} and not chosen.watch:
+        return ()
+    return await find_observed(store, page)
 
 
 def _ordered(items: list[Object], order: Order | None, moment: Callable[[Object], Moment]) -> list[Object]:

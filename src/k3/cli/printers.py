@@ -60,11 +60,13 @@ class TablePrinter:
 
     def everything(self, items: Sequence[Object], read: Read) -> None:
         """The table; nothing at all where there are no Nodes."""
-        readings = [read(item) for item in items]
-        text = self._table.text([self._cells(reading) for reading in readings], [self._colour(each.state) for each in readings])
-        if readings and self._style.summed_up:
-            text += f"{_summary([each.state for each in readings])}\n"
-        answer(text)
+        rows, states = [], []
+        for item in items:  # one at a time: the manifests of ten thousand Nodes are not kept
+            reading = read(item)
+            rows.append(self._cells(reading))
+            states.append(reading.state)
+        text = self._table.text(rows, [self._colour(state) for state in states])
+        answer(text + (f"{_summary(states)}\n" if states and self._style.summed_up else ""))
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
         """One more row."""
