@@ -6,7 +6,7 @@ from k3.core.node import NodeView
 from k3.node_table import Reading
 
 _ASK: Final = "Is the machine on, and does k3 run there? Ask it from here: curl http://{endpoint}/info"
-_SENTENCES: Final = {
+SENTENCES: Final = {
     "ProbeFailed": f"Wait: it becomes NotReady when it has been silent for {{ttl}}. {_ASK}",
     "PeerUnreachable": f"{_ASK} (if that works, a firewall keeps other machines from its TCP port {{port}})",
     "PeerLeft": "k3 was stopped there. Start it again on that machine: k3 network",
@@ -30,7 +30,7 @@ def advice(reading: Reading) -> str:
         return ""
     if seen.owner is None:
         return _CONTROLLER
-    sentence = _NEVER if seen.is_unproven else _SENTENCES.get(state.reason, "")
+    sentence = _NEVER if seen.is_unproven else SENTENCES.get(state.reason, "")
     ttl = f"{seen.peer_ttl_seconds:g} s" if seen.peer_ttl_seconds else "its time to live"
     if not endpoint(seen) and "{endpoint}" in sentence:
         sentence = "Is the machine on, and does k3 run there?"
