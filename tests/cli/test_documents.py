@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k3.cli import documents
@@ -40,6 +40,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT, JSON, max_size=5))
 def test_what_is_written_is_what_is_read(manifest: dict[str, Any]) -> None:
     text = documents.as_yaml(manifest)
@@ -50,6 +51,7 @@ def test_what_is_written_is_what_is_read(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="this PyYAML is built without libyaml")
+@settings(deadline=None)
 @given(st.dictionaries(TEXT, JSON, max_size=5))
 def test_libyaml_reads_the_same(manifest: dict[str, Any]) -> None:
     text = documents.as_yaml(manifest)

@@ -57,6 +57,12 @@ def test_one_that_came_often_says_how_often(k3: K3, store: StoreFile) -> None:
     assert " (x3 over " in row
 
 
+def test_a_time_that_is_still_to_come_says_nothing(k3: K3, store: StoreFile) -> None:
+    store.event("web1", 1, "NodeReady", "answers", at="2996-11-23T08:00:00Z")
+    [row] = k3("events", "--no-headers", "--store", store.url).out.splitlines()
+    assert row.split()[0] == "<unknown>"
+
+
 def test_none_is_said_with_the_store(k3: K3, store: StoreFile) -> None:
     result = k3("events", "--for", "node/web1", "--store", store.url)
     assert (result.code, result.out, result.err) == (0, "", f"No events for node/web1 in {store.url}.\n")

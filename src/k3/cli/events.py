@@ -20,12 +20,14 @@ from k3.config import Settings
 from k3.core import limits, node
 from k3.core.objects import EVENT, Key, Manifest, Object
 from k3.core.store import ChangeType, Page, Store
-from k3.node_table import human_duration
+from k3.node_table import UNKNOWN, human_duration
 from k3.safe_text import one_line, printable
 from k3.settings import describe
 
 NAMESPACE: Final = "default"
 TITLES: Final = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
+_SKEW: Final = timedelta(seconds=5)
+"""Two clocks kept by NTP differ by less."""
 _NAME_CHARACTERS: Final = 240
 """Of a Node's name in that of an Event."""
 _OUTPUTS: Final = ("table", "json", "yaml")
@@ -116,7 +118,7 @@ def _when(manifest: Manifest, now: datetime) -> str:
     stamps = ("lastTimestamp", "eventTime", "firstTimestamp")
     last = next(filter(None, (node.parse_timestamp(manifest.get(key)) for key in stamps)), None)
     if last is None:
-        return "<unknown>"
+        return UNKNOWN
     ago, count = _ago(last, now), manifest.get("count")
     first = node.parse_timestamp(manifest.get("firstTimestamp"))
     if not isinstance(count, int) or count <= 1 or first is None:
@@ -125,6 +127,9 @@ def _when(manifest: Manifest, now: datetime) -> str:
 
 
 def _ago(at: datetime, now: datetime) -> str:
+    """How long ago by this reader's clock; a time ahead of it is another clock's, and says nothing."""
+    if at - now > _SKEW:
+        return UNKNOWN
     return human_duration(max(now - at, timedelta()))
 
 

@@ -62,29 +62,35 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
     try:
         page = await store.list(NODE) if store else Page((), 0)
         wanted = _wanted(chosen.names, selector)
-        observed = await _observed(store, page, chosen)
-        found = _ordered([item for item in page.objects if wanted(item)], chosen.sort_by, moments(observed))
+        found = [item for item in page.objects if wanted(item)]
         missing = [name for name in chosen.names if name not in {item.key.name for item in found}]
         if missing and (chosen.watch or not found):
             raise _missing(missing, settings)
-        form = _printer(chosen)
-        if not chosen.watch:
-            moment = moments(observed)
-            form.everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
         if not found:
             remark(await nothing(settings, store, selector=chosen.selector, is_empty=not page.objects))
+        observed = await _observed(store, page, chosen)
+        found = _ordered(found, chosen.sort_by, moments(observed))
+        if chosen.watch and store is not None:
+            await _follow(store, page, Shown(_printer(chosen), wanted, lambda: datetime.now(UTC)), found, observed)
+        _print(found, chosen, moments(observed))
         if missing:
             raise _missing(missing, settings)
-        if chosen.watch and store is not None:
-            shown = Shown(form, wanted, lambda: datetime.now(UTC))
-            shown.first(found, observed)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(tick(shown))
-                tasks.create_task(follow(store, NODE, page, shown))
     finally:
         if store is not None:
             await store.aclose()
     return 0
+
+
+def _print(found: Sequence[Object], chosen: argparse.Namespace, moment: Callable[[Object], Moment]) -> None:
+    _printer(chosen).everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
+
+
+async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object], observed: Collection[str]) -> None:
+    """Print what there is, and what changes, for ever."""
+    shown.first(found, observed)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(tick(shown))
+        tasks.create_task(follow(store, NODE, page, shown))
 
 
 async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | None:
