@@ -9,7 +9,6 @@ from k3.core import freshness, node
 from k3.node_table import Moment, human_duration
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
-AT = Moment(NOW)
 MINUTE, HOUR, DAY, YEAR = 60, 3_600, 86_400, 31_536_000
 
 
@@ -55,9 +54,9 @@ def test_human_duration(seconds: float, shown: str) -> None:
 )
 def test_an_odd_node_is_a_row_like_any_other(manifest: dict[str, object]) -> None:
     for wide in (False, True):
-        cells = node_table.row(manifest, AT, wide=wide)
+        cells = node_table.row(manifest, Moment(NOW), wide=wide)
         assert len(cells) == len(node_table.titles(wide=wide))
-        assert cells[3:7] == ["<unknown>", "<none>", "controller", "-"]
+        assert cells[3:8] == ["<unknown>", "<none>", "controller", "-", "<none>"]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_roles(labels: dict[str, str], roles: str) -> None:
 
 def test_last_seen_of_a_controllers_node_is_its_last_report() -> None:
     ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-23T07:56:00Z"}
-    assert node_table.row({"status": {"conditions": [ready]}}, AT, wide=False)[6] == "4m ago"
+    assert node_table.row({"status": {"conditions": [ready]}}, Moment(NOW), wide=False)[6] == "4m ago"
 
 
 @pytest.mark.parametrize(
@@ -86,9 +85,9 @@ def test_a_stamp_of_a_wrong_clock_is_not_turned_into_an_age(stamp: str, shown: s
     notes = {"k3.network/lastSeen": f"2026-11-23T{stamp}Z", "k3.network/peer-ttl": "90s"}
     manifest = {
         "metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes},
-        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "PeerAlive"}]},
     }
-    assert node_table.row(manifest, AT, wide=False)[6] == shown
+    assert node_table.row(manifest, Moment(NOW), wide=False)[6] == shown
 
 
 @pytest.mark.parametrize(("minutes", "shown"), [(11, "Ready"), (13, "Unknown (no observer)")])
@@ -97,5 +96,5 @@ def test_a_node_from_a_registry_that_nobody_refreshes_is_unknown(minutes: int, s
     notes = {"k3.discovery/lastSeen": (NOW - timedelta(minutes=minutes)).isoformat()}
     metadata = {"labels": {"k3.discovery/managed": "true"}, "annotations": notes}
     manifest = {"metadata": metadata, "status": {"conditions": [ready]}}
-    is_observed = bool(freshness.observed([node.view_manifest("m1", manifest)], NOW))
-    assert node_table.status(manifest, Moment(NOW, is_observed)) == shown
+    moment = Moment(NOW, is_observed=bool(freshness.observed([node.view_manifest("m1", manifest)], NOW)))
+    assert node_table.status(manifest, moment) == shown

@@ -4,12 +4,13 @@ Cells hold text from outside as it is: whoever prints them escapes them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from k3.core import freshness, node
-from k3.core.objects import Manifest
+from k3.core import freshness, node, ownership
+from k3.core.node import NodeView
+from k3.core.objects import Manifest, Object
 
 NONE: Final = "<none>"
 UNKNOWN: Final = "<unknown>"
@@ -18,43 +19,124 @@ _ROLE: Final = "node-role.kubernetes.io/"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a Node is read, and whether somebody looks after it then (`core.freshness`)."""
+    """When a Node is read, and whether somebody looks after it then."""
 
     now: datetime
     is_observed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """A Node's health as people read it. Reason and message may be empty, and are shown word for word."""
+
+    word: str
+    """kubectl's word: Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
+    remark: str = ""
+    """What has to be said beside the word, where that alone would mislead."""
+    reason: str = ""
+    message: str = ""
+    since: str = ""
+    """RFC 3339: when it became so."""
+
+    @property
+    def is_well(self) -> bool:
+        """Ready, and nothing to add to that."""
+        return self.word.startswith("Ready") and not self.remark
+
+    def __str__(self) -> str:
+        """`Ready`, `NotReady`, `Unknown (no observer)`, `Ready (not answering)`."""
+        return f"{self.word} ({self.remark})" if self.remark else self.word
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One Node as a reader finds it: all that the cells of its row are made of."""
+
+    manifest: Manifest
+    view: NodeView
+    at: Moment
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `wide` ones are shown on request."""
+    """One column; `wide` ones are shown on request, and what `moves` changes although nothing happens."""
 
     title: str
-    cell: Callable[[Manifest, Moment], str]
+    cell: Callable[[Reading], str]
     wide: bool = False
+    moves: bool = False
+
+
+def view_of(item: Object) -> NodeView:
+    """A stored Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
+    return _view(item.key.name, item.manifest())
+
+
+def _view(name: str, manifest: Manifest) -> NodeView:
+    seen = node.view_manifest(name, manifest)
+    if seen.owner is None or not ownership.foreign_reason(manifest, seen, seen.owner):
+        return seen
+    return replace(seen, owner=None)
+
+
+def read(manifest: Manifest, at: Moment) -> Reading:
+    """A Node at a moment."""
+    seen = _view("", manifest)
+    return Reading(manifest, seen, at, _state(manifest, seen, at))
 
 
 def titles(*, wide: bool) -> list[str]:
     """The head of the table."""
-    return [column.title for column in COLUMNS if wide or not column.wide]
+    return [column.title for column in columns(wide=wide)]
 
 
-def row(manifest: Manifest, moment: Moment, *, wide: bool) -> list[str]:
+def row(manifest: Manifest, at: Moment, *, wide: bool) -> list[str]:
     """The cells of one Node at a moment."""
-    return [column.cell(manifest, moment) for column in COLUMNS if wide or not column.wide]
+    reading = read(manifest, at)
+    return [column.cell(reading) for column in columns(wide=wide)]
 
 
-def status(manifest: Manifest, moment: Moment) -> str:
-    """`Ready`, `NotReady`, `Unknown (no observer)`, `Ready (not answering)`: kubectl's word, and why where that surprises."""
-    health = node.health(manifest, is_observed=moment.is_observed)
-    is_plain = not health.why or health.status.startswith("NotReady")
-    return health.status if is_plain else f"{health.status} ({health.why})"
+def columns(*, wide: bool) -> tuple[Column, ...]:
+    """The columns of the table, in their order."""
+    return tuple(column for column in COLUMNS if wide or not column.wide)
+
+
+def status(manifest: Manifest, at: Moment) -> str:
+    """The state in the few words of a table."""
+    return str(read(manifest, at).state)
+
+
+def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
+    """A Node that nobody looks after is Unknown, whatever is stored."""
+    cordoned = ",SchedulingDisabled" if part(manifest, "spec").get("unschedulable") is True else ""
+    ready, reachable = seen.ready, seen.reachable
+    if ready is None:
+        return State("Unknown" + cordoned, reason="NoCondition", message="the Node has no Ready condition")
+    if seen.is_ready and not at.is_observed:
+        message = f"no agent has refreshed this Node since {seen.last_seen}"
+        return State("Unknown" + cordoned, "no observer", "NoObserver", message, seen.last_seen)
+    if seen.is_ready and reachable is not None and not seen.is_reachable:
+        return State("Ready" + cordoned, "not answering", reachable.reason, reachable.message, reachable.transition)
+    word = "Ready" if seen.is_ready else "NotReady"
+    return State(word + cordoned, "", ready.reason, ready.message, ready.transition)
+
+
+def labels(manifest: Manifest) -> dict[str, str]:
+    """A Node's labels; an odd one reads as absent."""
+    return {key: text for key, text in part(manifest, "metadata", "labels").items() if isinstance(text, str)}
+
+
+def label_column(key: str) -> Column:
+    """A column for one label, under the last part of its key as in kubectl: `kubernetes.io/arch` is ARCH."""
+    return Column(key.rpartition("/")[2].upper(), lambda reading: labels(reading.manifest).get(key) or NONE)
 
 
 def roles(manifest: Manifest) -> str:
     """The roles that labels give, sorted."""
-    labels = _part(manifest, "metadata", "labels")
-    found = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)}
-    found |= {str(labels[key]) for key in labels if key == "kubernetes.io/role"}
+    known = part(manifest, "metadata", "labels")
+    found = {key.removeprefix(_ROLE) for key in known if key.startswith(_ROLE)}
+    found |= {str(known[key]) for key in known if key == "kubernetes.io/role"}
     return ",".join(sorted(found - {""})) or NONE
 
 
@@ -84,7 +166,7 @@ _STEPS: Final = (
 )
 
 
-def _part(manifest: Manifest, *path: str) -> dict[str, Any]:
+def part(manifest: Manifest, *path: str) -> dict[str, Any]:
     """A mapping inside the manifest; an odd or missing one reads as empty."""
     found: object = manifest
     for name in path:
@@ -92,80 +174,99 @@ def _part(manifest: Manifest, *path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _text(manifest: Manifest, *path: str) -> str:
-    value = _part(manifest, *path[:-1]).get(path[-1])
+def text_at(manifest: Manifest, *path: str) -> str:
+    """A text inside the manifest; an odd or missing one reads as empty."""
+    value = part(manifest, *path[:-1]).get(path[-1])
     return value if isinstance(value, str) else ""
 
 
-def _name(manifest: Manifest, _moment: Moment) -> str:
-    return _text(manifest, "metadata", "name")
+def _name(reading: Reading) -> str:
+    return text_at(reading.manifest, "metadata", "name")
 
 
-def _roles(manifest: Manifest, _moment: Moment) -> str:
-    return roles(manifest)
+def _status(reading: Reading) -> str:
+    return str(reading.state)
 
 
-def _age(manifest: Manifest, moment: Moment) -> str:
-    created = node.parse_timestamp(_text(manifest, "metadata", "creationTimestamp"))
-    return human_duration(moment.now - created) if created else UNKNOWN
+def _roles(reading: Reading) -> str:
+    return roles(reading.manifest)
 
 
-def _version(manifest: Manifest, _moment: Moment) -> str:
-    return node.kubelet_version(manifest) or NONE
+def _age(reading: Reading) -> str:
+    created = node.parse_timestamp(text_at(reading.manifest, "metadata", "creationTimestamp"))
+    return human_duration(reading.at.now - created) if created else UNKNOWN
 
 
-def _source(manifest: Manifest, _moment: Moment) -> str:
-    return node.owner_of(manifest) or "controller"
+def _version(reading: Reading) -> str:
+    return node.kubelet_version(reading.manifest) or NONE
 
 
-def _last_seen(manifest: Manifest, moment: Moment) -> str:
-    """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported.
+def _source(reading: Reading) -> str:
+    return reading.view.owner or "controller"
 
-    A stamp of a clock that is known to be wrong says nothing.
-    """
-    seen = node.view_manifest("", manifest)
-    stamp = seen.last_seen or (seen.ready.heartbeat if seen.ready and not seen.owner else "")
-    at = node.parse_timestamp(stamp)
-    if at is None:
+
+def _last_seen(reading: Reading) -> str:
+    """How long ago, unless the stamp is of a clock that is known to be wrong."""
+    last, seen, now = last_seen(reading), reading.view, reading.at.now
+    if last is None:
         return "-"
-    is_wrong = seen.is_ready and moment.is_observed and not freshness.agrees(seen, moment.now)
-    if is_wrong or (moment.now - at).total_seconds() < -freshness.SKEW_SECONDS:
+    is_wrong = seen.is_ready and reading.at.is_observed and not freshness.agrees(seen, now)
+    if is_wrong or (now - last).total_seconds() < -freshness.SKEW_SECONDS:
         return UNKNOWN
-    return f"{human_duration(max(moment.now - at, timedelta()))} ago"
+    return f"{human_duration(max(now - last, timedelta()))} ago"
 
 
-def _address(kind: str) -> Callable[[Manifest, Moment], str]:
-    def cell(manifest: Manifest, _moment: Moment) -> str:
-        found: Iterator[str] = (a for type_, a in node.addresses(_part(manifest, "status")) if type_ == kind)
+def last_seen(reading: Reading) -> datetime | None:
+    """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported."""
+    seen = reading.view
+    return node.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
+
+
+def _address(kind: str) -> Callable[[Reading], str]:
+    def cell(reading: Reading) -> str:
+        status = part(reading.manifest, "status")
+        found: Iterator[str] = (a for type_, a in node.addresses(status) if type_ == kind)
         return next(found, NONE)
 
     return cell
 
 
-def _node_info(key: str) -> Callable[[Manifest, Moment], str]:
-    def cell(manifest: Manifest, _moment: Moment) -> str:
-        return _text(manifest, "status", "nodeInfo", key) or UNKNOWN
+def _node_info(key: str) -> Callable[[Reading], str]:
+    def cell(reading: Reading) -> str:
+        return text_at(reading.manifest, "status", "nodeInfo", key) or UNKNOWN
 
     return cell
 
 
-def _reason(manifest: Manifest, _moment: Moment) -> str:
-    ready = node.condition(manifest, node.READY)
-    return (ready.reason if ready else "") or NONE
+def _reason(reading: Reading) -> str:
+    return reading.state.reason or NONE
+
+
+def _message(reading: Reading) -> str:
+    """What is wrong, in a sentence; of a Ready machine there is nothing to say."""
+    found = reading.state
+    return found.message if found.message and not found.is_well else NONE
+
+
+def _labels(reading: Reading) -> str:
+    pairs = sorted(labels(reading.manifest).items())
+    return ",".join(f"{key}={text}" for key, text in pairs) or NONE
 
 
 COLUMNS: Final = (
     Column("NAME", _name),
-    Column("STATUS", status),
+    Column("STATUS", _status),
     Column("ROLES", _roles),
-    Column("AGE", _age),
+    Column("AGE", _age, moves=True),
     Column("VERSION", _version),
     Column("SOURCE", _source),
-    Column("LAST SEEN", _last_seen),
-    Column("INTERNAL-IP", _address("InternalIP"), wide=True),
+    Column("LAST SEEN", _last_seen, moves=True),
+    Column("INTERNAL-IP", _address("InternalIP")),
     Column("EXTERNAL-IP", _address("ExternalIP"), wide=True),
     Column("OS-IMAGE", _node_info("osImage"), wide=True),
     Column("KERNEL-VERSION", _node_info("kernelVersion"), wide=True),
     Column("CONTAINER-RUNTIME", _node_info("containerRuntimeVersion"), wide=True),
     Column("REASON", _reason, wide=True),
+    Column("MESSAGE", _message, wide=True),
 )
+LABELS: Final = Column("LABELS", _labels)

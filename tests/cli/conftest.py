@@ -15,8 +15,8 @@ import pytest
 from k3.cli import main
 from k3.config import SqliteStorage
 from k3.core.errors import NotFound
-from k3.core.node import precise_timestamp
-from k3.core.objects import NODE, Key, Manifest, Object
+from k3.core.node import precise_timestamp, timestamp
+from k3.core.objects import EVENT, NODE, Key, Manifest, Object
 from k3.core.store import Store
 from k3.stores import connect
 from tests.lab import Process
@@ -105,10 +105,26 @@ class StoreFile:
 
     def put(self, name: str, manifest: Manifest | None = None) -> Object:
         """Create a Node, or replace its manifest."""
-        wanted = node(name) if manifest is None else manifest
+        return self.write(Key(NODE, name), node(name) if manifest is None else manifest)
+
+    def event(self, name: str, number: int, reason: str, message: str, **changes: Any) -> Object:
+        """Write the Event of that number about a Node, as k3 does."""
+        stamp = changes.get("at") or timestamp(datetime.now(UTC))
+        manifest = {
+            "involvedObject": {"apiVersion": "v1", "kind": changes.get("kind", "Node"), "name": name},
+            "reason": reason,
+            "message": message,
+            "type": "Warning" if changes.get("warning") else "Normal",
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": changes.get("count", 1),
+        }
+        return self.write(Key(EVENT, f"{name}.{number}", "default"), manifest)
+
+    def write(self, key: Key, wanted: Manifest) -> Object:
+        """Create an object, or replace its manifest."""
 
         async def work(store: Store) -> Object:
-            key = Key(NODE, name)
             try:
                 found = await store.get(key)
             except NotFound:

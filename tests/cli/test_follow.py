@@ -10,12 +10,12 @@ import pytest
 
 from k3.cli import follow
 from k3.cli.follow import Shown
+from k3.cli.printers import Read
 from k3.config import MemoryStorage
 from k3.core.errors import Expired, Unavailable
 from k3.core.node import precise_timestamp
 from k3.core.objects import NODE, Key, Kind, Object
 from k3.core.store import ChangeType, Event, Page, Store
-from k3.node_table import Moment
 from k3.stores import connect
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -65,11 +65,14 @@ class Record:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str]] = []
 
-    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
+    def everything(self, items: Sequence[Object], read: Read) -> None:
         self.rows += [("LISTED", item.key.name) for item in items]
 
-    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
+    def change(self, kind: ChangeType, item: Object, read: Read) -> None:
         self.rows.append((kind, item.key.name))
+
+    def face(self, item: Object, read: Read) -> object:
+        return (item.revision, str(read(item).state))
 
 
 def labelled(**labels: str) -> dict[str, Any]:
@@ -93,9 +96,9 @@ async def followed(test: Callable[[Line, Record], Any], wanted: Callable[[Object
         await line.store.create(Key(NODE, name), labelled(app="x"))
     shown = Shown(record, wanted, lambda: NOW)
     page = await line.list(NODE)
-    assert shown.first(page.objects, "abc") == 3
+    shown.first(page.objects, "abc")
     async with asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(follow.follow(line, page, shown, ticking=False))  # type: ignore[arg-type] # has what follow needs
+        following = tasks.create_task(follow.follow(line, NODE, page, shown))  # type: ignore[arg-type] # has what follow needs
         async with asyncio.timeout(20):
             await test(line, record)
         following.cancel()
@@ -159,7 +162,7 @@ async def test_a_node_that_nobody_observes_is_shown_again_exactly_once() -> None
     notes = {"k3.network/lastSeen": precise_timestamp(NOW), "k3.network/peer-ttl": "90s"}
     manifest = {
         "metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes},
-        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "PeerAlive"}]},
     }
     store = await connect(MemoryStorage())
     item = await store.create(Key(NODE, "n"), manifest)

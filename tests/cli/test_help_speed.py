@@ -42,12 +42,12 @@ def test_nothing_is_loaded_that_is_not_needed(arguments: list[str], spared: set[
 
 def test_help_names_every_command_with_an_example(k3: K3) -> None:
     shown = k3("--help").out
-    for command in ("network", "nodes", "delete", "version"):
+    for command in ("network", "nodes", "describe", "events", "get", "delete", "version"):
         assert any(line.split()[:1] == [command] and f"k3 {command}" in line for line in shown.splitlines())
     assert k3().out == k3("help").out == k3("-h").out == shown
 
 
-@pytest.mark.parametrize("command", ["network", "nodes", "delete", "version"])
+@pytest.mark.parametrize("command", ["network", "nodes", "describe", "events", "delete", "version"])
 def test_every_command_has_help_with_examples(k3: K3, command: str) -> None:
     with_help = [_help(k3, command, "--help"), _help(k3, "help", command)]
     assert with_help[0] == with_help[1]
@@ -58,3 +58,21 @@ def _help(k3: K3, *arguments: str) -> str:
     result = k3(*arguments)
     assert result.code == 0
     return result.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "command"),
+    [
+        (("store", "check"), "store check"),
+        (("store", "copy"), "store copy"),
+        (("get", "nodes"), "nodes"),
+        (("get",), "nodes"),
+        (("get", "events"), "events"),
+        (("node",), "nodes"),
+        (("delete", "node"), "delete"),
+    ],
+)
+def test_help_of_several_words_is_that_of_the_command(k3: K3, asked: tuple[str, ...], command: str) -> None:
+    shown = _help(k3, "help", *asked)
+    assert shown == _help(k3, *asked, "--help")
+    assert shown.startswith(f"usage: k3 {command} ")

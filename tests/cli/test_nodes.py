@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from k3.cli.printers import printer
-from k3.core.objects import NODE, Key, Object
-from k3.node_table import Moment
+from k3 import node_table
+from k3.cli.printers import Style, printer
+from k3.core.objects import LEASE, NODE, Key, Object
+from k3.node_table import Moment, Reading
 from tests.cli.conftest import K3, Start, StoreFile, node
 
 
@@ -25,20 +26,21 @@ def cells(line: str) -> list[str]:
 
 def test_table_has_kubectls_columns_and_source_and_last_seen(k3: K3, store: StoreFile) -> None:
     head, *rows = k3("nodes", "--store", store.url).out.splitlines()
-    assert cells(head) == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST SEEN"]
+    assert cells(head) == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST SEEN", "INTERNAL-IP"]
     assert [cells(row)[0] for row in rows] == ["box", "web1", "web2"]
     box, web1, _ = map(cells, rows)
-    assert box[1:3] + box[4:] == ["NotReady", "control-plane", "v1.32.4", "controller", "-"]
+    assert box[1:3] + box[4:] == ["NotReady", "control-plane", "v1.32.4", "controller", "-", "<none>"]
     assert web1[1:3] + web1[4:6] == ["Ready", "worker", "<none>", "network"]
     assert web1[6].endswith("s ago")
+    assert web1[7] == "10.0.0.7"
 
 
 def test_wide_adds_kubectls_columns_and_the_reason(k3: K3, store: StoreFile) -> None:
     head, box, web1, _ = k3("nodes", "--store", store.url, "-o", "wide").out.splitlines()
-    wide = ["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME", "REASON"]
+    wide = ["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME", "REASON", "MESSAGE"]
     assert cells(head)[7:] == wide
-    assert cells(box)[7:] == ["<none>", "<none>", "Debian 12", "6.1.0", "x://1", "KubeletNotReady"]
-    assert cells(web1)[7:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive"]
+    assert cells(box)[7:] == ["<none>", "<none>", "Debian 12", "6.1.0", "x://1", "KubeletNotReady", "<none>"]
+    assert cells(web1)[7:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive", "<none>"]
 
 
 def test_columns_are_aligned(k3: K3, store: StoreFile) -> None:
@@ -66,7 +68,7 @@ def test_status_says_what_is_known(k3: K3, store: StoreFile, manifest: Callable[
 
 def test_a_node_never_reached_has_no_last_seen(k3: K3, store: StoreFile) -> None:
     store.put("n", node("n", seen_ago=None))
-    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[-1] == "-"
+    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[6] == "-"
 
 
 def test_one_node_as_json_is_a_v1_node(k3: K3, store: StoreFile) -> None:
@@ -91,9 +93,8 @@ def test_yaml_says_the_same_as_json_and_keeps_every_text_a_text(k3: K3, store: S
     store.put("odd", {"metadata": {"annotations": {**odd, "x/hidden": "a\x9b\u202eb\n\x1b", "x/word": "机器"}}})
     shown = k3("nodes", "odd", "--store", store.url, "-o", "yaml").out
     assert yaml.safe_load(shown) == json.loads(k3("nodes", "odd", "--store", store.url, "-o", "json").out)
-    assert "'1e3'" in shown
-    assert "'0o14'" in shown
-    assert "'y'" in shown
+    for quoted in ("'1e3'", "'0o14'", "'y'", "'on'"):
+        assert quoted in shown
     assert "机器" in shown
 
 
@@ -139,6 +140,10 @@ def test_reading_makes_no_file(k3: K3, tmp_path: Path, command: tuple[str, ...])
     assert list(tmp_path.iterdir()) == []
 
 
+def read(item: Object) -> Reading:
+    return node_table.read(item.manifest(), Moment(datetime.now(UTC)))
+
+
 EVIL = "a\x1b[31m\r\nb\x9bm\u202e"
 
 
@@ -154,9 +159,10 @@ def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -
 def test_a_name_that_some_other_program_stored_cannot_either(capsys: pytest.CaptureFixture[str], output: str) -> None:
     # What another program put into etcd: a name no store of ours takes, and half a surrogate pair, which JSON can say.
     item = Object(Key(NODE, f"{EVIL}\ud800"), "uid", 1, b'{"metadata":{"annotations":{"half":"\\ud800"}}}')
+    columns = node_table.columns(wide=output == "wide")
     for single in (True, False):
-        printer(output, headers=True, single=single, following=False).everything([item], lambda _: Moment(datetime.now(UTC)))
-    printer(output, headers=True, single=False, following=True).change("DELETED", item, Moment(datetime.now(UTC)))
+        printer(output, columns, Style(), single=single).everything([item], read)
+    printer(output, columns, Style(following=True), single=False).change("DELETED", item, read)
     shown = capsys.readouterr().out
     assert "[31m" in shown
     assert all(line.isprintable() for line in shown.split("\n"))
@@ -167,6 +173,141 @@ def test_a_terminal_without_unicode_gets_escapes(start: Start, store: StoreFile)
     shown = start("nodes", "word", "-o", "json", "--store", store.url, PYTHONIOENCODING="ascii")
     assert shown.wait() == 0
     assert json.loads(shown.text)["metadata"]["annotations"] == {"x": "机器"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nodes", "web2", "web1"),
+        ("nodes", "node/web2", "no/web1", "web2"),
+        ("node", "nodes/web2", "node/web1"),
+        ("get", "nodes", "web2", "web1"),
+        ("get", "no/web2", "node/web1"),
+    ],
+)
+def test_several_names_however_they_are_written(k3: K3, store: StoreFile, words: tuple[str, ...]) -> None:
+    assert k3(*words, "--store", store.url, "-o", "name").out == "node/web1\nnode/web2\n"
+    assert json.loads(k3(*words, "--store", store.url, "-o", "json").out)["kind"] == "List"
+
+
+def test_of_several_names_the_missing_are_said_behind_the_others(k3: K3, store: StoreFile) -> None:
+    result = k3("nodes", "nobody", "web1", "none", "--store", store.url, "-o", "name")
+    assert (result.code, result.out) == (3, "node/web1\n")
+    assert result.err == f'k3: node "nobody" not found in {store.url}; node "none" not found in {store.url}\n'
+
+
+def test_a_word_of_another_programs_is_explained(k3: K3, store: StoreFile) -> None:
+    result = k3("get", "node", "list", "--store", store.url)
+    assert result.code == 3
+    assert result.err == f'k3: node "list" not found in {store.url}; did you mean: k3 nodes\n'
+
+
+def test_labels_have_columns(k3: K3, store: StoreFile) -> None:
+    store.put("web1", node("web1", labels={"tier": "front", "kubernetes.io/arch": "arm64"}))
+    flags = ("-L", "kubernetes.io/arch", "-L", "tier,none", "--show-labels", "--store", store.url)
+    head, row = k3("nodes", "web1", *flags).out.splitlines()
+    assert cells(head)[8:] == ["ARCH", "TIER", "NONE", "LABELS"]
+    labels = "k3.network/managed=true,kubernetes.io/arch=arm64,tier=front"
+    assert cells(row)[8:] == ["arm64", "front", "<none>", labels]
+
+
+def test_a_node_that_a_kubelet_took_over_is_the_controllers_whatever_label_it_kept(k3: K3, store: StoreFile) -> None:
+    taken = node("taken", seen_ago=1_000, info={"kubeletVersion": "v1.32.4"})
+    taken["status"]["conditions"] = [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]
+    store.put("taken", taken)
+    row = cells(k3("nodes", "taken", "--store", store.url, "--no-headers").out)
+    assert row[1] == "Ready"
+    assert row[4:7] == ["v1.32.4", "controller", "-"]
+    assert "It was not k3's" in k3("delete", "node", "taken", "--store", store.url).err
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason", "message"),
+    [
+        (lambda: node("n", seen_ago=200), "NoObserver", "no agent has refreshed this Node since 20"),
+        (
+            lambda: node("n", conditions=[{"type": "k3.network/Reachable", "status": "False", "reason": "ProbeFailed"}]),
+            "ProbeFailed",
+            "<none>",
+        ),
+        (
+            lambda: {"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "X", "message": "the why"}]}},
+            "X",
+            "the why",
+        ),
+        (dict, "NoCondition", "the Node has no Ready condition"),
+    ],
+)
+def test_wide_says_why(k3: K3, store: StoreFile, manifest: Callable[[], dict[str, Any]], reason: str, message: str) -> None:
+    store.put("n", manifest())
+    row = cells(k3("nodes", "n", "--store", store.url, "-o", "wide", "--no-headers").out)
+    assert row[12] == reason
+    assert row[13].startswith(message)
+
+
+# --- on a terminal
+
+
+def on_a_terminal(*arguments: str, **env: str) -> str:
+    """What a person sees."""
+    ours, theirs = os.openpty()
+    argv = [sys.executable, "-m", "k3.cli", *arguments]
+    environ = {**os.environ, "TERM": "xterm", **env}
+    with subprocess.Popen(argv, env=environ, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65_536):
+                shown += piece
+        except OSError:  # Linux says EIO when the last writer is gone
+            pass
+        finally:
+            os.close(ours)
+        assert process.wait(30) == 0
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_colours_and_a_summary(store: StoreFile) -> None:
+    store.put("web2", node("web2", seen_ago=1_000))
+    _, box, web1, web2, *rest = on_a_terminal("nodes", "--store", store.url).splitlines()
+    assert "\x1b[31mNotReady\x1b[0m " in box
+    assert "\x1b[32mReady\x1b[0m " in web1
+    assert "\x1b[33mUnknown (no observer)\x1b[0m " in web2
+    assert rest == ["1 Ready, 2 not"]
+    plain = on_a_terminal("nodes", "--store", store.url, NO_COLOR="1").splitlines()
+    assert plain[4] == "1 Ready, 2 not"
+    assert [line.index("network") for line in (web1.replace("\x1b[32m", "").replace("\x1b[0m", ""), plain[2])] == [
+        plain[0].index("SOURCE")
+    ] * 2
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert "\x1b" not in on_a_terminal("nodes", "--store", store.url, **env)
+
+
+def test_nothing_but_rows_for_who_asked_for_one_or_for_rows(store: StoreFile) -> None:
+    for flags in (("web1",), ("--no-headers",), ("-o", "name")):
+        assert "1 Ready" not in on_a_terminal("nodes", *flags, "--store", store.url)
+    assert on_a_terminal("nodes", "-l", "tier", "--store", store.url).splitlines()[-1] == "2 Ready"
+
+
+# --- an empty store
+
+
+@pytest.mark.parametrize("name", ["CONSUL_HTTP_ADDR", "CONSUL_ADDR"])
+def test_in_a_consul_fleet_k3_discovery_is_named(k3: K3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    file = StoreFile(tmp_path / "empty.db")
+    assert file.names() == []
+    monkeypatch.setenv(name, "127.0.0.1:8500")
+    said = k3("nodes", "--store", file.url).err
+    assert f"Start one with: k3 discovery --store {file.url} (through Consul)" in said
+
+
+def test_where_k3_discovery_leads_it_is_named(k3: K3, tmp_path: Path) -> None:
+    file = StoreFile(tmp_path / "empty.db")
+    file.write(Key(LEASE, "k3-discovery-web", "kube-system"), {"spec": {}})
+    said = k3("nodes", "--store", file.url).err
+    assert "k3 discovery looks after it" in said
+    assert f"k3 discovery --store {file.url}" in said
+    assert "k3 network" not in said
 
 
 def test_aliases(k3: K3, store: StoreFile) -> None:
@@ -195,6 +336,23 @@ def test_watch_prints_every_change_of_another_process_at_once(start: Start, stor
     store.delete("web2")
     watching.wait_for(lambda line: line.startswith("web2 ") and " Deleted " in line, skip=before)
     assert len(watching.lines) == before + 3
+
+
+def test_a_row_comes_only_when_what_it_shows_has_changed(start: Start, store: StoreFile) -> None:
+    watching = start("nodes", "-w", "--store", store.url)
+    watching.wait_for("web2")
+    before = len(watching.lines)
+    for _ in range(3):
+        store.put("web1", node("web1", seen_ago=0, labels={"tier": "front", "node-role.kubernetes.io/worker": ""}))
+    moved = node("web1", seen_ago=0, labels={"node-role.kubernetes.io/worker": ""})
+    moved["status"]["addresses"] = [{"type": "InternalIP", "address": "10.0.0.8"}]
+    store.put("web1", moved)
+    watching.wait_for("10.0.0.8", skip=before)
+    down = node("web2", labels={"tier": "back"})
+    down["status"]["conditions"][0]["status"] = "False"
+    store.put("web2", down)
+    watching.wait_for("NotReady", skip=before)
+    assert [line.split()[0] for line in watching.lines[before:]] == ["web1", "web2"]
 
 
 def test_watch_of_one_node_prints_only_that(start: Start, store: StoreFile) -> None:

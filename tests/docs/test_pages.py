@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from k3 import cli, options, settings
+from k3.cli import advice
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
 from k3.core import errors, limits, ownership
@@ -303,6 +304,20 @@ def test_every_error_has_its_row() -> None:
 def test_every_reason_of_ready_has_its_row() -> None:
     (table,) = page("docs/architecture.md").tables("Ready")
     assert {bare(row[1])[0] for row in table} == ownership.REASONS["network"]
+
+
+def test_every_reason_that_is_not_well_is_explained() -> None:
+    (table,) = page("docs/commands.md").tables("reason")
+    shown = {bare(row[0])[0] for row in table}
+    well = {"PeerAlive", "SelfRegistered", "ConsulPassing"}
+    assert shown == (ownership.REASONS["network"] | ownership.REASONS["discovery"]) - well | {"ProbeFailed", "NoObserver"}
+    assert shown == set(advice.SENTENCES)
+
+
+def test_events_flags_have_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    (table,) = page("docs/commands.md").tables("flag of k3 events")
+    shown = {code for flag, _ in table for code in bare(flag) if code.startswith("--")}
+    assert shown | {"--store", "--config", "--log-level", "--log-format"} == _flags(_parser_of(["events"], monkeypatch))
 
 
 def test_the_times_are_those_of_the_code() -> None:

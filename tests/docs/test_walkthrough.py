@@ -72,7 +72,8 @@ def argv(command: Command) -> list[str]:
         return [sys.executable, "-c", FETCH, words[-1]]
     if words[0] == ".":
         return ["sh", "-ec", text.replace(".venv/bin/", f"{BIN}/")]
-    return [words[0].replace(".venv/bin/", f"{BIN}/"), *words[1:]]
+    rest = [f"{ROOT}/{word}" if word.startswith("examples/") else word for word in words[1:]]
+    return [words[0].replace(".venv/bin/", f"{BIN}/"), *rest]
 
 
 def walk(name: str, alpha: Host, between: dict[str, Callable[[], None]]) -> list[Process]:
@@ -123,6 +124,14 @@ def test_the_network_page(lan: Lan) -> None:
     assert agent.stop() == 0
 
 
+def test_the_commands_page(lan: Lan) -> None:
+    alpha = lan.host("alpha")
+    agent = alpha.start(["k3", "network"])
+    agent.wait_for("This machine is on the list")
+    assert walk("docs/commands.md", alpha, {}) == []
+    assert agent.stop() == 0
+
+
 def test_the_stores_page(lan: Lan) -> None:
     alpha = lan.host("alpha")
     agent = alpha.start(["k3", "network"])
@@ -132,7 +141,12 @@ def test_the_stores_page(lan: Lan) -> None:
 
 
 def test_every_command_is_on_a_page_that_is_walked() -> None:
-    assert {command.page for command in commands("alpha")} == {"README.md", "docs/network.md", "docs/stores.md"}
+    assert {command.page for command in commands("alpha")} == {
+        "README.md",
+        "docs/network.md",
+        "docs/stores.md",
+        "docs/commands.md",
+    }
 
 
 def test_the_firewall_rules_are_enough_and_needed(lan: Lan) -> None:

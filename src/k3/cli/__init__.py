@@ -23,6 +23,9 @@ Run
   up         both in one process, on one store                       k3 up
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
+  describe   all that is known of a machine, and why it is so        k3 describe node web1
+  events     what has happened to the machines                       k3 events --for node/web1
+  get        nodes and events by kubectl's word                      k3 get nodes
 Change
   delete     remove a Node                                           k3 delete node web1
 Store
@@ -33,8 +36,19 @@ Other
 
 Every command but version takes --store URL (or K3_STORE) and --config FILE (or CONFIG_PATH).
 """
-COMMANDS: Final = ("network", "discovery", "up", "nodes", "delete", "store", "version")
-_ALIASES: Final = {"node": "nodes", "--version": "version", "-V": "version", "-h": "help", "--help": "help"}
+COMMANDS: Final = ("network", "discovery", "up", "nodes", "describe", "events", "delete", "store", "version")
+_ALIASES: Final = {
+    "node": "nodes",
+    "no": "nodes",
+    "event": "events",
+    "ev": "events",
+    "--version": "version",
+    "-V": "version",
+    "-h": "help",
+    "--help": "help",
+}
+_HABITS: Final = ("ls", "list", "status", "members", "ps")
+"""What other programs call their list."""
 _INTERRUPTED: Final = 130
 
 
@@ -63,23 +77,34 @@ def _run(arguments: list[str]) -> int:
         if not rest:
             answer(HELP)
             return 0
-        name, rest = rest[0], ["--help"]
+        name, *rest = _unaliased([*rest, "--help"])
     if name not in COMMANDS:
-        from k3.parsing import nearest  # noqa: PLC0415 - only for who makes a mistake
-
-        kind = "flag" if name.startswith("-") else "command"
-        msg = f'unknown {kind} "{printable(name, limit=60)}"{nearest(name, COMMANDS)}'
-        raise BadUsage(msg)
+        raise BadUsage(_unknown(name))
     return int(importlib.import_module(f"{__name__}.{name}").run(rest))
+
+
+def _unknown(name: str) -> str:
+    """What there is instead."""
+    kind = "flag" if name.startswith("-") else "command"
+    said = f'unknown {kind} "{printable(name, limit=60)}"'
+    if name in _HABITS:
+        return f"{said}; did you mean: k3 nodes"
+    # difflib, behind the nearest known word, is too slow to load for those who make no mistake
+    from k3.parsing import nearest  # noqa: PLC0415 - see above
+
+    return said + nearest(name, (*COMMANDS, "get"))
 
 
 def _unaliased(arguments: list[str]) -> list[str]:
     """The command line with aliases resolved; an empty one asks for help."""
     if not arguments:
         return ["help"]
-    if arguments[0] == "get" and arguments[1:2] in (["nodes"], ["node"], ["no"]):
-        return ["nodes", *arguments[2:]]
-    return [_ALIASES.get(arguments[0], arguments[0]), *arguments[1:]]
+    name, *rest = arguments
+    if name == "get":
+        from k3.cli.get import without_get  # noqa: PLC0415 - most command lines have no `get`
+
+        return without_get(rest)
+    return [_ALIASES.get(name, name), *rest]
 
 
 def _wants_trace(arguments: list[str]) -> bool:

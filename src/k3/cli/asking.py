@@ -6,22 +6,18 @@ list whose stamps agree with the clock nobody is asked.
 """
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from k3.core import freshness, node
+from k3.core import freshness
 from k3.core.node import NodeView
-from k3.core.objects import NODE
-from k3.core.store import Store
 from k3.network.messages import Answered, Endpoint, Target
 from k3.node_table import human_duration
 
 ASK_SECONDS: Final = 1.0
 MACHINES: Final = 16
-PATIENCE_SECONDS: Final = 3.5
 _MINUTES_FROM_SECONDS: Final = 120
 
 
@@ -36,29 +32,6 @@ async def ask(nodes: Sequence[NodeView], now: datetime) -> Mapping[str, str]:
         asked = {seen.name: tasks.create_task(probe(_target(seen), timeout_seconds=ASK_SECONDS)) for seen in wanted}
     outcomes = {name: task.result() for name, task in asked.items()}
     return {name: outcome.facts.boot for name, outcome in outcomes.items() if isinstance(outcome, Answered)}
-
-
-async def find_observed(store: Store, nodes: Sequence[NodeView], now: datetime) -> frozenset[str]:
-    """The names of the Nodes that somebody looks after, by all that a single look at the list can know.
-
-    Where stamps contradict each other and no machine answers, a second look shows whether anybody still writes; that is
-    worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
-    """
-    answered = await ask(nodes, now)
-    observed = freshness.observed(nodes, now, answered)
-    vouched = [seen for seen in freshness.doubtful(nodes, now) if seen.name in observed]
-    if answered or not vouched or (wait_seconds := _refreshed_within(vouched)) > PATIENCE_SECONDS:
-        return observed
-    await asyncio.sleep(wait_seconds)
-    later = {item.key.name: node.view(item) for item in (await store.list(NODE)).objects}
-    if any(freshness.mark(seen) != freshness.mark(later.get(seen.name, seen)) for seen in nodes):
-        return observed
-    return frozenset(seen.name for seen in nodes if not seen.owner)
-
-
-def _refreshed_within(nodes: Sequence[NodeView]) -> float:
-    """Within how many seconds living agents write one of these Nodes again: a third and a sixth of its time to live."""
-    return min(seen.peer_ttl_seconds or math.inf for seen in nodes) / 2 + 0.5
 
 
 def _worth_asking(nodes: Sequence[NodeView], now: datetime) -> list[NodeView]:

@@ -2,47 +2,57 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from k3.cli.asking import clock_remarks, find_observed
+from k3 import node_table
+from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
-from k3.cli.follow import TICK_SECONDS, Shown, follow
+from k3.cli.follow import TICK_SECONDS, Shown, follow, tick
+from k3.cli.looking import find_observed, moments
+from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import printer
-from k3.cli.terminal import remark
+from k3.cli.printers import Printer, Style, printer
+from k3.cli.sorting import Order, parse_order
+from k3.cli.terminal import is_read_by_a_person, may_colour, remark
 from k3.cli.usage import BadUsage
-from k3.config import MemoryStorage, Settings
-from k3.core import node
+from k3.config import Settings
 from k3.core.errors import NotFound
-from k3.core.objects import NODE, Key, Object
+from k3.core.objects import NODE, Object
 from k3.core.store import Page, Store
-from k3.safe_text import one_line, printable
+from k3.node_table import Column, Moment
 from k3.selector import Selector, parse_selector
-from k3.settings import describe
 
 _OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
 _EXAMPLES = """\
   k3 nodes
   k3 nodes -w
-  k3 nodes web1 -o yaml
+  k3 nodes web1 web2 -o wide
+  k3 nodes node/web1 -o yaml
+  k3 nodes --sort-by age -L kubernetes.io/arch
   k3 nodes -l 'kubernetes.io/arch=amd64,!spare' -o name"""
 
 
 def run(arguments: list[str]) -> int:
     """List or follow the Nodes."""
     parser = Parser("nodes", "The machines there are, and whether they are healthy.", examples=_EXAMPLES)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="only this one")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these; node/NAME is one as well")
     parser.add_argument("-o", "--output", choices=_OUTPUTS, default="table", metavar="FORMAT", help=", ".join(_OUTPUTS))
     parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="labels, as in a=b,c!=d,e in (x,y),!f")
+    parser.add_argument("-L", "--label-columns", action="append", default=[], metavar="KEY", help="a column for this label")
+    parser.add_argument("--show-labels", action="store_true", help="a column with all labels")
+    parser.add_argument(
+        "--sort-by", type=parse_order, metavar="COLUMN", help="age, status, ...; or .metadata.name and the like"
+    )
     parser.add_argument("-w", "--watch", action="store_true", help="go on and print every change")
     parser.add_argument("--no-headers", action="store_true", help="rows only")
     add_store_flags(parser)
     chosen = parser.parse_args(arguments)
-    if chosen.name and chosen.selector:
-        msg = "give a NAME or a selector, not both"
+    if chosen.names and chosen.selector:
+        msg = "give NAMEs or a selector, not both"
         raise BadUsage(msg, command="nodes")
+    chosen.names = node_names(chosen.names, command="nodes")
     return asyncio.run(_nodes(chosen, parse_selector(chosen.selector)))
 
 
@@ -50,70 +60,92 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
     settings = settings_for_reading(chosen)
     store = await _opened(settings, chosen)
     try:
-        page = await _read(store, chosen.name, settings)
-        single, following = chosen.name is not None, chosen.watch
-        form = printer(chosen.output, headers=not chosen.no_headers, single=single, following=following)
-        shown = Shown(form, _wanted(chosen.name, selector), lambda: datetime.now(UTC))
-        if not shown.first(page.objects, await _observed(store, page, chosen)):
-            remark(_nothing(settings, chosen, is_empty=not page.objects))
-        if following and store is not None:
-            await follow(store, page, shown, ticking=chosen.output in {"table", "wide"})
+        page = await store.list(NODE) if store else Page((), 0)
+        wanted = _wanted(chosen.names, selector)
+        found = [item for item in page.objects if wanted(item)]
+        missing = [name for name in chosen.names if name not in {item.key.name for item in found}]
+        if missing and (chosen.watch or not found):
+            raise _missing(missing, settings)
+        if not found:
+            remark(await nothing(settings, store, selector=chosen.selector, is_empty=not page.objects))
+        observed = await _observed(store, page, chosen)
+        found = _ordered(found, chosen.sort_by, moments(observed))
+        if chosen.watch and store is not None:
+            await _follow(store, page, Shown(_printer(chosen), wanted, lambda: datetime.now(UTC)), found, observed)
+        _print(found, chosen, moments(observed))
+        if missing:
+            raise _missing(missing, settings)
     finally:
         if store is not None:
             await store.aclose()
     return 0
 
 
+def _print(found: Sequence[Object], chosen: argparse.Namespace, moment: Callable[[Object], Moment]) -> None:
+    _printer(chosen).everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
+
+
+async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object], observed: Collection[str]) -> None:
+    """Print what there is, and what changes, for ever."""
+    shown.first(found, observed)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(tick(shown))
+        tasks.create_task(follow(store, NODE, page, shown))
+
+
 async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | None:
     """The store; whoever follows waits for the default one to be made."""
     store = await open_existing(settings)
-    if store is None and chosen.watch:
-        remark(_nothing(settings, chosen, is_empty=True))
+    if store is None and chosen.watch and not chosen.names:
+        remark(await nothing(settings, None, selector="", is_empty=True))
         while store is None:
             await asyncio.sleep(TICK_SECONDS)
             store = await open_existing(settings)
     return store
 
 
-async def _read(store: Store | None, name: str | None, settings: Settings) -> Page:
-    """What there is now. Raises NotFound for a name that is not."""
-    page = await store.list(NODE) if store else Page((), 0)
-    if name is not None and not any(item.key == Key(NODE, name) for item in page.objects):
-        msg = f'node "{printable(name)}" not found in {describe(settings.storage)}'
-        raise NotFound(msg)
-    return page
-
-
 async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
-    """The names of the Nodes that somebody looks after. Documents say what is stored, so nobody is asked for them."""
-    if store is None or chosen.output not in {"table", "wide"}:
-        return {item.key.name for item in page.objects}
-    now = datetime.now(UTC)
-    nodes = [node.view(item) for item in page.objects]
-    observed = await find_observed(store, nodes, now)
-    for line in clock_remarks(nodes, now, observed):
-        remark(f"k3: {one_line(line)}")
-    return observed
+    """The names of the Nodes that somebody looks after. Documents and names say nothing of that."""
+    if chosen.output not in {"table", "wide"} and not chosen.watch:
+        return ()
+    return await find_observed(store, page)
 
 
-def _wanted(name: str | None, selector: Selector) -> Callable[[Object], bool]:
+def _ordered(items: list[Object], order: Order | None, moment: Callable[[Object], Moment]) -> list[Object]:
+    if order is None:
+        return items
+    return sorted(items, key=lambda item: order.key(node_table.read(item.manifest(), moment(item))))
+
+
+def _missing(names: Sequence[str], settings: Settings) -> NotFound:
+    return NotFound("; ".join(str(not_found(name, settings)) for name in names))
+
+
+def _printer(chosen: argparse.Namespace) -> Printer:
+    style = Style(
+        headers=not chosen.no_headers,
+        following=chosen.watch,
+        coloured=may_colour(),
+        summed_up=is_read_by_a_person() and not chosen.watch and not chosen.names and not chosen.no_headers,
+    )
+    return printer(chosen.output, _columns(chosen), style, single=len(chosen.names) == 1)
+
+
+def _columns(chosen: argparse.Namespace) -> list[Column]:
+    keys = [key.strip() for text in chosen.label_columns for key in text.split(",") if key.strip()]
+    return [
+        *node_table.columns(wide=chosen.output == "wide"),
+        *(node_table.label_column(key) for key in keys),
+        *([node_table.LABELS] if chosen.show_labels else []),
+    ]
+
+
+def _wanted(names: Sequence[str], selector: Selector) -> Callable[[Object], bool]:
+    chosen = frozenset(names)
+
     def fits(item: Object) -> bool:
-        if name is not None:
-            return item.key.name == name
-        labels = item.manifest()["metadata"].get("labels")
-        return selector.matches(labels if isinstance(labels, dict) else {})
+        if chosen:
+            return item.key.name in chosen
+        return not selector.terms or selector.matches(node_table.labels(item.manifest()))
 
     return fits
-
-
-def _nothing(settings: Settings, chosen: argparse.Namespace, *, is_empty: bool) -> str:
-    """Which store was read, and what to do about it."""
-    where = one_line(describe(settings.storage))
-    if not is_empty:
-        return f"No nodes match {one_line(chosen.selector)} in {where}."
-    if isinstance(settings.storage, MemoryStorage):
-        return (
-            f"No nodes in {where}: each process has a memory store of its own. Choose a store that can be shared with --store."
-        )
-    flag = "" if settings.is_default_store else f" --store {where}"
-    return f"No nodes in {where}. Start one with: k3 network{flag}"

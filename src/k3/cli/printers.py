@@ -1,119 +1,210 @@
 """How `k3 nodes` shows Nodes: a list, then, when following, one change at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from k3 import node_table
 from k3.cli import documents
-from k3.cli.terminal import answer
+from k3.cli.terminal import Colour, answer, answer_in_pieces, coloured
 from k3.core.node import timestamp
 from k3.core.objects import Manifest, Object
 from k3.core.store import ChangeType
-from k3.node_table import Moment
+from k3.node_table import Column, Reading, State
 from k3.safe_text import printable
 
-_STATUS: Final = 1
+Read = Callable[[Object], Reading]
+"""How a Node is read at the moment."""
+
+_STATUS: Final = "STATUS"
 _GAP: Final = "   "
-_CELL_CHARACTERS: Final = 253
 
 
 class Printer(Protocol):
     """One output format."""
 
-    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
+    def everything(self, items: Sequence[Object], read: Read) -> None:
         """Print the Nodes there are."""
         ...
 
-    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
+    def change(self, kind: ChangeType, item: Object, read: Read) -> None:
         """Print one change."""
         ...
 
+    def face(self, item: Object, read: Read) -> object:
+        """What is shown of a Node, without what moves by itself: while it stays the same nothing has changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What a table has besides its rows."""
+
+    headers: bool = True
+    following: bool = False
+    """Columns keep their widths from row to row."""
+    coloured: bool = False
+    summed_up: bool = False
+    """The last line says how many are Ready."""
+
 
 class TablePrinter:
-    """kubectl's table. While following, columns keep their widths, and a deleted Node's status is `Deleted`."""
+    """kubectl's table. While following, a deleted Node's status is `Deleted`."""
 
-    def __init__(self, *, wide: bool, headers: bool, following: bool) -> None:
-        self._wide = wide
-        self._titles = node_table.titles(wide=wide)
+    def __init__(self, columns: Sequence[Column], style: Style) -> None:
+        self._columns = columns
+        self._style = style
+        self._table = Table([column.title for column in columns], headers=style.headers)
+        if style.following:  # whatever the status becomes, what stands behind it stays where it is
+            self._table.widen(_STATUS, len("Unknown (no observer)"))
+
+    def everything(self, items: Sequence[Object], read: Read) -> None:
+        """The table; nothing at all where there are no Nodes."""
+        rows, states = [], []
+        for item in items:  # one at a time: the manifests of ten thousand Nodes are not kept
+            reading = read(item)
+            rows.append(self._cells(reading))
+            states.append(reading.state)
+        text = self._table.text(rows, [self._colour(state) for state in states])
+        answer(text + (f"{_summary(states)}\n" if states and self._style.summed_up else ""))
+
+    def change(self, kind: ChangeType, item: Object, read: Read) -> None:
+        """One more row."""
+        reading = read(item)
+        cells = self._cells(reading)
+        if kind == "DELETED":
+            cells[[column.title for column in self._columns].index(_STATUS)] = "Deleted"
+        answer(self._table.text([cells], ["" if kind == "DELETED" else self._colour(reading.state)]))
+
+    def face(self, item: Object, read: Read) -> object:
+        """All cells but those that count the time."""
+        reading = read(item)
+        return tuple(column.cell(reading) for column in self._columns if not column.moves)
+
+    def _cells(self, reading: Reading) -> list[str]:
+        return [column.cell(reading) for column in self._columns]
+
+    def _colour(self, state: State) -> Colour:
+        return _colour(state) if self._style.coloured else ""
+
+
+class Table:
+    """Rows under their titles. Cells are text from outside, and escaped here."""
+
+    def __init__(self, titles: Sequence[str], *, headers: bool) -> None:
+        self._titles = [printable(title) for title in titles]
         self._widths = [len(title) for title in self._titles]
-        if following:  # whatever the status becomes, what stands behind it stays where it is
-            self._widths[_STATUS] = len("Unknown (no observer)")
         self._owes_titles = headers
 
-    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
-        """The table; nothing at all where there are no Nodes."""
-        self._print([self._cells(item, moment(item)) for item in items])
+    def widen(self, title: str, width: int) -> None:
+        """Give a column room for what is still to come."""
+        self._widths[self._titles.index(title)] = width
 
-    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
-        """One more row."""
-        cells = self._cells(item, moment)
-        if kind == "DELETED":
-            cells[_STATUS] = "Deleted"
-        self._print([cells])
+    def text(self, rows: Iterable[Sequence[str]], colours: Sequence[Colour] = ()) -> str:
+        """These rows, behind the titles if there are any rows and those have not been printed yet.
 
-    def _cells(self, item: Object, moment: Moment) -> list[str]:
-        cells = node_table.row(item.manifest(), moment, wide=self._wide)
-        return [printable(cell, limit=_CELL_CHARACTERS) for cell in cells]
-
-    def _print(self, rows: list[list[str]]) -> None:
-        if rows and self._owes_titles:
-            rows = [self._titles, *rows]
+        `colours`: those of the status in each row, if it has any.
+        """
+        lines = [[printable(cell) for cell in cells] for cells in rows]
+        tints: list[Colour] = [*colours] or [""] * len(lines)
+        if lines and self._owes_titles:
+            lines, tints = [self._titles, *lines], ["", *tints]
             self._owes_titles = False
-        for cells in rows:
+        for cells in lines:
             self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
-        answer("".join(self._line(cells) for cells in rows))
+        return "".join(self._line(cells, colour) for cells, colour in zip(lines, tints, strict=True))
 
-    def _line(self, cells: list[str]) -> str:
-        return _GAP.join(cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)).rstrip() + "\n"
+    def _line(self, cells: Sequence[str], colour: Colour) -> str:
+        padded = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
+        if colour:
+            at = self._titles.index(_STATUS)
+            padded[at] = coloured(cells[at], colour) + padded[at][len(cells[at]) :]
+        return _GAP.join(padded).rstrip() + "\n"
+
+
+def _colour(state: State) -> Colour:
+    if state.word == "Ready" and state.is_well:
+        return "green"
+    return "red" if state.word.startswith("NotReady") else "yellow"
+
+
+def _summary(states: Sequence[State]) -> str:
+    ready = sum(state.word.startswith("Ready") for state in states)
+    return f"{ready} Ready" if ready == len(states) else f"{ready} Ready, {len(states) - ready} not"
 
 
 class DocumentPrinter:
     """JSON or YAML: one document, a Node if one was asked for by name, else a List; while following, one Node per change."""
 
-    def __init__(self, render: Callable[[Manifest], str], *, separator: str, single: bool, following: bool) -> None:
+    def __init__(
+        self,
+        render: Callable[[Manifest], str],
+        render_list: Callable[[Iterable[Manifest]], Iterator[str]],
+        *,
+        separator: str,
+        single: bool,
+        following: bool,
+    ) -> None:
         self._render = render
+        self._render_list = render_list
         self._separator = separator
         self._single = single
         self._following = following
 
-    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:
+    def everything(self, items: Sequence[Object], read: Read) -> None:
         """The document, or one per Node while following."""
         if self._following:
             for item in items:
-                self.change("ADDED", item, moment(item))
+                self.change("ADDED", item, read)
         elif self._single:
             answer(self._render(items[0].manifest()))
         else:
-            answer(self._render(documents.listing(item.manifest() for item in items)))
+            answer_in_pieces(self._render_list(item.manifest() for item in items))
 
-    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:
+    def change(self, kind: ChangeType, item: Object, read: Read) -> None:
         """One more document. A deleted Node carries the time of its deletion, as in Kubernetes."""
         manifest = item.manifest()
         if kind == "DELETED":
-            manifest["metadata"].setdefault("deletionTimestamp", timestamp(moment.now))
+            manifest["metadata"].setdefault("deletionTimestamp", timestamp(read(item).at.now))
         answer(self._separator + self._render(manifest))
+
+    def face(self, item: Object, read: Read) -> object:  # noqa: ARG002 - a program gets every revision
+        """All of it is shown."""
+        return item.revision
 
 
 class NamePrinter:
-    """`node/web1`, to be handed to another command."""
+    """`node/web1`, to be handed to another command; while following, whenever that would find something new."""
 
-    def everything(self, items: Sequence[Object], moment: Callable[[Object], Moment]) -> None:  # noqa: ARG002 - a name has no age
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+
+    def everything(self, items: Sequence[Object], read: Read) -> None:  # noqa: ARG002 - a name has no age
         """One name per line."""
-        answer("".join(f"node/{printable(item.key.name)}\n" for item in items))
+        answer_in_pieces(f"node/{printable(item.key.name)}\n" for item in items)
 
-    def change(self, kind: ChangeType, item: Object, moment: Moment) -> None:  # noqa: ARG002 - see above
+    def change(self, kind: ChangeType, item: Object, read: Read) -> None:  # noqa: ARG002 - see above
         """One more name."""
-        self.everything([item], lambda _: moment)
+        self.everything([item], read)
+
+    def face(self, item: Object, read: Read) -> object:
+        """What the widest table shows."""
+        reading = read(item)
+        return tuple(column.cell(reading) for column in self._columns if not column.moves)
 
 
-def printer(output: str, *, headers: bool, single: bool, following: bool) -> Printer:
-    """The printer of an output format: table, wide, json, yaml or name."""
+def printer(output: str, columns: Sequence[Column], style: Style, *, single: bool) -> Printer:
+    """The printer of an output format: table, wide, json, yaml or name. `single`: one Node was asked for by its name."""
     match output:
         case "json":
-            return DocumentPrinter(documents.as_json, separator="", single=single, following=following)
+            return DocumentPrinter(
+                documents.as_json, documents.json_list, separator="", single=single, following=style.following
+            )
         case "yaml":
-            return DocumentPrinter(documents.as_yaml, separator="---\n", single=single, following=following)
+            return DocumentPrinter(
+                documents.as_yaml, documents.yaml_list, separator="---\n", single=single, following=style.following
+            )
         case "name":
-            return NamePrinter()
+            return NamePrinter([*node_table.COLUMNS, node_table.LABELS])
         case _:
-            return TablePrinter(wide=output == "wide", headers=headers, following=following)
+            return TablePrinter(columns, style)

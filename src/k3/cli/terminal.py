@@ -2,9 +2,15 @@
 
 import os
 import sys
-from typing import TextIO
+from collections.abc import Iterable
+from typing import Final, Literal, TextIO
 
 from k3.core.errors import K3Error, StartFailed
+
+Colour = Literal["green", "yellow", "red", ""]
+
+_CODES: Final[dict[Colour, str]] = {"red": "31", "green": "32", "yellow": "33"}
+_PIECE_CHARACTERS: Final = 65_536
 
 
 class OutputClosed(K3Error):
@@ -26,6 +32,33 @@ def answer(text: str) -> None:
         _discard_output()
         msg = f"cannot write the answer: {error.strerror}"
         raise StartFailed(msg) from None
+
+
+def answer_in_pieces(texts: Iterable[str]) -> None:
+    """Write a long answer as it is made, in pieces of a good size. Raises as `answer`."""
+    waiting, length = [], 0
+    for text in texts:
+        waiting.append(text)
+        length += len(text)
+        if length >= _PIECE_CHARACTERS:
+            answer("".join(waiting))
+            waiting, length = [], 0
+    answer("".join(waiting))
+
+
+def is_read_by_a_person() -> bool:
+    """Whether the answer goes to a terminal."""
+    return sys.stdout.isatty()
+
+
+def may_colour() -> bool:
+    """Whether the answer goes to a terminal that is to have colours (https://no-color.org)."""
+    return is_read_by_a_person() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def coloured(text: str, colour: Colour) -> str:
+    """The text in a colour."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if colour else text
 
 
 def _write(text: str) -> None:

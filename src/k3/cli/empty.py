@@ -1,0 +1,52 @@
+"""What a person is told where nothing was found: in which store, and what to do about it."""
+
+import os
+from typing import Final
+
+from k3.config import MemoryStorage, Settings
+from k3.core.errors import K3Error, NotFound
+from k3.core.objects import LEASE
+from k3.core.store import Store
+from k3.safe_text import one_line, printable
+from k3.settings import describe
+
+_HABITS: Final = ("ls", "list", "status")
+"""What other programs' lists are called."""
+_CONSUL: Final = ("CONSUL_HTTP_ADDR", "CONSUL_ADDR")
+
+
+async def nothing(settings: Settings, store: Store | None, *, selector: str, is_empty: bool) -> str:
+    """The line for a list without rows. `is_empty`: the store has no Node at all."""
+    where = one_line(describe(settings.storage))
+    if not is_empty:
+        return f"No nodes match {one_line(selector)} in {where}."
+    if isinstance(settings.storage, MemoryStorage):
+        return (
+            f"No nodes in {where}: each process has a memory store of its own. Choose a store that can be shared with --store."
+        )
+    flag = "" if settings.is_default_store else f" --store {where}"
+    return f"No nodes in {where}. {await _advice(store, flag)}"
+
+
+async def _advice(store: Store | None, flag: str) -> str:
+    """How to get a Node into this store, by what is known of those who write there."""
+    if store is not None and await _has_mirror(store):
+        return f"k3 discovery looks after it: is a machine registered in Consul? Register one with: k3 discovery{flag}"
+    if any(os.environ.get(name) for name in _CONSUL):
+        return f"Start one with: k3 discovery{flag} (through Consul), or: k3 network{flag} (on the LAN)"
+    return f"Start one with: k3 network{flag}"
+
+
+async def _has_mirror(store: Store) -> bool:
+    """Whether k3 discovery has ever led here."""
+    try:
+        leases = await store.list(LEASE, namespace="kube-system")
+    except K3Error:  # it is advice: whoever may not read Leases gets the general one
+        return False
+    return any(item.key.name.startswith("k3-discovery-") for item in leases.objects)
+
+
+def not_found(name: str, settings: Settings) -> NotFound:
+    """There is no Node of that name."""
+    hint = "; did you mean: k3 nodes" if name in _HABITS else ""
+    return NotFound(f'node "{printable(name)}" not found in {one_line(describe(settings.storage))}{hint}')

@@ -1,0 +1,175 @@
+"""`k3 events`: what has happened to the machines, newest last; the Events that k3 and controllers write about Nodes.
+
+Their order is that in which the store took them, which holds whatever the clocks of their writers say.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from k3.cli import documents
+from k3.cli.flags import Parser, add_store_flags
+from k3.cli.follow import TICK_SECONDS, follow
+from k3.cli.names import node_name
+from k3.cli.opening import open_existing, settings_for_reading
+from k3.cli.printers import Table
+from k3.cli.terminal import answer, answer_in_pieces, remark
+from k3.config import Settings
+from k3.core import limits, node
+from k3.core.objects import EVENT, Key, Manifest, Object
+from k3.core.store import ChangeType, Page, Store
+from k3.node_table import UNKNOWN, human_duration
+from k3.safe_text import one_line, printable
+from k3.settings import describe
+
+NAMESPACE: Final = "default"
+TITLES: Final = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
+_SKEW: Final = timedelta(seconds=5)
+"""Two clocks kept by NTP differ by less."""
+_NAME_CHARACTERS: Final = 240
+"""Of a Node's name in that of an Event."""
+_OUTPUTS: Final = ("table", "json", "yaml")
+_EXAMPLES = """\
+  k3 events
+  k3 events --for node/web1
+  k3 events -w
+  k3 events -o json"""
+
+
+def run(arguments: list[str]) -> int:
+    """List or follow the Events about Nodes."""
+    parser = Parser("events", "What has happened to the machines, newest last.", examples=_EXAMPLES)
+    parser.add_argument("--for", dest="about", metavar="node/NAME", help="only what happened to this one")
+    parser.add_argument("-o", "--output", choices=_OUTPUTS, default="table", metavar="FORMAT", help=", ".join(_OUTPUTS))
+    parser.add_argument("-w", "--watch", action="store_true", help="go on and print every new one")
+    parser.add_argument("--no-headers", action="store_true", help="rows only")
+    add_store_flags(parser)
+    chosen = parser.parse_args(arguments)
+    name = None if chosen.about is None else node_name(chosen.about, command="events")
+    return asyncio.run(_events(chosen, name))
+
+
+async def _events(chosen: argparse.Namespace, name: str | None) -> int:
+    settings = settings_for_reading(chosen)
+    store = await open_existing(settings)
+    try:
+        page = await events_page(store, name) if store else Page((), 0)
+        told = _Told(chosen, name)
+        told.first(page.objects)
+        if not page.objects:
+            remark(_nothing(settings, name))
+        if chosen.watch:
+            while store is None:
+                await asyncio.sleep(TICK_SECONDS)
+                store = await open_existing(settings)
+            await follow(store, EVENT, page, told)
+    finally:
+        if store is not None:
+            await store.aclose()
+    return 0
+
+
+async def events_page(store: Store, name: str | None) -> Page:
+    """The Events about Nodes, or about one, in the order in which they were written, all as of one revision."""
+    if name is None:
+        page = await store.list(EVENT)
+        return Page(_in_order(item for item in page.objects if _is_about(item, None)), page.revision)
+    prefix = f"{name[:_NAME_CHARACTERS]}."
+    found: list[Object] = []
+    after: Key | None = Key(EVENT, prefix, NAMESPACE)
+    revision: int | None = None
+    while after is not None and after.name.startswith(prefix):
+        page = await store.list(EVENT, namespace=NAMESPACE, limit=limits.LIST_PAGE, after=after, at=revision)
+        found += [item for item in page.objects if _is_about(item, name)]
+        after, revision = page.after, page.revision
+    return Page(_in_order(found), revision or 0)
+
+
+def rows(items: Sequence[Object], now: datetime) -> list[list[str]]:
+    """The cells of some Events, in the order of `TITLES`."""
+    return [_row(item.manifest(), now) for item in items]
+
+
+def _in_order(items: Any) -> tuple[Object, ...]:  # noqa: ANN401 - any iterable of Objects
+    return tuple(sorted(items, key=lambda item: item.revision))
+
+
+def _is_about(item: Object, name: str | None) -> bool:
+    """Whether an Event is about a Node (about this one)."""
+    about = _subject(item.manifest())
+    return about.get("kind") == "Node" and (name is None or about.get("name") == name)
+
+
+def _subject(manifest: Manifest) -> dict[str, Any]:
+    found = manifest.get("involvedObject")
+    return found if isinstance(found, dict) else {}
+
+
+def _row(manifest: Manifest, now: datetime) -> list[str]:
+    about = _subject(manifest)
+    words = [str(manifest.get(key) or "-") for key in ("type", "reason", "message")]
+    return [_when(manifest, now), words[0], words[1], f"{about.get('kind')}/{about.get('name')}", words[2]]
+
+
+def _when(manifest: Manifest, now: datetime) -> str:
+    """How long ago, and of one that was repeated how often."""
+    stamps = ("lastTimestamp", "eventTime", "firstTimestamp")
+    last = next(filter(None, (node.parse_timestamp(manifest.get(key)) for key in stamps)), None)
+    if last is None:
+        return UNKNOWN
+    ago, count = _ago(last, now), manifest.get("count")
+    first = node.parse_timestamp(manifest.get("firstTimestamp"))
+    if not isinstance(count, int) or count <= 1 or first is None:
+        return ago
+    return f"{ago} (x{count} over {_ago(first, now)})"
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    """How long ago by this reader's clock; a time ahead of it is another clock's, and says nothing."""
+    if at - now > _SKEW:
+        return UNKNOWN
+    return human_duration(max(now - at, timedelta()))
+
+
+def _nothing(settings: Settings, name: str | None) -> str:
+    about = f" for node/{printable(name)}" if name is not None else ""
+    return f"No events{about} in {one_line(describe(settings.storage))}."
+
+
+class _Told:
+    """What a person has been told."""
+
+    def __init__(self, chosen: argparse.Namespace, name: str | None) -> None:
+        self._output: str = chosen.output
+        self._following: bool = chosen.watch
+        self._name = name
+        self._table = Table(TITLES, headers=not chosen.no_headers)
+        self._newest = 0
+
+    def first(self, items: Sequence[Object]) -> None:
+        """Print those there are."""
+        if self._output == "table" or self._following:
+            self._print(items)
+        else:
+            render = documents.json_list if self._output == "json" else documents.yaml_list
+            answer_in_pieces(render(item.manifest() for item in items))
+
+    def again(self, items: Sequence[Object]) -> None:
+        """Print those that were written behind the last one."""
+        self._print(_in_order(item for item in items if item.revision > self._newest and _is_about(item, self._name)))
+
+    def apply(self, kind: ChangeType, item: Object) -> None:
+        """Print one more. One that goes, since its time is over, is no news."""
+        if kind != "DELETED" and _is_about(item, self._name):
+            self._print([item])
+
+    def _print(self, items: Sequence[Object]) -> None:
+        self._newest = max([self._newest, *(item.revision for item in items)])
+        if self._output == "table":
+            answer(self._table.text(rows(items, datetime.now(UTC))))
+        elif self._output == "json":
+            answer_in_pieces(documents.as_json(item.manifest()) for item in items)
+        else:
+            answer_in_pieces(f"---\n{documents.as_yaml(item.manifest())}" for item in items)

@@ -1,0 +1,104 @@
+"""`--sort-by`: a column of the table (`age`), or a path into the document as kubectl takes it (`.metadata.name`).
+
+Numbers in texts count as numbers: web2 comes before web10. What lacks the value comes last.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from k3 import node_table
+from k3.cli.usage import BadUsage
+from k3.core import node
+from k3.core.objects import Manifest
+from k3.node_table import Reading
+from k3.safe_text import printable
+
+Value = Callable[[Reading], object]
+Key = tuple[int, Any]
+
+_STEP: Final = re.compile(r"\.((?:\\.|[^.\\\[\]{}])+)|\[(\d{1,6})\]|\['([^']*)'\]")
+_LAST: Final[Key] = (3, 0)
+_COMPARED: Final = 1_000
+"""As many characters of a text are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of Nodes."""
+
+    value: Value
+
+    def key(self, reading: Reading) -> Key:
+        """What Nodes are compared by."""
+        value = self.value(reading)
+        if isinstance(value, bool | int | float):
+            return (0, value) if value == value else _LAST  # noqa: PLR0124 - NaN
+        if isinstance(value, str) and value not in {"", node_table.NONE, node_table.UNKNOWN}:
+            return 1, _natural(value)
+        return _LAST
+
+
+def parse_order(text: str) -> Order:
+    """An order as people write it. Raises BadUsage."""
+    path = text.strip().removeprefix("{").removesuffix("}")
+    name = re.sub(r"[\s_]+", "-", path.lower())
+    if name in _COLUMNS:
+        return Order(_COLUMNS[name])
+    steps = _steps(path if path.startswith((".", "[")) else f".{path}")
+    if steps is None or (len(steps) == 1 and not path.startswith(".")):
+        from k3.parsing import nearest  # noqa: PLC0415 - difflib is slow to load, and only a mistake needs it
+
+        known = f"expected a column ({', '.join(_COLUMNS)}) or a path like .metadata.creationTimestamp"
+        msg = f'--sort-by: there is no column "{printable(text, limit=80)}", {known}{nearest(name, _COLUMNS)}'
+        raise BadUsage(msg, command="nodes")
+    return Order(lambda reading: _at(reading.manifest, steps))
+
+
+def _steps(path: str) -> list[str | int] | None:
+    """A path as keys and places; None where it is not one."""
+    found: list[str | int] = []
+    end = 0
+    for step in _STEP.finditer(path):
+        if step.start() != end:
+            return None
+        end = step.end()
+        key, place, quoted = step.groups()
+        found.append(int(place) if place is not None else quoted if key is None else re.sub(r"\\(.)", r"\1", key))
+    return found if found and end == len(path) else None
+
+
+def _at(manifest: Manifest, steps: Sequence[str | int]) -> object:
+    found: object = manifest
+    for step in steps:
+        if isinstance(found, dict):
+            found = found.get(step)
+        elif isinstance(found, list) and isinstance(step, int) and step < len(found):
+            found = found[step]
+        else:
+            return None
+    return found
+
+
+def _natural(text: str) -> list[str | int]:
+    """Texts and numbers in turn, beginning with a text."""
+    parts = re.split(r"([0-9]+)", text[:_COMPARED])
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+
+
+def _ago(at: datetime | None) -> float | None:
+    """The latest first."""
+    return -at.timestamp() if at else None
+
+
+def _created(reading: Reading) -> float | None:
+    return _ago(node.parse_timestamp(_at(reading.manifest, ("metadata", "creationTimestamp"))))
+
+
+_COLUMNS: Final[dict[str, Value]] = {
+    **{column.title.lower().replace(" ", "-"): column.cell for column in node_table.COLUMNS},
+    "age": _created,
+    "last-seen": lambda reading: _ago(node_table.last_seen(reading)),
+}
