@@ -18,6 +18,7 @@ from k3.stores import _mysql_text as text
 from k3.stores import _sql
 from k3.stores._mysql_refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_database
 from k3.tasks import time_limit
+from k3.tls import client_context
 
 T = TypeVar("T")
 Rows = Sequence[Any]
@@ -289,7 +290,7 @@ def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
         return None
     what = f"ca_file {storage.ca_file}"
     try:
-        context = ssl.create_default_context(cafile=storage.ca_file or None)
+        context = client_context(storage.ca_file)
         if storage.cert_file:
             what = f"cert_file {storage.cert_file}, key_file {storage.key_file}"
             context.load_cert_chain(storage.cert_file, storage.key_file or None, password=_no_passphrase)
