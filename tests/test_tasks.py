@@ -2,6 +2,8 @@
 
 import ast
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +118,29 @@ async def test_who_cancels_a_gathering_ends_all_of_it() -> None:
         await asyncio.sleep(0)
         task.cancel()
     assert task.cancelled()
+
+
+class Held:
+    """What a work had in hand."""
+
+
+async def test_what_ended_as_cancelled_holds_nothing() -> None:
+    """Although the gathering task, and with it its error, is kept."""
+    held: list[weakref.ref[Held]] = []
+
+    async def hold() -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(gather(hold, hold))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+    gc.collect()
+    assert task.cancelled()
+    assert [each() for each in held] == [None, None]
 
 
 # --- the rule

@@ -43,11 +43,16 @@ async def gather(*works: Callable[[], Coroutine[Any, Any, T]]) -> list[T]:
     The caller may catch it and go on. A work that ends as cancelled though nobody cancelled it has failed, too.
     """
     gathering = _Gathering[T]()
-    async with asyncio.TaskGroup() as group:
-        gathering.running += [group.create_task(gathering.run(work)) for work in works]
-    if gathering.failure is not None:
-        raise gathering.failure
-    return [task.result() for task in gathering.running]
+    try:
+        async with asyncio.TaskGroup() as group:
+            gathering.running += [group.create_task(gathering.run(work)) for work in works]
+        if gathering.failure is not None:
+            raise gathering.failure
+        return [task.result() for task in gathering.running]
+    finally:
+        # An error's traceback refers to this, and what ended as cancelled to all that it had in hand: a connection, say.
+        gathering.running.clear()
+        gathering.failure = None
 
 
 class _Gathering(Generic[T]):

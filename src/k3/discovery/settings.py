@@ -13,6 +13,7 @@ from typing import Final, Literal
 from k3 import parsing
 from k3.core.errors import ConfigInvalid
 from k3.safe_text import one_line, without_passwords
+from k3.tls import client_context
 
 DEFAULT_ADDRESS: Final = "localhost:8500"
 DEFAULT_PORT: Final = 8500
@@ -74,10 +75,8 @@ class ConsulSettings:
         """What to encrypt with, None for plain connections. Raises ConfigInvalid for files that cannot be used."""
         if self.scheme != "https":
             return None
-        context = ssl.create_default_context()
         try:
-            if self.ca_file:
-                context = ssl.create_default_context(cafile=self.ca_file)
+            context = client_context(self.ca_file)
             if self.cert_file:
                 context.load_cert_chain(self.cert_file, self.key_file or None, password=_no_password)
         except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from k3.stores import _sql
 from k3.stores._mysql_refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_answer, no_database
 from k3.stores._unreachable import why_unreachable
 from k3.tasks import time_limit
+from k3.tls import client_context
 
 T = TypeVar("T")
 Rows = Sequence[Any]
@@ -305,9 +306,7 @@ def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
         return None
     what = f"ca_file {storage.ca_file}"
     try:
-        context = ssl.create_default_context(cafile=storage.ca_file or None)
-        # The CA that MySQL makes for itself lacks what RFC 5280 wants of one, to which Python 3.13 would hold it.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context = client_context(storage.ca_file)
         context.check_hostname = storage.encryption == "verify_identity"
         if not storage.encryption.startswith("verify"):
             context.verify_mode = ssl.CERT_NONE  # as the `mysql` client does: against listeners, not against impostors
