@@ -137,7 +137,7 @@ async def test_an_answer_of_the_port_is_passed_on(error: type[K3Error]) -> None:
 
 
 async def test_a_cache_outlives_every_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """One outage with several answers: one warning, one word that it is over."""
+    """One outage with several answers: one warning of silence, one of a refusal, one word that it is over."""
     inner = Angry()
     store = EnduringStore(inner)
     faulty = FaultyStore(store)
@@ -156,7 +156,23 @@ async def test_a_cache_outlives_every_answer(caplog: pytest.LogCaptureFixture) -
                 pass
     await notices.aclose()
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert said == [("WARNING", "store.lost"), ("INFO", "store.found")]
+    assert said == [("WARNING", "store.lost"), ("WARNING", "store.lost"), ("INFO", "store.found")]
+    assert "upgrade k3" in vars(caplog.records[1])["fields"]["why"], "what to do is not kept back"
+
+
+async def test_an_outage_is_one_warning_and_one_word_that_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    inner = Angry()
+    store = EnduringStore(inner)
+    with caplog.at_level("INFO", logger="k3.stores.enduring"):
+        for why in ("connection refused", "no answer for 5 s", "no such host"):
+            inner.error = Unavailable(why)
+            for call in (store.get(node("n1")), store.create(node("n1"), {}), store.list(NODE)):
+                with pytest.raises(Unavailable, match=why):
+                    await call
+        inner.error = None
+        await store.list(NODE)
+        await store.create(node("n1"), {})
+    assert [record.getMessage() for record in caplog.records] == ["store.lost", "store.found"]
 
 
 async def test_where_writes_alone_fail_reads_do_not_end_the_outage(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ NO_COLUMN: Final = 1054
 PACKET_TOO_LARGE: Final = 1153
 LOST: Final = frozenset({0, 1053, 1152, PACKET_TOO_LARGE, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 3169, 4031})
 """The session is over, whatever became of the statement."""
-AGAIN: Final = frozenset({1020, 1205, 1213})
+AGAIN: Final = frozenset({1020, 1205, 1213, 3101})
 """Rolled back for another's sake: the same transaction may well succeed now."""
 
 ROLLED_BACK: Final = frozenset({1213, 3101})

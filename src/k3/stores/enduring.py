@@ -4,7 +4,8 @@ What a verb may answer by the port (a conflict, an expired revision) passes. All
 text: no answer, a right that was taken away, a locked account, an expired certificate, another program's table, and a fault
 of k3's own. So nothing behind this has to know what a backend may come to say.
 
-An outage is one warning when it begins and one word when it is over, however many verbs and watches fail in between.
+An outage is one warning when it begins and one word when it is over, however many verbs and watches fail in between. A
+refusal that follows silence is told too, once: it says what to do.
 """
 
 import logging
@@ -34,6 +35,8 @@ class EnduringStore:
         """Closing this closes `inner`."""
         self.inner = inner
         self._failing: set[Side] = set()
+        self._is_refused = False
+        """It has been told that the store says no: silence may come first, as where a session ends that is not let in again."""
         self._faults: set[type[Exception]] = set()
 
     @property
@@ -101,9 +104,11 @@ class EnduringStore:
         if not isinstance(error, K3Error) and type(error) not in self._faults:
             self._faults.add(type(error))
             log.error("store.failed", extra={"fields": {"store": self.url}}, exc_info=error)
-        if not self._failing:
+        is_refusal = not isinstance(error, Unavailable)
+        if not self._failing or (is_refusal and not self._is_refused):
             log.warning("store.lost", extra={"fields": {"store": self.url, "why": why}})
         self._failing.add(side)
+        self._is_refused |= is_refusal
         return Unavailable(why)
 
     def _answered(self, side: Side) -> None:
@@ -112,6 +117,7 @@ class EnduringStore:
             return
         self._failing -= {"reads", "writes"} if side == "reads" else {side}
         if not self._failing:
+            self._is_refused = False
             log.info("store.found", extra={"fields": {"store": self.url}})
 
 
