@@ -31,7 +31,9 @@ class Doubts:
         self._patience = Patience()
         self._silent: dict[Doubt, Instance] = {}
         self._missing: set[Doubt] = set()
-        """Of which Consul has not been asked yet."""
+        """Of which Consul is to be asked."""
+        self._asked: set[Doubt] = set()
+        """Of which it has been."""
         self._is_missing, self._is_silent = asyncio.Event(), asyncio.Event()
         self._gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
@@ -43,11 +45,15 @@ class Doubts:
         self._silent = {doubt: each for doubt, each in silent.items() if doubt in doubts}
         if self._silent.keys() & new:
             self._is_silent.set()
-        gone = {missing(each): each for each in known if not each.is_registered_by_k3 and missing(each) in new}
+        self._asked &= doubts
+        open_ = doubts - self._asked
+        gone = {missing(each): each for each in known if not each.is_registered_by_k3 and missing(each) in open_}
         for doubt, node in gone.items():
             if (shown_last := former.named.get(node.identity)) is not None and not shown_last.instance.has_agent:
+                self._asked.add(doubt)
                 self._patience.settle(doubt, is_over=True)
             elif doubt.datacenter in answering:
+                self._asked.add(doubt)
                 self._missing.add(doubt)
                 self._is_missing.set()
 
