@@ -101,6 +101,38 @@ def test_an_observer_whose_only_interface_is_set_down_says_unknown(fleet: MakeFl
 
 
 @SEPARATE_STORES
+@pytest.mark.parametrize("is_down", [True, False], ids=["set-down", "cable-out"])
+def test_the_link_to_a_peer_is_lost_and_another_one_is_not(
+    lan: Lan, tmp_path: Path, agents: list[Agent], shared: bool, is_down: bool
+) -> None:
+    """Whose link is gone can't say that the other one is."""
+    with Lan("10.88.1.0/24") as other:
+        two, one = lan.host("two"), lan.host("one")
+        other.attach(two, "eth1", default_route=False)
+        pair = [agent_on(lan, host, tmp_path, agents, shared=shared) for host in (two, one)]
+        try:
+            for agent in pair:
+                agent.watch()
+                agent.start()
+            for agent in pair:
+                for name in ("one", "two"):
+                    agent.watcher.wait_for(name, is_ready)
+            since = datetime.now(UTC)
+            if is_down:
+                lan.nic(two).down()
+            else:
+                lan.cut(two)
+            lost = pair[0].watcher.wait_for("one", lambda s: not s.view.is_ready, since=since)
+            assert lost.ready == ("Unknown", "ObserverLost")
+            gone = pair[1].watcher.wait_for("two", lambda s: not s.view.is_ready, since=since)
+            assert gone.ready == ("False", "PeerUnreachable")
+            assert "WARN mdns" not in pair[0].process.text
+        finally:
+            for agent in pair:
+                agent.close()
+
+
+@SEPARATE_STORES
 @pytest.mark.parametrize("reachable", ["eth1", "eth0"])
 def test_the_first_address_is_the_one_at_which_others_arrive(
     lan: Lan, tmp_path: Path, agents: list[Agent], shared: bool, reachable: str

@@ -25,7 +25,7 @@ from k3.network import multicast
 from k3.network.links import Links
 from k3.network.messages import Announcement, Answered, NoAnswer, Outcome, Target
 from k3.network.multicast import Blocked
-from k3.network.standing import plain
+from k3.network.standing import is_neighbour, plain
 
 AGAIN_SECONDS: Final = 60.0
 AGAIN_BLOCKED_SECONDS: Final = 5.0
@@ -61,7 +61,9 @@ class Lookout:
         self._stirred = asyncio.Event()
         self._announced: dict[str, None] = {}
         self._askers: dict[str, float] = {}
+        self._is_answered = False
         self._answered_at: float | None = None
+        """When a machine first answered that should come here too: one that says who it is."""
         self._silent = 0
         self._visited = False
         self._told: set[str] = set()
@@ -85,7 +87,7 @@ class Lookout:
     def asked_by(self, remote: str) -> None:
         """A machine of k3's has asked this one who it is."""
         address = plain(remote)
-        if address in self._links.addresses or not self._links.on_link(address):
+        if not is_neighbour(remote, self._links):
             return
         self._visited = True
         if address not in self._announced and address not in self._askers and len(self._askers) < limits.LINKS:
@@ -99,7 +101,8 @@ class Lookout:
     def probed(self, target: Target, outcome: Outcome) -> None:
         """How it went when this machine asked another one."""
         if isinstance(outcome, Answered):
-            if self._answered_at is None:
+            self._is_answered = True
+            if self._answered_at is None and outcome.facts.id:
                 self._answered_at = self._clock()
                 self._stirred.set()
         elif isinstance(outcome, NoAnswer) and any(end.address in self._announced for group in target.groups for end in group):
@@ -159,7 +162,7 @@ class Lookout:
                 what = f"{address} asks this machine over TCP, and its announcements (UDP 5353) are not heard here"
                 advice = "look for a firewall there, and for a switch or Wi-Fi that drops multicast between its clients"
                 log.warning("multicast.unheard", extra=_said(what, advice))
-        if self._silent >= SILENT_ANSWERS and self._answered_at is None and self._is_first("unanswered"):
+        if self._silent >= SILENT_ANSWERS and not self._is_answered and self._is_first("unanswered"):
             what = "machines are announced here, and none of them answers: TCP is blocked there, or on its way out of here"
             log.warning("tcp.unanswered", extra=_said(what, _listed(FIREWALLS_TCP, self._port())))
         if self._is_unvisited and now >= self._visits_due_at and self._is_first("unvisited"):
@@ -168,7 +171,8 @@ class Lookout:
 
     @property
     def _is_unvisited(self) -> bool:
-        return self._answered_at is not None and not self._visited and "unvisited" not in self._told
+        may_come = self._answered_at is not None and not self._blocked
+        return may_come and not self._visited and "unvisited" not in self._told
 
     @property
     def _visits_due_at(self) -> float:

@@ -19,7 +19,7 @@ from k3.network.mdns import GROUP_V4, GROUP_V6, PORT
 from k3.refusals import EXHAUSTED
 
 SENDS: Final = 3
-SEND_INTERVAL_SECONDS: Final = 0.6
+SEND_INTERVAL_SECONDS: Final = 0.4
 INTERFACES: Final = 20
 
 _HEADER: Final = struct.Struct("!6H")

@@ -159,7 +159,8 @@ def verdict_at(peer: Peer, *, standing: bool) -> float:
     if rank > LAST_RANK:
         return NEVER
     at = peer.ref + peer.timing.ttl + peer.timing.order(rank, standing=standing)
-    return _unless_said(peer, Silent, at if peer.ends else at + peer.timing.write)
+    # Who has reached it in this run and has lost the link since knows at T that it does not know.
+    return _unless_said(peer, Silent, at if peer.ends or peer.answered else at + peer.timing.write)
 
 
 def may_judge(peer: Peer, now: float) -> bool:
