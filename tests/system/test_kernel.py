@@ -159,3 +159,30 @@ def test_the_first_address_is_the_one_at_which_others_arrive(
         finally:
             for agent in pair:
                 agent.close()
+
+
+@SEPARATE_STORES
+def test_two_machines_behind_the_nat_of_virtualbox_with_a_host_only_network(
+    lan: Lan, tmp_path: Path, agents: list[Agent], shared: bool
+) -> None:
+    """Both are 10.0.2.15 with a default route; where they find each other is the other card."""
+    with Lan("10.0.2.0/24") as first, Lan("10.0.2.0/24") as second:
+        pair = []
+        for number, (name, nat) in enumerate({"a": first, "b": second}.items(), 1):
+            host = lan.bare_host(name)
+            nat.attach(host, "eth0", addresses=["10.0.2.15/24"])
+            lan.attach(host, "eth1", addresses=[f"10.77.1.{number}/24"], default_route=False)
+            pair.append(agent_on(lan, host, tmp_path, agents, shared=shared))
+        try:
+            for agent in pair:
+                agent.watch()
+                agent.start().wait_for(ON_THE_LIST)
+            for agent in pair:
+                for number, name in enumerate(("a", "b"), 1):
+                    agent.watcher.wait_for(name, is_ready)
+                    shown = {sight.view.addresses for sight in agent.watcher.of(name)}
+                    assert shown == {(f"10.77.1.{number}", "10.0.2.15")}, "from the first moment on"
+            no_traceback(pair)
+        finally:
+            for agent in pair:
+                agent.close()
