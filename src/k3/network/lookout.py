@@ -61,6 +61,7 @@ class Lookout:
         self._stirred = asyncio.Event()
         self._announced: dict[str, None] = {}
         self._askers: dict[str, float] = {}
+        self._is_listening = False
         self._is_answered = False
         self._answered_at: float | None = None
         """When a machine first answered that should come here too: one that says who it is."""
@@ -74,6 +75,10 @@ class Lookout:
         """The links are these now."""
         self._links = links
         self._stirred.set()
+
+    def listen(self) -> None:
+        """From now on what is announced is passed on as it comes: who asks and is not heard is worth a word."""
+        self._is_listening = True
 
     def heard(self, announcement: Announcement) -> None:
         """A machine's announcement has arrived."""
@@ -90,7 +95,12 @@ class Lookout:
         if not is_neighbour(remote, self._links):
             return
         self._visited = True
-        if address not in self._announced and address not in self._askers and len(self._askers) < limits.LINKS:
+        if (
+            self._is_listening
+            and address not in self._announced
+            and address not in self._askers
+            and len(self._askers) < limits.LINKS
+        ):
             self._askers[address] = self._clock()
             self._stirred.set()
 
@@ -118,17 +128,20 @@ class Lookout:
             return "This machine has no network interface that is up and can multicast: others are found once it has one.\n"
         if not self._blocked:
             return ""
-        return f"Other machines cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
+        blocked = [each.interface for each in self._blocked]
+        others = {each.name for each in self._links.interfaces if each.running} - set(blocked)
+        whose = f"Machines on {', '.join(blocked)}" if others else "Other machines"
+        return f"{whose} cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
             f"  {name + ':':<10} {command}\n" for name, command in FIREWALLS_UDP.items()
         )
 
     async def run(self) -> None:
         """Try, look and say, for ever."""
         while True:
-            await self._try()
+            links = self._links
+            await self._try(links)
             self._tried.set()
             again = self._clock() + (AGAIN_BLOCKED_SECONDS if self._blocked else AGAIN_SECONDS)
-            links = self._links
             while self._links is links and self._clock() < again:
                 self._say_what_is_known()
                 self._stirred.clear()
@@ -136,8 +149,8 @@ class Lookout:
                     async with asyncio.timeout(min(again, *self._deadlines()) - self._clock()):
                         await self._stirred.wait()
 
-    async def _try(self) -> None:
-        found = await multicast.blocked(self._links)
+    async def _try(self, links: Links) -> None:
+        found = await multicast.blocked(links)
         if found == self._blocked:
             return
         former, self._blocked = self._blocked, found
