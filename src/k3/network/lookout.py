@@ -16,7 +16,7 @@ That nobody at all is heard proves nothing: this may be the only machine.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -37,6 +37,14 @@ FIREWALLS_UDP: Final = {
     "ufw": "ufw allow 5353/udp",
     "firewalld": "firewall-cmd --permanent --add-service=mdns && firewall-cmd --reload",
     "nftables": "nft insert rule inet filter input udp dport 5353 accept",
+}
+FIREWALLS_UDP_OUT: Final = {
+    "ufw": "ufw allow out 5353/udp",
+    "firewalld": (
+        "firewall-cmd --permanent --direct --add-rule ipv4 filter OUTPUT 0 -p udp --dport 5353 -j ACCEPT"
+        " && firewall-cmd --reload"
+    ),
+    "nftables": "nft insert rule inet filter output udp dport 5353 accept",
 }
 FIREWALLS_TCP: Final = {
     "ufw": "ufw allow PORT/tcp",
@@ -132,7 +140,7 @@ class Lookout:
         others = {each.name for each in self._links.interfaces if each.running} - set(blocked)
         whose = f"Machines on {', '.join(blocked)}" if others else "Other machines"
         return f"{whose} cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
-            f"  {name + ':':<10} {command}\n" for name, command in FIREWALLS_UDP.items()
+            f"  {name + ':':<10} {command}\n" for name, command in _remedies(self._blocked)
         )
 
     async def run(self) -> None:
@@ -155,7 +163,7 @@ class Lookout:
             return
         former, self._blocked = self._blocked, found
         if found:
-            log.warning("multicast.blocked", extra=_said(describe(found), _listed(FIREWALLS_UDP)))
+            log.warning("multicast.blocked", extra=_said(describe(found), _joined(_remedies(found))))
         elif former:
             log.info("multicast.open", extra={"fields": {"interfaces": [each.interface for each in former]}})
             self._opened()
@@ -211,5 +219,16 @@ def _said(what: str, advice: str) -> dict[str, dict[str, str]]:
     return {"fields": {"what": what, "advice": advice}}
 
 
-def _listed(firewalls: dict[str, str], port: int = 0) -> str:
-    return "; ".join(f"{name}: {command.replace('PORT', str(port))}" for name, command in firewalls.items())
+def _remedies(found: Collection[Blocked]) -> list[tuple[str, str]]:
+    """Commands by firewall, for the ways that are blocked."""
+    outward = list(FIREWALLS_UDP_OUT.items()) if any(each.why for each in found) else []
+    inward = list(FIREWALLS_UDP.items()) if any(not each.why for each in found) else []
+    return [*outward, *inward]
+
+
+def _listed(firewalls: Mapping[str, str], port: int) -> str:
+    return _joined([(name, command.replace("PORT", str(port))) for name, command in firewalls.items()])
+
+
+def _joined(commands: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{name}: {command}" for name, command in commands)
