@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -230,9 +231,8 @@ class _Connection(asyncio.Protocol):
             return
         transport.set_write_buffer_limits(high=0)
         self._deadline = asyncio.get_running_loop().call_later(limits.HTTP_SECONDS, self.drop)
-        ours, theirs = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        if self._server.met is not None and ours and theirs:
-            self._server.met(ours[0], theirs[0])
+        if self._server.met is not None:
+            self._server.met(_end(transport, "sockname"), _end(transport, "peername"))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._server.released(self)
@@ -284,7 +284,7 @@ class _Connection(asyncio.Protocol):
         if _has_body(request):
             headers.append(("Connection", "close"))
         if self._server.asked_by is not None and (b"user-agent", b"k3") in request.headers:
-            self._server.asked_by(transport.get_extra_info("peername")[0])
+            self._server.asked_by(_end(transport, "peername"))
         http = self._http
         parts = [http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))]
         if request.method != b"HEAD":
@@ -306,6 +306,15 @@ class _Connection(asyncio.Protocol):
             answer = self._http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
             transport.write(answer or b"")
         transport.close()
+
+
+def _end(transport: asyncio.Transport, which: str) -> str:
+    """The address of one end of a connection, with its interface where it is link-local; empty: it is gone already."""
+    address: tuple[Any, ...] = transport.get_extra_info(which) or ("",)
+    scope = address[3] if len(address) > 3 else 0  # noqa: PLR2004 - an IPv6 socket's address has four parts
+    with suppress(OSError):
+        return f"{address[0]}%{socket.if_indextoname(scope)}" if scope else str(address[0])
+    return ""
 
 
 _NOT_ALLOWED: Final = 405

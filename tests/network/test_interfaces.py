@@ -131,12 +131,40 @@ def test_oneself_and_strangers_are_no_neighbours(local: str, remote: str) -> Non
     assert not Reached().met(local, remote, BOTH)
 
 
+def test_neighbours_on_a_link_with_link_local_addresses_only() -> None:
+    link = Links((Interface("eth0", 2, "", True, ("fe80::1",), ("fe80::/64",)),))
+    assert Reached().met("fe80::1%eth0", "fe80::2%eth0", link)
+    assert not Reached().met("fe80::1%eth0", "fe80::1%eth0", link)
+
+
 def test_the_order_of_the_last_run_holds_until_somebody_arrives() -> None:
     reached = Reached()
     reached.begin_with(["10.2.0.5", "10.1.0.5"])
     assert reached.in_order(BOTH.addresses)[0] == "10.2.0.5"
     reached.met("10.1.0.5", "10.1.0.9", BOTH)
     assert reached.in_order(BOTH.addresses)[0] == "10.1.0.5"
+
+
+# --- two interfaces on one network
+
+DEAD = Interface("eth0", 2, "", False, ("10.1.0.5",), ("10.1.0.0/24",))
+TWIN = Interface("eth2", 4, "", True, ("10.1.0.6",), ("10.1.0.0/24",))
+
+
+def test_what_the_kernel_would_send_into_a_dead_link_goes_by_the_live_one() -> None:
+    links_ = Links((DEAD, CLUSTER, TWIN))
+    assert links_.twins == ("eth2",)
+    assert [links_.detour(each) for each in ("10.1.0.9", "10.2.0.9", "10.9.0.9", "fe80::1%eth0")] == ["eth2", "", "", ""]
+    assert links_.on_link("10.1.0.9")
+    assert Links((UPLINK, TWIN)).twins == ()
+    assert not Links((DEAD, CLUSTER)).on_link("10.1.0.9")
+
+
+def test_the_best_way_to_a_peer_is_tried_first() -> None:
+    spare = Interface("eth0", 2, "", True, ("10.0.2.15",), ("10.0.2.0/24",), ("10.0.2.15",))
+    links_ = Links((spare, CLUSTER, UPLINK))
+    tried = sorted(["10.0.2.16", "10.1.0.9", "10.2.0.9", "10.9.0.9"], key=links_.place)
+    assert tried == ["10.2.0.9", "10.1.0.9", "10.0.2.16", "10.9.0.9"]
 
 
 # --- in real networks

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from k3.network.lookout import FIREWALLS_UDP
+from k3.network.lookout import FIREWALLS_UDP, FIREWALLS_UDP_OUT
 from tests.lab import Host, until
 from tests.system.agents import is_ready
 from tests.system.conftest import MakeFleet
@@ -49,7 +49,8 @@ def test_blocked_multicast_is_said_with_what_to_do_and_nothing_is_promised(
     a.process.wait_for(ON_THE_LIST)
     text = a.process.text
     assert said in text
-    assert all(command in text for command in FIREWALLS_UDP.values())
+    remedies = FIREWALLS_UDP_OUT if hook == "output" else FIREWALLS_UDP
+    assert all(command in text for command in remedies.values())
     assert PROMISE not in text
     assert text.count("WARN multicast.blocked") == 1
     b.start().wait_for(PROMISE)

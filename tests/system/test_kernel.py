@@ -101,6 +101,38 @@ def test_an_observer_whose_only_interface_is_set_down_says_unknown(fleet: MakeFl
 
 
 @SEPARATE_STORES
+@pytest.mark.parametrize("is_down", [True, False], ids=["set-down", "cable-out"])
+def test_the_link_to_a_peer_is_lost_and_another_one_is_not(
+    lan: Lan, tmp_path: Path, agents: list[Agent], shared: bool, is_down: bool
+) -> None:
+    """Whose link is gone can't say that the other one is."""
+    with Lan("10.88.1.0/24") as other:
+        two, one = lan.host("two"), lan.host("one")
+        other.attach(two, "eth1", default_route=False)
+        pair = [agent_on(lan, host, tmp_path, agents, shared=shared) for host in (two, one)]
+        try:
+            for agent in pair:
+                agent.watch()
+                agent.start()
+            for agent in pair:
+                for name in ("one", "two"):
+                    agent.watcher.wait_for(name, is_ready)
+            since = datetime.now(UTC)
+            if is_down:
+                lan.nic(two).down()
+            else:
+                lan.cut(two)
+            lost = pair[0].watcher.wait_for("one", lambda s: not s.view.is_ready, since=since)
+            assert lost.ready == ("Unknown", "ObserverLost")
+            gone = pair[1].watcher.wait_for("two", lambda s: not s.view.is_ready, since=since)
+            assert gone.ready == ("False", "PeerUnreachable")
+            assert "WARN mdns" not in pair[0].process.text
+        finally:
+            for agent in pair:
+                agent.close()
+
+
+@SEPARATE_STORES
 @pytest.mark.parametrize("reachable", ["eth1", "eth0"])
 def test_the_first_address_is_the_one_at_which_others_arrive(
     lan: Lan, tmp_path: Path, agents: list[Agent], shared: bool, reachable: str
@@ -123,6 +155,33 @@ def test_the_first_address_is_the_one_at_which_others_arrive(
                 agent.watcher.wait_for(
                     "b", lambda s: is_ready(s) and s.view.addresses[0] == wanted and len(s.view.addresses) == 2
                 )
+            no_traceback(pair)
+        finally:
+            for agent in pair:
+                agent.close()
+
+
+@SEPARATE_STORES
+def test_two_machines_behind_the_nat_of_virtualbox_with_a_host_only_network(
+    lan: Lan, tmp_path: Path, agents: list[Agent], shared: bool
+) -> None:
+    """Both are 10.0.2.15 with a default route; where they find each other is the other card."""
+    with Lan("10.0.2.0/24") as first, Lan("10.0.2.0/24") as second:
+        pair = []
+        for number, (name, nat) in enumerate({"a": first, "b": second}.items(), 1):
+            host = lan.bare_host(name)
+            nat.attach(host, "eth0", addresses=["10.0.2.15/24"])
+            lan.attach(host, "eth1", addresses=[f"10.77.1.{number}/24"], default_route=False)
+            pair.append(agent_on(lan, host, tmp_path, agents, shared=shared))
+        try:
+            for agent in pair:
+                agent.watch()
+                agent.start().wait_for(ON_THE_LIST)
+            for agent in pair:
+                for number, name in enumerate(("a", "b"), 1):
+                    agent.watcher.wait_for(name, is_ready)
+                    shown = {sight.view.addresses for sight in agent.watcher.of(name)}
+                    assert shown == {(f"10.77.1.{number}", "10.0.2.15")}, "from the first moment on"
             no_traceback(pair)
         finally:
             for agent in pair:

@@ -16,7 +16,7 @@ That nobody at all is heard proves nothing: this may be the only machine.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -25,7 +25,7 @@ from k3.network import multicast
 from k3.network.links import Links
 from k3.network.messages import Announcement, Answered, NoAnswer, Outcome, Target
 from k3.network.multicast import Blocked
-from k3.network.standing import plain
+from k3.network.standing import is_neighbour, plain
 from k3.tasks import time_limit
 
 AGAIN_SECONDS: Final = 60.0
@@ -38,6 +38,14 @@ FIREWALLS_UDP: Final = {
     "ufw": "ufw allow 5353/udp",
     "firewalld": "firewall-cmd --permanent --add-service=mdns && firewall-cmd --reload",
     "nftables": "nft insert rule inet filter input udp dport 5353 accept",
+}
+FIREWALLS_UDP_OUT: Final = {
+    "ufw": "ufw allow out 5353/udp",
+    "firewalld": (
+        "firewall-cmd --permanent --direct --add-rule ipv4 filter OUTPUT 0 -p udp --dport 5353 -j ACCEPT"
+        " && firewall-cmd --reload"
+    ),
+    "nftables": "nft insert rule inet filter output udp dport 5353 accept",
 }
 FIREWALLS_TCP: Final = {
     "ufw": "ufw allow PORT/tcp",
@@ -62,7 +70,10 @@ class Lookout:
         self._stirred = asyncio.Event()
         self._announced: dict[str, None] = {}
         self._askers: dict[str, float] = {}
+        self._is_listening = False
+        self._is_answered = False
         self._answered_at: float | None = None
+        """When a machine first answered that should come here too: one that says who it is."""
         self._silent = 0
         self._visited = False
         self._told: set[str] = set()
@@ -73,6 +84,10 @@ class Lookout:
         """The links are these now."""
         self._links = links
         self._stirred.set()
+
+    def listen(self) -> None:
+        """From now on what is announced is passed on as it comes: who asks and is not heard is worth a word."""
+        self._is_listening = True
 
     def heard(self, announcement: Announcement) -> None:
         """A machine's announcement has arrived."""
@@ -86,10 +101,15 @@ class Lookout:
     def asked_by(self, remote: str) -> None:
         """A machine of k3's has asked this one who it is."""
         address = plain(remote)
-        if address in self._links.addresses or not self._links.on_link(address):
+        if not is_neighbour(remote, self._links):
             return
         self._visited = True
-        if address not in self._announced and address not in self._askers and len(self._askers) < limits.LINKS:
+        if (
+            self._is_listening
+            and address not in self._announced
+            and address not in self._askers
+            and len(self._askers) < limits.LINKS
+        ):
             self._askers[address] = self._clock()
             self._stirred.set()
 
@@ -100,7 +120,8 @@ class Lookout:
     def probed(self, target: Target, outcome: Outcome) -> None:
         """How it went when this machine asked another one."""
         if isinstance(outcome, Answered):
-            if self._answered_at is None:
+            self._is_answered = True
+            if self._answered_at is None and outcome.facts.id:
                 self._answered_at = self._clock()
                 self._stirred.set()
         elif isinstance(outcome, NoAnswer) and any(end.address in self._announced for group in target.groups for end in group):
@@ -116,17 +137,20 @@ class Lookout:
             return "This machine has no network interface that is up and can multicast: others are found once it has one.\n"
         if not self._blocked:
             return ""
-        return f"Other machines cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
-            f"  {name + ':':<10} {command}\n" for name, command in FIREWALLS_UDP.items()
+        blocked = [each.interface for each in self._blocked]
+        others = {each.name for each in self._links.interfaces if each.running} - set(blocked)
+        whose = f"Machines on {', '.join(blocked)}" if others else "Other machines"
+        return f"{whose} cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
+            f"  {name + ':':<10} {command}\n" for name, command in _remedies(self._blocked)
         )
 
     async def run(self) -> None:
         """Try, look and say, for ever."""
         while True:
-            await self._try()
+            links = self._links
+            await self._try(links)
             self._tried.set()
             again = self._clock() + (AGAIN_BLOCKED_SECONDS if self._blocked else AGAIN_SECONDS)
-            links = self._links
             while self._links is links and self._clock() < again:
                 self._say_what_is_known()
                 self._stirred.clear()
@@ -134,13 +158,13 @@ class Lookout:
                     async with time_limit(min(again, *self._deadlines()) - self._clock()):
                         await self._stirred.wait()
 
-    async def _try(self) -> None:
-        found = await multicast.blocked(self._links)
+    async def _try(self, links: Links) -> None:
+        found = await multicast.blocked(links)
         if found == self._blocked:
             return
         former, self._blocked = self._blocked, found
         if found:
-            log.warning("multicast.blocked", extra=_said(describe(found), _listed(FIREWALLS_UDP)))
+            log.warning("multicast.blocked", extra=_said(describe(found), _joined(_remedies(found))))
         elif former:
             log.info("multicast.open", extra={"fields": {"interfaces": [each.interface for each in former]}})
             self._opened()
@@ -160,7 +184,7 @@ class Lookout:
                 what = f"{address} asks this machine over TCP, and its announcements (UDP 5353) are not heard here"
                 advice = "look for a firewall there, and for a switch or Wi-Fi that drops multicast between its clients"
                 log.warning("multicast.unheard", extra=_said(what, advice))
-        if self._silent >= SILENT_ANSWERS and self._answered_at is None and self._is_first("unanswered"):
+        if self._silent >= SILENT_ANSWERS and not self._is_answered and self._is_first("unanswered"):
             what = "machines are announced here, and none of them answers: TCP is blocked there, or on its way out of here"
             log.warning("tcp.unanswered", extra=_said(what, _listed(FIREWALLS_TCP, self._port())))
         if self._is_unvisited and now >= self._visits_due_at and self._is_first("unvisited"):
@@ -169,7 +193,8 @@ class Lookout:
 
     @property
     def _is_unvisited(self) -> bool:
-        return self._answered_at is not None and not self._visited and "unvisited" not in self._told
+        may_come = self._answered_at is not None and not self._blocked
+        return may_come and not self._visited and "unvisited" not in self._told
 
     @property
     def _visits_due_at(self) -> float:
@@ -195,5 +220,16 @@ def _said(what: str, advice: str) -> dict[str, dict[str, str]]:
     return {"fields": {"what": what, "advice": advice}}
 
 
-def _listed(firewalls: dict[str, str], port: int = 0) -> str:
-    return "; ".join(f"{name}: {command.replace('PORT', str(port))}" for name, command in firewalls.items())
+def _remedies(found: Collection[Blocked]) -> list[tuple[str, str]]:
+    """Commands by firewall, for the ways that are blocked."""
+    outward = list(FIREWALLS_UDP_OUT.items()) if any(each.why for each in found) else []
+    inward = list(FIREWALLS_UDP.items()) if any(not each.why for each in found) else []
+    return [*outward, *inward]
+
+
+def _listed(firewalls: Mapping[str, str], port: int) -> str:
+    return _joined([(name, command.replace("PORT", str(port))) for name, command in firewalls.items()])
+
+
+def _joined(commands: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{name}: {command}" for name, command in commands)

@@ -107,7 +107,7 @@ class Mdns:
             if before.keys() - after.keys():
                 await self._join([place for place in after if place in before])
             self._links = links
-            await self._join(list(after))
+            self._tell(await self._join(list(after)))
         self._moved.set()
         log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
 
@@ -123,19 +123,23 @@ class Mdns:
             async with self._joining:
                 for interface in self._missing():
                     self._leave(interface.index)
-                await self._join(list(_places(self._links)))
+                self._tell(await self._join(list(_places(self._links))))
 
-    async def _join(self, places: Sequence[tuple[int, str]]) -> None:
+    async def _join(self, places: Sequence[tuple[int, str]]) -> OSError:
+        """Be on these places and no others, as far as can be; returns why not, should one be missing."""
         wanted = [address or index for index, address in places if address or self._version is IPVersion.All]
-        failed = OSError(errno.EADDRNOTAVAIL, "an interface could not be joined")
+        why = OSError(errno.EADDRNOTAVAIL, "an interface could not be joined")
         try:
             await self._responder.async_update_interfaces(wanted, ip_version=self._version)
         except (OSError, RuntimeError) as error:
             # It went away between the look and the join, which the next look shows, or the kernel could not.
-            failed = error if isinstance(error, OSError) else failed
+            why = error if isinstance(error, OSError) else why
         _enlarge_buffers(self.zeroconf)
+        return why
+
+    def _tell(self, why: OSError) -> None:
         if self._missing():
-            self._trouble.begins(failed)
+            self._trouble.begins(why)
         else:
             self._trouble.ends()
 

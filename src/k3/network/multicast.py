@@ -20,7 +20,7 @@ from k3.refusals import EXHAUSTED
 from k3.tasks import time_limit
 
 SENDS: Final = 3
-SEND_INTERVAL_SECONDS: Final = 0.6
+SEND_INTERVAL_SECONDS: Final = 0.4
 INTERFACES: Final = 20
 
 _HEADER: Final = struct.Struct("!6H")

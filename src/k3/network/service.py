@@ -454,6 +454,7 @@ class Agent:
             if isinstance(early, Announcement):
                 self.lookout.heard(early)
             self._handle(early)
+        self.lookout.listen()
         while True:
             heard = await browser.next()
             if isinstance(heard, Announcement) and (item := self._cache.objects.get(Key(NODE, heard.node))) is not None:

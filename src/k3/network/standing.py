@@ -29,8 +29,8 @@ class Reached:
 
     def met(self, local: str, remote: str, links: Links) -> bool:
         """A connection from `remote` arrived at `local`. Returns whether that is news: a neighbour, at a new address."""
-        mine, theirs = plain(local), plain(remote)
-        if mine in self._arrived or mine not in links.addresses or theirs in links.addresses or not links.on_link(theirs):
+        mine = plain(local).partition("%")[0]
+        if mine in self._arrived or mine not in links.addresses or not is_neighbour(remote, links):
             return False
         if len(self._arrived) < _REMEMBERED:
             self._arrived[mine] = None
@@ -39,6 +39,12 @@ class Reached:
     def in_order(self, addresses: Iterable[str]) -> tuple[str, ...]:
         """Addresses in the order in which others should try them: IPv4 before IPv6, then those where others arrived."""
         return tuple(sorted(addresses, key=lambda a: (":" in a, a not in self._arrived, a != self._former)))
+
+
+def is_neighbour(remote: str, links: Links) -> bool:
+    """Whether a connection comes from another machine on one of our links."""
+    theirs = plain(remote)
+    return links.on_link(theirs) and theirs.partition("%")[0] not in links.addresses
 
 
 def plain(address: str) -> str:
