@@ -95,7 +95,7 @@ class PeerTable:
         self._foreign = Foreign()
         self._adopting: dict[str, Evidence] = {}
         """What the Nodes showed whose machines are being asked."""
-        self._ours = places.Ours()
+        self._ours = places.Ours(settings.id)
         self._lines = places.Lines()
         self._rerank_at = NEVER
         self._instances: dict[str, str] = {}
@@ -157,6 +157,8 @@ class PeerTable:
 
     def _synced(self, nodes: Iterable[NodeView], now: float) -> None:
         self._online = True
+        for peer in self.peers.values():
+            peer.suspected_by_me = False  # whether that was refuted, a whole list does not say
         listed = {seen.name: seen for seen in nodes}
         for name in [name for name, peer in self.peers.items() if peer.stored and name not in listed]:
             self._gone(name, now)
@@ -571,7 +573,7 @@ class PeerTable:
         if seen is not None:
             standing = (
                 self._has_say(peer)
-                and places.was_last_answered(peer, self._me.name)
+                and (places.was_last_answered(peer, self._me.name) or places.is_former_name(peer, self._ours))
                 and not peer.faults
                 and not self._in_doubt(peer, now)
             )
@@ -594,6 +596,8 @@ class PeerTable:
 
     def _reason(self, peer: Peer, *, standing: bool) -> str:
         ttl = node.duration(peer.timing.ttl)
+        if places.is_former_name(peer, self._ours):
+            return f"this machine goes by {self._me.name} now"
         if standing:
             return f"no answer for {ttl}"
         if peer.answered and not self._ours.has(peer.link):

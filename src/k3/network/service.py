@@ -48,7 +48,7 @@ from k3.network.events import (
     Synced,
     Tick,
 )
-from k3.network.links import Links
+from k3.network.links import Interface, Links
 from k3.network.mdns import Mdns, ServiceType
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
@@ -118,6 +118,7 @@ class Agent:
         self._changed = asyncio.Event()
         self._contested: set[str] = set()
         self._has_store = True
+        self._told_links: dict[str, object] = {}
         self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
@@ -347,13 +348,29 @@ class Agent:
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
         async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
             async for links in changes:
-                _tell_links(self._links, links)
+                self._tell_links(links)
                 self._links = links
                 self.facts = replace(self.facts, addresses=links.addresses, links=links.prefixes)
                 self._announce()
                 await mdns.update(links)
                 browser.relinked()
                 self._handle(_usable(links))
+
+    def _tell_links(self, links: Links) -> None:
+        """Say what changes, and above all which link this machine has lost: then the silence of others is its own fault."""
+        before, after = ({each.name: each for each in state.interfaces} for state in (self._links, links))
+        for name in [name for name, each in before.items() if _works(each)]:
+            now = after.get(name)
+            if now is None or not _works(now):
+                why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
+                log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
+        for name in [name for name, each in before.items() if not _works(each) and name in after and _works(after[name])]:
+            log.info("network.link_back", extra={"fields": {"interface": name}})
+        had, have = ([(each.name, each.index, each.addresses) for each in state.values()] for state in (before, after))
+        fields: dict[str, object] = {"interfaces": list(after), "addresses": links.addresses}
+        if had != have and fields != self._told_links:
+            self._told_links = fields
+            log.info("network.links_changed", extra={"fields": fields})
 
     async def _prove_self(self) -> None:
         """Ask ourselves, where others would, whenever what we say has changed."""
@@ -473,17 +490,5 @@ def _usable(links: Links) -> LinksChanged:
     return LinksChanged(("fe80::/64",) if only_local else prefixes, names)
 
 
-def _tell_links(former: Links, links: Links) -> None:
-    """Say what has changed, and above all which link this machine has lost: then the silence of others is its own fault."""
-    before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
-    for name in [name for name, each in before.items() if each.running and each.addresses]:
-        now = after.get(name)
-        if now is None or not now.running or not now.addresses:
-            why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
-            log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
-    for name in [name for name, each in after.items() if each.running and each.addresses]:
-        if name in before and not (before[name].running and before[name].addresses):
-            log.info("network.link_back", extra={"fields": {"interface": name}})
-    if (tuple(before), former.addresses) != (tuple(after), links.addresses):
-        fields = {"interfaces": list(after), "addresses": links.addresses}
-        log.info("network.links_changed", extra={"fields": fields})
+def _works(interface: Interface) -> bool:
+    return interface.running and bool(interface.addresses)
