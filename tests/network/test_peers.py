@@ -13,6 +13,7 @@ from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 from k3.core.policy import Create, Update, decide
+from k3.network import ranks
 from k3.network.events import (
     Action,
     Contested,
@@ -691,3 +692,36 @@ def test_our_own_refresh_gives_way_to_who_may_really_reach_us_only() -> None:
         writes_itself(bench)
     refreshes = len(bench.said(Joined)) - before
     assert refreshes == pytest.approx((bench.now - start) / TIMING.write, abs=1), "as if it were alone"
+
+
+def test_our_own_former_name_is_explained_and_goes_to_who_claims_it() -> None:
+    bench = Bench()
+    bench.give(SelfProven(ME))
+    bench.run(1)
+    made = decide(None, Joined("old", replace(ME, node="old", boot="old.1"), fresh=True), now=EPOCH)
+    assert isinstance(made, Create)
+    bench.nodes["old"] = made.manifest
+    bench.give(NodeShown(bench.seen("old")))
+    bench.run(T + 1, {"old": Impostor("me", ME.id)})
+    assert bench.seen("old").ready.message == "this machine goes by me now"  # type: ignore[union-attr]
+    assert bench.seen("old").ready.status == "False"  # type: ignore[union-attr]
+    heir = replace(WEB, node="old")
+    bench.give(heard(heir))
+
+    class Heir(dict[str, Outcome]):
+        def get(self, name: str, default: Outcome | None = None) -> Outcome:  # type: ignore[override]
+            asked = [a.target for _, a in bench.log if isinstance(a, StartProbe) and a.target.name == name][-1]
+            return answer(heir) if asked.id == heir.id else Impostor("me", ME.id)
+
+    bench.run(3, Heir())
+    assert bench.seen("old").id == heir.id
+
+
+def test_who_has_the_same_endpoint_is_on_another_link_with_the_same_prefix() -> None:
+    nat = "192.168.56.0/24"
+    one = node.view_manifest("web", _manifest(replace(WEB, addresses=("192.168.56.1",), links=(nat,))))
+    same = replace(one, name="db", id="2" * 32)
+    for other, shares in ((same, False), (replace(same, port=8946), True), (replace(same, addresses=("192.168.56.2",)), True)):
+        assert ranks.member(other).shares_link(ranks.member(one)) is shares
+    both = [replace(each, links=(nat, LINK)) for each in (one, same)]
+    assert ranks.member(both[0]).shares_link(ranks.member(both[1])), "they may share the other one"

@@ -110,7 +110,7 @@ class PeerTable:
         self._foreign = Foreign()
         self._adopting: dict[str, Evidence] = {}
         """What the Nodes showed whose machines are being asked."""
-        self._ours = places.Ours()
+        self._ours = places.Ours(settings.id)
         self._lines = places.Lines()
         self._rerank_at = NEVER
         self._instances: dict[str, str] = {}
@@ -188,6 +188,8 @@ class PeerTable:
 
     def _synced(self, nodes: Iterable[NodeView], now: float) -> None:
         self._online = True
+        for peer in self.peers.values():
+            peer.suspected_by_me = False  # whether that was refuted, a whole list does not say
         listed = {seen.name: seen for seen in nodes}
         for name in [name for name, peer in self.peers.items() if peer.stored and name not in listed]:
             self._gone(name, now)
@@ -629,8 +631,9 @@ class PeerTable:
     def _judge(self, peer: Peer, now: float) -> None:
         seen = peer.stored
         if seen is not None:
-            saw = self._has_say(peer) and places.was_last_answered(peer, self._me.name)
-            standing = (saw or peer.was_renamed) and not peer.faults and not self._in_doubt(peer, now)
+            is_known = places.was_last_answered(peer, self._me.name) or places.is_former_name(peer, self._ours)
+            has_seen = peer.was_renamed or (self._has_say(peer) and is_known)
+            standing = has_seen and not peer.faults and not self._in_doubt(peer, now)
             self._report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
 
     def _verdict_at(self, peer: Peer) -> float:
@@ -650,6 +653,8 @@ class PeerTable:
 
     def _reason(self, peer: Peer, *, standing: bool) -> str:
         ttl = node.duration(peer.timing.ttl)
+        if places.is_former_name(peer, self._ours):
+            return f"this machine goes by {self._me.name} now"
         if peer.is_now and (standing or peer.was_renamed):
             return peer.is_now
         if standing:

@@ -34,7 +34,8 @@ HEARING_SECONDS: Final = 10.0
 class Ours:
     """The links of our own machine, and its endpoints, which are never a peer's."""
 
-    def __init__(self) -> None:
+    def __init__(self, id_: str) -> None:
+        self.id = id_
         self.links: frozenset[str] = frozenset()
         self._scopes: frozenset[str] = frozenset()
         self.ends: frozenset[Endpoint] = frozenset()
@@ -65,13 +66,23 @@ def endpoints(peer: Peer, ours: Ours) -> tuple[tuple[Endpoint, ...], ...]:
     recorded = [Endpoint(a, seen.port) for a in seen.addresses] if seen is not None and seen.port else []
     announced = [end for heard in peer.heard.values() if peer.is_its_own(heard) for end in announced_ends(heard)]
     fresh = [end for end in dict.fromkeys(announced) if end not in recorded]
-    groups = ([end for end in group if ours.reaches(end)] for group in (recorded, fresh))
+    if not is_former_name(peer, ours):
+        recorded = [end for end in recorded if ours.reaches(end)]
+    groups = (recorded, [end for end in fresh if ours.reaches(end)])
     return tuple(tuple(group[: limits.PEER_ADDRESSES]) for group in groups if group)
 
 
 def announced_ends(heard: Announcement) -> list[Endpoint]:
     """All of an announcement."""
     return [Endpoint(address, heard.port) for address in heard.addresses]
+
+
+def is_former_name(peer: Peer, ours: Ours) -> bool:
+    """Whether this Node stands for our own machine, which goes by another name now."""
+    seen = peer.stored
+    if seen is None or not seen.addresses or not seen.id or seen.id != ours.id:
+        return False
+    return all(Endpoint(address, seen.port) in ours.ends for address in seen.addresses)
 
 
 def was_last_answered(peer: Peer, me: str) -> bool:
@@ -85,7 +96,7 @@ def has_say(peer: Peer, ours: Ours, me: str) -> bool:
         return False
     if peer.answered:
         return ours.has(peer.link)
-    return peer.is_here or was_last_answered(peer, me)
+    return peer.is_here or was_last_answered(peer, me) or is_former_name(peer, ours)
 
 
 class Lines:

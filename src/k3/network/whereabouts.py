@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from k3.network.links import Links
+from k3.network.links import Interface, Links
 from k3.network.standing import Reached
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,7 @@ class Whereabouts:
         self.cover: Callable[[Iterable[str]], None] = lambda _: None
         """Have the health server answer on these interfaces by themselves."""
         self._reached = Reached()
+        self._told: dict[str, object] = {}
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -36,23 +37,28 @@ class Whereabouts:
         """The links are these now: say which was lost or is back, and that nobody can be asked where none is left."""
         former, self.links = self.links, links
         self.cover(links.twins)
-        _tell(former, links)
+        self._tell(former, links)
         if former.running and not links.running:
             names = [each.name for each in links.interfaces]
             advice = "nobody can be asked, and nobody is blamed; plug the cable in, or set the interface up"
             log.warning("network.cut_off", extra={"fields": {"interfaces": names, "advice": advice}})
 
-
-def _tell(former: Links, links: Links) -> None:
-    """Say what has changed, and above all which link this machine has lost: then the silence of others is its own fault."""
-    before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
-    for name in [name for name, each in before.items() if each.running and each.addresses]:
-        now = after.get(name)
-        if now is None or not now.running or not now.addresses:
-            why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
-            log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
-    for name in [name for name, each in after.items() if each.running and each.addresses]:
-        if name in before and not (before[name].running and before[name].addresses):
+    def _tell(self, former: Links, links: Links) -> None:
+        """Say what changes, and above all which link this machine has lost: then the silence of others is its own fault."""
+        before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
+        for name in [name for name, each in before.items() if _works(each)]:
+            now = after.get(name)
+            if now is None or not _works(now):
+                why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
+                log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
+        for name in [name for name, each in before.items() if not _works(each) and name in after and _works(after[name])]:
             log.info("network.link_back", extra={"fields": {"interface": name}})
-    if (tuple(before), former.addresses) != (tuple(after), links.addresses):
-        log.info("network.links_changed", extra={"fields": {"interfaces": list(after), "addresses": links.addresses}})
+        had, have = ([(each.name, each.index, each.addresses) for each in state.values()] for state in (before, after))
+        fields: dict[str, object] = {"interfaces": list(after), "addresses": links.addresses}
+        if had != have and fields != self._told:
+            self._told = fields
+            log.info("network.links_changed", extra={"fields": fields})
+
+
+def _works(interface: Interface) -> bool:
+    return interface.running and bool(interface.addresses)
