@@ -159,10 +159,12 @@ class DiscoveryAgent:
     async def prepare(self, state_dir: Path, interfaces: Sequence[str]) -> None:
         """Learn who and where this machine is. `interfaces`: those it might be known by. Raises StartFailed."""
         address = self._options.service_address or await address_towards(self._options.consul)
+        who = facts.identity(state_dir, tuple(interfaces))
         self.facts = replace(
             self.facts,
             addresses=(address,),
-            id=facts.identity(state_dir, tuple(interfaces)).id,
+            id=who.id,
+            clone_of=who.clone_of,
             os=facts.OS,
             arch=facts.architecture(),
         )
