@@ -121,9 +121,14 @@ def identity(state_dir: Path, interfaces: Sequence[str] = ()) -> Identity:
         mac = mac_address(name)
         if mac:
             break
-    inherited = _digest(f"k3 identity\n{machine_id(state_dir)}\n{mac}\n")
+    return set_apart(state_dir, Identity(_digest(f"k3 identity\n{machine_id(state_dir)}\n{mac}\n")))
+
+
+def set_apart(state_dir: Path, known: Identity) -> Identity:
+    """The same machine as it is known by now: another process of it may have found a clone."""
+    inherited = known.clone_of or known.id
     part = _parts(state_dir).get(inherited, "")
-    return Identity(_digest(f"k3 clone\n{inherited}\n{part}\n"), inherited) if part else Identity(inherited)
+    return Identity(_digest(f"k3 clone\n{inherited}\n{part}\n"), inherited) if part else known
 
 
 def part_ways(state_dir: Path, known: Identity) -> Identity:
@@ -140,7 +145,7 @@ def part_ways(state_dir: Path, known: Identity) -> Identity:
         fresh.replace(state_dir / _PARTS)
     finally:
         fresh.unlink(missing_ok=True)
-    return Identity(_digest(f"k3 clone\n{inherited}\n{parts[-1][1]}\n"), inherited)
+    return set_apart(state_dir, Identity(inherited))
 
 
 def new_identity_advice(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from k3.core import freshness, node, ownership
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, Object
+from k3.core.policy import CLONED
 
 NONE: Final = "<none>"
 UNKNOWN: Final = "<unknown>"
@@ -118,6 +119,8 @@ def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
         return State("Unknown" + cordoned, "no observer", "NoObserver", message, seen.last_seen)
     if seen.is_ready and reachable is not None and not seen.is_reachable:
         return State("Ready" + cordoned, "not answering", reachable.reason, reachable.message, reachable.transition)
+    if seen.is_ready and (cloned := node.condition(manifest, CLONED)) is not None:
+        return State("Ready" + cordoned, "a clone", cloned.reason, cloned.message, cloned.transition)
     word = "Ready" if seen.is_ready else "NotReady"
     return State(word + cordoned, "", ready.reason, ready.message, ready.transition)
 

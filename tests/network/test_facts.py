@@ -137,6 +137,7 @@ def test_a_clone_has_an_identity_of_its_own_for_as_long_as_it_would_share_one(la
     assert apart.clone_of == shared.id
     assert apart.id != shared.id
     assert host.call(lambda: facts.identity(tmp_path)) == apart, "the next start has it at once"
+    assert facts.set_apart(tmp_path, shared) == facts.set_apart(tmp_path, apart) == apart, "and so has another process"
     again = facts.part_ways(tmp_path, apart)
     assert (again.clone_of, again.id == apart.id) == (shared.id, False), "a cloned state directory is set apart as well"
     assert [file.name for file in tmp_path.iterdir() if file.name != "machine-id"] == ["clones"]

@@ -306,3 +306,43 @@ def test_a_chosen_name_that_no_node_can_have(fleet: MakeFleet, name: str) -> Non
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert "--node-name: bad value" in done.stderr
         assert "\x1b" not in done.stderr
+
+
+# --- an address is not a place
+
+
+@ONE_STORE
+def test_a_holder_at_another_site_with_the_same_addresses_keeps_its_name(fleet: MakeFleet) -> None:
+    """At the recorded address somebody else answers here; the holder's own agent goes on writing to the store."""
+    (web,) = fleet("web").agents
+    with Lan() as elsewhere:
+        stranger, newcomer = elsewhere.host("stranger"), elsewhere.host("newcomer")
+        assert elsewhere.address(stranger) == web.lan.address(web.host)
+        stranger.start(["k3", "network", "--store", "memory://"]).wait_for(ON_THE_LIST)
+        argv = ["k3", "network", "--peer-ttl", "5s", *web._store]
+        done = newcomer.run([*argv, "--node-name", "web"])
+        assert done.returncode == 5, done.stdout + done.stderr
+        assert "held by another live machine" in done.stderr
+        assert "on another network (10.77.1.1)" in done.stderr
+        assert "name.waiting" in done.stderr
+        rename(newcomer, "web")
+        second = newcomer.start(argv)
+        line = second.wait_for("name.taken")
+        assert 'held="on another network (10.77.1.1)"' in line
+        assert "rename one of the two machines" in line
+        second.wait_for(ON_THE_LIST)
+    assert len(ids(web, "web")) == 1
+
+
+@ONE_STORE
+def test_a_dead_holder_on_another_network_gives_its_name_up(fleet: MakeFleet) -> None:
+    """Nobody is left to say that it is down, so the store is watched for as long as a live machine might be silent."""
+    (web,) = fleet("web").agents
+    former = newest(web, "web").view.id
+    web.kill()
+    with Lan("10.88.1.0/24") as elsewhere:
+        newcomer = elsewhere.host("newcomer")
+        process = newcomer.start(["k3", "network", "--peer-ttl", "5s", "--node-name", "web", *web._store])
+        process.wait_for("name.waiting")
+        process.wait_for(ON_THE_LIST)
+        web.watcher.wait_for("web", lambda sight: is_ready(sight) and sight.view.id not in {"", former})

@@ -314,35 +314,6 @@ def _texts(value: object) -> dict[str, str]:
     return {key: text for key, text in _mapping(value).items() if isinstance(key, str) and isinstance(text, str)}
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What a person is told: `kubectl`'s word, and why."""
-
-    status: str
-    """Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
-    why: str = ""
-
-
-def health(manifest: Manifest, *, is_observed: bool) -> Health:
-    """A Node's health at reading time.
-
-    A Node of k3's that nobody looks after (`freshness`) is Unknown, whatever is stored: the observers are gone.
-    """
-    seen = view_manifest("", manifest)
-    cordoned = ",SchedulingDisabled" if _mapping(manifest.get("spec")).get("unschedulable") is True else ""
-    if seen.ready is None:
-        return Health("Unknown" + cordoned)
-    if seen.is_ready and not is_observed:
-        return Health("Unknown" + cordoned, "no observer")
-    word = {"True": "Ready", "False": "NotReady"}.get(seen.ready.status, "NotReady")
-    why = "" if seen.is_ready else seen.ready.reason
-    if seen.is_ready and not seen.is_reachable:
-        why = "not answering"
-    elif seen.is_ready and "k3.network/clone" in seen.annotations:
-        why = "a clone"
-    return Health(word + cordoned, why)
-
-
 def unobserved_seconds(seen: NodeView) -> float:
     """Twice the time between two refreshes, at the most, of a Node; infinite for one that k3 does not manage."""
     if seen.owner == "discovery":

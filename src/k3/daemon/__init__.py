@@ -16,9 +16,10 @@ from k3.core import discovery_policy, limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.policy import Keep
 from k3.core.store import Store
+from k3.daemon.lock import only_one
 from k3.daemon.opening import open_store, open_unless_stopped
 from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
-from k3.daemon.process import collect_rarely, greet, only_one, state_directory, stop_on_signals
+from k3.daemon.process import collect_rarely, greet, state_directory, stop_on_signals
 from k3.discovery.service import DiscoveryOptions
 from k3.network import links, naming
 from k3.network.announce import NODE_BYTES

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Protocol
 
+from k3 import facts
 from k3.cache import Cache
 from k3.core import discovery_policy
 from k3.core.objects import NODE
@@ -129,8 +130,11 @@ class DiscoveryPart:
         await self.agent.prepare(self._state_dir, self._interfaces)
 
     def info(self) -> dict[str, Any]:
-        """What `/info` answers now."""
-        return info_document(self.agent.facts, self.agent.uptime_seconds, self.store.id)
+        """What `/info` answers now: for k3 network too, where that shares the port, and may have found a clone meanwhile."""
+        known = self.agent.facts
+        who = facts.set_apart(self._state_dir, facts.Identity(known.id, known.clone_of))
+        known = replace(known, id=who.id, clone_of=who.clone_of)
+        return info_document(known, self.agent.uptime_seconds, self.store.id)
 
     def attend(self, server: HealthServer) -> None:
         """Nothing: Consul says where this machine is."""

@@ -1,14 +1,12 @@
-"""What every long-running command does as a process: its signals, its state directory, its lock, its first words."""
+"""What every long-running command does as a process: its signals, its state directory, its first words."""
 
 import asyncio
-import fcntl
 import gc
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -23,9 +21,6 @@ from k3.stores._local_disk import DIRECTORY_MODES
 
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
 """The signals that stop us, and what a shell is told when we have stopped in order. SIGHUP: the terminal was closed."""
-
-LOCK_CHARACTERS: Final = 200
-"""Of a name in a file's name, which may have 255."""
 
 
 def collect_rarely() -> None:
@@ -67,28 +62,6 @@ def state_directory() -> Path:
         msg = f"cannot make the state directory {path}: {error.strerror}; set XDG_STATE_HOME to a directory you can write"
         raise StartFailed(msg) from error
     return path
-
-
-@contextmanager
-def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
-    """Two agents of one name on one machine would overwrite each other: the second one is told so. Raises StartFailed."""
-    path = state_dir / f"{module}-{name[-LOCK_CHARACTERS:]}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        msg = f"cannot write {path}: {error.strerror}; make {path.parent} writable for this user, or set XDG_STATE_HOME"
-        raise StartFailed(msg) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    except BlockingIOError as error:
-        holder = os.read(descriptor, 16).decode(errors="replace").strip() or "?"
-        msg = f'k3 {module} runs here already as "{name}" (pid {holder}); stop it first, or choose another --node-name'
-        raise StartFailed(msg) from error
-    finally:
-        os.close(descriptor)
 
 
 async def greet(

@@ -166,10 +166,12 @@ class DiscoveryAgent:
         """Learn who and where this machine is. `interfaces`: those it might be known by. Raises StartFailed."""
         address = self._options.service_address or await address_towards(self._options.consul)
         self._is_lost = not address
+        who = facts.identity(state_dir, tuple(interfaces))
         self.facts = replace(
             self.facts,
             addresses=(address or LOOPBACK,),
-            id=facts.identity(state_dir, tuple(interfaces)).id,
+            id=who.id,
+            clone_of=who.clone_of,
             os=facts.OS,
             arch=facts.architecture(),
         )

@@ -50,7 +50,7 @@ class Clones:
         """Whether the identity has been changed already, which is done once in a run."""
         self.advice = ""
         """What a person does about clones."""
-        self._tell = tell
+        self._say = tell
         self._part = part
         self._start = start
         self._me = Facts("")
@@ -100,13 +100,12 @@ class Clones:
             if outcome.facts.id == self._me.id:
                 self._look_at(Target(outcome.facts.node, ((outcome.endpoint,),), outcome.facts.id))
             elif self._shared_id in {outcome.facts.id, outcome.facts.clone_of}:
-                self.tell(outcome.facts.node, outcome.facts.id, outcome.endpoint.address)
+                self.tell_of(outcome)
 
     def shown(self, seen: NodeView, former: NodeView | None, *, joined: bool, on_link: tuple[str, ...]) -> None:
         """The store shows a Node now, and showed it so before. `joined`: it has shown our own of this run."""
         if not seen.id or not seen.is_ready or set(seen.addresses) <= self._ours:
             return
-        where = seen.addresses[0]
         self._notice_cure(seen)
         if seen.id == self._me.id:
             if joined and self._is_written_there(seen, former):
@@ -114,7 +113,7 @@ class Clones:
                 ends = tuple(Endpoint(each, seen.port) for each in on_link) if seen.port else ()
                 self._look_at(Target(seen.name, (ends,), seen.id), seen)
         elif self._shared_id in {seen.id, seen.annotations.get("k3.network/clone-of", "")} and seen.agent:
-            self.tell(seen.name, seen.id, where)
+            self._tell(seen.name, seen.id, seen.addresses)
 
     def _is_written_there(self, seen: NodeView, former: NodeView | None) -> bool:
         """Whether another run than ours has written this Node while we ran; or a copy of our very run, with other addresses."""
@@ -130,19 +129,24 @@ class Clones:
         if not related and (cured := [id_ for id_, where in self.found.items() if where in seen.addresses]):
             for id_ in cured:
                 del self.found[id_]
-            self._tell(next(iter(self.found.values()), ""))
+            self._say(next(iter(self.found.values()), ""))
 
     # What comes of it
 
-    def tell(self, name: str, id_: str, address: str) -> None:
-        """Tell the owner, once for each clone and place."""
-        if self.found.get(id_) == address or len(self.found) >= limits.PEER_ADDRESSES:
+    def tell_of(self, answer: Answered) -> None:
+        """A clone has answered."""
+        self._tell(answer.facts.node, answer.facts.id, (answer.endpoint.address, *answer.facts.addresses))
+
+    def _tell(self, name: str, id_: str, addresses: tuple[str, ...]) -> None:
+        """Tell the owner, once for each clone until it moves. Of its addresses, the first that we do not have as well."""
+        address = next((each for each in addresses if each.partition("%")[0] not in self._ours), addresses[0])
+        if self.found.get(id_) in addresses or len(self.found) >= limits.PEER_ADDRESSES:
             return
         self.found[id_] = address
         what = "same machine-id and MAC: one is a clone of the other"
         fields = {"other": name, "address": address, "why": what, "advice": f"on one of them run: {self.advice}"}
         log.warning("identity.cloned", extra={"fields": fields})
-        self._tell(address)
+        self._say(address)
 
     def _look_at(self, target: Target, seen: NodeView | None = None) -> None:
         key = (target.name, repr(target.groups))
@@ -153,7 +157,7 @@ class Clones:
     async def _look(self, target: Target, seen: NodeView | None, key: tuple[str, str]) -> None:
         try:
             if (answer := await self._asked_twice(target)) is not None:
-                self.tell(answer.facts.node, answer.facts.id, answer.endpoint.address)
+                self.tell_of(answer)
                 if not self.keeps(answer.facts.boot, answer.facts.addresses) or await self._stays(target):
                     self._change(target.name)
             elif seen is not None:
@@ -180,7 +184,7 @@ class Clones:
         await asyncio.sleep(2 * AGAIN_SECONDS)
         if seen.name == self._me.node and self._rewritten[seen.name] == before:
             return
-        self.tell(seen.name, seen.id, seen.addresses[0])
+        self._tell(seen.name, seen.id, seen.addresses)
         if self.keeps(seen.agent, seen.addresses):
             before = self._rewritten[seen.name]
             await asyncio.sleep(PATIENCE_SECONDS)

@@ -304,7 +304,7 @@ class Agent:
             : limits.PEER_ADDRESSES
         ]:
             if (answer := await self._clones.ask(target)) is not None:
-                self._clones.tell(answer.facts.node, answer.facts.id, answer.endpoint.address)
+                self._clones.tell_of(answer)
                 former = self._identity.id
                 self._change_identity()
                 if answer.facts.node != self._options.name:

@@ -1,0 +1,80 @@
+"""One agent per name and module on a machine: a file in the state directory, locked for as long as the agent runs.
+
+The kernel drops a lock with its process. A file that nobody holds says nothing: it is removed by its agent at the end, or by
+the next one that starts.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from k3.core.errors import StartFailed
+
+LOCK_CHARACTERS: Final = 200
+"""Of a name in a file's name, which may have 255."""
+
+
+@contextmanager
+def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
+    """Two agents of one name on one machine would overwrite each other: the second one is told so. Raises StartFailed."""
+    path = state_dir / f"{module}-{name[-LOCK_CHARACTERS:]}.lock"
+    try:
+        descriptor = _locked(path)
+    except BlockingIOError as error:
+        msg = f'k3 {module} runs here already as "{name}" (pid {_holder(path)}); stop it first, or choose another --node-name'
+        raise StartFailed(msg) from error
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}; make {path.parent} writable for this user, or set XDG_STATE_HOME"
+        raise StartFailed(msg) from error
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        _sweep(state_dir)
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()  # while it is still locked: whoever waits for it finds another file there
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """The file, locked, and still the one of that name. Raises BlockingIOError where somebody holds it, OSError."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="ascii", errors="replace")[:16].strip() or "?"
+    return "?"
+
+
+def _sweep(state_dir: Path) -> None:
+    """Remove what agents left that were killed, or ran under names that are no longer in use."""
+    for path in [*state_dir.glob("network-*.lock"), *state_dir.glob("discovery-*.lock")]:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_still(path, descriptor):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
