@@ -52,7 +52,7 @@ def state_of(machine: Machine, unit: str) -> tuple[str, str, str]:
 
 
 def test_k3_network_as_a_service(machine: Machine) -> None:
-    machine.write("/etc/k3.yaml", "network: {peer-ttl: 30s}\nlog: {path: /var/log/k3/k3.log}\n")
+    machine.write("/etc/k3.yaml", "network: {peer-ttl: 30s}\nlog: {path: /var/log/k3/k3.log}\n", mode=0o644)
     machine.write("/etc/default/k3-network", "K3_ARGS=--config /etc/k3.yaml\n")
     machine.systemctl("start", "k3-network")
     until(lambda: shows(machine, "Ready"), every_seconds=0.2, what="Ready for root")
