@@ -159,7 +159,7 @@ def test_each_error_has_its_line_and_code(
 
 def test_the_traceback_is_there_for_who_asks(k3: K3, monkeypatch: pytest.MonkeyPatch) -> None:
     _raising(monkeypatch, ZeroDivisionError("oops"))
-    for flags in (("--log-level", "debug"), ("--log-level=debug",)):
+    for flags in (("--log-level", "debug"), ("--log-level=debug",), ("--log-level", "DEBUG")):
         lines = k3("nodes", *flags).err.splitlines()
         assert lines[0] == "Traceback (most recent call last):"
         assert lines[-1] == "k3: unexpected ZeroDivisionError: oops"
