@@ -93,6 +93,9 @@ def _text(path: Path) -> str:
     except IsADirectoryError:
         msg = f"cannot read the configuration file {path}: it is a directory"
         raise ConfigInvalid(msg) from None
+    except PermissionError:
+        msg = f"cannot read the configuration file {path}: it must be readable for the user who runs k3"
+        raise ConfigInvalid(msg) from None
     except (OSError, ValueError) as error:
         msg = f"cannot read the configuration file {path}: {getattr(error, 'strerror', None) or 'not a path'}"
         raise ConfigInvalid(msg) from None

@@ -154,6 +154,7 @@ class Lane:
         self._news = threading.Condition()
         self._waiting: deque[tuple[Outlet, str]] = deque()
         self._is_writing = False
+        self._is_closed = False
         # A daemon: a terminal that takes nothing does not keep the process from ending.
         threading.Thread(target=self._run, name="k3-output", daemon=True).start()
 
@@ -166,9 +167,11 @@ class Lane:
             self._waiting.append((outlet, text))
             self._news.notify_all()
 
-    def drain(self, seconds: float) -> bool:
-        """Wait until all is written, so long at most. Returns whether it is."""
+    def close(self, seconds: float) -> bool:
+        """Wait until all is written, so long at most, and end. Returns whether all is written."""
         with self._news:
+            self._is_closed = True
+            self._news.notify_all()
             return self._news.wait_for(lambda: not self._waiting and not self._is_writing, seconds)
 
     def _run(self) -> None:
@@ -176,7 +179,9 @@ class Lane:
             with self._news:
                 self._is_writing = False
                 self._news.notify_all()
-                self._news.wait_for(lambda: self._waiting)
+                self._news.wait_for(lambda: self._waiting or self._is_closed)
+                if not self._waiting:
+                    return
                 batch = list(self._waiting)
                 self._waiting.clear()
                 self._is_writing = True

@@ -80,7 +80,7 @@ def in_background() -> Iterator[None]:
         yield
     finally:
         for handler in handlers:
-            if handler.lane is not None and handler.lane.drain(_LAST_LINES_SECONDS):
+            if handler.lane is not None and handler.lane.close(_LAST_LINES_SECONDS):
                 handler.lane = None
 
 

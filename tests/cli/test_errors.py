@@ -114,6 +114,17 @@ def test_a_level_is_taken_in_either_case(k3: K3, word: str) -> None:
     assert k3("nodes", f"--log-level={word}", "--log-format", "JSON").code == 0
 
 
+def test_a_command_that_only_looks_does_not_touch_the_agents_log(k3: K3, tmp_path: Path) -> None:
+    (tmp_path / "k3.yaml").write_text(f"log: {{path: {tmp_path}/none/k3.log}}", encoding="utf-8")
+    assert k3("nodes", "--config", str(tmp_path / "k3.yaml")).code == 0
+    refused = k3("network", "--config", str(tmp_path / "k3.yaml"))
+    assert refused.code == 2
+    assert refused.err == (
+        f"k3: log.path: cannot write {tmp_path}/none/k3.log: "
+        f"there is no directory {tmp_path}/none; make it, or name another file\n"
+    )
+
+
 def test_a_password_given_in_the_wrong_place_is_not_repeated(k3: K3) -> None:
     for secret in ("mysql://k3:hunter2@db/k3", "etcd://u:hunter2/x@h", "mysql://k3:hunt@hunter2@db/k3"):
         result = k3("nodes", "--stores", secret)
@@ -165,7 +176,7 @@ def test_each_error_has_its_line_and_code(
 
 def test_the_traceback_is_there_for_who_asks(k3: K3, monkeypatch: pytest.MonkeyPatch) -> None:
     _raising(monkeypatch, ZeroDivisionError("oops"))
-    for flags in (("--log-level", "debug"), ("--log-level=debug",)):
+    for flags in (("--log-level", "debug"), ("--log-level=debug",), ("--log-level", "DEBUG")):
         lines = k3("nodes", *flags).err.splitlines()
         assert lines[0] == "Traceback (most recent call last):"
         assert lines[-1] == "k3: unexpected ZeroDivisionError: oops"

@@ -196,6 +196,11 @@ def test_an_example_is_a_configuration_whichever_store_is_switched_on(file: Path
         assert not found.notes
         kinds.append(type(found.storage).__name__)
         assert number or (found.storage, found.log) == (as_it_is.storage, as_it_is.log), "the first section is the one in use"
+    (module,) = re.findall(r"(?m)^#(network|discovery):$", text)
+    (tmp_path / "flags.yaml").write_text(re.sub(r"(?m)^#(?! \S)", "", text.partition("log:")[2].partition("text\n")[2]))
+    told = settings.load(settings.Flags(config=str(tmp_path / "flags.yaml")), place, reading=False).sections
+    assert list(told) == [module]
+    assert told[module]
     assert set(kinds) == {"SqliteStorage", "EtcdStorage", "MysqlStorage", "MemoryStorage"}
     assert "password:" not in text
     assert "K3_STORE_PASSWORD" in text

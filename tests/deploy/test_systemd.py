@@ -52,18 +52,24 @@ def state_of(machine: Machine, unit: str) -> tuple[str, str, str]:
 
 
 def test_k3_network_as_a_service(machine: Machine) -> None:
-    machine.write("/etc/default/k3-network", "K3_ARGS=--peer-ttl 30s\n")
+    machine.write("/etc/k3.yaml", "network: {peer-ttl: 30s}\nlog: {path: /var/log/k3/k3.log}\n", mode=0o644)
+    machine.write("/etc/default/k3-network", "K3_ARGS=--config /etc/k3.yaml\n")
     machine.systemctl("start", "k3-network")
     until(lambda: shows(machine, "Ready"), every_seconds=0.2, what="Ready for root")
     annotations = json.loads(machine.run("k3", "nodes", "alpha", "-o", "json").stdout)["metadata"]["annotations"]
     assert annotations["k3.network/peer-ttl"] == "30s", annotations
     assert machine.run("k3", "store", "check").returncode == 0
     is_confined(machine, "k3-network")
+    log = machine.root / "var/log/private/k3/k3.log"
+    log.rename(log.with_suffix(".1"))
 
     began = time.monotonic()
     machine.systemctl("stop", "k3-network")
     assert time.monotonic() - began < 14, "not ended by TimeoutStopSec"
     assert state_of(machine, "k3-network") == ("inactive", "success", "0")
+
+    assert "node.transition" in log.with_suffix(".1").read_text(encoding="utf-8")
+    assert "network.stopped" in log.read_text(encoding="utf-8"), "rotated, with nobody telling it"
 
     # Root is the first to open the file now; what it makes beside it must not lock k3's own user out.
     assert shows(machine, "NotReady")
@@ -76,6 +82,9 @@ def test_k3_network_as_a_service(machine: Machine) -> None:
     machine.systemctl("kill", "--signal=KILL", "k3-network")
     until(lambda: machine.properties("k3-network", "NRestarts")["NRestarts"] == "1", every_seconds=0.2, what="restarted")
     until(lambda: state_of(machine, "k3-network")[0] == "active", every_seconds=0.2, what="active")
+    until(lambda: shows(machine, "Ready"), every_seconds=0.2, what="Ready once more")
+    machine.systemctl("kill", "--signal=HUP", "k3-network")
+    until(lambda: machine.properties("k3-network", "NRestarts")["NRestarts"] == "2", every_seconds=0.2, what="restarted")
 
 
 def is_confined(machine: Machine, unit: str) -> None:

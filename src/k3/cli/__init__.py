@@ -108,7 +108,8 @@ def _unaliased(arguments: list[str]) -> list[str]:
 
 
 def _wants_trace(arguments: list[str]) -> bool:
-    return "--log-level=debug" in arguments or ("--log-level", "debug") in pairwise(arguments)
+    words = [word.lower() for word in arguments]
+    return "--log-level=debug" in words or ("--log-level", "debug") in pairwise(words)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from k3 import facts, options
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
+from k3.cli.terminal import answer
 from k3.cli.usage import BadUsage
 from k3.config import Settings
 from k3.core.errors import ConfigInvalid
@@ -45,7 +46,8 @@ def run(arguments: list[str]) -> int:
     from k3.daemon import run_discovery, run_discovery_once  # noqa: PLC0415 - a mistake in the flags is told before all is loaded
 
     if chosen.once:
-        return run_discovery_once(told, settings.storage, store_wait_seconds=wait, is_dry=chosen.dry_run)
+        answer(run_discovery_once(told, settings.storage, store_wait_seconds=wait, is_dry=chosen.dry_run))
+        return 0
     return run_discovery(told, settings.storage, settings.reader, store_wait_seconds=wait)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from typing import Final
 
 from k3 import logs, settings
@@ -20,10 +21,13 @@ def settings_for_reading(arguments: argparse.Namespace) -> Settings:
 
 
 def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str = "info") -> Settings:
-    """Settings from flags, environment and file, with logging set up accordingly. Raises ConfigInvalid."""
+    """Settings from flags, environment and file, with logging set up accordingly. Raises ConfigInvalid.
+
+    The log file is for agents: whoever only looks may not be allowed to write there, and would make it for the wrong user.
+    """
     flags = Flags(arguments.config, arguments.store, arguments.log_level, arguments.log_format)
     found = settings.load(flags, settings.here(), reading=reading, log_level=log_level)
-    logs.set_up(found.log)
+    logs.set_up(replace(found.log, path="") if reading else found.log)
     logs.tell(_LOG, found.notes)
     return found
 

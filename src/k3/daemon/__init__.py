@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -51,8 +50,8 @@ def run_discovery(options: DiscoveryOptions, storage: Storage, reader: Reader, *
         return asyncio.run(_discovery(options, storage, reader, store_wait_seconds))
 
 
-def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float, is_dry: bool) -> int:
-    """`k3 discovery --once`: mirror what Consul shows now, say what and why, and end; dry, nothing is written."""
+def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float, is_dry: bool) -> str:
+    """`k3 discovery --once`: mirror what Consul shows now, and return what was done and why; dry, nothing is written."""
     return asyncio.run(_discovery_once(options, storage, store_wait_seconds, is_dry=is_dry))
 
 
@@ -141,7 +140,7 @@ async def _discovery(options: DiscoveryOptions, storage: Storage, reader: Reader
         return stop.result()
 
 
-async def _discovery_once(options: DiscoveryOptions, storage: Storage, store_wait_seconds: float, *, is_dry: bool) -> int:
+async def _discovery_once(options: DiscoveryOptions, storage: Storage, store_wait_seconds: float, *, is_dry: bool) -> str:
     async with AsyncExitStack() as stack:
         store = await open_store(storage, wait_seconds=store_wait_seconds)
         stack.push_async_callback(store.aclose)
@@ -149,11 +148,12 @@ async def _discovery_once(options: DiscoveryOptions, storage: Storage, store_wai
         stack.push_async_callback(part.aclose)
         done = await part.once(is_dry=is_dry)
         width = max((len(printable(seen.name)) for seen, _ in done), default=0)
+        lines = []
         for seen, decision in done:
             what = type(decision).__name__.lower().ljust(_VERB_WIDTH)
             why = decision.why if isinstance(decision, Keep) else discovery_policy.explain(decision, seen)
-            sys.stdout.write(f"{what}{printable(seen.name).ljust(width)}   {printable(why)}\n")
-    return 0
+            lines.append(f"{what}{printable(seen.name).ljust(width)}   {printable(why)}\n")
+    return "".join(lines)
 
 
 async def _open_store(stack: AsyncExitStack, storage: Storage, wait_seconds: float, stop: asyncio.Future[int]) -> Store | None:
