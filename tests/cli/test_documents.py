@@ -40,7 +40,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.dictionaries(TEXT, JSON, max_size=5))
 def test_what_is_written_is_what_is_read(manifest: dict[str, Any]) -> None:
     text = documents.as_yaml(manifest)
@@ -51,7 +51,7 @@ def test_what_is_written_is_what_is_read(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="this PyYAML is built without libyaml")
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.dictionaries(TEXT, JSON, max_size=5))
 def test_libyaml_reads_the_same(manifest: dict[str, Any]) -> None:
     text = documents.as_yaml(manifest)

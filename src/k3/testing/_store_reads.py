@@ -50,6 +50,16 @@ class ReadLaws:
         assert (await store.list(NODE, limit=1)).after == node("a")
         assert (await store.list(NODE, after=node("b"))).objects == ()
 
+    async def test_a_list_begins_behind_any_key(self, store: Store) -> None:
+        """Also behind one that is not there: its place in the order counts, within one namespace as well."""
+        for name in ("web1.3", "web1.lan.1", "web2.1"):
+            await store.create(Key(EVENT, name, "default"), {})
+            await store.create(Key(EVENT, name, "other"), {})
+        page = await store.list(EVENT, namespace="default", after=Key(EVENT, "web1.", "default"), limit=2)
+        assert [str(item.key) for item in page.objects] == ["Event default/web1.3", "Event default/web1.lan.1"]
+        rest = await store.list(EVENT, namespace="default", after=page.after, at=page.revision)
+        assert [str(item.key) for item in rest.objects] == ["Event default/web2.1"]
+
     async def test_a_list_of_the_future_is_expired(self, store: Store) -> None:
         """Such a revision was never of this store."""
         page = await store.list(NODE)
