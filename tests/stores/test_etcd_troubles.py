@@ -21,7 +21,7 @@ from k3.core.store import Bookmark, Change, modify
 from k3.store_settings import read_url
 from k3.store_settings import storage as storage_of
 from k3.stores import connect
-from k3.stores.enduring import EnduringStore
+from k3.stores._enduring import EnduringStore
 from k3.stores.etcd import EtcdStore, following, messages
 from k3.testing.store_steps import changes_until, create_many, next_change, node, unavailable
 from tests.servers import Server, etcd_server
