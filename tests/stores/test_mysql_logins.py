@@ -157,7 +157,7 @@ async def test_an_account_that_is_closed_under_a_running_store(
     await store.aclose()
 
 
-# --- what servers say that cannot be had here: MySQL 8.0 and 8.4, byte for byte
+# --- servers that cannot be had here: MySQL 8.0 and 8.4, played after the protocol and what 9.7.4 sends
 
 OK: Final = b"\x00\x00\x00\x02\x00\x00\x00"
 SALT: Final = b"01234567890123456789"
