@@ -15,7 +15,7 @@ from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
 from k3.core.policy import Decision, decide
 from k3.core.store import Change, Store
 from k3.reconciler import Reconciler, Work
-from k3.stores.enduring import EnduringStore
+from k3.stores._enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import LOST, REFUSED, FaultyStore
 

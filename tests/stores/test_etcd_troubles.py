@@ -21,6 +21,7 @@ from k3.core.store import Bookmark, Change, modify
 from k3.store_settings import read_url
 from k3.store_settings import storage as storage_of
 from k3.stores import connect
+from k3.stores._enduring import EnduringStore
 from k3.stores.etcd import EtcdStore, following, messages
 from k3.testing.store_steps import changes_until, create_many, next_change, node, unavailable
 from tests.servers import Server, etcd_server
@@ -29,6 +30,7 @@ from tests.stores.etcd_lab import (
     add_users,
     cable,
     cluster,
+    gateway,
     leader_of,
     make_certificates,
     opened,
@@ -415,6 +417,30 @@ async def test_logins_that_are_refused_say_why(locked: Server) -> None:
     said = await refusal(login(locked, "nobody"), Forbidden)
     assert "denies user nobody" in said
     assert "etcdctl role grant-permission" in said
+
+
+async def test_rights_that_change_under_a_running_store(caplog: pytest.LogCaptureFixture) -> None:
+    """Users come, lose a right, get it back, go: the store says what is wrong, and needs no restart when it is right."""
+    with etcd_server("--bcrypt-cost=4") as server:
+        async with opened(login(server, "k3")) as inner, opened(EtcdStorage((server.endpoint,))) as nobody:
+            store, nameless = EnduringStore(inner), EnduringStore(nobody)
+            made = await store.create(node("n1"), {})
+            add_users(server, "/kubernetes")
+            assert await store.get(made.key) == made
+            with pytest.raises(Unavailable, match=r"wants a user: set storage.etcd.username"):
+                await nameless.get(made.key)
+            root = gateway(server, "auth/authenticate", {"name": "root", "password": "root-secret"})["token"]
+            gateway(server, "auth/user/revoke", {"name": "k3", "role": "k3"}, token=root)
+            for call in (store.list(NODE), store.create(node("n2"), {})):
+                with pytest.raises(Unavailable, match="etcdctl role grant-permission"):
+                    await call
+            gateway(server, "auth/user/grant", {"user": "k3", "role": "k3"}, token=root)
+            await store.create(node("n3"), {})
+            assert len((await store.list(NODE)).objects) == 2
+            gateway(server, "auth/disable", {}, token=root)
+            await nameless.list(NODE)
+            await store.create(node("n4"), {})
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"].count("store.lost") == 2
 
 
 async def test_who_may_only_read_reads_and_watches(locked: Server) -> None:

@@ -13,7 +13,7 @@ from k3.config import MemoryStorage, Storage
 from k3.core import node
 from k3.core.errors import Unavailable
 from k3.core.store import Store
-from k3.stores.enduring import EnduringStore
+from k3.stores._enduring import EnduringStore
 
 PATIENCE_SECONDS: Final = 1.0
 """A store that has said nothing for so long is one to be told of."""

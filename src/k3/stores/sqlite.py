@@ -7,6 +7,7 @@ through inotify. SQL lives in `_sql`, the file's own troubles in `_sqlite_file` 
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -228,7 +229,8 @@ class SqliteStore(LoggedStore):
                 self._listener = TouchListener(self._file.path, self._touched)
             except OSError as error:
                 self._inotify = False
-                log.warning("store.polling", extra={"fields": {"store": self.url, "why": str(error)}})
+                why = os.strerror(error.errno) if error.errno else str(error)
+                log.warning("store.polling", extra={"fields": {"store": self.url, "why": why}})
         if self._listener is not None and self._listener.renew():
             return LOOK_SECONDS
         return POLL_SECONDS

@@ -280,6 +280,7 @@ class Client:
             except AioRpcError as error:
                 if not troubles.has_no_login(error):
                     raise troubles.explain(error, self.asker(self.endpoint)) from None
+                self._token = ()  # etcd refuses the token of a login that it no longer asks for
                 log.warning(
                     "etcd.has_no_users", extra={"fields": {"endpoint": self.endpoint.url, "user": self._settings.username}}
                 )
