@@ -154,13 +154,13 @@ async def test_an_agent_that_comes_back_under_another_name(
     is_fresh: bool, connect: Connect, store: Store, tmp_path: Path
 ) -> None:
     """With new data Consul shows the machine twice, once with an agent that is silent for good. It is one Node."""
-    with consul_agent(node="srv") as server, client_of(server) as agent:
+    with consul_agent(node="srv") as server, client_of(server, leave_on_terminate=True) as agent:
         here, there = (connect(from_flags(each.endpoint, "", {})) for each in (server, agent))
         async with machine(there), mirroring(here, store, SETTINGS) as view:
             await view.all_show(UP, "web1")
             await marks_seen(here, 1)
             async with recording(store) as history:
-                await end(agent, signal.SIGKILL)
+                await end(agent, signal.SIGKILL if is_fresh else signal.SIGTERM)
                 agent._argv = [*agent._argv, "-node=renamed", *([f"-data-dir={tmp_path}"] if is_fresh else [])]
                 agent._ready = lambda: "renamed" in server.site.get(f"{server.endpoint}/v1/catalog/nodes")
                 await asyncio.to_thread(agent.start)
