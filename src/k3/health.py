@@ -74,7 +74,7 @@ class HealthServer:
         self._listener: Listener | None = None
         self._beside: dict[str, Listener] = {}
         self._connections: set[_Connection] = set()
-        self._most = min(limits.HTTP_CONNECTIONS, refusals.descriptors_for(limits.HTTP_CONNECTIONS))
+        self._most = refusals.descriptors_for(limits.HTTP_CONNECTIONS)
         self.port = port
         self.met: Met | None = None
         self.asked_by: Asked | None = None
@@ -130,7 +130,7 @@ class HealthServer:
 
     def admits(self, connection: "_Connection") -> bool:
         """Count a new connection, unless there are as many as may be."""
-        if len(self._connections) >= self._most:
+        if len(self._connections) >= min(self._most, limits.HTTP_CONNECTIONS):
             return False
         self._connections.add(connection)
         return True

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Final, Self
 
 from k3.core import limits
@@ -140,7 +141,7 @@ class Links:
 
     @cached_property
     def _ways(self) -> tuple[Network, ...]:
-        pairs = ((a in each.spare, p) for each in self.interfaces for a, p in zip(each.addresses, each.prefixes, strict=True))
+        pairs = ((a in each.spare, p) for each in self.interfaces for a, p in zip_longest(each.addresses, each.prefixes) if p)
         return tuple(dict.fromkeys(ipaddress.ip_network(p) for _, p in sorted(pairs, key=lambda pair: pair[0])))
 
     def scoped(self, address: str) -> str:
