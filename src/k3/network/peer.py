@@ -104,6 +104,12 @@ class Peer:
         id_ = self.stored.id if self.stored else ""
         return not id_ or not heard.id or heard.id == id_
 
+    def mentions(self, ends: frozenset[Endpoint]) -> bool:
+        """Whether it is said to be at one of these endpoints' addresses."""
+        addresses = {end.address for end in ends}
+        recorded = self.stored.addresses if self.stored else ()
+        return not addresses.isdisjoint(recorded) or any(not addresses.isdisjoint(h.addresses) for h in self.heard.values())
+
     @property
     def ceiling(self) -> float:
         """The longest pause between two probes of a peer that is not Ready."""
