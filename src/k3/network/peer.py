@@ -122,6 +122,12 @@ class Peer:
         id_ = self.known.id if self.known else ""
         return not id_ or not heard.id or heard.id == id_
 
+    def mentions(self, ends: frozenset[Endpoint]) -> bool:
+        """Whether it is said to be at one of these endpoints' addresses."""
+        addresses = {end.address for end in ends}
+        recorded = self.stored.addresses if self.stored else ()
+        return not addresses.isdisjoint(recorded) or any(not addresses.isdisjoint(h.addresses) for h in self.heard.values())
+
     @property
     def was_renamed(self) -> bool:
         """Whether the very machine answers, under another name."""

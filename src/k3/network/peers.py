@@ -157,8 +157,8 @@ class PeerTable:
 
     def _know_ourselves(self, facts: Facts, now: float) -> None:
         self._facts = facts
-        self._ours.ends = frozenset(Endpoint(address, facts.port) for address in facts.addresses)
-        for peer in self.peers.values():
+        former, self._ours.ends = self._ours.ends, frozenset(Endpoint(each, facts.port) for each in facts.addresses)
+        for peer in [each for each in self.peers.values() if each.mentions(former ^ self._ours.ends)]:
             self._relocate(peer, now)
         self._replan_self(now)
         for peer in self.peers.values():
@@ -247,7 +247,8 @@ class PeerTable:
         """Where it is now, and who looks after it."""
         if former is not None and seen.addresses and _has_moved(former, seen) and seen.seen_by != self._me.name:
             peer.link = ""  # to have a say we must reach it where it is now
-        if former is None or _bearings(former) != _bearings(seen):
+        took = former is not None and (former.seen_by == self._me.name) != (seen.seen_by == self._me.name)
+        if took or former is None or _bearings(former) != _bearings(seen):
             peer.timing = Timing.of(max(self.settings.peer_ttl_seconds, seen.peer_ttl_seconds))
             peer.member = ranks.member(seen)
             self._locate(peer)
@@ -820,7 +821,9 @@ class PeerTable:
     def _rank(self, peer: Peer) -> None:
         line = self._lines.of(peer)
         peer.rank = ranks.rank(self._me, peer.member, line)
-        if not self._has_say(peer):
+        if peer.rank > LAST_RANK:  # then it is so anywhere
+            peer.far_rank = peer.rank
+        elif not self._has_say(peer):
             peer.far_rank = ranks.rank(self._me, peer.member, self._lines.anywhere)
             peer.has_others = ranks.others_look_after(self._me, peer.member, line)
 
@@ -862,7 +865,7 @@ def _has_moved(former: NodeView, seen: NodeView) -> bool:
 
 def _bearings(seen: NodeView) -> tuple[object, ...]:
     """What decides who looks after a Node, where it is asked, and how often."""
-    return seen.id, seen.links, seen.addresses, seen.port, seen.peer_ttl_seconds, seen.seen_by
+    return seen.id, seen.links, seen.addresses, seen.port, seen.peer_ttl_seconds
 
 
 def _silence(seen: NodeView) -> float:
