@@ -86,7 +86,9 @@ async def test_the_go_program_answers_in_chunks_and_with_less() -> None:
 
 @pytest.mark.parametrize(("name", "id_"), [("web2", ""), ("web1", "f" * 32), ("web2", "0" * 32)])
 async def test_somebody_else_is_an_impostor(peer: Endpoint, name: str, id_: str) -> None:
-    assert await probe(target((peer,), name=name, id_=id_), timeout_seconds=HANG_GUARD_SECONDS) == Impostor("web1", "0" * 32)
+    assert await probe(target((peer,), name=name, id_=id_), timeout_seconds=HANG_GUARD_SECONDS) == Impostor(
+        "web1", "0" * 32, peer
+    )
 
 
 async def test_nobody_listening_is_a_refusal(closed: Endpoint) -> None:

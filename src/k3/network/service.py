@@ -306,18 +306,19 @@ class Agent:
             if (answer := await self._clones.ask(target)) is not None:
                 self._clones.tell_of(answer)
                 former = self._identity.id
-                self._change_identity()
+                try:
+                    self._change_identity()
+                except OSError as error:
+                    msg = f"cannot keep this machine's identity in {self._state_dir}: {error.strerror}; make it writable"
+                    raise StartFailed(msg) from error
                 if answer.facts.node != self._options.name:
                     self._options = replace(self._options, former=former)
                 return
 
     def _change_identity(self) -> None:
-        try:
-            self._identity = facts.part_ways(self._state_dir, self._identity)
-        except OSError as error:
-            msg = f"cannot keep this machine's identity in {self._state_dir}: {error.strerror}; make it writable"
-            raise StartFailed(msg) from error
+        """Raises OSError."""
         self._clones.has_parted = True
+        self._identity = facts.part_ways(self._state_dir, self._identity)
         self.facts = replace(self.facts, id=self._identity.id, clone_of=self._identity.clone_of)
         self._clones.say(self.facts)
 
@@ -329,11 +330,16 @@ class Agent:
     def _part_ways(self, other: str) -> None:
         """A clone of that name has our id too, and this is the one to change: once in a run."""
         former, mine = self._identity.id, self.facts.node
-        self._change_identity()
+        try:
+            self._change_identity()
+        except OSError as error:
+            advice = f"make {self._state_dir} writable and restart k3"
+            log.warning("identity.not_kept", extra={"fields": {"error": str(error), "advice": advice}})
+            return
         log.warning("identity.changed", extra={"fields": {"node": mine, "former": former, "id": self._identity.id}})
-        raise NameLost(
-            naming.second_name(mine, self._identity.id) if other == mine else mine, held_at="by a clone", former=former
-        )
+        self._leaving = True  # what arrives while this run ends finds nobody who could begin anything
+        second = naming.second_name(mine, self._identity.id) if other == mine else mine
+        raise NameLost(second, held_at="by a clone", former=former)
 
     async def _stored(self, name: str) -> NodeView | None:
         with suppress(NotFound, Unavailable):
@@ -379,8 +385,10 @@ class Agent:
                 fields = {"node": self.facts.node, "other": other.endpoint.address, "advice": naming.ADVICE}
                 log.warning("name.contested", extra={"fields": fields})
         elif self._options.explicit:
+            self._leaving = True
             raise naming.taken(self.facts.node, other.facts.id, where)
         else:
+            self._leaving = True
             raise NameLost(naming.second_name(self.facts.node, self.facts.id), held_at=where)
 
     def _gives_way(self, other: Answered) -> bool:
