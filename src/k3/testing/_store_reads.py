@@ -145,8 +145,11 @@ class ReadLaws:
             async with store.watch(NODE, page.revision + 1_000):
                 pass
 
-    async def test_a_slow_watcher_is_cut_off_and_never_skipped_over(self, store: Store) -> None:
+    async def test_a_slow_watcher_is_cut_off_and_never_skipped_over(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """It reads a beginning without gaps, and then either the rest or Expired."""
+        monkeypatch.setattr(limits, "WATCH_BUFFER", 250)
         start = (await store.list(NODE)).revision
         made: list[Object] = []
         async with store.watch(NODE, start) as events:
