@@ -4,6 +4,7 @@ import collections
 import signal
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from tests import needs
@@ -16,6 +17,9 @@ def pytest_configure() -> None:
     """What runs in the background of a script, as CI may, ignores SIGINT, and so would every command that a test interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How fast examples are made says how busy the machine is, and nothing about k3.
+    hypothesis.settings.register_profile("k3", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile("k3")
 
 
 def pytest_report_header() -> list[str]:

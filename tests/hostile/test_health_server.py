@@ -54,7 +54,7 @@ async def ask_for_ever(client: socket.socket) -> None:
         await asyncio.sleep(0)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=400))
 @example(b"")
 @example(b"\r\n" * 1000)

@@ -362,10 +362,10 @@ def _root_network_untouched() -> Iterator[None]:
 
 
 def test_booting_is_quick(lan: Lan) -> None:
-    """Thirty hosts; the guard is five times what a slow machine needs."""
+    """Thirty hosts, in a second or two; the guard is for a machine with much else to do."""
     began = time.monotonic()
     hosts = [lan.host(f"h{number}") for number in range(30)]
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert len({host.run(["cat", "/etc/machine-id"]).stdout for host in hosts[:5]}) == 5
 
 

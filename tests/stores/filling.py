@@ -5,7 +5,7 @@ import asyncio
 from k3.core.objects import LEASE, Key
 from k3.core.store import Store
 
-AT_ONCE = 500
+AT_ONCE = 100
 
 
 async def write_many(store: Store, count: int) -> None:

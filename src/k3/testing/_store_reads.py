@@ -159,17 +159,19 @@ class ReadLaws:
         """It reads a beginning without gaps, and then either the rest or Expired."""
         start = (await store.list(NODE)).revision
         made: list[Object] = []
-        async with store.watch(NODE, start) as events:
-            while len(made) < limits.WATCH_BUFFER + 500:
-                made += await create_many(store, 250, prefix=f"n{len(made)}")
-            made.sort(key=lambda item: item.revision)
-            seen: list[Object] = []
-            try:
-                while len(seen) < len(made):
-                    seen.append((await next_change(events)).object)
-            except Expired:
-                with pytest.raises(Expired):
-                    await next_change(events)
+        seen: list[Object] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(limits, "WATCH_BUFFER", 250)
+            async with store.watch(NODE, start) as events:
+                while len(made) < limits.WATCH_BUFFER + 500:
+                    made += await create_many(store, 250, prefix=f"n{len(made)}")
+                made.sort(key=lambda item: item.revision)
+                try:
+                    while len(seen) < len(made):
+                        seen.append((await next_change(events)).object)
+                except Expired:
+                    with pytest.raises(Expired):
+                        await next_change(events)
         assert seen == made[: len(seen)]
 
     async def test_what_was_compacted_is_expired_and_the_state_is_whole(self, store: Store, forget: Forget) -> None:
