@@ -703,7 +703,8 @@ def test_our_own_former_name_is_explained_and_goes_to_who_claims_it() -> None:
     bench.nodes["old"] = made.manifest
     bench.give(NodeShown(bench.seen("old")))
     bench.run(T + 1, {"old": Impostor("me", ME.id)})
-    assert bench.seen("old").ready.message == "this machine goes by me now"  # type: ignore[union-attr]
+    shown = "renamed: the machine goes by the name of me now; to remove this Node: k3 delete node old"
+    assert bench.seen("old").ready.message == shown  # type: ignore[union-attr]
     assert bench.seen("old").ready.status == "False"  # type: ignore[union-attr]
     heir = replace(WEB, node="old")
     bench.give(heard(heir))

@@ -655,7 +655,7 @@ class PeerTable:
     def _reason(self, peer: Peer, *, standing: bool) -> str:
         ttl = node.duration(peer.timing.ttl)
         if places.is_former_name(peer, self._ours):
-            return f"this machine goes by {self._me.name} now"
+            return peers_.renamed(peer.name, self._me.name)
         if peer.is_now and (standing or peer.was_renamed):
             return peer.is_now
         if standing:
