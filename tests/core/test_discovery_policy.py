@@ -384,3 +384,13 @@ def test_a_status_that_somebody_spoilt_is_made_good(odd: Any) -> None:
     current["status"] = odd
     seen = node.view_manifest("web1", after(PASSING, start=current))
     assert (seen.is_ready, seen.addresses) == (True, ("10.0.0.7",))
+
+
+def test_readers_can_tell_which_run_of_which_mirror_saw_a_machine() -> None:
+    current = after(replace(PASSING, seen_by="hub", seen_run="5" * 16))
+    seen = node.view_manifest("web1", current)
+    assert (seen.seen_by, seen.seen_run) == ("hub", "5" * 16)
+    again = decide(current, replace(PASSING, refresh_due=True, seen_by="box", seen_run="6" * 16), now=later(1))
+    assert isinstance(again, Update)
+    fresh = node.view_manifest("web1", again.manifest)
+    assert (fresh.seen_by, fresh.seen_run) == ("box", "6" * 16)

@@ -1,15 +1,13 @@
 """Clocks that are wrong: an agent's, all agents', the reader's; and one that is set while it runs."""
 
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
 from tests.lab import Host, Lan, Process, until
+from tests.lab.clock import clock
 from tests.servers.etcd import etcd_server
 
 pytestmark = [pytest.mark.netns, pytest.mark.servers("faketime")]
@@ -17,20 +15,6 @@ pytestmark = [pytest.mark.netns, pytest.mark.servers("faketime")]
 TTL_SECONDS = 5.0
 REFRESHED_SECONDS = 4.0
 """Time for every Node to be written again: a third of the time to live, and some."""
-
-
-def clock(offset: str) -> dict[str, str]:
-    """The environment of a process whose clock is off: `-1h`, `+30`; its monotonic clock stays what it is."""
-    command = shutil.which("faketime")
-    assert command is not None
-    shown = subprocess.run([command, "-f", "+0", "env"], capture_output=True, text=True, check=True).stdout
-    library = next(line.partition("=")[2] for line in shown.splitlines() if line.startswith("LD_PRELOAD="))
-    return {
-        "LD_PRELOAD": str(Path(library).with_name("libfaketimeMT.so.1")),
-        "FAKETIME": offset,
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 def column(table: str) -> dict[str, str]:

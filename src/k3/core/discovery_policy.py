@@ -80,6 +80,9 @@ class Mirrored:
     """If the Node is discovery's and stays as it is, it may say again that the machine was seen."""
     inherits: bool = False
     """If the Node is the original's, that program has written nothing for a while."""
+    seen_by: str = ""
+    """The Node of the mirror's machine, and the boot id of its run: readers ask whether it still lives (`freshness`)."""
+    seen_run: str = ""
     adopts: Evidence | None = None
     """If the Node is k3 network's: what it showed when it had not been Ready for so long that it may be adopted."""
 
@@ -151,7 +154,7 @@ def _not_ours(why: str, stored: NodeView, current: Manifest, seen: RegistryObser
     ownership.hand_over(wanted, "network", "discovery")
     _put(wanted, seen)
     _put_health(wanted, seen, now)
-    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+    _put_seen(wanted, seen, now)
     message = f"k3 network had given it up; {seen.message}"
     return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
@@ -177,10 +180,11 @@ def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now
     if isinstance(seen, Mirrored):
         _put(wanted, seen)
         _put_health(wanted, seen, now)
+        _put_seen(wanted, seen, now)
     else:
         node_annotations(wanted)[_P + "service"] = seen.service
+        node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
         _set_ready(wanted, "False", "ConsulDeregistered", NOT_REGISTERED, now)
-    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
     message = f"k3 goes on with it; {getattr(seen, 'message', NOT_REGISTERED)}"
     is_down = stored.is_ready and not node.view_manifest(seen.name, wanted).is_ready
     return Update(wanted, _number(wanted, Transition("NodeNotReady" if is_down else "Adopted", message, warning=is_down)))
@@ -210,7 +214,7 @@ def _create(seen: Mirrored, now: datetime) -> Decision:
     manifest: Manifest = {"metadata": {"labels": labels, "annotations": {}}, "spec": {}, "status": {}}
     _put(manifest, seen)
     _put_health(manifest, seen, now)
-    node_annotations(manifest)[_P + "lastSeen"] = node.precise_timestamp(now)
+    _put_seen(manifest, seen, now)
     if seen.conflict_with:
         message = f"another machine in the registry is called {seen.conflict_with}; this one goes by {seen.name}"
         return Create(manifest, _number(manifest, Transition("NameConflict", message, warning=True)))
@@ -242,7 +246,7 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
         _put_health(wanted, seen, now)
     if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, seen):
         return Keep("nothing has changed")
-    node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+    _put_seen(wanted, seen, now)
     return Update(wanted, _told(stored, wanted, seen))
 
 
@@ -299,6 +303,12 @@ def _put(manifest: Manifest, seen: Mirrored) -> None:
     labels |= {f"kubernetes.io/{key}": text for key, text in (("os", seen.facts.os), ("arch", seen.facts.arch)) if text}
     node_annotations(manifest).update({_P + key: text for key, text in _notes(seen).items() if text})
     node.set_addresses(manifest, hostname, seen.facts.addresses)
+
+
+def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
+    """When the registry last showed it, to whom, and to which run of that."""
+    notes = {"lastSeen": node.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
+    node_annotations(manifest).update({_P + key: text for key, text in notes.items() if text})
 
 
 def _notes(seen: Mirrored) -> dict[str, str]:

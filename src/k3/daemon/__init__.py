@@ -85,7 +85,8 @@ async def _beside(
 ) -> DiscoveryPart:
     """Discovery under the name that network settles."""
     interfaces = [each.name for each in network.agent.links.interfaces]
-    part = DiscoveryPart(options, store, state_dir, interfaces=interfaces, named=network.named)
+    boot = network.agent.facts.boot
+    part = DiscoveryPart(options, store, state_dir, interfaces=interfaces, named=network.named, boot=boot)
     stack.push_async_callback(part.aclose)
     return part
 

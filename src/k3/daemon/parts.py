@@ -107,13 +107,18 @@ class DiscoveryPart:
         *,
         interfaces: Sequence[str],
         named: Callable[[], Awaitable[str]] | None = None,
+        boot: str = "",
     ) -> None:
-        """`named` gives the name to go by, where somebody else settles it. Raises ConfigInvalid for unusable TLS files."""
+        """`named` gives the name to go by and `boot` is the run's, where k3 network settles them.
+
+        Raises ConfigInvalid for unusable TLS files.
+        """
         self._options = options
         self.store = store
         self._state_dir = state_dir
         self._interfaces = interfaces
         self._named = named
+        self._boot = boot
         self._running: asyncio.Task[None] | None = None
         self.cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
         self._reconciler = Reconciler(store, lookup=self.cache.get, reporter="k3-discovery", policy=discovery_policy.decide)
@@ -121,7 +126,7 @@ class DiscoveryPart:
         self.agent = self._agent(options)
 
     def _agent(self, options: DiscoveryOptions) -> DiscoveryAgent:
-        agent = DiscoveryAgent(options, self.store, self.cache, self._consul, submit=self._reconciler.submit)
+        agent = DiscoveryAgent(options, self.store, self.cache, self._consul, submit=self._reconciler.submit, boot=self._boot)
         self._reconciler.told, self._reconciler.may_write = agent.told, lambda: agent.may_write
         return agent
 

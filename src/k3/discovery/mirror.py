@@ -58,6 +58,9 @@ class MirrorSettings:
     datacenters: tuple[str, ...] = ()
     watch_interval_seconds: float = 15.0
     controller_heartbeat: bool = True
+    seen_by: str = ""
+    """This machine's Node, and the boot id of this run: readers ask whether it still lives."""
+    seen_run: str = ""
 
     @property
     def heartbeat_seconds(self) -> float:
@@ -409,6 +412,8 @@ class Mirror:
             heartbeat_due=self._settings.controller_heartbeat and now >= self._beaten.get(seen.name, now),
             refresh_due=self._nodes.is_refresh_due(seen.name, now),
             inherits=inherits,
+            seen_by=self._settings.seen_by,
+            seen_run=self._settings.seen_run,
             adopts=self._nodes.to_adopt(seen.name, now),
         )
 

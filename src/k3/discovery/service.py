@@ -132,8 +132,12 @@ class DiscoveryAgent:
         consul: Consul,
         *,
         submit: Callable[[RegistryObservation, datetime], object],
+        boot: str = "",
     ) -> None:
-        """`submit` hands an observation to the reconciler, at once. `consul` is its caller's to close."""
+        """`submit` hands an observation to the reconciler, at once. `consul` is its caller's to close.
+
+        `boot`: of this run, where another module of the process has one; else a new one.
+        """
         self._options = options
         self._store = store
         self._cache = cache
@@ -147,7 +151,7 @@ class DiscoveryAgent:
         self._is_lost = False
         """No route says which address we have: Consul's agent is asked."""
         self._started_at = asyncio.get_running_loop().time()
-        self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+        self.facts = Facts(options.name, boot=boot or facts.boot_id(), pid=os.getpid(), version=__version__)
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that discovery leaves alone."""
         self._leadership = Leadership(
@@ -225,7 +229,7 @@ class DiscoveryAgent:
                     await self._registrar.listed.wait()
         self._mirror = Mirror(
             self._consul,
-            self._options.mirror,
+            self._mirroring,
             self._cache,
             submit=self._submit,
             registrar=self._registrar,
@@ -236,13 +240,17 @@ class DiscoveryAgent:
         finally:
             self._mirror = None
 
+    @property
+    def _mirroring(self) -> MirrorSettings:
+        return replace(self._options.mirror, seen_by=self.facts.node, seen_run=self.facts.boot)
+
     async def once(self) -> list[tuple[RegistryObservation, Decision]]:
         """What the mirror would say now, and what would come of it; nothing is registered and nothing written."""
         async with aclosing(self._cache.follow()) as notices:
             async for notice in notices:
                 if isinstance(notice, Listed):
                     break
-        return await Mirror(self._consul, self._options.mirror, self._cache, submit=self._submit).once()
+        return await Mirror(self._consul, self._mirroring, self._cache, submit=self._submit).once()
 
     async def _follow_store(self) -> None:
         async with aclosing(self._cache.follow()) as notices:
