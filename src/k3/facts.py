@@ -86,6 +86,7 @@ def _kept_id(state_dir: Path) -> str:
     fresh = state_dir / f".machine-id.{secrets.token_hex(8)}"
     try:
         state_dir.mkdir(parents=True, exist_ok=True)
+        fresh.touch(mode=0o600, exist_ok=False)  # machine-id(5): it is not for everybody to read
         fresh.write_text(secrets.token_hex(16) + "\n", encoding="ascii")
         try:
             # A link fails where another process was first; a rename would take its id away again.

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from k3 import node_table
 from k3.cli.printers import Printer
 from k3.cli.terminal import remark
-from k3.core.errors import Expired, Unavailable
+from k3.core.errors import Expired, Forbidden, K3Error, Unavailable
 from k3.core.freshness import Sightings
 from k3.core.objects import Kind, Object
 from k3.core.store import Bookmark, ChangeType, Event, Page, Store
@@ -120,7 +120,7 @@ async def follow(store: Store, kind: Kind, page: Page, view: View) -> None:
                 await _drain(events, view)
         except Expired:
             is_stale = True
-        except Unavailable as error:
+        except (Unavailable, Forbidden) as error:
             is_stale = True
             await trouble.pause(error)
 
@@ -138,7 +138,7 @@ class _Trouble:
     def __init__(self) -> None:
         self._pause = 0.0
 
-    async def pause(self, error: Unavailable) -> None:
+    async def pause(self, error: K3Error) -> None:
         """Wait before the next attempt."""
         if not self._pause:
             remark(f"k3: {one_line(str(error))}; trying again")

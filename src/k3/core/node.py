@@ -18,6 +18,8 @@ from k3.core.observation import Evidence, SourceName
 
 READY: Final = "Ready"
 REACHABLE: Final = "k3.network/Reachable"
+PEER_TTL_SECONDS: Final = 90.0
+"""The time to live of a Node that does not say, since another program wrote it: the default of `--peer-ttl`."""
 MIRROR_REFRESH_SECONDS: Final = 360.0
 """A Node mirrored from a registry is refreshed at least so often (network's: see `peer-ttl`)."""
 
@@ -318,4 +320,4 @@ def unobserved_seconds(seen: NodeView) -> float:
     """Twice the time between two refreshes, at the most, of a Node; infinite for one that k3 does not manage."""
     if seen.owner == "discovery":
         return 2 * MIRROR_REFRESH_SECONDS
-    return 2 * seen.peer_ttl_seconds if seen.owner == "network" and seen.peer_ttl_seconds else math.inf
+    return 2 * (seen.peer_ttl_seconds or PEER_TTL_SECONDS) if seen.owner == "network" else math.inf
