@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from k3.core.errors import Forbidden, StartFailed
+from k3.settings import is_there
 
 REMOTE: Final = frozenset(
     {
@@ -42,7 +43,7 @@ def prepare(path: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> No
     _check_no_directory(path)
     _check_local(path, mountinfo)
     for needed in (path, path.parent):
-        if _is_there(needed) and not os.access(needed, os.R_OK | os.W_OK):
+        if is_there(needed) and not os.access(needed, os.R_OK | os.W_OK):
             raise Forbidden(not_writable(path))
 
 
@@ -50,7 +51,7 @@ def only_readable(path: Path) -> bool:
     """Whether this user may read the database at `path`, but not write it. Raises Forbidden where not even that."""
     _check_no_directory(path)
     if not os.access(path, os.R_OK):
-        if _is_there(path):
+        if is_there(path):
             raise Forbidden(_not_readable(path))
         return False
     return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
@@ -79,17 +80,6 @@ def _owner(path: Path) -> str:
         except KeyError:
             break
     return "its owner"
-
-
-def _is_there(path: Path) -> bool:
-    """Whether it exists, or might: in a directory that this user may not look into."""
-    try:
-        path.stat()
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def _check_no_directory(path: Path) -> None:
