@@ -154,7 +154,7 @@ def test_an_environment_that_cannot_be_followed(host: Host, name: str, value: st
     assert expected in refusal(host, "discovery", code=2, env={name: value})
 
 
-@pytest.mark.parametrize("arguments", [("--dry-run",), ("--watch-intervall", "5s"), ("web1",), ("--log-level", "loud")])
+@pytest.mark.parametrize("arguments", [("--dry-run",), ("--watch-intervall", "5s"), ("web1",)])
 def test_a_line_that_is_not_understood_also_says_where_to_look(host: Host, arguments: tuple[str, ...]) -> None:
     done = host.run(["k3", "discovery", *arguments])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 2), done.stderr

@@ -247,7 +247,7 @@ def test_on_one_store_the_work_per_machine_does_not_depend_on_their_number(count
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_thousand_machines() -> None:
     fleet = Fleet(1_000, ttl=90.0, shared=True)
     fleet.resume()

@@ -282,16 +282,15 @@ def test_the_work_per_machine_is_what_it_is_at_one_place(count: int, places: int
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_thousand_machines_at_two_places() -> None:
-    fleet = Fleet(1_000, ttl=90.0, shared=True, places=2)
+def test_three_hundred_machines_at_two_places() -> None:
+    fleet = Fleet(300, ttl=90.0, shared=True, places=2)
     fleet.resume()
     fleet.run(65)
     store = fleet.hosts[0].store
     probes, writes = sum(host.probes for host in fleet.hosts), store.writes.total()
     fleet.run(30)
-    assert (sum(host.probes for host in fleet.hosts) - probes) / 30 / 1_000 <= 0.12
-    assert (store.writes.total() - writes) / 1_000 <= 1.2
+    assert (sum(host.probes for host in fleet.hosts) - probes) / 30 / 300 <= 0.12
+    assert (store.writes.total() - writes) / 300 <= 1.2
     assert not alarms(fleet)
     dead, died = fleet.hosts[:10], fleet.now
     fleet.kill(*dead)

@@ -80,7 +80,7 @@ def test_a_crashed_agent_is_not_in_its_own_way(host: Host) -> None:
 def test_a_read_only_file_system(host: Host) -> None:
     host.run(["sh", "-ec", "mkdir /run/ro && mount -t tmpfs -o ro ro /run/ro"])
     line = refusal(host, "network", "--store", "sqlite:///run/ro/k3.db", code=1)
-    assert "/run/ro cannot be written" in line
+    assert "/run/ro/k3.db cannot be written: its file system is read-only" in line
     assert "--store" in line
 
 

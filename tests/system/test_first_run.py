@@ -26,7 +26,7 @@ def first_run(host: Host) -> Process:
 def table(process: Process) -> dict[str, list[str]]:
     """The rows of the greeting's table by name, after its head has been seen."""
     head = process.wait_for(lambda line: line.startswith("NAME"))
-    assert head.split() == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST", "SEEN"]
+    assert head.split() == ["NAME", "STATUS", "ROLES", "AGE", "VERSION", "SOURCE", "LAST", "SEEN", "INTERNAL-IP"]
     lines = process.lines[process.lines.index(head) + 1 :]
     rows = lines[: lines.index("")]
     return {row.split()[0]: row.split() for row in rows}

@@ -350,12 +350,11 @@ def blames_nobody(agent: Agent, name: str, since: datetime) -> None:
 
 
 @SEPARATE_STORES
-@pytest.mark.parametrize("second", ["10.88.1.1/24", "10.77.1.101/24"], ids=["another-network", "the-same-network"])
-def test_its_own_cable_is_out_while_another_interface_is_up(fleet: MakeFleet, second: str) -> None:
+def test_its_own_cable_is_out_while_an_interface_of_another_network_is_up(fleet: MakeFleet) -> None:
     """It cannot ask, so it says Unknown, and in its log what is really wrong, once."""
     machines = fleet("a", "b", start=False)
     a = machines["a"]
-    a.lan.attach(a.host, "eth1", addresses=[second], default_route=False)
+    a.lan.attach(a.host, "eth1", addresses=["10.88.1.1/24"], default_route=False)
     machines.start()
     since = datetime.now(UTC)
     cable = a.lan.nics(a.host)[0].port

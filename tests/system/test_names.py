@@ -301,10 +301,10 @@ def test_the_longest_name_there_may_be(fleet: MakeFleet) -> None:
 @pytest.mark.parametrize("name", ["Web", "a_b", "a/b", "..", "web.", "a b", "\x1b[31m", "n" * 254, "w\u00e9b"])
 def test_a_chosen_name_that_no_node_can_have(fleet: MakeFleet, name: str) -> None:
     (agent,) = fleet("a", start=False).agents
-    for argv, env in ((["--node-name", name], None), ([], {"NODE_NAME": name})):
+    for where, argv, env in (("--node-name", ["--node-name", name], None), ("NODE_NAME", [], {"NODE_NAME": name})):
         done = agent.host.run(["k3", "network", *argv], env=env)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-        assert "--node-name: bad value" in done.stderr
+        assert f"{where}: bad value" in done.stderr
         assert "\x1b" not in done.stderr
 
 

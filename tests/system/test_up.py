@@ -91,7 +91,7 @@ def test_machines_that_multicast_does_not_reach_are_found_through_consul(lan: La
             here.shows(here.host.name, "True", "SelfRegistered", "network")
             here.shows(there, "True", "ConsulPassing", "discovery")
         assert beta.process.stop() == 0
-        alpha.shows("beta", "False", "ConsulDeregistered", "discovery")
+        alpha.shows("beta", "False", "NodeShutdown", "discovery")
     finally:
         alpha.close()
         beta.close()

@@ -85,9 +85,13 @@ class Impostor:
 
 @dataclass(frozen=True, slots=True)
 class LocalFault:
-    """We could not even ask (no route, no address of ours): says nothing about the peer."""
+    """We could not even ask (no route, no address of ours): says nothing about the peer.
+
+    `passes`: the kernel lacked descriptors, memory or buffers for it, which is not for long.
+    """
 
     why: str
+    passes: bool = False
 
 
 Outcome = Answered | Refused | NoAnswer | Impostor | LocalFault

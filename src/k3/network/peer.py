@@ -188,7 +188,7 @@ def written(end: Endpoint) -> str:
 
 def probe_at(peer: Peer) -> float:
     """When to ask it next, by its state and our rank."""
-    if peer.rank > LAST_RANK or not peer.ends:
+    if peer.rank > LAST_RANK or not (peer.ends or peer.challenger):
         return NEVER
     hinted = peer.hinted_at + peer.timing.step * peer.rank if peer.rank <= HINT_RANKS else NEVER
     if 0 < peer.failures < FAILURES:

@@ -383,6 +383,8 @@ class PeerTable:
         peer.leaving = False
         self._locate(peer)
         self._count_in(peer, now)
+        if not peer.ends:  # such as a Node that shows our own address, left by a machine that was here before
+            self._turn_to_challenger(peer, now)
         if news or not peer.is_ready:
             peer.backoff = 0.0
             self._hint(peer, now)
@@ -461,14 +463,23 @@ class PeerTable:
             self._adopt(name, outcome, evidence)
         if peer is not None and peer.probing:
             peer.probing = False
-            peer.faults = peer.faults + 1 if isinstance(outcome, LocalFault) else 0
-            if not peer.faults:  # which say nothing about the peer
+            if isinstance(outcome, LocalFault):  # which says nothing about the peer
+                self._could_not_ask(peer, outcome, now)
+            else:
+                peer.faults = 0
                 self._conclude(peer, outcome, now)
             self._plan(peer, now)
         waiting = self._crowd.next_waiting()
         if waiting is not None and not (other := self.peers[waiting]).probing:
             other.hinted_at, other.probed_at = now, -NEVER
             self._plan(other, now)
+
+    def _could_not_ask(self, peer: Peer, fault: LocalFault, now: float) -> None:
+        """What passes by itself is like standing still: that time does not count. Anything else ends in Unknown."""
+        if fault.passes:
+            peer.ref = now
+        else:
+            peer.faults += 1
 
     def _conclude(self, peer: Peer, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Answered):
@@ -530,7 +541,7 @@ class PeerTable:
     def _turn_to_challenger(self, peer: Peer, now: float) -> None:
         """The holder of a name is silent and somebody else claims it: ask that one, every other time."""
         seen = peer.stored
-        if peer.challenger is not None or seen is None or not seen.id or not self._may_displace(peer):
+        if (peer.challenger is not None and peer.ends) or seen is None or not seen.id or not self._may_displace(peer):
             peer.challenger = None
             return
         peer.challenger = next((heard for heard in peer.heard.values() if heard.id not in {"", seen.id}), None)

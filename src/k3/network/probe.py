@@ -17,6 +17,7 @@ from k3.core import limits
 from k3.core.errors import Invalid
 from k3.network.info import parse_info
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+from k3.refusals import EXHAUSTED
 from k3.tasks import time_limit
 
 HEAD_START_SECONDS: Final = 0.25
@@ -202,7 +203,7 @@ def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
     if number == errno.ECONNREFUSED:
         return Refused()
     if number in _OURS or (number in _NO_ROUTE and not _has_route(endpoint)):
-        return LocalFault(errno.errorcode.get(number, "error"))
+        return LocalFault(errno.errorcode.get(number, "error"), passes=number in EXHAUSTED)
     return NoAnswer("connection closed" if number in {errno.ECONNRESET, errno.EPIPE} else errno.errorcode.get(number, "error"))
 
 

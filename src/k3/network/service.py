@@ -585,7 +585,7 @@ class Agent:
             async with self._gate:
                 outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds, via=self._links.detour)
         except OSError as error:
-            outcome = LocalFault(str(error))
+            outcome = LocalFault(errno.errorcode.get(error.errno or 0, str(error)), passes=error.errno in EXHAUSTED)
         self._clones.answered(outcome)
         self._note_fault(outcome)
         self.lookout.probed(wanted.target, outcome)
@@ -593,8 +593,8 @@ class Agent:
 
     def _note_fault(self, outcome: Outcome) -> None:
         """Without descriptors or memory nobody can be asked: that is said once, and held against nobody."""
-        number = getattr(errno, outcome.why, 0) if isinstance(outcome, LocalFault) else 0
-        if number in EXHAUSTED:
+        if isinstance(outcome, LocalFault) and outcome.passes:
+            number = getattr(errno, outcome.why)
             self._trouble.begins(OSError(number, os.strerror(number)))
         elif not isinstance(outcome, LocalFault):
             self._trouble.ends()

@@ -35,8 +35,8 @@ class EnduringStore:
         """Closing this closes `inner`."""
         self.inner = inner
         self._failing: set[Side] = set()
-        self._is_refused = False
-        """It has been told that the store says no: silence may come first, as where a session ends that is not let in again."""
+        self._refusing: set[Side] = set()
+        """Where the store says no, and that has been told: silence may come first, as where a session ends."""
         self._faults: set[type[Exception]] = set()
 
     @property
@@ -105,19 +105,26 @@ class EnduringStore:
             self._faults.add(type(error))
             log.error("store.failed", extra={"fields": {"store": self.url}}, exc_info=error)
         is_refusal = not isinstance(error, Unavailable)
-        if not self._failing or (is_refusal and not self._is_refused):
+        if not self._failing or (is_refusal and not self._refusing):
             log.warning("store.lost", extra={"fields": {"store": self.url, "why": why}})
         self._failing.add(side)
-        self._is_refused |= is_refusal
+        if is_refusal:
+            self._refusing.add(side)
         return Unavailable(why)
 
     def _answered(self, side: Side) -> None:
-        """A read that succeeds again ends an outage of all; where writes alone fail (a full disk), only a write does."""
+        """A read that succeeds again ends an outage of all; where writes alone are refused (a full disk), only a write does."""
         if side not in self._failing:
             return
-        self._failing -= {"reads", "writes"} if side == "reads" else {side}
+        if side == "writes":
+            self._failing.discard(side)
+            self._refusing.discard(side)
+        elif side in self._refusing or "writes" not in self._refusing:
+            self._failing.clear()
+            self._refusing.clear()
+        else:
+            self._failing.discard(side)
         if not self._failing:
-            self._is_refused = False
             log.info("store.found", extra={"fields": {"store": self.url}})
 
 

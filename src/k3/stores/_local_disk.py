@@ -59,7 +59,17 @@ def only_readable(path: Path) -> bool:
 
 def not_writable(path: Path) -> str:
     """What a person is told who may not write there."""
+    if _is_read_only(path):
+        return f"{path} cannot be written: its file system is read-only; remount it, or {_ELSEWHERE}"
     return f"{path} cannot be written by this user (SQLite needs its directory too): run it as {_owner(path)}, or {_ELSEWHERE}"
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether the file system would refuse even root."""
+    try:
+        return bool(os.statvfs(path if path.exists() else path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _not_readable(path: Path) -> str:
