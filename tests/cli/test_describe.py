@@ -114,13 +114,19 @@ def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -
         assert "[31m" in shown
 
 
+def shown_by(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A machine that has never answered, as this agent shows it."""
+    manifest["metadata"].setdefault("annotations", {})["k3.network/seen-by"] = name
+    return manifest
+
+
 @pytest.mark.parametrize(
     ("manifest", "said", "is_observed"),
     [
         (lambda: node("n"), "", True),
         (lambda: down("PeerLeft", "said goodbye"), "k3 was stopped there. Start it again on that machine: k3 network", True),
         (
-            lambda: down("PeerUnreachable", "", seen_ago=None),
+            lambda: shown_by("hub", down("PeerUnreachable", "", seen_ago=None)),
             "It announces itself and has never answered. Open TCP port 7946",
             True,
         ),

@@ -63,11 +63,17 @@ def machine(name: str, seen_by: str, age: float, *, run: str = "", ready: str = 
             id="a chain",
         ),
         pytest.param([replace(machine("a", "b", HOUR), owner=None)], {}, "a", id="a controller's"),
-        pytest.param([replace(machine("a", "b", 0), last_seen="")], {}, "a", id="never seen at all"),
+        pytest.param([replace(machine("a", "b", 0), last_seen="")], {}, "", id="called Ready, and never seen by k3"),
+        pytest.param([replace(machine("a", "b", 0, ready="False"), last_seen="")], {}, "a", id="announced, and never seen"),
     ],
 )
 def test_who_is_observed(nodes: list[NodeView], answered: Mapping[str, str], observed: str) -> None:
     assert freshness.observed(nodes, NOW, answered) == set(observed)
+
+
+def test_who_is_seen_to_write_lives_whatever_the_readers_clock_says() -> None:
+    nodes = [machine("a", "b", HOUR), machine("b", "a", HOUR), machine("c", "d", HOUR)]
+    assert freshness.observed(nodes, NOW, writing={"b-1"}) == {"a", "b"}
 
 
 def test_who_is_worth_asking_is_ready_and_has_a_stamp_that_disagrees() -> None:

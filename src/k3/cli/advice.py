@@ -20,6 +20,7 @@ SENTENCES: Final = {
 _NEVER: Final = (
     "It announces itself and has never answered. Open TCP port {port} in its firewall, then: curl http://{endpoint}/info"
 )
+_RENAMED: Final = "Remove this Node: its machine is on the list under its new name."
 _CONTROLLER: Final = "A controller reports this Node: ask it, as with kubectl describe node."
 
 
@@ -30,6 +31,8 @@ def advice(reading: Reading) -> str:
         return ""
     if seen.owner is None:
         return _CONTROLLER
+    if state.message.startswith("renamed: "):
+        return _RENAMED
     sentence = _NEVER if seen.is_unproven else SENTENCES.get(state.reason, "")
     ttl = f"{seen.peer_ttl_seconds:g} s" if seen.peer_ttl_seconds else "its time to live"
     if not endpoint(seen) and "{endpoint}" in sentence:

@@ -156,6 +156,9 @@ class _Told:
             render = documents.json_list if self._output == "json" else documents.yaml_list
             answer_in_pieces(render(item.manifest() for item in items))
 
+    def lost(self) -> None:
+        """Events are told as they come; there is nothing to conclude from silence."""
+
     def again(self, items: Sequence[Object]) -> None:
         """Print those that were written behind the last one."""
         self._print(_in_order(item for item in items if item.revision > self._newest and _is_about(item, self._name)))

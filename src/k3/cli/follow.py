@@ -15,7 +15,7 @@ from k3.cli.printers import Printer
 from k3.cli.terminal import remark
 from k3.core.errors import Expired, Forbidden, K3Error, Unavailable
 from k3.core.freshness import Sightings
-from k3.core.objects import Kind, Object
+from k3.core.objects import NODE, Kind, Object
 from k3.core.store import Bookmark, ChangeType, Event, Page, Store
 from k3.node_table import Moment, Reading
 from k3.safe_text import one_line
@@ -34,6 +34,10 @@ class View(Protocol):
 
     def apply(self, kind: ChangeType, item: Object) -> None:
         """Here is one change."""
+        ...
+
+    def lost(self) -> None:
+        """The store is out of reach, until `again`."""
         ...
 
 
@@ -55,6 +59,7 @@ class Shown:
         self._items: dict[str, Object] = {}
         self._faces: dict[str, object] = {}
         self._sightings = Sightings()
+        self._is_away = False
 
     def first(self, items: Sequence[Object], observed: Collection[str]) -> None:
         """Print the first list, in its order; every one of these is wanted. `observed`: those that somebody looks after."""
@@ -66,7 +71,7 @@ class Shown:
 
     def again(self, items: Sequence[Object]) -> None:
         """Print how a new list differs from what was shown."""
-        self._sightings.restart(self._steady())
+        self.restart()
         there = {item.key.name for item in items}
         for name in [name for name in self._items if name not in there]:
             self._forget(self._items[name])
@@ -84,6 +89,19 @@ class Shown:
             self._show("MODIFIED" if was_shown else "ADDED", item)
         elif was_shown:
             self._forget(item)
+
+    def lost(self) -> None:
+        """While the store is out of reach nothing is concluded from its silence."""
+        self._is_away = True
+
+    def restart(self) -> None:
+        """The store answers: what could not be seen meanwhile does not count against anybody."""
+        self._is_away = False
+        self._sightings.restart(self._steady())
+
+    def is_due(self) -> bool:
+        """Whether a Node has not been refreshed for so long that nobody can be there to do it, if the store still answers."""
+        return not self._is_away and self._sightings.is_due(self._steady())
 
     def tick(self) -> None:
         """Print again what has become Unknown by itself: nobody has looked after it for too long."""
@@ -122,14 +140,23 @@ async def follow(store: Store, kind: Kind, page: Page, view: View) -> None:
             is_stale = True
         except (Unavailable, Forbidden) as error:
             is_stale = True
+            view.lost()
             await trouble.pause(error)
 
 
-async def tick(shown: Shown) -> None:
-    """Say of Nodes what becomes so by itself, for ever."""
+async def tick(store: Store, shown: Shown) -> None:
+    """Say of Nodes what becomes so by itself, for ever: only when the store has just answered, which may be frozen."""
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        shown.tick()
+        if not shown.is_due():
+            continue
+        try:
+            await store.list(NODE, limit=1)
+        except K3Error:
+            shown.restart()
+            continue
+        if shown.is_due():
+            shown.tick()
 
 
 class _Trouble:

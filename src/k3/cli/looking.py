@@ -19,21 +19,25 @@ from k3.safe_text import one_line
 PATIENCE_SECONDS: Final = 3.5
 
 
-async def find_observed(store: Store | None, page: Page) -> Collection[str]:
+async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
     """The names of the Nodes that somebody looks after, by all that a single look can know; says whose clock is wrong.
 
-    Where stamps contradict each other and no machine answers, a second look shows whether anybody still writes; that is
-    worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
+    Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether anybody still
+    writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
     """
     now = datetime.now(UTC)
     nodes = [node_table.view_of(item) for item in page.objects]
     answered = await ask(nodes, now)
     observed = freshness.observed(nodes, now, answered)
-    vouched = [seen for seen in freshness.doubtful(nodes, now) if seen.name in observed]
-    if store is not None and vouched and not answered and (wait_seconds := _refreshed_within(vouched)) <= PATIENCE_SECONDS:
-        await asyncio.sleep(wait_seconds)
-        if not await _is_written(store, nodes):
-            return {seen.name for seen in nodes if not seen.owner}
+    doubtful = freshness.doubtful(nodes, now)
+    waits = [wait for seen in doubtful if (wait := _refreshed_within(seen)) <= PATIENCE_SECONDS]
+    if store is not None and waits and not answered:
+        await asyncio.sleep(max(waits))
+        if not (writing := await _writing(store, nodes)):
+            return observed - {seen.name for seen in nodes if _refreshed_within(seen) <= max(waits)}
+        observed = freshness.observed(nodes, now, writing=writing)
+    elif any(freshness.is_ahead(seen, now) for seen in doubtful if seen.name not in observed):
+        remark("k3: Nodes were last seen at a time that is still to come, and nobody answers: is this machine's clock right?")
     for line in clock_remarks(nodes, now, observed):
         remark(f"k3: {one_line(line)}")
     return observed
@@ -45,12 +49,13 @@ def moments(observed: Collection[str]) -> Callable[[Object], Moment]:
     return lambda item: Moment(now, item.key.name in observed)
 
 
-def _refreshed_within(nodes: Sequence[NodeView]) -> float:
-    """Within how many seconds living agents write one of these Nodes again: a third and a sixth of its time to live."""
-    return min(seen.peer_ttl_seconds or math.inf for seen in nodes) / 2 + 0.5
+def _refreshed_within(seen: NodeView) -> float:
+    """Within how many seconds a living agent writes such a Node again: a third and a sixth of its time to live."""
+    return (seen.peer_ttl_seconds or math.inf) / 2 + 0.5 if seen.owner else math.inf
 
 
-async def _is_written(store: Store, nodes: Sequence[NodeView]) -> bool:
-    """Whether anybody has refreshed one of these Nodes since they were read."""
-    later = {item.key.name: node_table.view_of(item) for item in (await store.list(NODE)).objects}
-    return any(freshness.mark(seen) != freshness.mark(later.get(seen.name, seen)) for seen in nodes)
+async def _writing(store: Store, nodes: Sequence[NodeView]) -> set[str]:
+    """The runs that have refreshed one of these Nodes since they were read."""
+    marks = {seen.name: freshness.mark(seen) for seen in nodes}
+    later = [node_table.view_of(item) for item in (await store.list(NODE)).objects]
+    return {seen.seen_run for seen in later if freshness.mark(seen) != marks.get(seen.name)} - {""}

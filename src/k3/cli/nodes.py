@@ -89,7 +89,7 @@ async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object
     """Print what there is, and what changes, for ever."""
     shown.first(found, observed)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(tick(shown))
+        tasks.create_task(tick(store, shown))
         tasks.create_task(follow(store, NODE, page, shown))
 
 

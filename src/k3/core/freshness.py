@@ -45,12 +45,21 @@ class WrongClock:
 
 
 def agrees(seen: NodeView, now: datetime) -> bool:
-    """Whether `lastSeen`, taken by the reader's clock, is neither too old nor in the future; true where k3 keeps none."""
+    """Whether `lastSeen`, taken by the reader's clock, is neither too old nor in the future; true of a controller's Node.
+
+    A Node that is called Ready and names no time was written by another program: nobody is known to look after it.
+    """
     last = node.parse_timestamp(seen.last_seen)
     if last is None or seen.owner is None:
-        return True
+        return seen.owner is None or not seen.is_ready
     age_seconds = (now - last).total_seconds()
     return -SKEW_SECONDS <= age_seconds <= node.unobserved_seconds(seen)
+
+
+def is_ahead(seen: NodeView, now: datetime) -> bool:
+    """Whether `lastSeen` lies in the reader's future: one of the two clocks is wrong."""
+    last = node.parse_timestamp(seen.last_seen)
+    return last is not None and (last - now).total_seconds() > SKEW_SECONDS
 
 
 def doubtful(nodes: Iterable[NodeView], now: datetime) -> list[NodeView]:
@@ -58,16 +67,20 @@ def doubtful(nodes: Iterable[NodeView], now: datetime) -> list[NodeView]:
     return [seen for seen in nodes if seen.owner and seen.is_ready and not agrees(seen, now)]
 
 
-def observed(nodes: Sequence[NodeView], now: datetime, answered: Mapping[str, str] = NOBODY) -> frozenset[str]:
+def observed(
+    nodes: Sequence[NodeView], now: datetime, answered: Mapping[str, str] = NOBODY, writing: Collection[str] = ()
+) -> frozenset[str]:
     """The names of the Nodes that somebody looks after. What is not k3's is its controller's business, and among them.
 
-    `answered`: the boot ids that machines have just answered the reader with, by the names of their Nodes.
+    `answered`: the boot ids that machines have just answered the reader with, by the names of their Nodes. `writing`: those of
+    runs that the reader has seen write.
     """
     by_run: dict[str, list[NodeView]] = {}
     for seen in nodes:
         by_run.setdefault(seen.seen_run, []).append(seen)
     found: set[str] = set()
     waiting = [seen for seen in nodes if seen.name in answered or agrees(seen, now)]
+    waiting += [seen for run in writing for seen in by_run.get(run, ())]
     while waiting:
         seen = waiting.pop()
         if seen.name in found:
@@ -145,6 +158,10 @@ class Sightings:
     def is_observed(self, name: str) -> bool:
         """Whether somebody looks after the Node."""
         return name not in self._lost
+
+    def is_due(self, now: float) -> bool:
+        """Whether `take_lost` would have something to say."""
+        return any(due < now for due, _ in self._due.values())
 
     def take_lost(self, now: float) -> list[str]:
         """The names of the Nodes that nobody looks after from now on."""

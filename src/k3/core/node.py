@@ -107,8 +107,8 @@ class NodeView:
 
     @property
     def is_unproven(self) -> bool:
-        """Announced, shown, and never once reached."""
-        return self.owner == "network" and not self.last_seen
+        """Announced, shown by one of k3's agents, and never once reached."""
+        return self.owner == "network" and not self.last_seen and bool(self.seen_by)
 
     @property
     def evidence(self) -> Evidence:

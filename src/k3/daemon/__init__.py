@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -185,9 +185,12 @@ async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: 
 
 async def _leave(server: health.HealthServer, parts: Sequence[Part]) -> None:
     """Stop in the order that lets others see it: no longer answer, then say goodbye everywhere at once."""
-    with suppress(TimeoutError):
+    try:
         async with time_limit(limits.SHUTDOWN_SECONDS):
             await server.aclose()
             async with asyncio.TaskGroup() as tasks:
                 for part in parts:
                     tasks.create_task(part.leave())
+    except TimeoutError:
+        advice = "others find out by themselves that this machine is gone"
+        log.warning("stop.cut_short", extra={"fields": {"why": "the store took no goodbye in time", "advice": advice}})

@@ -383,8 +383,7 @@ class PeerTable:
         peer.leaving = False
         self._locate(peer)
         self._count_in(peer, now)
-        if not peer.ends:  # such as a Node that shows our own address, left by a machine that was here before
-            self._turn_to_challenger(peer, now)
+        self._ask_instead(peer, now)
         if news or not peer.is_ready:
             peer.backoff = 0.0
             self._hint(peer, now)
@@ -441,7 +440,13 @@ class PeerTable:
         if any(end not in former for group in peer.ends for end in group):
             peer.backoff = 0.0
             self._hint(peer, now)
+        self._ask_instead(peer, now)
         self._plan(peer, now)
+
+    def _ask_instead(self, peer: Peer, now: float) -> None:
+        """Its Node shows no place to ask, such as our own address of before: whoever else announces the name is asked."""
+        if not peer.ends:
+            self._turn_to_challenger(peer, now)
 
     def _stalled(self, seconds: float, now: float) -> None:
         if seconds > STALL_SECONDS:

@@ -19,6 +19,7 @@ class Whereabouts:
         """Have the health server answer on these interfaces by themselves."""
         self._reached = Reached()
         self._told: dict[str, object] = {}
+        self._lost: set[str] = set()
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -51,7 +52,9 @@ class Whereabouts:
             if now is None or not _works(now):
                 why = "it is down, or gone" if now is None else "no address" if now.running else "no carrier"
                 log.warning("network.link_lost", extra={"fields": {"interface": name, "why": why}})
-        for name in [name for name, each in before.items() if not _works(each) and name in after and _works(after[name])]:
+                self._lost.add(name)
+        for name in [name for name in sorted(self._lost) if name in after and _works(after[name])]:
+            self._lost.discard(name)
             log.info("network.link_back", extra={"fields": {"interface": name}})
         had, have = ([(each.name, each.index, each.addresses) for each in state.values()] for state in (before, after))
         fields: dict[str, object] = {"interfaces": list(after), "addresses": links.addresses}
