@@ -227,6 +227,7 @@ def test_words_are_taken_in_either_case(desk: Desk) -> None:
     [
         ("memory://", MemoryStorage()),
         ("sqlite:///var/x y%20?.db", SqliteStorage(Path("/var/x y%20?.db"))),
+        ("sqlite:////var/x.db", SqliteStorage(Path("/var/x.db"))),  # as in other programs' URLs
         ("mysql://db", MysqlStorage(host="db")),
         ("mysql://me@db:33/d", MysqlStorage(host="db", port=33, user="me", database="d")),
         (

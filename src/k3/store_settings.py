@@ -141,10 +141,16 @@ def storage(backend: str, settings: Mapping[str, Any], *, default_path: Path, wh
     if backend == "memory":
         return MemoryStorage()
     if backend == "sqlite":
-        return SqliteStorage(Path(settings["path"]).expanduser().absolute() if settings.get("path") else default_path)
+        return SqliteStorage(_file(settings["path"]) if settings.get("path") else default_path)
     if backend == "mysql":
         return MysqlStorage(**settings)
     return _etcd(EtcdStorage(**settings), where)
+
+
+def _file(path: str) -> Path:
+    """Absolute, with one slash in front: POSIX lets `//x` mean something else, and SQLite takes it for a host."""
+    absolute = str(Path(path).expanduser().absolute())
+    return Path(f"/{absolute.lstrip('/')}")
 
 
 def _sqlite_path(rest: str, where: str) -> str:

@@ -235,7 +235,11 @@ class Registrar:
             held = await self._consul.own_service(ours.service_id)
         self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         self.holds = True
-        if not self.listed.is_set() and not await self._is_listed():
+        try:
+            if not self.listed.is_set() and not await self._is_listed():
+                return False
+        except K3Error as error:  # the agent has us, and cannot ask the catalog: nothing to register again for
+            self._tell("consul.unavailable", str(error))
             return False
         self._tell("", "")
         return True
