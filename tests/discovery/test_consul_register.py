@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from k3 import health
+from k3.core.errors import Unavailable
 from k3.core.observation import Facts
 from k3.discovery.consul import Consul
 from k3.discovery.register import Registrar, Registration, answers_at
@@ -155,6 +156,28 @@ async def test_an_agent_that_comes_late_and_one_that_forgets_everything(
 
 async def _is_unknown(made: Registrar) -> bool:
     return made.holds is None
+
+
+async def test_who_the_agent_holds_is_not_registered_again_while_the_catalog_cannot_be_asked(
+    consul: Consul, ours: Registration, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def no_server(*_: object) -> bool:
+        nonlocal asked
+        asked += 1
+        msg = "rpc error getting client: failed to get conn"
+        raise Unavailable(msg)
+
+    async def thrice() -> bool:
+        return asked >= 3
+
+    monkeypatch.setattr(consul, "is_listed", no_server)
+    with caplog.at_level("INFO", logger="k3.discovery.register"):
+        async with running(consul, ours):
+            await eventually(thrice)
+    said = [record.getMessage() for record in caplog.records]
+    assert (said.count("consul.registered"), said.count("consul.unavailable")) == (1, 1)
 
 
 async def test_without_rights_it_says_so_and_goes_on(

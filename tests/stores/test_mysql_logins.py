@@ -305,14 +305,20 @@ def test_what_the_server_refuses_comes_with_what_to_do(code: int, text: str, kin
 async def test_a_server_that_looks_up_names_before_it_greets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.3)
 
+    ended = asyncio.Event()
+
     async def keep_quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
 
     async with await asyncio.start_server(keep_quiet, "127.0.0.1", 0) as silent:
         port = silent.sockets[0].getsockname()[1]
         with pytest.raises(Unavailable, match=r"does not greet for 0.3 s.*skip_name_resolve, or mend its reverse DNS"):
             await connect(replace(STORAGE, host="127.0.0.1", port=port))
+        await ended.wait()
 
 
 def test_the_ca_of_mysql_is_not_held_to_what_it_lacks() -> None:
