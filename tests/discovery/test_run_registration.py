@@ -121,5 +121,5 @@ def test_without_a_default_route_it_is_where_its_consul_says(lan: Lan, tmp_path:
         agent.wait_for("This machine is on the list")
         health = f"health=http://{address}:7946/healthz"
         assert [health in line for line in agent.lines if " consul.registered " in line] == [True]
-        assert f"web1 registered with {address}" in agent.text
+        agent.wait_for(f"web1 registered with {address}")
         assert agent.stop() == 0

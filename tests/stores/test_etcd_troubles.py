@@ -513,7 +513,7 @@ async def test_tls_and_what_goes_wrong_with_it(certificates: Path, server: Serve
         plain = (storage.endpoints[0].replace("https", "http"),)
         assert "is it https:// there?" in await refusal(replace(storage, endpoints=plain), Unavailable)
         with_tls = EtcdStorage((server.endpoint.replace("http", "https"),), ca_file=ca)
-        assert "does not speak TLS: is it http:// there?" in await refusal(with_tls, Unavailable)
+        assert "is it http:// there?" in await refusal(with_tls, Unavailable)
         assert "ca_file: /none: No such file" in await refusal(replace(storage, ca_file="/none"), StartFailed)
 
 

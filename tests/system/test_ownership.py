@@ -103,6 +103,7 @@ def test_a_node_of_a_controller_stays_byte_for_byte(fleet: MakeFleet) -> None:
             machines[name].start()
         back = a.watcher.wait_for("d", is_ready, since=again)
         for name in "bcd":
+            machines[name].process.wait_for("mdns.interfaces")
             machines[name].stop()
         left = a.watcher.wait_for("d", lambda sight: not sight.view.is_ready, since=back.at)
         for name in "bcd":

@@ -291,7 +291,7 @@ class Agent:
                 while True:
                     await asyncio.sleep(naming.LOOK_SECONDS)
                     seen = await self._stored(holder.name)
-                    if seen is None or seen.id != holder.id or not seen.is_ready:
+                    if seen is None or seen.id != holder.id or not (seen.is_ready and seen.is_reachable):
                         return False
                     if (seen.last_seen, seen.agent) != (holder.last_seen, holder.agent):
                         return True

@@ -81,7 +81,8 @@ def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
     text = _text(error)
     for mark, kind, said in _CONNECTION:
         if mark in text:
-            return kind(said.format(endpoint=asker.endpoint))
+            other = "http://" if asker.endpoint.startswith("https") else "https://"
+            return kind(said.format(endpoint=asker.endpoint, other=other))
     if error.code() is StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"etcd at {asker.endpoint} does not answer in time")
     last = _LAST_ERROR.search(text)
@@ -138,10 +139,10 @@ _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
         "no etcd answers at {endpoint} (network is unreachable): is this machine's network up?",
     ),
     ("Operation not permitted", Unavailable, "no etcd answers at {endpoint} (not permitted: a firewall of this machine?)"),
-    ("Connection reset", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it https:// there?"),
-    ("Socket closed", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it https:// there?"),
-    ("Broken pipe", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it https:// there?"),
-    ("Stream removed", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it https:// there?"),
+    ("Connection reset", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it {other} there?"),
+    ("Socket closed", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it {other} there?"),
+    ("Broken pipe", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it {other} there?"),
+    ("Stream removed", Unavailable, "etcd at {endpoint} hung up: was it stopped, or is it {other} there?"),
     ("etcdserver: request timed out", Unavailable, _ETCD + "has lost its leader or its quorum (request timed out)"),
     ("etcdserver: no leader", Unavailable, _ETCD + "has no leader"),
     (
