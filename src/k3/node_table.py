@@ -4,7 +4,7 @@ Cells hold text from outside as it is: whoever prints them escapes them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -71,19 +71,12 @@ class Column:
 
 def view_of(item: Object) -> NodeView:
     """A stored Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
-    return _view(item.key.name, item.manifest())
-
-
-def _view(name: str, manifest: Manifest) -> NodeView:
-    seen = node.view_manifest(name, manifest)
-    if seen.owner is None or not ownership.foreign_reason(manifest, seen, seen.owner):
-        return seen
-    return replace(seen, owner=None)
+    return ownership.view(item.key.name, item.manifest())
 
 
 def read(manifest: Manifest, at: Moment) -> Reading:
     """A Node at a moment."""
-    seen = _view("", manifest)
+    seen = ownership.view("", manifest)
     return Reading(manifest, seen, at, _state(manifest, seen, at))
 
 

@@ -46,8 +46,15 @@ CORDONED: Final = "k3.discovery/maintenance"
 
 def owner(manifest: Manifest) -> SourceName | None:
     """Which module of k3 manages this Node now; None: a controller or a person does, whatever old labels say."""
-    stored = node.view_manifest("", manifest)
-    return None if stored.owner is None or foreign_reason(manifest, stored, stored.owner) else stored.owner
+    return view("", manifest).owner
+
+
+def view(name: str, manifest: Manifest) -> NodeView:
+    """The Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
+    stored = node.view_manifest(name, manifest)
+    if stored.owner is None or not foreign_reason(manifest, stored, stored.owner):
+        return stored
+    return replace(stored, owner=None)
 
 
 def foreign_reason(current: Manifest, stored: NodeView, module: SourceName) -> str:
