@@ -50,6 +50,7 @@ def test_consul_down_at_start_is_waited_for_and_told_once(fleet: MakeFleet) -> N
     record("discovery.consul_up.to_ready", (max(each.at for each in seen) - back).total_seconds())
     for member in (a, b):
         assert len(member.said("consul.unavailable")) == 1, member.process.text
+        member.process.wait_for(" consul.back ")
         assert len(member.said("consul.back")) == 1, member.process.text
         assert "is the agent running, is --consul-addr right?" in member.said("consul.unavailable")[0]
         assert "Traceback" not in member.process.text

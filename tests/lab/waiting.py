@@ -7,14 +7,20 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], *, guard_seconds: float = 30.0, every_seconds: float = 0.02, what: str = "") -> T:
-    """The first true value of `condition`. Raises AssertionError, naming the last value, when the guard has passed."""
+def until(
+    condition: Callable[[], T], *, guard_seconds: float = 30.0, every_seconds: float = 0.02, what: str | Callable[[], str] = ""
+) -> T:
+    """The first true value of `condition`. Raises AssertionError, naming the last value, when the guard has passed.
+
+    `what` names what was waited for; a function of it is called at the end, and tells how things are then.
+    """
     deadline = time.monotonic() + guard_seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() >= deadline:
-            msg = f"not within {guard_seconds:g} s: {what or repr(condition)}; last value {value!r}"
+            told = what() if callable(what) else what or repr(condition)
+            msg = f"not within {guard_seconds:g} s: {told}; last value {value!r}"
             raise AssertionError(msg)
         time.sleep(every_seconds)

@@ -57,7 +57,10 @@ def assert_two_machines(machines: Fleet, *, can_meet: bool = True) -> None:
         lists = [ids_by_address(agent) for agent in machines.agents]
         return all(set(each) == wanted and len(set(each.values())) == 3 and each == lists[0] for each in lists)
 
-    until(settled, what=f"three machines in {[ids_by_address(agent) for agent in machines.agents]}")
+    until(
+        settled,
+        what=lambda: "three machines in " + "\n".join(f"{ids_by_address(a)}\n{a.process.text}" for a in machines.agents),
+    )
     first, second, third = machines.agents
     for one, other in ((first, second), (second, first)):
         line = one.process.wait_for(TOLD)

@@ -215,7 +215,7 @@ def test_what_people_put_on_a_node_stays(fleet: MakeFleet, lan: Lan) -> None:
         check_decorations(sight.manifest)
         assert sight.manifest["metadata"]["uid"] == uid
     expected = {"b.63": "NodeNotReady", "b.0": "NodeReady", "b.1": "AddressChanged", "b.2": "NodeNotReady"}
-    until(lambda: expected.items() <= reasons(a, "b").items(), what=f"{expected} in {reasons(a, 'b')}")
+    until(lambda: expected.items() <= reasons(a, "b").items(), what=lambda: f"{expected} in {reasons(a, 'b')}")
     assert set(reasons(a, "b")) == {*expected, "b.1"}
     for item in a.in_store(lambda store: store.list(EVENT, namespace="default")).objects:
         check_event(item.manifest(), {name: get(a, name).uid for name in ("a", "b")})
@@ -247,7 +247,7 @@ def test_each_transition_is_told_once(fleet: MakeFleet) -> None:
     c.start()
     back = a.watcher.wait_for("c", is_ready, since=verdict.at)
     expected = {"c.1": "Registered", "c.2": "NodeNotReady", "c.3": "NodeReady"}
-    until(lambda: reasons(a, "c") == expected, what=f"{expected}, not {reasons(a, 'c')}")
+    until(lambda: reasons(a, "c") == expected, what=lambda: f"{expected}, not {reasons(a, 'c')}")
     assert back.view.annotations["k3.network/transitions"] == "3"
     assert reasons(a, "a") == {"a.1": "Registered"}
 

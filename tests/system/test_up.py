@@ -108,7 +108,7 @@ def test_who_loses_its_name_is_registered_under_its_second_one(lan: Lan, consul:
         for number, host in enumerate(hosts):
             host.ip(f"address add 10.77.1.{200 + number}/24 dev eth0")  # links that change make both announce themselves anew
         until(lambda: any("name.lost" in process.text for process in running), guard_seconds=GUARD_SECONDS)
-        until(lambda: len(registered(consul)) == 2, guard_seconds=GUARD_SECONDS, what=f"{registered(consul)}")
+        until(lambda: len(registered(consul)) == 2, guard_seconds=GUARD_SECONDS, what=lambda: f"{registered(consul)}")
         (first, one), (second, other) = sorted(registered(consul).items())
         assert first == "web"
         assert second == f"web-{other['Service']['Meta']['id'][:6]}"

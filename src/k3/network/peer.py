@@ -115,7 +115,7 @@ class Peer:
     @property
     def is_here(self) -> bool:
         """Whether it has shown in this run that it is on a link of ours: it answered, or announced itself under its own id."""
-        return self.answered or any(self.is_its_own(heard) for heard in self.heard.values())
+        return self.answered or (bool(self.heard) and any(self.is_its_own(heard) for heard in self.heard.values()))
 
     def is_its_own(self, heard: Announcement) -> bool:
         """Whether the Node's own machine announces this, as far as ids say."""

@@ -139,13 +139,15 @@ def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:
     Alone on a store every agent is first. An agent that is no observer itself (its own Node is missing, suspected or
     not Ready) comes last where there are others.
     """
-    mine = score(me.place, peer.place)
+    there = peer.place
+    mine = score(me.place, there)
     listed = me.name in observers
     before = 0
     for each in observers.values():
-        if each.name in {me.name, peer.name} or (listed and score(each.place, peer.place) >= mine):
+        # `score`, written out: in a fleet of a thousand this line runs fifty times for each peer.
+        if listed and ((each.place ^ there) * _MIX & _WORD) >> 16 >= mine:
             continue
-        if not each.shares_link(peer):
+        if each.name == me.name or each.name == peer.name or not each.shares_link(peer):
             continue
         if not listed:
             return LAST_RANK
