@@ -21,7 +21,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from benchmarks.figures import Figure, median, tell
 from benchmarks.scene import SERVICE, is_quick, role, stage
-from k3.network import links
+from k3.network import link_changes
 from k3.network.browse import Browser
 from k3.network.mdns import Mdns, ServiceType
 from k3.network.messages import Announcement
@@ -57,7 +57,7 @@ async def respond(first: int, count: int) -> None:
 
 
 async def browse_k3(found: Found) -> None:
-    mdns = await Mdns.open(links.read())
+    mdns = await Mdns.open(link_changes.read())
     browser = Browser(mdns, ServiceType(SERVICE))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(browser.run())

@@ -25,7 +25,7 @@ from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.store import Store
 from k3.discovery.http import Answer, Http, Request
 from k3.discovery.settings import from_flags
-from k3.settings import Flags, Place, load
+from k3.settings.load import Flags, Place, load
 from k3.stores import connect
 
 PERIOD_SECONDS: Final = 15.0

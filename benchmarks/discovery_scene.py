@@ -20,11 +20,10 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.scene import QUIET, cpu_seconds
-from k3 import settings
-from k3.cache import Cache
+from k3.agent.cache import Cache
 from k3.core.objects import NODE, Key
 from k3.core.store import Change, Store
-from k3.settings import Flags, Place, load
+from k3.settings.load import Flags, Place, here, load
 from k3.stores import connect
 from tests.lab import Process, until
 from tests.servers import Server
@@ -174,7 +173,7 @@ def ending(process: Process) -> Iterator[Process]:
         yield process
     finally:
         process.close()
-        settings.here().state_directory.joinpath(f"discovery-{MIRROR}.lock").unlink(missing_ok=True)
+        here().state_directory.joinpath(f"discovery-{MIRROR}.lock").unlink(missing_ok=True)
 
 
 async def shown(store: Store, count: int, process: Process, *, guard_seconds: float) -> float:

@@ -18,9 +18,9 @@ from benchmarks.discovery_first import fresh
 from benchmarks.discovery_scene import MIRROR, SERVICE, Counted, Registry, Shelf, count_writes, ending, name_of, revision
 from benchmarks.figures import Figure, tell
 from benchmarks.scene import is_quick
-from k3.core.discovery_policy import REFRESH_SECONDS, SPREAD_SECONDS, Mirrored, decide
+from k3.core.decision import Create, Update
 from k3.core.observation import Facts
-from k3.core.policy import Create, Update
+from k3.discovery.policy import REFRESH_SECONDS, SPREAD_SECONDS, Mirrored, decide
 from tests.servers import consul_agent
 
 MACHINES: Final = 1_000

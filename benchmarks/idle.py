@@ -27,7 +27,7 @@ from zeroconf.const import _CLASS_IN, _TYPE_PTR
 
 from benchmarks.figures import Figure, tell
 from benchmarks.scene import PORT, SERVICE, cpu_seconds, is_quick, role, stage
-from k3 import health
+from k3.agent import health
 from k3.core import node
 from k3.core.objects import NODE
 from k3.core.observation import Facts

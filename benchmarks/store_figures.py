@@ -21,7 +21,7 @@ from typing import Final
 from k3.core.errors import Expired
 from k3.core.objects import NODE, Key, new_document
 from k3.core.store import Change, Store
-from k3.settings import Flags, Place, load
+from k3.settings.load import Flags, Place, load
 from k3.stores import connect
 
 CONTENT: Final = {"metadata": {"labels": {f"label-{number}": "x" * 40 for number in range(20)}}, "spec": {"x": "y" * 1_800}}

@@ -21,8 +21,8 @@ from benchmarks.store_figures import (
     rate,
     watch_milliseconds,
 )
-from k3.config import EtcdStorage
 from k3.core.objects import NODE, Key
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import EtcdStore, messages, open_store
 from tests.servers import Server, etcd_server
 

@@ -27,8 +27,8 @@ from benchmarks.store_figures import (
     rate,
     watch_milliseconds,
 )
-from k3.config import MysqlStorage
-from k3.stores.mysql import open_store
+from k3.settings.structs import MysqlStorage
+from k3.stores.mysql.store import open_store
 from tests.servers import Mariadb, mariadb_server
 
 ROUNDS = 5
@@ -74,7 +74,7 @@ async def raw(storage: MysqlStorage, writes: int, at_once: int) -> float:
 
 def loading() -> dict[str, float]:
     """What the backend costs a process that has asyncio and k3's settings already."""
-    runs = [imports("mysql", after="asyncio, logging, pathlib, ssl, k3.stores, k3.settings") for _ in range(3)]
+    runs = [imports("mysql", after="asyncio, logging, pathlib, ssl, k3.stores, k3.settings.load") for _ in range(3)]
     return {
         "milliseconds": min(run.milliseconds for run in runs),
         "rss_mb": min(run.after_mb - run.before_mb for run in runs),

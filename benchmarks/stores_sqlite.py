@@ -28,7 +28,7 @@ from benchmarks.store_figures import (
 )
 from k3.core.objects import NODE, Key
 from k3.core.store import Store
-from k3.stores.sqlite import SqliteStore
+from k3.stores.sqlite.store import SqliteStore
 
 SEQUENTIAL = 1_000
 PER_CALLER = 250

@@ -11,7 +11,7 @@ import sys
 
 from k3.core.objects import NODE, Key, Manifest
 from k3.core.store import modify
-from k3.settings import Flags, Place, load
+from k3.settings.load import Flags, Place, load
 from k3.stores import connect
 
 

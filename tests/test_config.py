@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from k3 import parsing
-from k3.config import EtcdStorage, LogSettings, MemoryStorage, MysqlStorage, NetworkConfig, Settings, SqliteStorage
 from k3.core.errors import ConfigInvalid
-from k3.settings import Flags, Place, describe, load
+from k3.settings import parsing
+from k3.settings.load import Flags, Place, describe, load
+from k3.settings.structs import EtcdStorage, LogSettings, MemoryStorage, MysqlStorage, NetworkConfig, Settings, SqliteStorage
 
 FULL = """
 storage:

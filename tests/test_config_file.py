@@ -10,9 +10,9 @@ from k3.cli.network import network_config
 from k3.cli.network import parser as network_parser
 from k3.cli.up import as_one_machine
 from k3.cli.up import parser as up_parser
-from k3.config import NetworkConfig, Settings
 from k3.core.errors import ConfigInvalid
 from k3.discovery.service import DiscoveryOptions
+from k3.settings.structs import NetworkConfig, Settings
 from tests.test_config import Desk
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3 import logs
-from k3.config import LogSettings, Note
+from k3.agent import logs
+from k3.agent.log_output import LINES, StreamOutput
 from k3.core.errors import ConfigInvalid
-from k3.log_output import LINES, StreamOutput
-from k3.safe_text import one_line, printable, without_passwords
+from k3.core.safe_text import one_line, printable, without_passwords
+from k3.settings.structs import LogSettings, Note
 
 Lines = Callable[[], list[str]]
 SetUp = Callable[..., Lines]

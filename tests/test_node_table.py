@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from k3 import node_table
 from k3.core import freshness, node
-from k3.node_table import Moment, human_duration
+from k3.view import node_table
+from k3.view.node_table import Moment, human_duration
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 MINUTE, HOUR, DAY, YEAR = 60, 3_600, 86_400, 31_536_000

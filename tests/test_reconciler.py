@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from k3.cache import Cache, Listed, Lost
+from k3.agent.cache import Cache, Listed, Lost
+from k3.agent.reconciler import Reconciler, Work
 from k3.core import limits, node
+from k3.core.decision import Decision
 from k3.core.objects import EVENT, NODE, Key, Manifest
 from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
-from k3.core.policy import Decision, decide
 from k3.core.store import Change, Store
-from k3.reconciler import Reconciler, Work
-from k3.stores._enduring import EnduringStore
+from k3.network.policy import decide
+from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import LOST, REFUSED, FaultyStore
 
@@ -35,7 +36,7 @@ async def store() -> AsyncIterator[Store]:
 
 
 def reconciler(store: Store) -> Reconciler:
-    return Reconciler(store, lookup=lambda _: None, reporter="k3-test")
+    return Reconciler(store, lookup=lambda _: None, reporter="k3-test", policy=decide)
 
 
 async def events(store: Store) -> list[tuple[str, str]]:
@@ -58,7 +59,7 @@ async def test_of_many_agents_with_one_verdict_one_writes_and_one_tells(store: S
     seen = node.view(await store.get(WEB))
     verdict = Work(Silent("web", seen.evidence, standing=True, message="no answer for 90s"), now())
     item = await store.get(WEB)
-    agents = [Reconciler(store, lookup=lambda _: item, reporter="k3-test") for _ in range(10)]
+    agents = [Reconciler(store, lookup=lambda _: item, reporter="k3-test", policy=decide) for _ in range(10)]
     await asyncio.gather(*(agent.settle(verdict) for agent in agents))
     assert sum(agent.writes for agent in agents) == 1
     assert await events(store) == [("web.1", "Registered"), ("web.2", "NodeNotReady")]

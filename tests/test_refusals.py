@@ -7,8 +7,8 @@ import resource
 
 import pytest
 
-from k3 import refusals
-from k3.refusals import LONGEST_PAUSE_SECONDS, QUIET_SECONDS, Trouble
+from k3.agent import refusals
+from k3.agent.refusals import LONGEST_PAUSE_SECONDS, QUIET_SECONDS, Trouble
 
 log = logging.getLogger("test.refusals")
 

@@ -1,4 +1,4 @@
-"""What `k3.tasks` promises holds on every Python, and no module goes around it."""
+"""What `k3.agent.tasks` promises holds on every Python, and no module goes around it."""
 
 import ast
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import k3
-from k3.tasks import gather, time_limit, time_limit_at
+from k3.agent.tasks import gather, time_limit, time_limit_at
 
 
 async def fail(error: Exception) -> None:
@@ -175,8 +175,8 @@ def test_every_module_keeps_to_it() -> None:
         if path.name == "tasks.py" or "testing" in path.parts:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        assert {"timeout", "timeout_at", "wait_for"}.isdisjoint(names_of_asyncio(tree)), f"{path}: use k3.tasks.time_limit"
-        assert not goes_on_with_a_mark(tree), f"{path}: use k3.tasks.gather"
+        assert {"timeout", "timeout_at", "wait_for"}.isdisjoint(names_of_asyncio(tree)), f"{path}: use agent.tasks.time_limit"
+        assert not goes_on_with_a_mark(tree), f"{path}: use k3.agent.tasks.gather"
 
 
 def test_the_rule_finds_what_it_forbids() -> None:

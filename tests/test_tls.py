@@ -2,7 +2,7 @@
 
 import ssl
 
-from k3.tls import client_context
+from k3.agent.tls import client_context
 
 
 def test_a_certificate_is_checked_and_what_people_made_for_themselves_is_trusted_with_every_python() -> None:

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import pytest
 
 from k3.cli import main
-from k3.config import SqliteStorage
 from k3.core.errors import NotFound
 from k3.core.node import precise_timestamp, timestamp
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
 from k3.core.store import Store
+from k3.settings.structs import SqliteStorage
 from k3.stores import connect
 from tests.lab import Process
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from k3 import node_table
 from k3.cli.advice import advice
 from k3.core.objects import Manifest
-from k3.node_table import Moment
+from k3.view import node_table
+from k3.view.node_table import Moment
 from tests.cli.conftest import K3, StoreFile, kubelet_node, node
 
 

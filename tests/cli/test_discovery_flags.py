@@ -6,10 +6,10 @@ import pytest
 
 from k3.cli.discovery import discovery_options, parser, run
 from k3.cli.usage import BadUsage
-from k3.config import MemoryStorage, Settings
 from k3.core.errors import ConfigInvalid
 from k3.discovery.service import DiscoveryOptions
 from k3.discovery.settings import ConsulSettings
+from k3.settings.structs import MemoryStorage, Settings
 
 
 def parsed(*arguments: str, **environ: str) -> DiscoveryOptions:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k3.cli import documents
+from k3.view import documents
 
 ODD = [
     "on",

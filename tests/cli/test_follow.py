@@ -11,11 +11,11 @@ import pytest
 from k3.cli import follow
 from k3.cli.follow import Shown
 from k3.cli.printers import Read
-from k3.config import MemoryStorage
 from k3.core.errors import Expired, Unavailable
 from k3.core.node import precise_timestamp
 from k3.core.objects import NODE, Key, Kind, Object
 from k3.core.store import ChangeType, Event, Page, Store
+from k3.settings.structs import MemoryStorage
 from k3.stores import connect
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

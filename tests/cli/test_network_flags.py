@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from k3.cli.network import network_config, parser
-from k3.config import LogSettings, MemoryStorage, NetworkConfig, Settings
+from k3.settings.structs import LogSettings, MemoryStorage, NetworkConfig, Settings
 
 SETTINGS = Settings(MemoryStorage(), is_default_store=False, log=LogSettings("debug", "json"))
 

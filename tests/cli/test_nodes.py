@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from k3 import node_table
 from k3.cli.printers import Style, printer
 from k3.core.objects import LEASE, NODE, Key, Object
-from k3.node_table import Moment, Reading
+from k3.view import node_table
+from k3.view.node_table import Moment, Reading
 from tests.cli.conftest import K3, Start, StoreFile, node
 
 

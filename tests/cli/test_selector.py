@@ -3,7 +3,7 @@
 import pytest
 
 from k3.core.errors import Invalid
-from k3.selector import parse_selector
+from k3.view.selector import parse_selector
 from tests.cli.conftest import K3
 
 LABELS = {"app": "web", "tier": "front", "empty": "", "example.org/zone": "a-1"}

@@ -11,7 +11,7 @@ import pytest
 from k3.core.errors import Conflict
 from k3.core.objects import EVENT, LEASE, NODE, Key, Manifest, Object
 from k3.core.store import Store
-from k3.store_copy import copy
+from k3.stores.copying import copy
 from k3.stores.memory import MemoryStore
 from tests.cli.conftest import K3, StoreFile
 from tests.servers import Mariadb, mariadb_server

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.core import node, policy
-from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost, Stopped, decide
+from k3.core import node
+from k3.core.decision import Create, Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts
-from k3.core.policy import Create, Keep, Update
+from k3.discovery.policy import Deregistered, Mirrored, RegistryObservation, SourceLost, Stopped, decide
+from k3.network import policy
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, 123_000, tzinfo=UTC)
 FACTS = Facts(node="web1", addresses=("10.0.0.7",), port=7946, pid=42, id="a" * 32, boot="b" * 16, os="linux", arch="amd64")

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from k3.core import discovery_policy, node, ownership, policy
-from k3.core.discovery_policy import Mirrored, SourceLost
+from k3.core import node, ownership
+from k3.core.decision import Create, Decision, Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
-from k3.core.policy import Create, Decision, Keep, Update
+from k3.discovery import policy as discovery_policy
+from k3.discovery.policy import Mirrored, SourceLost
+from k3.network import policy
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=200)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3.core import node
+from k3.core.decision import Create, Delete, Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
-from k3.core.policy import Create, Delete, Keep, Update, decide
+from k3.network.policy import decide
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, 123_000, tzinfo=UTC)
 FACTS = Facts(

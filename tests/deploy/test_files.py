@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from k3 import __version__, cli, settings
+from k3 import __version__, cli
 from k3.cli.usage import BadUsage
 from k3.core import limits
 from k3.core.errors import ConfigInvalid, NameTaken
+from k3.settings import load as settings
 from tests.deploy import compose, context, dockerfile
 from tests.deploy.conftest import dockerfile as dockerfile_of
 from tests.docs.pages import ROOT

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from k3.config import SqliteStorage
+from k3.agent.lease import lease_key
 from k3.core.objects import NODE
 from k3.core.store import Store
-from k3.discovery.lease import lease_key
+from k3.settings.structs import SqliteStorage
 from k3.stores import connect
 from tests.lab import Host, Lan, Process, until
 from tests.servers import Server

@@ -7,14 +7,15 @@ from contextlib import aclosing
 from random import Random
 from typing import Final
 
-from k3.cache import Cache, Listed
-from k3.core import discovery_policy, node
+from k3.agent.cache import Cache, Listed
+from k3.agent.reconciler import Decide, Reconciler
+from k3.core import node
 from k3.core.objects import NODE, Key, Manifest
 from k3.core.store import Store
+from k3.discovery import policy as discovery_policy
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.register import Registrar
-from k3.reconciler import Decide, Reconciler
 from tests.discovery.consul_lab import eventually
 
 UP: Final = ("True", "ConsulPassing")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from k3.core import node
-from k3.core.discovery_policy import WARNING
 from k3.core.objects import NODE, Key, Manifest
 from k3.core.store import Store, modify
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
+from k3.discovery.policy import WARNING
 from tests.discovery.consul_lab import eventually
 from tests.discovery.machines import plain_service, put, set_check, ttl_service
 from tests.discovery.mirroring import ILL, UP, View, mirroring

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from k3 import health
+from k3.agent import health
 from k3.core.errors import Unavailable
 from k3.core.observation import Facts
 from k3.discovery.consul import Consul

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from k3 import health
+from k3.agent import health
 from k3.core.observation import Facts
 from k3.core.store import Store
 from k3.discovery import guards

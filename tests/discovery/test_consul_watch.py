@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from k3.cache import Cache
+from k3.agent.cache import Cache
 from k3.core import node
 from k3.core.objects import NODE
 from k3.core.store import Store

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
+from k3.agent.lease import Leadership, Terms, lease_key
 from k3.core.objects import LEASE, Key
 from k3.core.store import Store
-from k3.discovery.lease import Leadership, Terms, lease_key
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import FINE, LOST, FaultyStore
 from tests.discovery.consul_lab import eventually

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from k3.cache import Cache
-from k3.core.discovery_policy import Mirrored
+from k3.agent.cache import Cache
 from k3.core.errors import Forbidden, Unavailable
 from k3.core.objects import NODE
 from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
+from k3.discovery.policy import Mirrored
 from k3.discovery.settings import from_flags
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent

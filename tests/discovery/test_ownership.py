@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from k3.config import EtcdStorage
-from k3.core import discovery_policy, node
+from k3.agent.reconciler import Decide
+from k3.core import node
+from k3.core.decision import Decision, Update
 from k3.core.errors import K3Error
 from k3.core.objects import NODE, Key, Manifest, Object
-from k3.core.policy import Decision, Update
 from k3.core.store import Store
 from k3.discovery import mirror, watch
+from k3.discovery import policy as discovery_policy
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
-from k3.reconciler import Decide
+from k3.settings.structs import EtcdStorage
 from k3.stores.memory import MemoryStore
-from k3.stores.mysql import MysqlStore
-from k3.stores.sqlite import SqliteStore
+from k3.stores.mysql.store import MysqlStore
+from k3.stores.sqlite.store import SqliteStore
 from k3.testing.faults import FaultyStore, seeded_faults
 from tests.discovery.controllers import TAKEOVERS, Controller, judge
 from tests.discovery.histories import History, recording

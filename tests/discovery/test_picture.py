@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, SourceLost, Stopped
 from k3.core.observation import Facts
 from k3.discovery.guards import Belief, Trust
 from k3.discovery.patience import Doubt, Why
 from k3.discovery.picture import Known, Sight, missing, observe
+from k3.discovery.policy import Deregistered, Mirrored, RegistryObservation, SourceLost, Stopped
 from k3.discovery.snapshot import Instance, Snapshot
 
 FULL, SHOWN, NONE = Belief(Trust.FULL), Belief(Trust.SHOWN, "4 of 5 are missing"), Belief(Trust.NONE, "down")

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from k3 import cli, options, settings
+from k3 import cli
 from k3.cli import advice
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
 from k3.core import errors, limits, ownership
 from k3.network.ranks import Timing
+from k3.settings import load as settings
+from k3.settings import options
 from tests.docs import sources
 from tests.docs.pages import ROOT, Page, bare, commands, page, pages
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from k3 import health
+from k3.agent import health
+from k3.agent.health import HealthServer
 from k3.core import limits
-from k3.health import HealthServer
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

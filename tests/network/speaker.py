@@ -15,7 +15,7 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 
 from k3.core.observation import Facts
-from k3.network import links
+from k3.network import link_changes
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.links import Links
@@ -50,7 +50,7 @@ class Speaker:
                     say(f"left {instance}")
 
     async def follow(self) -> None:
-        async with aclosing(links.changes(self.mdns.links)) as changes:
+        async with aclosing(link_changes.changes(self.mdns.links)) as changes:
             async for here in changes:
                 self.facts = [replace(each, addresses=here.addresses) for each in self.facts]
                 self.announce()
@@ -77,7 +77,7 @@ async def main() -> None:
     parser.add_argument("--crowd", type=int, default=1)
     parser.add_argument("--silent", action="store_true")
     options = parser.parse_args()
-    here = links.read()
+    here = link_changes.read()
     mdns = await Mdns.open(here)
     names = [options.node] if options.crowd == 1 else [f"{options.node}{number}" for number in range(options.crowd)]
     facts = [facts_of(name, number, here) for number, name in enumerate(names)]

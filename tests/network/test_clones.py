@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from k3 import node_table
-from k3.core import node, policy
+from k3.core import node
+from k3.core.decision import Create, Keep, Update
 from k3.core.node import NodeView
 from k3.core.observation import Alive, Evidence, Explained, Facts, Joined
-from k3.core.policy import Create, Keep, Update
+from k3.network import policy
 from k3.network.clones import Clones
 from k3.network.messages import Announcement, Answered, Endpoint
-from k3.node_table import Moment
+from k3.view import node_table
+from k3.view.node_table import Moment
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ID, OTHER = "a" * 32, "c" * 32

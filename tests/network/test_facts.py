@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k3 import facts
+from k3.agent import facts
 from k3.core.errors import Invalid, StartFailed
 from tests.lab import Host, Lan
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from k3 import health
+from k3.agent import health
+from k3.agent.health import HealthServer
 from k3.core.errors import Invalid, StartFailed
-from k3.health import HealthServer
 
 INFO = {"node": "web1", "port": 7946, "pid": 1, "addrs": ["10.0.0.1"], "id": "0" * 32}
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from k3.network import interfaces, links
+from k3.network import interfaces, link_changes
 from k3.network.interfaces import in_order
 from k3.network.links import Interface, Links
 from k3.network.netlink import (
@@ -152,18 +152,18 @@ TWIN = Interface("eth2", 4, "", True, ("10.1.0.6",), ("10.1.0.0/24",))
 
 
 def test_what_the_kernel_would_send_into_a_dead_link_goes_by_the_live_one() -> None:
-    links_ = Links((DEAD, CLUSTER, TWIN))
-    assert links_.twins == ("eth2",)
-    assert [links_.detour(each) for each in ("10.1.0.9", "10.2.0.9", "10.9.0.9", "fe80::1%eth0")] == ["eth2", "", "", ""]
-    assert links_.on_link("10.1.0.9")
+    links = Links((DEAD, CLUSTER, TWIN))
+    assert links.twins == ("eth2",)
+    assert [links.detour(each) for each in ("10.1.0.9", "10.2.0.9", "10.9.0.9", "fe80::1%eth0")] == ["eth2", "", "", ""]
+    assert links.on_link("10.1.0.9")
     assert Links((UPLINK, TWIN)).twins == ()
     assert not Links((DEAD, CLUSTER)).on_link("10.1.0.9")
 
 
 def test_the_best_way_to_a_peer_is_tried_first() -> None:
     spare = Interface("eth0", 2, "", True, ("10.0.2.15",), ("10.0.2.0/24",), ("10.0.2.15",))
-    links_ = Links((spare, CLUSTER, UPLINK))
-    tried = sorted(["10.0.2.16", "10.1.0.9", "10.2.0.9", "10.9.0.9"], key=links_.place)
+    links = Links((spare, CLUSTER, UPLINK))
+    tried = sorted(["10.0.2.16", "10.1.0.9", "10.2.0.9", "10.9.0.9"], key=links.place)
     assert tried == ["10.2.0.9", "10.1.0.9", "10.0.2.16", "10.9.0.9"]
 
 
@@ -171,7 +171,7 @@ def test_the_best_way_to_a_peer_is_tried_first() -> None:
 
 
 def read(host: Host) -> Links:
-    return host.call(links.look)
+    return host.call(link_changes.look)
 
 
 @pytest.mark.netns

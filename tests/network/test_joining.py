@@ -8,13 +8,13 @@ pytestmark = pytest.mark.netns
 
 JOINS = """
 import asyncio, logging, os, resource, sys
-from k3.network import links
+from k3.network import link_changes
 from k3.network.mdns import Mdns
 
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
 
 async def main():
-    here = links.read()
+    here = link_changes.read()
     mdns = await Mdns.open(links.Links())
     running = asyncio.create_task(mdns.run())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -10,7 +10,7 @@ import pytest
 
 from k3.core import limits
 from k3.core.errors import Invalid
-from k3.network import links
+from k3.network import link_changes
 from k3.network.links import Interface, Links
 from tests.lab import Host, Lan, Process, until
 from tests.network.speaking import ROOT
@@ -82,7 +82,7 @@ def test_bounds() -> None:
 
 def test_an_interface_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(Invalid, match=r"'nope'.*\blo\b"):
-        links.read(["nope"])
+        link_changes.read(["nope"])
 
 
 async def test_only_differences_are_reported() -> None:
@@ -93,7 +93,7 @@ async def test_only_differences_are_reported() -> None:
 
     async with (
         asyncio.timeout(20),
-        aclosing(links.changes(HERE, poll_seconds=0.001, quiet_seconds=0.001, look=look)) as changes,
+        aclosing(link_changes.changes(HERE, poll_seconds=0.001, quiet_seconds=0.001, look=look)) as changes,
     ):
         assert [await anext(changes), await anext(changes)] == [Links(), Links((replace(ETH0, index=3),))]
 
@@ -102,7 +102,7 @@ async def test_only_differences_are_reported() -> None:
 
 
 def names(host: Host, *only: str) -> list[str]:
-    return [each.name for each in host.call(lambda: links.read(only)).interfaces]
+    return [each.name for each in host.call(lambda: link_changes.read(only)).interfaces]
 
 
 @pytest.mark.netns
@@ -127,21 +127,21 @@ def test_what_is_chosen(lan: Lan) -> None:
 @pytest.mark.netns
 def test_addresses_and_carrier(lan: Lan) -> None:
     host = lan.host("a")
-    found = host.call(links.read).interfaces[0]
+    found = host.call(link_changes.read).interfaces[0]
     assert (found.addresses[0], found.prefixes[0], found.running) == ("10.77.1.1", "10.77.1.0/24", True)
     assert found.mac == lan.nic(host).mac
     lan.cut(host)
-    until(lambda: not host.call(links.read).running, what="a lost carrier")
+    until(lambda: not host.call(link_changes.read).running, what="a lost carrier")
 
 
 WATCH = """
 import asyncio, json
 from dataclasses import asdict
-from k3.network import links
+from k3.network import link_changes
 async def main():
-    first = links.read()
+    first = link_changes.read()
     print("watching", flush=True)
-    async for new in links.changes(first, poll_seconds=60):
+    async for new in link_changes.changes(first, poll_seconds=60):
         print(json.dumps([asdict(each) for each in new.interfaces]), flush=True)
 asyncio.run(main())
 """
@@ -156,12 +156,15 @@ def watch(host: Host) -> Process:
 @pytest.mark.netns
 def test_changes_are_told_by_the_kernel_and_not_only_found_by_polling(lan: Lan) -> None:
     host = lan.host("a")
-    until(lambda: any(a.startswith("fe80") for a in host.call(links.read).interfaces[0].addresses), what="a settled address")
+    until(
+        lambda: any(a.startswith("fe80") for a in host.call(link_changes.read).interfaces[0].addresses),
+        what="a settled address",
+    )
     process = watch(host)
     host.ip("addr add 10.77.9.1/24 dev eth0")
     process.wait_for("10.77.9.1")
     lan.nic(host).recreate()
-    index = host.call(links.read).interfaces[0].index
+    index = host.call(link_changes.read).interfaces[0].index
     process.wait_for(f'"index": {index}')
     lan.cut(host)
     process.wait_for('"running": false')
@@ -170,5 +173,5 @@ def test_changes_are_told_by_the_kernel_and_not_only_found_by_polling(lan: Lan) 
 
 async def test_a_change_before_anybody_watches_is_seen_at_once() -> None:
     old, new = Links(()), Links((Interface("eth0", 2, "", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",)),))
-    async with asyncio.timeout(2), aclosing(links.changes(old, poll_seconds=60, look=lambda _: new)) as news:
+    async with asyncio.timeout(2), aclosing(link_changes.changes(old, poll_seconds=60, look=lambda _: new)) as news:
         assert await anext(news) == new

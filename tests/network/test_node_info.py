@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from k3 import facts
-from k3.core import policy
+from k3.agent import facts
+from k3.core.decision import Create, Update
 from k3.core.errors import Invalid
 from k3.core.observation import Alive, Evidence, Facts, System
-from k3.core.policy import Create, Update
+from k3.network import policy
 from k3.network.info import info_document, parse_info
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

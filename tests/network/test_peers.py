@@ -9,10 +9,10 @@ from random import Random
 import pytest
 
 from k3.core import limits, node
+from k3.core.decision import Create, Update
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
-from k3.core.policy import Create, Update, decide
 from k3.network import ranks
 from k3.network.events import (
     Action,
@@ -48,6 +48,7 @@ from k3.network.messages import (
 )
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
+from k3.network.policy import decide
 from k3.network.ranks import Timing
 
 T = 6.0
@@ -70,7 +71,7 @@ class Bench:
 
     def __init__(self, *, settings: Settings | None = None, online: bool = True) -> None:
         self.now = 1_000.0
-        self.table = PeerTable(settings or Settings("me", ME.id, T), random=Random(7), now=self.now)
+        self.table = PeerTable(settings or Settings("me", ME.id, T), chance=Random(7).random, now=self.now)
         self.nodes: dict[str, Manifest] = {}
         self.log: list[tuple[float, Action]] = []
         self.reports: list[Observation] = []
@@ -469,7 +470,7 @@ def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
 
 
 def test_an_empty_table_wants_nothing() -> None:
-    table = PeerTable(Settings("me", ME.id, T, register_self=False), random=Random(1), now=0.0)
+    table = PeerTable(Settings("me", ME.id, T, register_self=False), chance=Random(1).random, now=0.0)
     assert table.handle(Synced(()), 0.0) == []
     assert table.deadline == NEVER
 

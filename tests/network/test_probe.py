@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from k3 import health
+from k3.agent import health
 from k3.core import limits
 from k3.core.observation import Facts
 from k3.network.info import info_document

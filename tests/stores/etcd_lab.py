@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from k3.config import EtcdStorage
 from k3.core.errors import Unavailable
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import EtcdStore, open_store
 from tests.needs import require
 from tests.servers import Server

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from weakref import WeakSet
 
-from k3.config import MysqlStorage
+from k3.settings.structs import MysqlStorage
 from k3.testing.leaks import LeakCheck
 from tests.lab import until
 from tests.servers import Mariadb

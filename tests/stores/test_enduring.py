@@ -13,8 +13,7 @@ from random import Random
 
 import pytest
 
-from k3.cache import Cache, Listed, Lost
-from k3.config import SqliteStorage
+from k3.agent.cache import Cache, Listed, Lost
 from k3.core.errors import (
     AlreadyExists,
     ConfigInvalid,
@@ -32,8 +31,9 @@ from k3.core.objects import NODE, Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Store, Watch
 from k3.daemon import opening
 from k3.daemon.opening import open_store
+from k3.settings.structs import SqliteStorage
 from k3.stores import connect
-from k3.stores._enduring import EnduringStore
+from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import FaultyStore
 from k3.testing.store_steps import node
@@ -144,7 +144,7 @@ async def test_a_cache_outlives_every_answer(caplog: pytest.LogCaptureFixture) -
     notices = Cache(faulty, NODE, random=Random(1)).follow()
     async with asyncio.timeout(HANG_SECONDS):
         assert isinstance(await anext(notices), Listed)
-        with caplog.at_level("INFO", logger="k3.stores._enduring"):
+        with caplog.at_level("INFO", logger="k3.stores.enduring"):
             for error in (Unavailable("gone"), REFUSALS[0], REFUSALS[1], REFUSALS[3]):
                 inner.error = error
                 faulty.cut_watches()
@@ -163,7 +163,7 @@ async def test_a_cache_outlives_every_answer(caplog: pytest.LogCaptureFixture) -
 async def test_an_outage_is_one_warning_and_one_word_that_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     inner = Angry()
     store = EnduringStore(inner)
-    with caplog.at_level("INFO", logger="k3.stores._enduring"):
+    with caplog.at_level("INFO", logger="k3.stores.enduring"):
         for why in ("connection refused", "no answer for 5 s", "no such host"):
             inner.error = Unavailable(why)
             for call in (store.get(node("n1")), store.create(node("n1"), {}), store.list(NODE)):
@@ -178,7 +178,7 @@ async def test_an_outage_is_one_warning_and_one_word_that_it_is_over(caplog: pyt
 async def test_where_writes_alone_fail_reads_do_not_end_the_outage(caplog: pytest.LogCaptureFixture) -> None:
     inner = Angry()
     store = EnduringStore(inner)
-    with caplog.at_level("INFO", logger="k3.stores._enduring"):
+    with caplog.at_level("INFO", logger="k3.stores.enduring"):
         for _ in range(3):
             inner.error = Unavailable("disk full")
             with pytest.raises(Unavailable):

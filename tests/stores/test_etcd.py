@@ -11,9 +11,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from k3.config import EtcdStorage
 from k3.core import limits
 from k3.core.store import Store
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import EtcdStore, open_store
 from k3.testing.store_machine import StoreMachine
 from k3.testing.store_steps import HANG_SECONDS

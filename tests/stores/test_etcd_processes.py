@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from k3.config import EtcdStorage
 from k3.core.objects import NODE
 from k3.core.store import Change
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import EtcdStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Server, etcd_server

@@ -13,15 +13,15 @@ from typing import Final
 
 import pytest
 
-from k3.config import EtcdStorage
 from k3.core import limits
 from k3.core.errors import Conflict, Expired, Forbidden, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import NODE
 from k3.core.store import Bookmark, Change, modify
-from k3.store_settings import read_url
-from k3.store_settings import storage as storage_of
+from k3.settings.storage import read_url
+from k3.settings.storage import storage as storage_of
+from k3.settings.structs import EtcdStorage
 from k3.stores import connect
-from k3.stores._enduring import EnduringStore
+from k3.stores.enduring import EnduringStore
 from k3.stores.etcd import EtcdStore, following, messages
 from k3.testing.store_steps import changes_until, create_many, next_change, node, unavailable
 from tests.servers import Server, etcd_server

@@ -9,7 +9,7 @@ from k3.core import limits
 from k3.core.errors import Expired, Unavailable
 from k3.core.objects import LEASE, NODE, Key, Kind, Object
 from k3.core.store import Bookmark, Change
-from k3.stores._fanout import Fanout
+from k3.stores.log.fanout import Fanout
 
 
 def change(revision: int, kind: Kind = NODE) -> Change:

@@ -9,8 +9,8 @@ import pytest
 from k3.core import limits
 from k3.core.errors import Conflict, Unavailable
 from k3.core.objects import NODE, Key, Object
-from k3.stores._commit import BATCH_WRITES, Commit, GroupCommit
-from k3.stores._writes import Delete, Outcome, Write
+from k3.stores.log.commit import BATCH_WRITES, Commit, GroupCommit
+from k3.stores.log.writes import Delete, Outcome, Write
 
 
 def write(name: str) -> Write:

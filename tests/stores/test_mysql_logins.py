@@ -14,16 +14,17 @@ from asyncmy.errors import OperationalError
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from k3.config import MysqlStorage
 from k3.core import limits
 from k3.core.errors import Conflict, Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.objects import NODE
-from k3.stores import _mysql_server, connect
-from k3.stores._enduring import EnduringStore
-from k3.stores._installing import how_to_install
-from k3.stores._mysql_connection import MysqlConnection
-from k3.stores._mysql_refusals import Refused, explain
-from k3.stores.mysql import MysqlStore
+from k3.settings.structs import MysqlStorage
+from k3.stores import connect
+from k3.stores.enduring import EnduringStore
+from k3.stores.installing import how_to_install
+from k3.stores.mysql import server as _mysql_server
+from k3.stores.mysql.connection import MysqlConnection
+from k3.stores.mysql.refusals import Refused, explain
+from k3.stores.mysql.store import MysqlStore
 from k3.testing.store_steps import next_change, node
 from tests.servers import Mariadb, mariadb_server
 from tests.stores.mysql_places import HANG_SECONDS, storage_on
@@ -138,7 +139,7 @@ async def test_an_account_that_is_closed_under_a_running_store(
         for number in server.sql("SELECT id FROM information_schema.processlist WHERE user = 'k3'").split():
             with suppress(AssertionError):  # it has ended meanwhile
                 server.sql(f"KILL {number}")
-        with caplog.at_level("INFO", logger="k3.stores._enduring"):
+        with caplog.at_level("INFO", logger="k3.stores.enduring"):
             for call in (store.get(made.key), store.create(node("n2"), {}), store.list(NODE)):
                 with pytest.raises(Unavailable) as refused:
                     await call
@@ -148,9 +149,9 @@ async def test_an_account_that_is_closed_under_a_running_store(
             assert remedy in str(forbidden.value)
     finally:
         server.sql(f"ALTER USER k3@'%' {opened}")
-    with caplog.at_level("INFO", logger="k3.stores._enduring"):
+    with caplog.at_level("INFO", logger="k3.stores.enduring"):
         assert await store.get(made.key) == made
-    assert [record.getMessage() for record in caplog.records if record.name == "k3.stores._enduring"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "k3.stores.enduring"] == [
         "store.lost",
         "store.found",
     ]

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from k3.config import MysqlStorage
 from k3.core import limits
 from k3.core.errors import Expired, Forbidden, K3Error, NotFound, StartFailed, TooLarge, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Bookmark, Change, Store
-from k3.store_settings import read_url
-from k3.store_settings import storage as store_of
-from k3.stores import _mysql_text, _sql, connect, mysql
-from k3.stores.mysql import MysqlStore
+from k3.settings.storage import read_url
+from k3.settings.storage import storage as store_of
+from k3.settings.structs import MysqlStorage
+from k3.stores import connect
+from k3.stores.log import sql as _sql
+from k3.stores.mysql import store as mysql
+from k3.stores.mysql import text
+from k3.stores.mysql.store import MysqlStore
 from k3.testing.clock import FakeClock
 from k3.testing.leaks import LeakCheck
 from k3.testing.store_steps import changes_until, create_many, next_change, node
@@ -152,7 +155,7 @@ async def test_a_store_of_an_older_k3_is_migrated_once(
 ) -> None:
     made = await store.create(node("n1"), {})
     monkeypatch.setattr(_sql, "SCHEMA", 2)
-    monkeypatch.setattr(_mysql_text, "MIGRATIONS", {1: [b"ALTER TABLE log ADD COLUMN more INT NOT NULL DEFAULT 0"]})
+    monkeypatch.setattr(text, "MIGRATIONS", {1: [b"ALTER TABLE log ADD COLUMN more INT NOT NULL DEFAULT 0"]})
     stores = await asyncio.gather(*(connect(storage) for _ in range(4)))
     for each in stores:
         assert await each.get(node("n1")) == made
@@ -339,12 +342,12 @@ async def test_a_deadlock_is_tried_again(store: MysqlStore, storage: MysqlStorag
 async def test_a_counter_held_for_long_is_unavailable(store: MysqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers wait no longer than the timeout; readers do not wait at all."""
     async with store._server._session() as other:
-        await other.run(_mysql_text.BEGIN_WRITE)
+        await other.run(text.BEGIN_WRITE)
         monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.3)
         with pytest.raises(Unavailable):
             await store.create(node("n1"), {})
         assert (await store.list(NODE)).objects == ()
-        await other.run(_mysql_text.CANCEL_WRITE)
+        await other.run(text.CANCEL_WRITE)
     monkeypatch.undo()
     await store.create(node("n2"), {})
     assert [item.key.name for item in (await store.list(NODE)).objects] == ["n2"]
@@ -456,9 +459,9 @@ async def test_a_list_and_compaction_use_the_indexes(store: MysqlStore, server: 
     """Nothing reads a whole table."""
     await create_many(store, 400, prefix="n")
     statement, parameters = _sql.ListQuery(NODE, "", 10, node("n-200"), None).statement()
-    statements = [_mysql_text.render(statement, *parameters), _mysql_text.render(_sql.GET, node("n-1").path.encode())]
-    statements += _mysql_text.forget(1, 2)[:2]
-    statements += _mysql_text.for_keys(_sql.GET, [node("n-1").path, node("n-2").path], limit=10_000)
+    statements = [text.render(statement, *parameters), text.render(_sql.GET, node("n-1").path.encode())]
+    statements += text.forget(1, 2)[:2]
+    statements += text.for_keys(_sql.GET, [node("n-1").path, node("n-2").path], limit=10_000)
     for each in statements:
         for row in server.sql(f"USE {storage.database}; EXPLAIN FORMAT=TRADITIONAL {each.decode()}").splitlines():
             assert "ALL" not in row.split("\t")[3:5], (each, row)  # MySQL has a column more in front
@@ -483,7 +486,7 @@ async def test_the_size_stays_as_large_as_the_history(server: Mariadb, storage: 
 
 def test_sqlite_does_not_load_the_driver() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, k3.stores, k3.stores.sqlite; print('asyncmy' in sys.modules)"],
+        [sys.executable, "-c", "import sys, k3.stores, k3.stores.sqlite.store; print('asyncmy' in sys.modules)"],
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,

@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from k3.core import limits
 from k3.core.store import Store
-from k3.stores.sqlite import SqliteStore
+from k3.stores.sqlite.store import SqliteStore
 from k3.testing.clock import FakeClock
 from k3.testing.store_machine import StoreMachine
 from k3.testing.store_suite import Forget, Opener, StoreSuite

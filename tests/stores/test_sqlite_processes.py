@@ -11,8 +11,8 @@ import pytest
 
 from k3.core.objects import NODE
 from k3.core.store import Bookmark, Store
-from k3.stores import sqlite
-from k3.stores.sqlite import SqliteStore
+from k3.stores.sqlite import store as sqlite
+from k3.stores.sqlite.store import SqliteStore
 from k3.testing.leaks import LeakCheck
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.stores.worker import Start, starter

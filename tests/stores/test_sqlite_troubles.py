@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from k3.config import SqliteStorage
 from k3.core import limits
 from k3.core.errors import Expired, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Store
-from k3.stores import _sqlite_file, connect
-from k3.stores._local_disk import file_system, prepare
-from k3.stores.sqlite import SqliteStore
+from k3.settings.structs import SqliteStorage
+from k3.stores import connect
+from k3.stores.sqlite import database
+from k3.stores.sqlite.local_disk import file_system, prepare
+from k3.stores.sqlite.store import SqliteStore
 from k3.testing.clock import FakeClock
 from k3.testing.leaks import LeakCheck
 from k3.testing.store_steps import next_change, node
@@ -223,7 +224,7 @@ async def test_a_directory_may_go_and_come_back(store: Store, path: Path, tmp_pa
 
 
 async def test_a_lock_held_for_long_is_unavailable(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sqlite_file, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     subject = await connect(SqliteStorage(path))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -299,9 +300,9 @@ async def test_file_and_log_stay_as_large_as_the_history(path: Path) -> None:
 
 def test_memory_does_not_load_sqlite_nor_sqlite_a_server_driver() -> None:
     code = (
-        "import asyncio, sys; from k3.stores import connect; from k3.config import MemoryStorage;"
+        "import asyncio, sys; from k3.stores import connect; from k3.settings.structs import MemoryStorage;"
         "asyncio.run(connect(MemoryStorage()));"
-        "print([name for name in ('sqlite3', 'k3.stores.sqlite', 'ctypes', 'grpc', 'asyncmy') if name in sys.modules])"
+        "print([name for name in ('sqlite3', 'k3.stores.sqlite.store', 'ctypes', 'grpc', 'asyncmy') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

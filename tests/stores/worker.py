@@ -19,7 +19,7 @@ from typing import Protocol
 from k3.core.errors import AlreadyExists, Conflict, Expired, K3Error, Unavailable
 from k3.core.objects import NODE, Key, Object
 from k3.core.store import Change, Store
-from k3.settings import Flags, Place, load
+from k3.settings.load import Flags, Place, load
 from k3.stores import connect
 
 HANG_SECONDS = 60.0
@@ -214,7 +214,7 @@ def wait() -> None:
 
 
 def become_nobody() -> None:
-    import k3.stores.sqlite  # noqa: F401, PLC0415 - while the code may still be read
+    import k3.stores.sqlite.store  # noqa: F401, PLC0415 - while the code may still be read
 
     os.setgroups([])
     os.setgid(NOBODY)

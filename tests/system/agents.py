@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from k3.config import SqliteStorage
 from k3.core import node
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Manifest
 from k3.core.store import Store
+from k3.settings.structs import SqliteStorage
 from k3.stores import connect
 from tests.lab import Host, Lan, Process, until
 

@@ -12,7 +12,7 @@ from typing import Final
 from k3.cli.terminal import OutputClosed, answer, close_streams, open_streams, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import K3Error
-from k3.safe_text import one_line, printable
+from k3.core.safe_text import one_line, printable
 
 HELP: Final = """\
 k3: which machines do I have right now, and are they healthy?
@@ -90,7 +90,7 @@ def _unknown(name: str) -> str:
     if name in _HABITS:
         return f"{said}; did you mean: k3 nodes"
     # difflib, behind the nearest known word, is too slow to load for those who make no mistake
-    from k3.parsing import nearest  # noqa: PLC0415 - see above
+    from k3.settings.parsing import nearest  # noqa: PLC0415 - see above
 
     return said + nearest(name, (*COMMANDS, "get"))
 

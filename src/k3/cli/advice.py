@@ -3,7 +3,7 @@
 from typing import Final
 
 from k3.core.node import NodeView
-from k3.node_table import Reading
+from k3.view.node_table import Reading
 
 _ASK: Final = "Is the machine on, and does k3 run there? Ask it from here: curl http://{endpoint}/info"
 SENTENCES: Final = {

@@ -14,7 +14,7 @@ from typing import Final
 from k3.core import freshness
 from k3.core.node import NodeView
 from k3.network.messages import Answered, Endpoint, Target
-from k3.node_table import human_duration
+from k3.view.node_table import human_duration
 
 ASK_SECONDS: Final = 1.0
 MACHINES: Final = 16

@@ -5,20 +5,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from k3 import node_table
 from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.names import node_names, split_kind
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
-from k3.config import Settings
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Key, Object
+from k3.core.safe_text import printable
 from k3.core.store import Store
-from k3.safe_text import printable
-from k3.selector import Selector, parse_selector
-from k3.settings import describe
+from k3.settings.load import describe
+from k3.settings.structs import Settings
+from k3.view import node_table
+from k3.view.selector import Selector, parse_selector
 
 _EXAMPLES = """\
   k3 delete node web1

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from k3 import node_table
 from k3.cli.advice import advice, endpoint
 from k3.cli.empty import not_found, nothing
 from k3.cli.events import TITLES, events_page, rows
@@ -20,10 +19,11 @@ from k3.cli.usage import BadUsage
 from k3.core import node
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
+from k3.core.safe_text import printable
 from k3.core.store import Page, Store
-from k3.node_table import Moment, Reading, human_duration
-from k3.safe_text import printable
-from k3.selector import Selector, parse_selector
+from k3.view import node_table
+from k3.view.node_table import Moment, Reading, human_duration
+from k3.view.selector import Selector, parse_selector
 
 _EXAMPLES = """\
   k3 describe node web1

@@ -4,17 +4,18 @@ import argparse
 import os
 from collections.abc import Mapping
 
-from k3 import facts, options
+from k3.agent import facts
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
 from k3.cli.terminal import answer
 from k3.cli.usage import BadUsage
-from k3.config import Settings
 from k3.core.errors import ConfigInvalid
+from k3.core.safe_text import printable
 from k3.discovery.service import DiscoveryOptions
 from k3.discovery.settings import from_flags
-from k3.options import Values
-from k3.safe_text import printable
+from k3.settings import options
+from k3.settings.options import Values
+from k3.settings.structs import Settings
 
 _EXAMPLES = """\
   k3 discovery --store etcd://10.0.0.5:2379

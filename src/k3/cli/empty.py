@@ -3,12 +3,12 @@
 import os
 from typing import Final
 
-from k3.config import MemoryStorage, Settings
 from k3.core.errors import K3Error, NotFound
 from k3.core.objects import LEASE
+from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
-from k3.safe_text import one_line, printable
-from k3.settings import describe
+from k3.settings.load import describe
+from k3.settings.structs import MemoryStorage, Settings
 
 _HABITS: Final = ("ls", "list", "status")
 """What other programs' lists are called."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from k3.cli.usage import BadUsage
-from k3.config import LOG_FORMATS, LOG_LEVELS, Settings
-from k3.options import Option, Values
-from k3.parsing import nearest, nearest_name
-from k3.safe_text import one_line, printable
+from k3.core.safe_text import one_line, printable
+from k3.settings.options import Option, Values
+from k3.settings.parsing import nearest, nearest_name
+from k3.settings.structs import LOG_FORMATS, LOG_LEVELS, Settings
 
 _NEGATIVE: Final = re.compile(r"-\.?\d\S*")
 _SYNONYMS: Final = {

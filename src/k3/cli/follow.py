@@ -10,15 +10,15 @@ from datetime import datetime
 from time import monotonic
 from typing import Final, Protocol
 
-from k3 import node_table
 from k3.cli.printers import Printer
 from k3.cli.terminal import remark
 from k3.core.errors import Expired, Forbidden, K3Error, Unavailable
 from k3.core.freshness import Sightings
 from k3.core.objects import NODE, Kind, Object
+from k3.core.safe_text import one_line
 from k3.core.store import Bookmark, ChangeType, Event, Page, Store
-from k3.node_table import Moment, Reading
-from k3.safe_text import one_line
+from k3.view import node_table
+from k3.view.node_table import Moment, Reading
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0

@@ -5,7 +5,7 @@ from typing import Final
 
 from k3.cli.names import EVENT_WORDS, NODE_WORDS
 from k3.cli.usage import BadUsage
-from k3.safe_text import printable
+from k3.core.safe_text import printable
 
 _COMMANDS: Final = dict.fromkeys(NODE_WORDS, "nodes") | dict.fromkeys(EVENT_WORDS, "events")
 

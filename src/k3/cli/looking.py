@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from k3 import node_table
 from k3.cli.asking import ask, clock_remarks
 from k3.cli.terminal import remark
 from k3.core import freshness
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Object
+from k3.core.safe_text import one_line
 from k3.core.store import Page, Store
-from k3.node_table import Moment
-from k3.safe_text import one_line
+from k3.view import node_table
+from k3.view.node_table import Moment
 
 PATIENCE_SECONDS: Final = 3.5
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from k3.cli.usage import BadUsage
-from k3.safe_text import printable
+from k3.core.safe_text import printable
 
 NODE_WORDS: Final = ("node", "nodes", "no")
 EVENT_WORDS: Final = ("event", "events", "ev")

@@ -4,10 +4,10 @@ import argparse
 import os
 from collections.abc import Mapping
 
-from k3 import options
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
-from k3.config import NetworkConfig, Settings
+from k3.settings import options
+from k3.settings.structs import NetworkConfig, Settings
 
 _EXAMPLES = """\
   k3 network

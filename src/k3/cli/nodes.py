@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from k3 import node_table
 from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, Shown, follow, tick
@@ -17,12 +16,13 @@ from k3.cli.printers import Printer, Style, printer
 from k3.cli.sorting import Order, parse_order
 from k3.cli.terminal import is_read_by_a_person, may_colour, remark
 from k3.cli.usage import BadUsage
-from k3.config import Settings
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
 from k3.core.store import Page, Store
-from k3.node_table import Column, Moment
-from k3.selector import Selector, parse_selector
+from k3.settings.structs import Settings
+from k3.view import node_table
+from k3.view.node_table import Column, Moment
+from k3.view.selector import Selector, parse_selector
 
 _OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
 _EXAMPLES = """\

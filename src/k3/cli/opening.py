@@ -5,11 +5,11 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-from k3 import logs, settings
-from k3.config import Settings, SqliteStorage
+from k3.agent import logs
 from k3.core.errors import NotFound
 from k3.core.store import Store
-from k3.settings import Flags
+from k3.settings.load import Flags, describe, here, is_there, load
+from k3.settings.structs import Settings, SqliteStorage
 from k3.stores import connect
 
 _LOG: Final = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
     The log file is for agents: whoever only looks may not be allowed to write there, and would make it for the wrong user.
     """
     flags = Flags(arguments.config, arguments.store, arguments.log_level, arguments.log_format)
-    found = settings.load(flags, settings.here(), reading=reading, log_level=log_level)
+    found = load(flags, here(), reading=reading, log_level=log_level)
     logs.set_up(replace(found.log, path="") if reading else found.log)
     logs.tell(_LOG, found.notes)
     return found
@@ -37,10 +37,10 @@ async def open_existing(found: Settings) -> Store | None:
 
     It may be one that this user can only read. Raises NotFound where the missing file was named.
     """
-    if isinstance(found.storage, SqliteStorage) and not settings.is_there(found.storage.path):
+    if isinstance(found.storage, SqliteStorage) and not is_there(found.storage.path):
         if found.is_default_store:
             return None
-        url = settings.describe(found.storage)
+        url = describe(found.storage)
         msg = f"no store at {url}. Make it with: k3 network --store {url}"
         raise NotFound(msg)
     return await connect(found.storage, reading=True)

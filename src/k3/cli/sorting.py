@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from k3 import node_table
 from k3.cli.usage import BadUsage
 from k3.core import node
 from k3.core.objects import Manifest
-from k3.node_table import Reading
-from k3.safe_text import printable
+from k3.core.safe_text import printable
+from k3.view import node_table
+from k3.view.node_table import Reading
 
 Value = Callable[[Reading], object]
 Key = tuple[int, Any]
@@ -49,7 +49,7 @@ def parse_order(text: str) -> Order:
         return Order(_COLUMNS[name])
     steps = _steps(path if path.startswith((".", "[")) else f".{path}")
     if steps is None or (len(steps) == 1 and not path.startswith(".")):
-        from k3.parsing import nearest  # noqa: PLC0415 - difflib is slow to load, and only a mistake needs it
+        from k3.settings.parsing import nearest  # noqa: PLC0415 - difflib is slow to load, and only a mistake needs it
 
         known = f"expected a column ({', '.join(_COLUMNS)}) or a path like .metadata.creationTimestamp"
         msg = f'--sort-by: there is no column "{printable(text, limit=80)}", {known}{nearest(name, _COLUMNS)}'

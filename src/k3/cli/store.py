@@ -12,15 +12,15 @@ from k3.cli.flags import Parser, add_log_flags, add_store_flags
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
-from k3.config import Settings
 from k3.core.errors import Forbidden, NotFound
 from k3.core.objects import Kind
+from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
-from k3.safe_text import one_line, printable
-from k3.settings import describe
-from k3.store_check import Findings, check
-from k3.store_copy import Copied, Progress, copy
+from k3.settings.load import describe
+from k3.settings.structs import Settings
 from k3.stores import connect
+from k3.stores.check import Findings, check
+from k3.stores.copying import Copied, Progress, copy
 
 HELP: Final = """\
 usage: k3 store check [flags]

@@ -4,13 +4,13 @@ import argparse
 import os
 from dataclasses import replace
 
-from k3 import options
 from k3.cli.discovery import discovery_options
 from k3.cli.flags import Parser, add_options, add_store_flags
 from k3.cli.network import network_config
 from k3.cli.opening import settings_of
-from k3.config import Settings
 from k3.core.errors import ConfigInvalid
+from k3.settings import options
+from k3.settings.structs import Settings
 
 _EXAMPLES = """\
   k3 up

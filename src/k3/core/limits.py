@@ -1,4 +1,4 @@
-"""Every bound in one place. Text from outside is held to these before anything else looks at it."""
+"""Every bound in one place. Text from outside is held to these before anything else looks at it. Pure."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
 """Reading and building a `v1 Node`: addresses, conditions, labels and annotations, and nothing about when to write them.
 
-Reading never fails: Nodes come from kubelets, people and other programs, and an odd field reads as absent.
+Reading never fails: Nodes come from kubelets, people and other programs, and an odd field reads as absent. Pure.
 """
 
 import ipaddress
@@ -18,6 +18,8 @@ from k3.core.observation import Evidence, SourceName
 
 READY: Final = "Ready"
 REACHABLE: Final = "k3.network/Reachable"
+CLONED: Final = "k3.network/Cloned"
+"""Condition of a Node whose machine shares its machine id and hardware address with another one."""
 PEER_TTL_SECONDS: Final = 90.0
 """The time to live of a Node that does not say, since another program wrote it: the default of `--peer-ttl`."""
 MIRROR_REFRESH_SECONDS: Final = 360.0

@@ -6,6 +6,8 @@ change what another reader, or the store itself, holds.
 `metadata.resourceVersion` is never part of a document: it is the store's revision, overlaid when a manifest is read.
 `uid` and `creationTimestamp` are overlaid only where the document (written by somebody else) lacks them; writing back
 with `Object.with_manifest` leaves those three as they were found.
+
+Pure.
 """
 
 import json

@@ -2,6 +2,8 @@
 
 Every observation that could do harm carries the `Evidence` it was formed against: it counts only while the Node still
 shows exactly that. Whoever writes first wins, and the late one finds its evidence outdated.
+
+Pure.
 """
 
 from dataclasses import dataclass

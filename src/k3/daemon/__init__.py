@@ -9,23 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from k3 import facts, health, logs, refusals
-from k3.config import NetworkConfig, Reader, Storage
-from k3.core import discovery_policy, limits
+from k3.agent import facts, health, logs, refusals
+from k3.agent.tasks import gather, time_limit
+from k3.core import limits
+from k3.core.decision import Keep
 from k3.core.errors import Invalid, StartFailed
-from k3.core.policy import Keep
+from k3.core.safe_text import printable
 from k3.core.store import Store
 from k3.daemon.lock import only_one
 from k3.daemon.opening import open_store, open_unless_stopped
 from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
 from k3.daemon.process import collect_rarely, greet, state_directory, stop_on_signals
+from k3.discovery import policy as discovery_policy
 from k3.discovery.service import DiscoveryOptions
-from k3.network import links, naming
+from k3.network import link_changes, naming
 from k3.network.announce import NODE_BYTES
 from k3.network.mdns import ServiceType
 from k3.network.service import NameLost, Options
-from k3.safe_text import printable
-from k3.tasks import gather, time_limit
+from k3.settings.structs import NetworkConfig, Reader, Storage
 
 _VERB_WIDTH: Final = 8
 
@@ -131,7 +132,7 @@ async def _discovery(options: DiscoveryOptions, storage: Storage, reader: Reader
         store = await _open_store(stack, storage, store_wait_seconds, stop)
         if store is None:
             return stop.result()
-        part = DiscoveryPart(options, store, state_dir, interfaces=[each.name for each in links.read(()).interfaces])
+        part = DiscoveryPart(options, store, state_dir, interfaces=[each.name for each in link_changes.read(()).interfaces])
         stack.push_async_callback(part.aclose)
         await part.prepare()
         try:

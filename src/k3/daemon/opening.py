@@ -8,12 +8,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from k3 import settings, stores
-from k3.config import MemoryStorage, Storage
+from k3 import stores
 from k3.core import node
 from k3.core.errors import Unavailable
 from k3.core.store import Store
-from k3.stores._enduring import EnduringStore
+from k3.settings.load import describe
+from k3.settings.structs import MemoryStorage, Storage
+from k3.stores.enduring import EnduringStore
 
 PATIENCE_SECONDS: Final = 1.0
 """A store that has said nothing for so long is one to be told of."""
@@ -34,7 +35,7 @@ async def open_store(
 ) -> Store:
     """The store, as soon as it answers. Raises what `stores.connect` does; Unavailable only after `wait_seconds`."""
     if wait_seconds:
-        waiting = _Waiting(settings.describe(storage), wait_seconds)
+        waiting = _Waiting(describe(storage), wait_seconds)
         try:
             store = await waiting.connect(lambda: connect(storage))
         finally:

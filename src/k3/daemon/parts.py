@@ -9,18 +9,19 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Protocol
 
-from k3 import facts
-from k3.cache import Cache
-from k3.core import discovery_policy
+from k3.agent import facts
+from k3.agent.cache import Cache
+from k3.agent.health import HealthServer
+from k3.agent.reconciler import Reconciler, Work
+from k3.core.decision import Decision
 from k3.core.objects import NODE
-from k3.core.policy import Decision
 from k3.core.store import Store
+from k3.discovery import policy as discovery_policy
 from k3.discovery.consul import Consul
 from k3.discovery.service import DiscoveryAgent, DiscoveryOptions
-from k3.health import HealthServer
+from k3.network import policy as network_policy
 from k3.network.info import info_document
 from k3.network.service import Agent, Options
-from k3.reconciler import Reconciler, Work
 
 STORE_FIRST_SECONDS: Final = 0.5
 """A store that does not answer does not keep us registered in Consul."""
@@ -51,7 +52,7 @@ class NetworkPart:
         """Raises Invalid, StartFailed."""
         self.store = store
         self.cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
-        self._reconciler = Reconciler(store, lookup=self.cache.get, reporter="k3-network")
+        self._reconciler = Reconciler(store, lookup=self.cache.get, reporter="k3-network", policy=network_policy.decide)
         self.agent = Agent(
             options,
             store,

@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from k3 import logs, node_table, settings
-from k3.cache import Cache
-from k3.config import Reader
+from k3.agent import logs
+from k3.agent.cache import Cache
 from k3.core.errors import StartFailed
+from k3.core.safe_text import printable
 from k3.core.store import Store
-from k3.safe_text import printable
-from k3.stores._local_disk import DIRECTORY_MODES
+from k3.settings.load import here
+from k3.settings.structs import Reader
+from k3.stores.sqlite.local_disk import DIRECTORY_MODES
+from k3.view import node_table
 
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
 """The signals that stop us, and what a shell is told when we have stopped in order. SIGHUP: the terminal was closed."""
@@ -55,7 +57,7 @@ def stop_on_signals() -> asyncio.Future[int]:
 
 def state_directory() -> Path:
     """Where this user's k3 keeps what must survive a restart, made if need be. Raises StartFailed."""
-    path = settings.here().state_directory
+    path = here().state_directory
     try:
         path.mkdir(mode=DIRECTORY_MODES[os.geteuid() == 0], parents=True, exist_ok=True)
     except OSError as error:

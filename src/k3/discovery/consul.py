@@ -17,9 +17,9 @@ from urllib.parse import quote, urlencode
 
 from k3 import __version__
 from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
+from k3.core.safe_text import one_line
 from k3.discovery.http import Answer, Http, Request
 from k3.discovery.settings import ConsulSettings
-from k3.safe_text import one_line
 
 WAIT_SECONDS: Final = 55
 """The longest blocking query: load balancers cut at 60 s."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import Final
 
+from k3.agent.tasks import time_limit
 from k3.core.errors import K3Error
 from k3.discovery import asking
 from k3.discovery.consul import Consul
 from k3.discovery.patience import Doubt, Patience, Why
 from k3.discovery.picture import Known, Picture, missing
 from k3.discovery.snapshot import Instance
-from k3.tasks import time_limit
 
 ASK_AGAIN_SECONDS: Final = 5.0
 ASKED_AT_ONCE: Final = 16

@@ -16,11 +16,11 @@ from typing import Final
 
 import h11
 
+from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import Forbidden, Invalid, K3Error, Unavailable
+from k3.core.safe_text import one_line
 from k3.discovery.settings import ConsulSettings
-from k3.safe_text import one_line
-from k3.tasks import time_limit
 
 ANSWER_BYTES: Final = 64 * 1024 * 1024
 CONNECTIONS: Final = 64

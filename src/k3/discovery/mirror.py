@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-from k3.cache import Cache, Listed, Notice
+from k3.agent.cache import Cache, Listed, Notice
+from k3.agent.tasks import time_limit_at
 from k3.core import node
-from k3.core.discovery_policy import Deregistered, Mirrored, RegistryObservation, decide, refresh_seconds
+from k3.core.decision import Create, Decision, Keep, Update
 from k3.core.errors import Forbidden, Unavailable
 from k3.core.objects import NODE, Key, Object
-from k3.core.policy import Create, Decision, Keep, Update
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import Consul, Reading
@@ -31,10 +31,10 @@ from k3.discovery.guards import Belief, Heard, Own, Trust
 from k3.discovery.nodes import CHUNK, StoredNodes
 from k3.discovery.patience import Doubt
 from k3.discovery.picture import Picture, Sight, doubts_of, observe, say
+from k3.discovery.policy import Deregistered, Mirrored, RegistryObservation, decide, refresh_seconds
 from k3.discovery.register import Registrar
 from k3.discovery.snapshot import Instance, Snapshot
 from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Datacenter, Watch
-from k3.tasks import time_limit_at
 
 FIRST_DOUBT_SECONDS: Final = 3.0
 """At the start nothing is told of an answer that is not believed yet, for so long."""

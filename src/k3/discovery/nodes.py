@@ -3,9 +3,15 @@
 import asyncio
 from typing import Final
 
-from k3.cache import Cache
+from k3.agent.cache import Cache
 from k3.core import node
-from k3.core.discovery_policy import (
+from k3.core.node import NodeView
+from k3.core.objects import NODE, Key, Object
+from k3.core.observation import Evidence
+from k3.core.ownership import Abandoned, foreign_reason
+from k3.discovery.originals import Originals
+from k3.discovery.picture import Known
+from k3.discovery.policy import (
     AGENT_LOST,
     ALIVE,
     GONE_REASONS,
@@ -15,12 +21,6 @@ from k3.core.discovery_policy import (
     mirrored_service,
     refresh_seconds,
 )
-from k3.core.node import NodeView
-from k3.core.objects import NODE, Key, Object
-from k3.core.observation import Evidence
-from k3.core.ownership import Abandoned, foreign_reason
-from k3.discovery.originals import Originals
-from k3.discovery.picture import Known
 
 CHUNK: Final = 100
 """Nodes read, or spoken of, before others get their turn."""

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from k3.core.discovery_policy import Deregistered, Health, Mirrored, RegistryObservation, SourceLost, Stopped
+from k3.core.safe_text import printable
 from k3.discovery.guards import Belief, Trust
 from k3.discovery.patience import Doubt, Why
+from k3.discovery.policy import Deregistered, Health, Mirrored, RegistryObservation, SourceLost, Stopped
 from k3.discovery.snapshot import Identity, Instance, Named, Snapshot, assign
-from k3.safe_text import printable
 
 WHY_CHARACTERS = 200
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
+from k3.agent.tasks import time_limit
 from k3.core import node
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
@@ -24,7 +25,6 @@ from k3.discovery.consul import MARK, Consul
 from k3.discovery.http import Http, Request
 from k3.discovery.settings import ConsulSettings
 from k3.discovery.snapshot import LEAVING
-from k3.tasks import time_limit
 
 CHECK_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.05

@@ -17,23 +17,24 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from k3 import __version__, facts
-from k3.cache import Cache, Listed, Lost
-from k3.config import expected_name
+from k3 import __version__
+from k3.agent import facts
+from k3.agent.cache import Cache, Listed, Lost
+from k3.agent.lease import Leadership, lease_key
+from k3.agent.tasks import time_limit
 from k3.core import node
-from k3.core.discovery_policy import RegistryObservation, Stopped
+from k3.core.decision import Decision
 from k3.core.errors import ConfigInvalid, Forbidden
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts
-from k3.core.policy import Decision
+from k3.core.safe_text import printable
 from k3.core.store import Store
 from k3.discovery.consul import Consul
-from k3.discovery.lease import Leadership, lease_key
 from k3.discovery.mirror import Mirror, MirrorSettings
+from k3.discovery.policy import RegistryObservation, Stopped
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import ConsulSettings
-from k3.safe_text import printable
-from k3.tasks import time_limit
+from k3.settings.structs import expected_name
 
 RESOLVE_SECONDS: Final = 2.0
 REGISTER_SECONDS: Final = 1.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from k3 import parsing
+from k3.agent.tls import client_context
 from k3.core.errors import ConfigInvalid
-from k3.safe_text import one_line, without_passwords
-from k3.tls import client_context
+from k3.core.safe_text import one_line, without_passwords
+from k3.settings import parsing
 
 DEFAULT_ADDRESS: Final = "localhost:8500"
 DEFAULT_PORT: Final = 8500

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from k3.core import limits, node
-from k3.core.discovery_policy import AGENT_LOST, Health
 from k3.core.observation import Facts
-from k3.safe_text import printable
+from k3.core.safe_text import printable
+from k3.discovery.policy import AGENT_LOST, Health
 
 INSTANCES: Final = 16_000
 """Of one service in one datacenter."""

@@ -20,12 +20,12 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
+from k3.agent.tasks import gather
 from k3.core.errors import K3Error
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
 from k3.discovery.guards import Guard, Trust
 from k3.discovery.snapshot import Instance, Snapshot
-from k3.tasks import gather
 
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 5.0

@@ -1,4 +1,4 @@
-"""Names that are announced but not proven. Anybody can invent them, so everything about them is bounded."""
+"""Names that are announced but not proven. Anybody can invent them, so everything about them is bounded. Pure."""
 
 from collections.abc import Iterable
 from typing import Final

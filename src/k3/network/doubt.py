@@ -1,4 +1,4 @@
-"""Am I the broken one? What an observer must know of itself before it says anything about others."""
+"""Am I the broken one? What an observer must know of itself before it says anything about others. Pure."""
 
 import math
 

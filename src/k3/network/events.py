@@ -1,4 +1,4 @@
-"""What happens to the peer table, and what it asks for. Data only."""
+"""What happens to the peer table, and what it asks for. Pure: data only."""
 
 from dataclasses import dataclass
 

@@ -20,13 +20,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.network import multicast
 from k3.network.links import Links
 from k3.network.messages import Announcement, Answered, NoAnswer, Outcome, Target
 from k3.network.multicast import Blocked
 from k3.network.standing import is_neighbour, plain
-from k3.tasks import time_limit
 
 AGAIN_SECONDS: Final = 60.0
 AGAIN_BLOCKED_SECONDS: Final = 5.0

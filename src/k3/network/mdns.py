@@ -17,10 +17,10 @@ from typing import Final, Self
 from zeroconf import IPVersion, Zeroconf
 from zeroconf.asyncio import AsyncZeroconf
 
+from k3.agent.refusals import Trouble
+from k3.agent.tasks import time_limit
 from k3.core.errors import Invalid, StartFailed
 from k3.network.links import Interface, Links
-from k3.refusals import Trouble
-from k3.tasks import time_limit
 
 DOMAIN: Final = "local."
 PORT: Final = 5353

@@ -1,4 +1,4 @@
-"""What passes between the network module's parts: announcements heard, probes asked for, and how they went. Data only."""
+"""What passes between the network module's parts: announcements heard, probes asked for, and how they went. Pure: data only."""
 
 from dataclasses import dataclass
 

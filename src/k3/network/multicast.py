@@ -14,10 +14,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from k3.agent.refusals import EXHAUSTED
+from k3.agent.tasks import time_limit
 from k3.network.links import Interface, Links
 from k3.network.mdns import GROUP_V4, GROUP_V6, PORT
-from k3.refusals import EXHAUSTED
-from k3.tasks import time_limit
 
 SENDS: Final = 3
 SEND_INTERVAL_SECONDS: Final = 0.4

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from k3.refusals import EXHAUSTED
+from k3.agent.refusals import EXHAUSTED
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8

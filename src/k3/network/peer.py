@@ -1,6 +1,6 @@
 """What one agent privately knows of one peer, and when that makes it due. Times are local, monotonic, in seconds.
 
-Nothing here changes anything: `PeerTable` does that. Every function answers from the peer alone.
+Nothing here changes anything: `PeerTable` does that. Every function answers from the peer alone. Pure.
 """
 
 import math

@@ -28,10 +28,9 @@ The rest is told by `peer` (when is what due), `places` (who has a say), `crowd`
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
-from random import Random
 from typing import Final
 
 from k3.core import node
@@ -49,7 +48,6 @@ from k3.core.observation import (
     Suspected,
     Unproven,
 )
-from k3.core.policy import CLONE_NOTE
 from k3.network import peer as peers_
 from k3.network import places, ranks
 from k3.network.crowd import PROBES_AT_ONCE, Crowd
@@ -78,6 +76,7 @@ from k3.network.events import (
 from k3.network.foreign import Foreign
 from k3.network.messages import Announcement, Answered, Endpoint, Impostor, LocalFault, Outcome, Refused, Target, Withdrawal
 from k3.network.peer import FAILURES, NEVER, Peer
+from k3.network.policy import CLONE_NOTE
 from k3.network.ranks import HINT_RANKS, LAST_RANK, Member, Timing
 
 NAMES_PER_PEER: Final = 8
@@ -90,12 +89,12 @@ LOOK_SECONDS: Final = 0.02
 class PeerTable:
     """The state machine. One per agent."""
 
-    def __init__(self, settings: Settings, *, random: Random, now: float) -> None:
-        """`random` spreads first probes; nothing else depends on it."""
+    def __init__(self, settings: Settings, *, chance: Callable[[], float], now: float) -> None:
+        """`chance` (a number from 0 to 1, such as `Random().random`) spreads first probes; nothing else depends on it."""
         self.settings = settings
         self.peers: dict[str, Peer] = {}
         self._timing = Timing.of(settings.peer_ttl_seconds)
-        self._random = random
+        self._chance = chance
         self._online = False
         self._listing = 0
         """How many Nodes the store is just telling us about, all in one list."""
@@ -264,7 +263,7 @@ class PeerTable:
         if peer.probed_at == -NEVER:
             # A newcomer is looked at from outside at once; a whole list of them, one after the other.
             wait = min(peer.timing.period, self._listing * LOOK_SECONDS)
-            peer.probed_at = now - peer.timing.period + wait * self._random.random()
+            peer.probed_at = now - peer.timing.period + wait * self._chance()
 
     def _follow(self, peer: Peer, former: NodeView, seen: NodeView, now: float) -> None:
         """Draw the conclusions from what changed between two states of one Node."""

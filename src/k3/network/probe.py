@@ -13,12 +13,12 @@ from typing import Final
 
 import h11
 
+from k3.agent.refusals import EXHAUSTED
+from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import Invalid
 from k3.network.info import parse_info
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
-from k3.refusals import EXHAUSTED
-from k3.tasks import time_limit
 
 HEAD_START_SECONDS: Final = 0.25
 """How long an address has the field to itself (RFC 8305 §5)."""

@@ -147,7 +147,7 @@ def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:
         # `score`, written out: in a fleet of a thousand this line runs fifty times for each peer.
         if listed and ((each.place ^ there) * _MIX & _WORD) >> 16 >= mine:
             continue
-        if each.name == me.name or each.name == peer.name or not each.shares_link(peer):
+        if each.name in (me.name, peer.name) or not each.shares_link(peer):
             continue
         if not listed:
             return LAST_RANK

@@ -6,7 +6,6 @@ reach without a router are passed over, so that no packet makes us connect anywh
 
 import ipaddress
 import re
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -146,6 +145,6 @@ def _on_link(addresses: Iterable[HeardAddress], links: Links) -> tuple[str, ...]
 
 def _literal(address: HeardAddress, links: Links) -> str:
     if len(address.packed) == 4:  # noqa: PLR2004 - an IPv4 address
-        return socket.inet_ntoa(address.packed)
+        return ".".join(map(str, address.packed))
     ip = ipaddress.IPv6Address(address.packed)
     return f"{ip}%{links.name_of(address.index)}" if ip.is_link_local else str(ip)

@@ -1,4 +1,4 @@
-"""One running agent: sockets, timers and the store around the pure `PeerTable`.
+"""One running agent: sockets, timers and the store around the `PeerTable`.
 
 Everything happens on one loop: whatever arrives is handed to the table at once, and what the table asks for is started
 at once. This module decides nothing about any peer.
@@ -16,8 +16,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from k3 import __version__, facts
-from k3.cache import Cache, Listed, Lost
+from k3 import __version__
+from k3.agent import facts
+from k3.agent.cache import Cache, Listed, Lost
+from k3.agent.facts import Identity
+from k3.agent.refusals import EXHAUSTED, Trouble, descriptors_for
+from k3.agent.tasks import time_limit
 from k3.core import limits, node
 from k3.core.errors import NotFound, StartFailed, Unavailable
 from k3.core.node import NodeView
@@ -25,9 +29,7 @@ from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
 from k3.core.ownership import foreign_reason, was_overwritten
 from k3.core.store import Store
-from k3.facts import Identity
-from k3.network import links as links_
-from k3.network import naming
+from k3.network import link_changes, naming
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
@@ -61,8 +63,6 @@ from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
 from k3.network.whereabouts import Whereabouts
-from k3.refusals import EXHAUSTED, Trouble, descriptors_for
-from k3.tasks import time_limit
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
@@ -167,7 +167,7 @@ class Agent:
 
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
-        self.where.links = links_.read(self._options.interfaces)
+        self.where.links = link_changes.read(self._options.interfaces)
         self._state_dir = state_dir
         self._identity = facts.identity(state_dir, tuple(each.name for each in self._links.interfaces))
         self._clones.advice = facts.new_identity_advice(state_dir)
@@ -221,7 +221,7 @@ class Agent:
             self._claim.conflict_with,
         )
         now = asyncio.get_running_loop().time()
-        self._table = PeerTable(settings, random=Random(), now=now)  # noqa: S311 - spreads probes, guards nothing
+        self._table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing
         if self._claim.displaces or self._options.former:
             self._handle(NameKept(self._claim.displaces or self._options.former))
         if self._clones.found:
@@ -475,7 +475,7 @@ class Agent:
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
-        async with aclosing(links_.changes(self._links, only=self._options.interfaces)) as changes:
+        async with aclosing(link_changes.changes(self._links, only=self._options.interfaces)) as changes:
             async for links in changes:
                 self.where.move(links)
                 if links.interfaces:

@@ -7,10 +7,10 @@ Nothing here imports a backend at the top, so an agent on SQLite never loads a M
 import importlib
 from typing import Final
 
-from k3.config import EtcdStorage, MemoryStorage, MysqlStorage, SqliteStorage, Storage
 from k3.core.errors import StartFailed
 from k3.core.store import Store
-from k3.stores._installing import EXTRAS, PACKAGES, how_to_install
+from k3.settings.structs import EtcdStorage, MemoryStorage, MysqlStorage, SqliteStorage, Storage
+from k3.stores.installing import EXTRAS, PACKAGES, how_to_install
 
 _BACKENDS: Final = {MemoryStorage: "memory", SqliteStorage: "sqlite", MysqlStorage: "mysql", EtcdStorage: "etcd"}
 

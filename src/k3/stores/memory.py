@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import uuid4
 
-from k3.config import MemoryStorage
 from k3.core import limits
 from k3.core.errors import Expired, NotFound, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object, kind_prefix
 from k3.core.store import Change, Event, Page, Watch
-from k3.stores._fanout import Fanout
-from k3.stores._writes import Entry, Write, apply, new_create, new_delete, new_update
+from k3.settings.structs import MemoryStorage
+from k3.stores.log.fanout import Fanout
+from k3.stores.log.writes import Entry, Write, apply, new_create, new_delete, new_update
 
 
 async def open_store(_storage: MemoryStorage) -> "MemoryStore":

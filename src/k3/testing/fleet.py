@@ -16,10 +16,10 @@ from random import Random
 from typing import Final
 
 from k3.core import node
+from k3.core.decision import Create, Delete, Keep, Update
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Facts, Joined, Left, Observation
-from k3.core.policy import Create, Delete, Keep, Update, decide
 from k3.network.events import (
     Action,
     Contested,
@@ -51,6 +51,7 @@ from k3.network.messages import (
     Withdrawal,
 )
 from k3.network.peers import PeerTable
+from k3.network.policy import decide
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ROUND_TRIP_SECONDS: Final = 0.001
@@ -179,7 +180,7 @@ class Fleet:
 
     def _new_table(self, host: Host) -> PeerTable:
         chance = Random(self.random.random())  # noqa: S311 - a simulation wants repeatable numbers
-        return PeerTable(Settings(host.name, host.id, host.ttl), random=chance, now=self.now)
+        return PeerTable(Settings(host.name, host.id, host.ttl), chance=chance.random, now=self.now)
 
     # ── what a test does to the fleet ───────────────────────────────────────────────────────────────────────────────
 

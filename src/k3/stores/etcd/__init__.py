@@ -22,7 +22,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # the name.
 os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 
-from k3.config import EtcdStorage
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd.store import EtcdStore
 
 __all__ = ["EtcdStore", "open_store"]

@@ -19,13 +19,13 @@ from typing import Any, Final
 import grpc
 from grpc.aio import AioRpcError
 
-from k3.config import EtcdStorage
+from k3.agent.tasks import time_limit_at
 from k3.core import limits
 from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.messages import Message, Method
 from k3.stores.etcd.troubles import Asker
-from k3.tasks import time_limit_at
 
 log = logging.getLogger(__name__)
 

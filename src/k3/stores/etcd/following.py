@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from grpc.aio import AioRpcError, UsageError
 
+from k3.agent.tasks import gather, time_limit
 from k3.core import limits
 from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Kind
@@ -24,7 +25,6 @@ from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.client import Client, Endpoint, deadline
 from k3.stores.etcd.documents import Documents
 from k3.stores.etcd.messages import Message
-from k3.tasks import gather, time_limit
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@
     delete  if it is still at the revision read: delete
             else, in the same round trip: how it stands now
 
-Where a write is refused, the truth comes back with the refusal, and `k3.stores._writes.apply` says what that means. No
+Where a write is refused, the truth comes back with the refusal, and `k3.stores.log.writes.apply` says what that means. No
 transaction touches two objects: they would share a revision.
 """
 
@@ -20,12 +20,11 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
-from k3.config import EtcdStorage
 from k3.core import limits
 from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Watch
-from k3.stores._writes import Delete, Update, apply, is_storable, new_delete, new_update
+from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.client import Client, Replaced, deadline
 from k3.stores.etcd.compaction import Compactor
@@ -33,6 +32,7 @@ from k3.stores.etcd.documents import Documents, metadata_of, new_document
 from k3.stores.etcd.following import Following
 from k3.stores.etcd.messages import Message
 from k3.stores.etcd.remembered import Remembered
+from k3.stores.log.writes import Delete, Update, apply, is_storable, new_delete, new_update
 
 T = TypeVar("T")
 

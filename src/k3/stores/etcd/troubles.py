@@ -8,7 +8,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from k3.core.errors import Expired, Forbidden, K3Error, TooLarge, Unavailable
-from k3.safe_text import one_line
+from k3.core.safe_text import one_line
 
 CLOSED: Final = "the store was closed"
 _LOGIN: Final = "set storage.etcd.username, and storage.etcd.password or K3_STORE_PASSWORD"

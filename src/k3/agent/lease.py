@@ -1,0 +1,211 @@
+"""One mirror leads per service and store: leader election by a Lease object in the store.
+
+The holder renews its Lease every few seconds. A contender watches it, and takes it when it was released, or has not
+changed for its whole duration as counted by the contender's own clock: the times written in it are for people, and no
+other host's clock is believed. Every take and every renewal is conditional on the revision last seen, so one wins. A
+leader that cannot prove a renewal younger than `proof_seconds` must not write: it may have been replaced without knowing.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
+
+from k3.agent.tasks import time_limit, time_limit_at
+from k3.core import node
+from k3.core.errors import AlreadyExists, Conflict, Expired, K3Error, NotFound
+from k3.core.objects import LEASE, Key, Manifest, Object
+from k3.core.store import Change, Store
+
+NAMESPACE: Final = "kube-system"
+RETRY_SECONDS: Final = 0.5
+RELEASE_SECONDS: Final = 1.5
+LONGEST_SECONDS: Final = 60.0
+"""A Lease written by somebody else does not make us wait longer than that."""
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long a Lease lasts, how often it is renewed, and how old a renewal may be for its holder to write."""
+
+    duration_seconds: float = 15.0
+    renew_seconds: float = 5.0
+    proof_seconds: float = 10.0
+
+
+def lease_key(service: str) -> Key:
+    """The Lease that the mirrors of a service compete for; a service whose name cannot be an object's gets a hash of it."""
+    name = f"k3-discovery-{service}"
+    if not node.valid_name(name):
+        name = f"k3-discovery-{hashlib.sha256(service.encode(errors='replace')).hexdigest()[:16]}"
+    return Key(LEASE, name, NAMESPACE)
+
+
+class Leadership:
+    """The part of this process in the election. `holder` is unique to this run."""
+
+    def __init__(self, store: Store, key: Key, holder: str, *, random: Random, terms: Terms | None = None) -> None:
+        self._store = store
+        self._key = key
+        self._holder = holder
+        self._random = random
+        self._terms = terms or Terms()
+        self._seen: Object | None = None
+        """The Lease as last seen, or as we wrote it."""
+        self._leads = False
+        self._renewed_at = 0.0
+
+    @property
+    def may_write(self) -> bool:
+        """Whether we lead, and can prove it now."""
+        return self._leads and asyncio.get_running_loop().time() - self._renewed_at < self._terms.proof_seconds
+
+    async def run(self, work: Work) -> None:
+        """Compete for ever; while we lead, `work` runs, and it is cancelled when we do not any more."""
+        while True:
+            await self._win()
+            log.info("lease.won", extra={"fields": {"lease": self._key.name}})
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(work())
+                await self._keep()
+                running.cancel()
+            log.warning("lease.lost", extra={"fields": {"lease": self._key.name}})
+
+    async def release(self) -> None:
+        """Let somebody else lead at once, best effort. `run` must have ended."""
+        led, self._leads = self._leads, False
+        if not led or self._seen is None:
+            return
+        manifest = self._seen.manifest()
+        manifest["spec"] = {**_spec(manifest), "holderIdentity": "", "leaseDurationSeconds": 1}
+        with suppress(K3Error, TimeoutError):
+            async with time_limit(RELEASE_SECONDS):
+                await self._store.update(self._seen.with_manifest(manifest))
+                log.info("lease.released", extra={"fields": {"lease": self._key.name}})
+
+    # ── as a contender ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _win(self) -> None:
+        """Return once we hold the Lease."""
+        while not self._leads:
+            try:
+                if not await self._look():
+                    continue
+                await self._take()
+            except (AlreadyExists, Conflict, NotFound, Expired):
+                continue
+            except K3Error as error:
+                log.debug("lease.unavailable", extra={"fields": {"lease": self._key.name, "why": str(error)}})
+                await asyncio.sleep(RETRY_SECONDS * self._random.uniform(0.5, 1.5))
+
+    async def _look(self) -> bool:
+        """Wait until the Lease may be taken. Returns False where the watch ended before."""
+        page = await self._store.list(LEASE, namespace=self._key.namespace)
+        self._seen = next((item for item in page.objects if item.key == self._key), None)
+        if self._is_free():
+            return True
+        loop = asyncio.get_running_loop()
+        try:
+            async with time_limit_at(loop.time() + self._patience()) as limit:
+                return await self._wait(page.revision, limit)
+        except TimeoutError:
+            return True
+
+    async def _wait(self, since: int, limit: asyncio.Timeout) -> bool:
+        loop = asyncio.get_running_loop()
+        async with self._store.watch(LEASE, since) as events:
+            async for event in events:
+                if isinstance(event, Change) and event.object.key == self._key:
+                    self._seen = None if event.type == "DELETED" else event.object
+                    if self._is_free():
+                        return True
+                    limit.reschedule(loop.time() + self._patience())
+        return False
+
+    def _is_free(self) -> bool:
+        holder = _spec(self._seen.manifest()).get("holderIdentity") if self._seen else ""
+        return not holder or holder == self._holder
+
+    def _patience(self) -> float:
+        """How long the holder may be silent."""
+        written = _spec(self._seen.manifest()).get("leaseDurationSeconds") if self._seen else None
+        known = isinstance(written, int | float) and not isinstance(written, bool) and 0 < written <= LONGEST_SECONDS
+        return float(written) if known and written else self._terms.duration_seconds
+
+    async def _take(self) -> None:
+        """Write ourselves into the Lease as last seen. Raises Conflict and the like where somebody else was first."""
+        began, at = asyncio.get_running_loop().time(), _micro_time()
+        former = self._seen.manifest() if self._seen else {}
+        count = _spec(former).get("leaseTransitions")
+        spec = {
+            **_spec(former),
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": self._written_duration(),
+            "acquireTime": at,
+            "renewTime": at,
+            "leaseTransitions": (count + 1 if isinstance(count, int) else 1) if self._seen else 0,
+        }
+        if self._seen is None:
+            self._seen = await self._store.create(self._key, {"metadata": {}, "spec": spec})
+        else:
+            self._seen = await self._store.update(self._seen.with_manifest({**former, "spec": spec}))
+        self._leads, self._renewed_at = True, began
+
+    def _written_duration(self) -> int | float:
+        seconds = self._terms.duration_seconds
+        return int(seconds) if seconds == int(seconds) else seconds
+
+    # ── as the leader ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _keep(self) -> None:
+        """Renew until that fails for a whole duration, or somebody else holds the Lease."""
+        loop = asyncio.get_running_loop()
+        pause = self._terms.renew_seconds
+        while self._leads:
+            await asyncio.sleep(pause)
+            try:
+                await self._renew()
+                pause = self._terms.renew_seconds
+            except (Conflict, NotFound):
+                self._leads = False
+            except K3Error as error:
+                log.debug("lease.not_renewed", extra={"fields": {"lease": self._key.name, "why": str(error)}})
+                pause = min(RETRY_SECONDS, self._terms.renew_seconds)
+                self._leads = loop.time() - self._renewed_at < self._terms.duration_seconds
+
+    async def _renew(self) -> None:
+        """One renewal. One whose outcome is unknown may have been made: then the Lease is still ours at another revision."""
+        began = asyncio.get_running_loop().time()
+        if self._seen is None:
+            raise NotFound(str(self._key))
+        try:
+            self._seen = await self._store.update(self._renewed(self._seen))
+        except Conflict:
+            found = await self._store.get(self._key)
+            if _spec(found.manifest()).get("holderIdentity") != self._holder:
+                raise
+            self._seen = await self._store.update(self._renewed(found))
+        self._renewed_at = began
+
+    def _renewed(self, item: Object) -> Object:
+        manifest = item.manifest()
+        return item.with_manifest({**manifest, "spec": {**_spec(manifest), "renewTime": _micro_time()}})
+
+
+def _spec(manifest: Manifest) -> dict[str, Any]:
+    found = manifest.get("spec")
+    return found if isinstance(found, dict) else {}
+
+
+def _micro_time() -> str:
+    """Kubernetes' MicroTime. For people only."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,35 @@
+"""Outside text made fit for a terminal or a log line. Everything k3 prints passes through here.
+
+A name, a label or an error may come from anybody on the network: a control character in it must not move a cursor,
+recolour a screen or forge a line, and a password in a store's URL must not be shown.
+
+Pure.
+"""
+
+import re
+from typing import Final
+
+_USERINFO: Final = re.compile(r"(?<=://)([^\s/:@]*):\S*@")
+
+
+def printable(text: str, *, limit: int = 1_000) -> str:
+    r"""The text with every character that is not plainly visible escaped (`\x1b`, `\u202e`), cut at `limit` characters."""
+    shown = text if len(text) <= limit else text[:limit] + "..."
+    if shown.isprintable():
+        return shown
+    return "".join(char if char.isprintable() else escaped(char) for char in shown)
+
+
+def escaped(char: str) -> str:
+    r"""One character in Python's notation: `\n`, `\x1b`, `\u202e`."""
+    return char.encode("unicode_escape").decode()
+
+
+def without_passwords(text: str) -> str:
+    """The text with the password of every URL in it replaced by `***`."""
+    return _USERINFO.sub(r"\1:***@", text)
+
+
+def one_line(text: str) -> str:
+    """Fit for one line of an error message: no password, nothing that is not visible."""
+    return printable(without_passwords(text))

@@ -1,0 +1,160 @@
+"""What `k3 network` and `k3 discovery` can be told. One row is a flag on the command line and a key in the file.
+
+    --peer-ttl 5s        network: {peer-ttl: 5s}
+
+Flag > environment > file > default. A value is text wherever it was said, is read by one parser, and an error about it
+names the place. No I/O.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from k3.core.errors import ConfigInvalid
+from k3.settings import parsing
+from k3.settings.structs import Given
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One of them. `words` are texts with commas between; a `list` is a flag that may be repeated."""
+
+    name: str
+    metavar: str
+    help: str
+    default: str = ""
+    kind: Literal["text", "switch", "list", "words"] = "text"
+    environ: str = ""
+
+
+MACHINE: Final = (
+    Option("node-name", "NAME", "its name (NODE_NAME, else the host name)", environ="NODE_NAME"),
+    Option("register-self", "BOOL", "be a Node too (true)", "true", kind="switch"),
+    Option("store-wait", "TIME", "wait at the start for a store to answer (60s; 0: not)", "60s"),
+)
+"""What this machine is called, whether it is a Node too, how it starts: both modules have these."""
+
+NETWORK: Final = (
+    Option("listen", "ADDR", "health server, and the port announced (:7946)", ":7946"),
+    Option("service", "NAME", "mDNS service (_k3._tcp)", "_k3._tcp"),
+    Option("domain", "NAME", "mDNS domain (local.)", "local."),
+    Option("peer-ttl", "TIME", "silence after which a peer is NotReady (90s)", "90s"),
+    Option("interface", "NAME", "only this one; may be repeated", kind="list"),
+    Option("forget-after", "TIME", "remove Nodes that long not Ready (0: never)", "0"),
+)
+
+DISCOVERY: Final = (
+    Option("consul-addr", "ADDR", "localhost:8500 (CONSUL_HTTP_ADDR)", environ="CONSUL_HTTP_ADDR"),
+    Option("consul-token", "TOKEN", "better in CONSUL_HTTP_TOKEN or its _FILE"),
+    Option("service-name", "NAME", "service in Consul (k3-node)", "k3-node"),
+    Option("service-id", "ID", "its ID (service-name-node-name)"),
+    Option("service-address", "IP", "where we are reached (the route to Consul's)"),
+    Option("tags", "A,B", "tags of the service", kind="words"),
+    Option("datacenter", "NAME", "only this one; may be repeated", kind="list"),
+    Option("watch-interval", "TIME", "compare with the store at least so often (15s)", "15s"),
+    Option("health-check-interval", "TIME", "how often Consul asks us (10s)", "10s"),
+    Option("health-check-timeout", "TIME", "how long Consul waits for us (3s)", "3s"),
+    Option("deregister-after", "TIME", "out of Consul after being critical so long (30s, acts as 1m)", "30s"),
+    Option("controller-heartbeat", "BOOL", "tell controllers' Nodes that their machine is alive (true)", "true", kind="switch"),
+)
+
+SERVICE_PORT: Final = Option("service-port", "PORT", "health server, and the port registered (7946)", "7946")
+"""Of `k3 discovery` alone: with `k3 up`, --listen is the one port for both."""
+
+SECTIONS: Final[Mapping[str, Sequence[Option]]] = {
+    "network": (*NETWORK, *MACHINE),
+    "discovery": (*DISCOVERY, SERVICE_PORT, *MACHINE),
+}
+
+
+def read_section(section: object, name: str, file: str) -> dict[str, Given]:
+    """A section of the file, its values as they are written. Raises ConfigInvalid for an unknown key."""
+    options = {option.name: option for option in SECTIONS[name]}
+    found: dict[str, Given] = {}
+    raw = parsing.mapping(section, f"{file}: {name}")
+    for key, value in raw.items():
+        where = raw.name_of(key)
+        if key not in options:
+            raise ConfigInvalid(parsing.unknown_key(where, key, options))
+        if value is not None:
+            found[key] = Given(_texts(options[key], value, where), where)
+    return found
+
+
+def _texts(option: Option, value: object, where: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    takes_several = option.kind in {"list", "words"}
+    if not takes_several or not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        msg = f"{where}: expected {'a value or a list of values' if takes_several else 'one value'}"
+        raise ConfigInvalid(msg)
+    return (",".join(value),) if option.kind == "words" else tuple(value)
+
+
+class Values:
+    """What a module was told. Each method names an option; `where` is the place that an error is to name."""
+
+    def __init__(
+        self,
+        options: Sequence[Option],
+        *,
+        flags: Mapping[str, Sequence[str]],
+        environ: Mapping[str, str],
+        section: Mapping[str, Given],
+    ) -> None:
+        self._defaults = {option.name: option.default for option in options}
+        self._given: dict[str, Given] = {}
+        for option in options:
+            if option.name in flags:
+                self._given[option.name] = Given(tuple(flags[option.name]), f"--{option.name}")
+            elif option.environ and environ.get(option.environ):
+                self._given[option.name] = Given((environ[option.environ],), option.environ)
+            elif option.name in section:
+                self._given[option.name] = section[option.name]
+        self._section = section
+
+    def is_given(self, name: str) -> bool:
+        """Whether anybody said anything, and be it nothing (`--node-name ""`)."""
+        return name in self._given
+
+    def is_from_file(self, name: str) -> bool:
+        """Whether it was the file."""
+        return name in self._given and self._given[name] is self._section.get(name)
+
+    def where(self, name: str) -> str:
+        """`--peer-ttl`, `NODE_NAME` or `k3.yaml:3: network.peer-ttl`."""
+        return self._given[name].where if name in self._given else f"--{name}"
+
+    def text(self, name: str) -> str:
+        """Its text, or the default."""
+        return self._given[name].texts[-1] if name in self._given else self._defaults[name]
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Of a list: each once."""
+        return tuple(dict.fromkeys(self._given[name].texts)) if name in self._given else ()
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """Of texts with commas between: each once."""
+        return tuple(dict.fromkeys(word.strip() for word in self.text(name).split(",") if word.strip()))
+
+    def seconds(self, name: str) -> float:
+        """Raises ConfigInvalid."""
+        return parsing.duration(self.text(name), self.where(name))
+
+    def is_true(self, name: str) -> bool:
+        """Raises ConfigInvalid."""
+        return parsing.boolean(self.text(name), self.where(name))
+
+    @contextmanager
+    def naming_the_place(self) -> Iterator[None]:
+        """An error that begins with a flag's name begins with the place instead, where it was not the flag."""
+        try:
+            yield
+        except ConfigInvalid as error:
+            flag, colon, rest = str(error).partition(": ")
+            name = flag.removeprefix("--")
+            if not colon or name not in self._given or self.where(name) == flag:
+                raise
+            msg = f"{self.where(name)}: {rest}"
+            raise ConfigInvalid(msg) from None

@@ -1,0 +1,139 @@
+"""One log, many watchers: hands each committed change to everyone who watches its kind.
+
+A watcher first reads what it missed from the backend (`Replay`), then what is published while it is subscribed.
+Nobody waits for a slow reader: one whose buffer is full is cut off with Expired and lists again. Nothing here
+does I/O of its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Self
+
+from k3.agent.tasks import time_limit
+from k3.core import limits
+from k3.core.errors import Expired, K3Error, Unavailable
+from k3.core.objects import Kind
+from k3.core.store import Bookmark, Change, Event
+
+BOOKMARK_SECONDS: Final = 30.0
+"""A watcher that hears nothing for this long gets a bookmark."""
+
+Replay = Callable[[Kind, int, int], Awaitable[tuple[Sequence[Change], int]]]
+"""(kind, since, until) -> the next changes of the kind with since < revision <= until, and the revision read up to.
+
+Raises Expired where they are no longer kept.
+"""
+
+
+class Fanout:
+    """Who watches, and up to which revision everything has been published."""
+
+    def __init__(self, revision: int, *, bookmark_seconds: float = BOOKMARK_SECONDS) -> None:
+        """Nothing up to `revision` will be published again."""
+        self.revision = revision
+        self.bookmark_seconds = bookmark_seconds
+        self._watchers: dict[Kind, set[Subscription]] = {}
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody is listening."""
+        return any(self._watchers.values())
+
+    def publish(self, changes: Iterable[Change], revision: int) -> None:
+        """Hand on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped."""
+        for change in changes:
+            if change.object.revision > self.revision:
+                for watcher in self._watchers.get(change.object.key.kind, ()):
+                    watcher.offer(change)
+        self.revision = max(self.revision, revision)
+
+    @contextmanager
+    def subscribe(self, kind: Kind, since: int, replay: Replay) -> "Iterator[Subscription]":
+        """Changes behind `since`: up to now by `replay`, then as they are published. Raises Unavailable if too many watch."""
+        watchers = self._watchers.setdefault(kind, set())
+        if len(watchers) >= limits.WATCHERS:
+            msg = f"{limits.WATCHERS} watches are open already"
+            raise Unavailable(msg)
+        subscription = Subscription(self, kind, since, replay)
+        watchers.add(subscription)
+        try:
+            yield subscription
+        finally:
+            watchers.discard(subscription)
+
+    def cut(self, error: type[K3Error], why: str) -> None:
+        """End every watch, once it has read what it was given. Whoever subscribes after this begins anew."""
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.end(error(why))
+        self._watchers.clear()
+
+
+class Subscription(AsyncIterator[Event]):
+    """One watch. To be read by one task at a time; a cancelled read loses nothing."""
+
+    def __init__(self, fanout: Fanout, kind: Kind, since: int, replay: Replay) -> None:
+        """Begin behind `since`; what is published from here on is kept for the reader."""
+        self._fanout = fanout
+        self._kind = kind
+        self._since = since
+        self._replay = replay
+        self._reached = since
+        self._start = fanout.revision
+        self._missed: deque[Event] = deque()
+        self._live: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._end: K3Error | None = None
+        if self._reached >= self._start:
+            self._missed.append(Bookmark(self._reached))
+
+    def offer(self, change: Change) -> None:
+        """Keep a published change for the reader, or cut it off if it has read too little of what is there."""
+        if change.object.revision <= self._since or self._end is not None:
+            return
+        if len(self._live) >= limits.WATCH_BUFFER:
+            self._live.clear()
+            self.end(Expired(f"the reader fell {limits.WATCH_BUFFER} changes behind: list again"))
+            return
+        self._live.append(change)
+        self._wake.set()
+
+    def end(self, error: K3Error) -> None:
+        """Raise `error` to the reader after what it has been given. The first one counts."""
+        self._end = self._end or error
+        self._wake.set()
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises Expired or Unavailable, again and again."""
+        while True:
+            if self._missed:
+                return self._missed.popleft()
+            if self._live and self._reached >= self._start:
+                return self._live.popleft()
+            if self._end is not None:
+                raise self._end.with_traceback(None)
+            if self._reached < self._start:
+                await self._catch_up()
+            elif await self._is_idle():
+                return Bookmark(max(self._since, self._fanout.revision))
+
+    async def _catch_up(self) -> None:
+        changes, self._reached = await self._replay(self._kind, self._reached, self._start)
+        self._missed.extend(changes)
+        if self._reached >= self._start:
+            self._missed.append(Bookmark(self._reached))
+
+    async def _is_idle(self) -> bool:
+        self._wake.clear()
+        try:
+            async with time_limit(self._fanout.bookmark_seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return not self._live and self._end is None
+        return False

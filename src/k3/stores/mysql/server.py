@@ -1,0 +1,325 @@
+"""A MySQL or MariaDB server as a store uses it: a bounded number of sessions, each set up alike, each wait bounded.
+
+Knows the tables and makes them, but neither objects nor revisions. The driver is handed in: `mysql` alone imports it. A
+session in which anything went wrong is thrown away; only an answer that was read to its end gives it back.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from k3.agent.tasks import time_limit
+from k3.agent.tls import client_context
+from k3.core import limits
+from k3.core.errors import StartFailed, Unavailable
+from k3.core.safe_text import printable
+from k3.settings.structs import MysqlStorage
+from k3.stores.log import sql
+from k3.stores.mysql import text
+from k3.stores.mysql.refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_answer, no_database
+from k3.stores.mysql.unreachable import why_unreachable
+
+T = TypeVar("T")
+Rows = Sequence[Any]
+ATTEMPTS: Final = 4
+KEPT_IDLE: Final = 2
+"""Sessions kept open whatever `max_idle_conns` says: the writer's and the follower's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """What is used of asyncmy: a connection, to be connected, and the root of its errors."""
+
+    connection: Callable[..., Any]
+    error: type[Exception]
+
+
+class Session:
+    """One connection. For one task at a time."""
+
+    def __init__(self, raw: Any, driver: Driver) -> None:  # noqa: ANN401 - asyncmy's connection
+        self._raw = raw
+        self._driver = driver
+        # Kept, since the driver lets go of it when a read is cancelled, and closing alone waits for a hung peer.
+        self._transport: asyncio.Transport = raw._transport  # noqa: SLF001 - see above
+        self.dropped = False
+        self.max_packet = 0
+        """Bytes the server takes in one packet."""
+        self.database = ""
+        """As the server spells it."""
+
+    async def run(self, statements: Iterable[bytes]) -> list[Rows]:
+        """Send the statements in one packet; the rows of each. Raises Refused."""
+        found: list[Rows] = []
+        cursor = self._raw.cursor()
+        try:
+            await cursor.execute(b";".join(statements))
+            found.append(await cursor.fetchall() or ())
+            while await cursor.nextset():
+                found.append(await cursor.fetchall() or ())
+        except self._driver.error as error:
+            raise _refusal(error, answered=len(found)) from error
+        except Exception as error:  # an answer that the driver stumbled over: this session is of no more use
+            raise Refused(0, str(error), answered=len(found)) from error
+        return found
+
+    def drop(self) -> None:
+        """Let go at once, whatever is still under way."""
+        self.dropped = True
+        self._raw.close()
+        self._transport.abort()
+
+    async def aclose(self) -> None:
+        """Say goodbye first."""
+        try:
+            async with time_limit(limits.SHUTDOWN_SECONDS):
+                await self._raw.ensure_closed()
+        except (TimeoutError, OSError, self._driver.error):
+            self.drop()
+
+
+class Server:
+    """Sessions on demand, at most `max_open_conns` of them."""
+
+    def __init__(
+        self, storage: MysqlStorage, driver: Driver, *, clock: Callable[[], float], new_uid: Callable[[], str]
+    ) -> None:
+        """`clock` and `new_uid` serve where the store has to be made. Raises StartFailed for unusable TLS files."""
+        self.store_id = ""
+        self._storage = storage
+        self._driver = driver
+        self._clock = clock
+        self._new_uid = new_uid
+        self._tls = _tls(storage)
+        self._idle: list[Session] = []
+        self._places = asyncio.Semaphore(storage.max_open_conns)
+        self._readers = asyncio.Semaphore(max(1, storage.max_open_conns - KEPT_IDLE))
+        self._closed = False
+        self._is_silent = False
+        """The newest connection was taken, and not greeted in time."""
+
+    async def read(self, *statements: bytes) -> list[Rows]:
+        """Run statements that change nothing, again where a session turns out to be dead. Raises what `errors` does."""
+        async with self.errors(), self._readers:
+            return await self.again(lambda session: session.run(statements))
+
+    async def follow(self, *statements: bytes) -> list[Rows]:
+        """As `read`, for the one who follows the log: it never waits behind readers."""
+        async with self.errors():
+            return await self.again(lambda session: session.run(statements))
+
+    async def again(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Do `work` on a session, from the beginning if it must give way or the session is dead. Raises Refused."""
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._session() as session:
+                    return await work(session)
+            except Refused as refused:
+                if refused.lost:
+                    self._drop_idle()
+                if not refused.again or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    @asynccontextmanager
+    async def errors(self) -> AsyncIterator[None]:
+        """Give everything within `limits.STORE_TIMEOUT_SECONDS`, and raise what goes wrong as k3's errors."""
+        try:
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
+                yield
+        except Refused as refused:
+            raise explain(refused, self._storage) from refused
+        except TimeoutError:
+            raise no_answer(self._storage, limits.STORE_TIMEOUT_SECONDS, is_silent=self._is_silent) from None
+
+    async def aclose(self) -> None:
+        """Close what is idle now, and what is in use when it is given back."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().aclose()
+        await asyncio.sleep(0)  # the loop closes sockets of dropped sessions in its next round
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        async with self._places:
+            self._check_open()
+            session = self._idle.pop() if self._idle else await self._dial()
+            try:
+                yield session
+            except BaseException:
+                session.drop()
+                raise
+            self._give_back(session)
+
+    def _give_back(self, session: Session) -> None:
+        if self._closed or len(self._idle) >= max(self._storage.max_idle_conns, KEPT_IDLE):
+            session.drop()
+        elif not session.dropped:
+            self._idle.append(session)
+
+    def _drop_idle(self) -> None:
+        """Where one session was dead, the others may well be."""
+        while self._idle:
+            self._idle.pop().drop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "the store was closed"
+            raise Unavailable(msg)
+
+    async def _dial(self) -> Session:
+        """A new session on the store, which is made where it is not there. Raises Refused, StartFailed, Forbidden."""
+        try:
+            session = await self._connect(self._storage.database)
+        except Refused as refused:
+            if "[SSL" in refused.text:
+                self._tls = None  # its files may have been renewed: read again for the next connection
+            if refused.code != NO_DATABASE:
+                raise
+            await self._make_database()
+            session = await self._connect(self._storage.database)
+        try:
+            max_packet, session.database = (await session.run(text.SET_UP))[-1][0]
+            session.max_packet = int(max_packet)
+            await self._identify(session)
+        except BaseException:
+            session.drop()
+            raise
+        return session
+
+    async def _connect(self, database: str | None) -> Session:
+        storage, mode = self._storage, self._storage.encryption
+        self._tls = self._tls or _tls(storage)
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
+        raw = self._driver.connection(
+            may_be_plain=mode == "preferred",
+            host=storage.host,
+            port=storage.port,
+            user=storage.user,
+            password=storage.password.encode(),
+            database=database,
+            ssl=self._tls,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=limits.STORE_TIMEOUT_SECONDS,
+        )
+        try:
+            await raw.connect()
+        except self._driver.error as error:
+            raise _refusal(error) from error
+        except RuntimeError as error:  # a way of logging in for which the driver lacks a package
+            raise Refused(PLUGIN, str(error)) from error
+        except UnicodeError as error:
+            msg = f"storage.mysql.host: {printable(storage.host, limit=100)} is not a host's name"
+            raise StartFailed(msg) from error
+        except Exception as error:  # a greeting that the driver stumbled over
+            raise Refused(0, str(error)) from error
+        finally:
+            self._is_silent = raw.waits_for_greeting
+        session = Session(raw, self._driver)
+        if task and task.cancelling() > cancelled:
+            # The driver connects under `asyncio.wait_for`, which in Python 3.11 may keep a cancellation to itself.
+            session.drop()
+            raise asyncio.CancelledError
+        return session
+
+    async def _make_database(self) -> None:
+        session = await self._connect(None)
+        try:
+            await session.run([b"CREATE DATABASE IF NOT EXISTS " + text.quoted(self._storage.database)])
+        except Refused as refused:
+            raise no_database(self._storage) from refused
+        finally:
+            await session.aclose()
+
+    async def _identify(self, session: Session) -> None:
+        """Learn which store this is; make or migrate it first where that is due."""
+        found = await _identity(session)
+        if found is None or found[0] < sql.SCHEMA:
+            await self._make(session)
+            found = await _identity(session)
+        if found is None:
+            raise Refused(NO_TABLE, "no tables")
+        version, self.store_id = found
+        if version > sql.SCHEMA:
+            msg = f"{self._here} was made by a newer k3 (schema {version}, this one knows {sql.SCHEMA}): upgrade k3"
+            raise StartFailed(msg)
+
+    @property
+    def _here(self) -> str:
+        return f"database {self._storage.database} on mysql {self._storage.host}:{self._storage.port}"
+
+    async def _make(self, session: Session) -> None:
+        """Make or migrate the tables, one process at a time."""
+        if (await session.run([text.lock_schema(session.database)]))[0][0][0] != 1:
+            msg = f"{self._here}: another process has been making the tables for too long"
+            raise Unavailable(msg)
+        found = await _identity(session)
+        if found is None:
+            await self._refuse_others(session)
+            # A store made anew in place of a lost one must not hand out the lost one's revisions again.
+            first = int(self._clock() * 1000)
+            make_meta = sql.MAKE_META.replace("INSERT", "INSERT IGNORE", 1)
+            row = text.render(make_meta, sql.SCHEMA, self._new_uid(), first, first)
+            await session.run([*text.MAKE_TABLES, row])
+        else:
+            for version in range(found[0], sql.SCHEMA):
+                done = text.render("UPDATE meta SET version = ? WHERE id = 1", version + 1)
+                await session.run([*text.MIGRATIONS[version], done])
+        await session.run([text.unlock_schema(session.database)])
+
+    async def _refuse_others(self, session: Session) -> None:
+        """Raise StartFailed where a table of one of our names is another program's."""
+        columns: dict[str, set[str]] = {}
+        for table, column in (await session.run([text.COLUMNS]))[0]:
+            columns.setdefault(table, set()).add(column)
+        for table, found in columns.items():
+            if found != set(text.TABLES[table]):
+                msg = f"{self._here} has a table {table} of another program; give k3 a database of its own"
+                raise StartFailed(msg)
+
+
+async def _identity(session: Session) -> tuple[int, str] | None:
+    """Schema and id of the store, or None where there is none yet, or something else."""
+    try:
+        rows = (await session.run([sql.IDENTITY.encode()]))[0]
+    except Refused as refused:
+        if refused.code in {NO_TABLE, NO_COLUMN}:
+            return None
+        raise
+    return (int(rows[0][0]), str(rows[0][1])) if rows else None
+
+
+def _refusal(error: Exception, *, answered: int = 0) -> Refused:
+    code, *words = error.args or (0,)
+    said = why_unreachable(error.__cause__) if isinstance(error.__cause__, OSError) else ""
+    return Refused(code if isinstance(code, int) else 0, said or " ".join(map(str, words)) or str(error), answered=answered)
+
+
+def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
+    """What to encrypt with, and what to hold the server's certificate to."""
+    if storage.encryption == "disabled":
+        return None
+    what = f"ca_file {storage.ca_file}"
+    try:
+        context = client_context(storage.ca_file)
+        context.check_hostname = storage.encryption == "verify_identity"
+        if not storage.encryption.startswith("verify"):
+            context.verify_mode = ssl.CERT_NONE  # as the `mysql` client does: against listeners, not against impostors
+        if storage.cert_file:
+            what = f"cert_file {storage.cert_file}, key_file {storage.key_file}"
+            context.load_cert_chain(storage.cert_file, storage.key_file or None, password=_no_passphrase)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        msg = f"storage.mysql: {what}: {why}; expected readable files in PEM format, the key without a passphrase"
+        raise StartFailed(msg) from error
+    return context
+
+
+def _no_passphrase() -> str:
+    """Asking at the terminal would stop the event loop."""
+    return ""

@@ -1,0 +1,122 @@
+"""One SQLite connection and the one thread that may touch it, so that a slow disk never stops the event loop.
+
+A job that fails costs the connection: it is closed, and the next job opens another. That is also how a database file
+that was deleted, replaced or is back again is met. Only Expired is an answer and no failure.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from k3.agent.tasks import time_limit
+from k3.core import limits
+from k3.core.errors import Expired, Unavailable
+from k3.stores.sqlite.database import Database
+
+T = TypeVar("T")
+Job = Callable[[Database], T]
+
+WAITING_JOBS: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    job: Job[Any]
+    answer: asyncio.Future[Any]
+
+
+class ConnectionThread:
+    """Runs jobs one after the other, each on the same open connection."""
+
+    def __init__(self, name: str, connect: Callable[[], Database]) -> None:
+        """Nothing is opened before the first job."""
+        self._connect = connect
+        self._connection: Database | None = None
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Queued | None] = queue.SimpleQueue()
+        self._ended = asyncio.Event()
+        # A daemon, so that a disk that never answers cannot keep the process from ending.
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._closing = False
+        self._current: _Queued | None = None
+
+    async def run(self, job: Job[T]) -> T:
+        """The job's result, or what it raised. Raises Unavailable after `limits.STORE_TIMEOUT_SECONDS`, or once closed."""
+        if self._closing or self._queue.qsize() >= WAITING_JOBS:
+            raise Unavailable("the store was closed" if self._closing else "too much is waiting for the disk")
+        if self._thread.ident is None:
+            self._thread.start()
+        queued: _Queued = _Queued(job, self._loop.create_future())
+        self._queue.put(queued)
+        try:
+            async with time_limit(limits.STORE_TIMEOUT_SECONDS):
+                result: T = await queued.answer
+                return result
+        except TimeoutError:
+            if self._current is queued:
+                self._interrupt()
+            msg = f"no answer from the disk for {limits.STORE_TIMEOUT_SECONDS:g} s"
+            raise Unavailable(msg) from None
+
+    async def aclose(self) -> None:
+        """Finish what was begun, close the connection, end the thread; give up on it after `limits.SHUTDOWN_SECONDS`."""
+        self._closing = True
+        if self._thread.ident is None:
+            return
+        self._queue.put(None)
+        try:
+            async with time_limit(limits.SHUTDOWN_SECONDS):
+                await self._ended.wait()
+        except TimeoutError:
+            self._interrupt()
+            return
+        self._thread.join(limits.SHUTDOWN_SECONDS)
+
+    def _interrupt(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    def _serve(self) -> None:
+        while (queued := self._queue.get()) is not None:
+            if not queued.answer.done():
+                self._current = queued
+                self._do(queued)
+                self._current = None
+        self._drop()
+        self._post(self._ended.set)
+
+    def _do(self, queued: _Queued) -> None:
+        try:
+            if self._connection is not None and self._connection.is_stale():
+                self._drop()
+            if self._connection is None:
+                self._connection = self._connect()
+            result = queued.job(self._connection)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever asked
+            if not isinstance(error, Expired):
+                self._drop()
+            self._post(_settle, queued.answer.set_exception, error)
+        else:
+            self._post(_settle, queued.answer.set_result, result)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _post(self, callback: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            return  # the loop is closed: nobody is waiting
+
+
+def _settle(settle: Callable[[Any], None], value: object) -> None:
+    try:
+        settle(value)
+    except asyncio.InvalidStateError:
+        return  # the caller gave up meanwhile

@@ -1,0 +1,81 @@
+"""Label selectors as `kubectl -l` takes them: `a=b,c!=d,e in (x,y),f notin (z),g,!h`. Pure.
+
+As in Kubernetes, `!=` and `notin` also hold for what lacks the label.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from k3.core import limits
+from k3.core.errors import Invalid
+from k3.core.safe_text import printable
+
+Operator = Literal["in", "notin", "exists", "absent"]
+
+_KEY: Final = r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_VALUE: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+_TERM: Final = re.compile(
+    rf"\s*(?:(?P<absent>!\s*{_KEY})|(?P<key>{_KEY})"
+    rf"(?:\s*(?P<equal>==?|!=)\s*(?P<value>{_VALUE})|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
+)
+_COMMA: Final = re.compile(r",(?![^()]*\))")
+_EXPECTED: Final = "expected terms like app=web, app!=web, app in (a,b), app notin (a,b), app, !app, joined by commas"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition on one label."""
+
+    key: str
+    operator: Operator
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, object]) -> bool:
+        """Whether the labels fulfil it."""
+        if self.operator in {"exists", "absent"}:
+            return (self.key in labels) == (self.operator == "exists")
+        return (labels.get(self.key) in self.values) == (self.operator == "in")
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """All of its terms must hold; without terms it matches everything."""
+
+    terms: tuple[Term, ...] = ()
+
+    def matches(self, labels: Mapping[str, object]) -> bool:
+        """Whether the labels fulfil every term."""
+        return all(term.matches(labels) for term in self.terms)
+
+
+def parse_selector(text: str) -> Selector:
+    """A selector as people write it; blank matches everything. Raises Invalid."""
+    if not text.strip():
+        return Selector()
+    return Selector(tuple(_term(part, text) for part in _COMMA.split(text)))
+
+
+def _term(part: str, whole: str) -> Term:
+    found = _TERM.fullmatch(part)
+    values = _values(found) if found else []
+    if found is None or not all(_is_value(value) for value in values):
+        msg = f'bad selector "{printable(whole, limit=200)}": {_EXPECTED}'
+        raise Invalid(msg)
+    if found["absent"]:
+        return Term(found["absent"].removeprefix("!").strip(), "absent")
+    if found["equal"] is None and found["set"] is None:
+        return Term(found["key"], "exists")
+    negative = found["equal"] == "!=" or found["set"] == "notin"
+    return Term(found["key"], "notin" if negative else "in", frozenset(values))
+
+
+def _values(found: re.Match[str]) -> list[str]:
+    if found["values"] is not None:
+        return [value.strip() for value in found["values"].split(",")]
+    return [found["value"] or ""]
+
+
+def _is_value(text: str) -> bool:
+    return len(text) <= limits.LABEL_VALUE_BYTES and re.fullmatch(_VALUE, text) is not None

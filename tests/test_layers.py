@@ -1,0 +1,34 @@
+"""The import rules of pyproject.toml hold what the modules say of themselves, and every module has its place."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+
+
+def contract(id_: str) -> dict[str, Any]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = settings["tool"]["importlinter"]["contracts"]
+    return next(each for each in found if each["id"] == id_)
+
+
+def docstrings() -> dict[str, str]:
+    files = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in SOURCE.rglob("*.py")}
+    return {name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for name, path in files.items()}
+
+
+def test_what_calls_itself_pure_is_held_to_it() -> None:
+    claimed = {name for name, text in docstrings().items() if re.search(r"\b[Pp]ure\b", text)}
+    assert claimed == set(contract("pure")["source_modules"])
+
+
+def test_the_root_holds_packages_only() -> None:
+    loose = {path.name for path in (SOURCE / "k3").iterdir() if path.is_file()}
+    assert loose <= {"__init__.py", "__main__.py", "py.typed"}
+    packages = {path.name for path in (SOURCE / "k3").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    layers = {each.strip() for layer in contract("layers")["layers"] for each in layer.split("|")}
+    assert packages == layers
