@@ -22,8 +22,8 @@ from benchmarks.store_figures import (
     watch_milliseconds,
 )
 from k3.core.objects import NODE, Key
-from k3.settings.structs import EtcdStorage
-from k3.stores.etcd import EtcdStore, messages, open_store
+from k3.stores.etcd import EtcdStorage, messages, open_store
+from k3.stores.etcd.store import EtcdStore
 from tests.servers import Server, etcd_server
 
 SEQUENTIAL = 1_000
@@ -61,7 +61,7 @@ async def compared(store: EtcdStore, *, callers: int, each: int) -> dict[str, fl
 
 async def filled(server: Server) -> dict[str, float]:
     """Many objects from empty, and the quickest of three lists of them."""
-    store = await open_store(EtcdStorage((server.endpoint,), prefix="/filled", compact=False))
+    store = await open_store(EtcdStorage(endpoints=(server.endpoint,), prefix="/filled", compact=False))
     await store.list(NODE)
     began = time.perf_counter()
     await at_once(creates(store), "n", callers=FILLERS, each=-(-LISTED // FILLERS))
@@ -72,7 +72,8 @@ async def filled(server: Server) -> dict[str, float]:
 
 
 async def main(server: Server) -> None:
-    store = await open_store(EtcdStorage((server.endpoint,), compact=False))
+    store = await open_store(EtcdStorage(endpoints=(server.endpoint,), compact=False))
+    assert isinstance(store, EtcdStore)
     url = f"etcd://{server.address}:{server.port}?compact=false"
     result = {
         "document_bytes": len(document("n")),

@@ -27,8 +27,7 @@ from benchmarks.store_figures import (
     rate,
     watch_milliseconds,
 )
-from k3.settings.structs import MysqlStorage
-from k3.stores.mysql.store import open_store
+from k3.stores.mysql import MysqlStorage, open_store
 from tests.servers import Mariadb, mariadb_server
 
 ROUNDS = 5
@@ -82,7 +81,9 @@ def loading() -> dict[str, float]:
 
 
 def storage_on(server: Mariadb, name: str) -> MysqlStorage:
-    return MysqlStorage(server.address, server.port, server.user, server.password, server.new_database(name))
+    return MysqlStorage(
+        host=server.address, port=server.port, user=server.user, password=server.password, database=server.new_database(name)
+    )
 
 
 async def side_by_side(

@@ -7,8 +7,12 @@ import pytest
 
 from k3.core.errors import ConfigInvalid
 from k3.settings import parsing
-from k3.settings.load import Flags, Place, describe, load
-from k3.settings.structs import EtcdStorage, LogSettings, MemoryStorage, MysqlStorage, NetworkConfig, Settings, SqliteStorage
+from k3.settings.load import Flags, Place, load
+from k3.settings.structs import LogSettings, NetworkConfig, Settings
+from k3.stores.etcd import EtcdStorage
+from k3.stores.memory import MemoryStorage
+from k3.stores.mysql import MysqlStorage
+from k3.stores.sqlite import SqliteStorage
 
 FULL = """
 storage:
@@ -130,8 +134,17 @@ def test_the_file_sets_every_backend(desk: Desk) -> None:
 
     assert storage("memory") == MemoryStorage()
     assert storage("sqlite") == SqliteStorage(Path("/srv/k3.db"))
-    assert storage("mysql") == MysqlStorage("db", 3307, "me", "hunter2", "d", 20, 6, ca_file="/ca")
-    assert storage("etcd") == EtcdStorage(("http://a:2379", "https://b:2379"), 90.0, "root", "hunter2", "/k", compact=False)
+    assert storage("mysql") == MysqlStorage(
+        host="db", port=3307, user="me", password="hunter2", database="d", max_open_conns=20, max_idle_conns=6, ca_file="/ca"
+    )
+    assert storage("etcd") == EtcdStorage(
+        endpoints=("http://a:2379", "https://b:2379"),
+        dial_timeout_seconds=90.0,
+        username="root",
+        password="hunter2",
+        prefix="/k",
+        compact=False,
+    )
 
 
 def test_the_file_may_leave_everything_out(desk: Desk) -> None:
@@ -147,12 +160,12 @@ def test_the_file_may_leave_everything_out(desk: Desk) -> None:
         ("storage: {type: mysql, mysql: {hots: x}}", 'k3.yaml:1: storage.mysql.hots: unknown key; did you mean "host"?'),
         ("storage: {tpye: mysql}", 'k3.yaml:1: storage.tpye: unknown key; did you mean "type"?'),
         ("storage: {type: etcd, mysql: {zzz: 1}}", "k3.yaml:1: storage.mysql.zzz: unknown key; known are host, port, user"),
-        ("storage: {type: mysq}", "k3.yaml:1: storage.type: expected one of memory, sqlite, mysql, etcd"),
+        ("storage: {type: mysq}", "k3.yaml:1: storage.type: expected one of etcd, memory, mysql, sqlite"),
         (
             "storage:\n  type: mysql\n  mysql:\n    host: db\n    prot: 1",
             'k3.yaml:5: storage.mysql.prot: unknown key; did you mean "port"',
         ),
-        ("storage: {mysql: {host: x}}", "k3.yaml: storage.type: missing, expected one of memory, sqlite, mysql, etcd"),
+        ("storage: {mysql: {host: x}}", "k3.yaml: storage.type: missing, expected one of etcd, memory, mysql, sqlite"),
         ("storage: [1]", "k3.yaml: storage: expected a mapping (key: value)"),
         ("storage: {type: mysql, mysql: 3}", "k3.yaml: storage.mysql: expected a mapping (key: value)"),
         (
@@ -232,13 +245,20 @@ def test_words_are_taken_in_either_case(desk: Desk) -> None:
         ("mysql://me@db:33/d", MysqlStorage(host="db", port=33, user="me", database="d")),
         (
             "mysql://me:p%40ss@[::1]/d?ca_file=/ca&max_open_conns=3",
-            MysqlStorage("::1", 3306, "me", "p@ss", "d", 3, ca_file="/ca"),
+            MysqlStorage(host="::1", user="me", password="p@ss", database="d", max_open_conns=3, ca_file="/ca"),
         ),
-        ("etcd://h1,h2:23", EtcdStorage(("http://h1:2379", "http://h2:23"))),
-        ("etcd://[::1]:1,[::2]/pre", EtcdStorage(("http://[::1]:1", "http://[::2]:2379"), prefix="/pre")),
+        ("etcd://h1,h2:23", EtcdStorage(endpoints=("http://h1:2379", "http://h2:23"))),
+        ("etcd://[::1]:1,[::2]/pre", EtcdStorage(endpoints=("http://[::1]:1", "http://[::2]:2379"), prefix="/pre")),
         (
             "etcd://u:p@h?ca_file=/ca&compact=false&dial_timeout=2s",
-            EtcdStorage(("https://h:2379",), 2.0, "u", "p", "/kubernetes", False, "/ca"),
+            EtcdStorage(
+                endpoints=("https://h:2379",),
+                dial_timeout_seconds=2.0,
+                username="u",
+                password="p",
+                compact=False,
+                ca_file="/ca",
+            ),
         ),
     ],
 )
@@ -250,12 +270,12 @@ def test_store_urls(desk: Desk, url: str, storage: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "--store: not a store's URL, expected memory://, sqlite:///path, mysql://"),
+        ("", "--store: not a store's URL, expected etcd://host:2379,host:2379, memory://, mysql://"),
         ("/var/lib/k3.db", "--store: not a store's URL; did you mean sqlite:///var/lib/k3.db?"),
-        ("postgres://k3:geheim@db/k3", '--store: k3 has no store "postgres"; it has memory, sqlite, mysql, etcd'),
-        ("mariadb://db/k3", 'it has memory, sqlite, mysql, etcd; did you mean "mysql"?'),
-        ("k3:geheim@db/k3.db", "--store: not a store's URL, expected memory://"),
-        ("mysq://hunter2", 'k3 has no store "mysq"; it has memory, sqlite, mysql, etcd; did you mean "mysql"?'),
+        ("postgres://k3:geheim@db/k3", '--store: k3 has no store "postgres"; it has etcd, memory, mysql, sqlite'),
+        ("mariadb://db/k3", 'it has etcd, memory, mysql, sqlite; did you mean "mysql"?'),
+        ("k3:geheim@db/k3.db", "--store: not a store's URL, expected etcd://"),
+        ("mysq://hunter2", 'k3 has no store "mysq"; it has etcd, memory, mysql, sqlite; did you mean "mysql"?'),
         ("sqlite://k3.db", "--store: a sqlite:// URL needs three slashes"),
         ("sqlite:///", "--store: a sqlite:// URL needs three slashes"),
         ("mysql://u:hunter2", "--store: bad host or port in the mysql:// URL"),
@@ -295,7 +315,9 @@ def test_an_error_in_the_environment_names_the_variable(desk: Desk) -> None:
 def test_a_url_takes_the_rest_from_the_file(desk: Desk) -> None:
     path = desk.file(FULL.format(type="etcd"))
     found = desk.load(config=path, store="mysql://other@h2/e").storage
-    assert found == MysqlStorage("h2", 3307, "other", "hunter2", "e", 20, 6, ca_file="/ca")
+    assert found == MysqlStorage(
+        host="h2", port=3307, user="other", password="hunter2", database="e", max_open_conns=20, max_idle_conns=6, ca_file="/ca"
+    )
 
 
 def test_the_password_from_the_environment(desk: Desk) -> None:
@@ -315,15 +337,15 @@ def test_a_password_in_a_url_works_warns_and_is_never_shown(desk: Desk) -> None:
         found = desk.load(store=url)
         [note] = found.notes
         assert (note.event, note.warning) == ("config.password_in_url", True)
-        assert "hunter2" not in repr(found) + describe(found.storage)
+        assert "hunter2" not in repr(found) + found.storage.url
         assert getattr(found.storage, "password", "") == "hunter2"
 
 
 @pytest.mark.parametrize(
     "url", ["memory://", "sqlite:///a/b.db", "mysql://me@[::1]:33/d", "mysql://me@db:3306/d", "etcd://a:1,b:2"]
 )
-def test_describe_is_the_url_again(desk: Desk, url: str) -> None:
-    assert describe(desk.load(store=url).storage) == url
+def test_a_store_knows_its_url(desk: Desk, url: str) -> None:
+    assert desk.load(store=url).storage.url == url
 
 
 # --- defaults --------------------------------------------------------------------------------------------------------

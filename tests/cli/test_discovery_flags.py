@@ -9,7 +9,8 @@ from k3.cli.usage import BadUsage
 from k3.core.errors import ConfigInvalid
 from k3.discovery.service import DiscoveryOptions
 from k3.discovery.settings import ConsulSettings
-from k3.settings.structs import MemoryStorage, Settings
+from k3.settings.structs import Settings
+from k3.stores.memory import MemoryStorage
 
 
 def parsed(*arguments: str, **environ: str) -> DiscoveryOptions:

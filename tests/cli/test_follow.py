@@ -15,8 +15,8 @@ from k3.core.errors import Expired, Unavailable
 from k3.core.node import precise_timestamp
 from k3.core.objects import NODE, Key, Kind, Object
 from k3.core.store import ChangeType, Event, Page, Store
-from k3.settings.structs import MemoryStorage
 from k3.stores import connect
+from k3.stores.memory import MemoryStorage
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 

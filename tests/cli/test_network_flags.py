@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from k3.cli.network import network_config, parser
-from k3.settings.structs import LogSettings, MemoryStorage, NetworkConfig, Settings
+from k3.settings.structs import LogSettings, NetworkConfig, Settings
+from k3.stores.memory import MemoryStorage
 
 SETTINGS = Settings(MemoryStorage(), is_default_store=False, log=LogSettings("debug", "json"))
 

@@ -122,7 +122,7 @@ def _init_of(process: Process) -> int:
     """The child that has become systemd; 0 while there is none."""
     assert process.running, process.text
     for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split():
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it is gone, or just going
             if Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "systemd\n":
                 return int(pid)
     return 0

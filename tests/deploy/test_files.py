@@ -170,7 +170,7 @@ def test_the_mounted_configuration_leads_to_the_etcd_of_the_file() -> None:
     discovery, etcd = compose.service("discovery"), compose.service("etcd")
     file = ROOT / discovery.mounts[discovery.environ["CONFIG_PATH"]]
     found = settings.load(settings.Flags(config=str(file)), settings.Place({}, is_root=False), reading=False)
-    assert settings.describe(found.storage) == etcd.environ["ETCD_ADVERTISE_CLIENT_URLS"].replace("http://", "etcd://")
+    assert found.storage.url == etcd.environ["ETCD_ADVERTISE_CLIENT_URLS"].replace("http://", "etcd://")
 
 
 # --- example configurations

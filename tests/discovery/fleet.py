@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 from k3.agent.lease import lease_key
 from k3.core.objects import NODE
 from k3.core.store import Store
-from k3.settings.structs import SqliteStorage
 from k3.stores import connect
+from k3.stores.sqlite import SqliteStorage
 from tests.lab import Host, Lan, Process, until
 from tests.servers import Server
 from tests.system.agents import Sight, Watcher, brief

@@ -21,7 +21,7 @@ from k3.discovery import mirror, watch
 from k3.discovery import policy as discovery_policy
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
-from k3.settings.structs import EtcdStorage
+from k3.stores.etcd import EtcdStorage
 from k3.stores.memory import MemoryStore
 from k3.stores.mysql.store import MysqlStore
 from k3.stores.sqlite.store import SqliteStore
@@ -49,7 +49,7 @@ async def opened(backend: str, folder: Path) -> AsyncIterator[Store]:
         store: MemoryStore | SqliteStore | MysqlStore
         match backend:
             case "etcd":
-                storage = EtcdStorage((stack.enter_context(etcd_server()).endpoint,))
+                storage = EtcdStorage(endpoints=(stack.enter_context(etcd_server()).endpoint,))
                 yield await stack.enter_async_context(etcd_lab.opened(storage))
                 return
             case "mariadb":

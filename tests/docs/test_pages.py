@@ -116,7 +116,7 @@ def test_a_command_is_understood(command: Any, parse: Callable[[list[str]], argp
     if chosen.store:
         place = settings.Place({}, is_root=False)
         found = settings.load(settings.Flags(store=chosen.store), place, reading=True)
-        assert settings.describe(found.storage).partition("://")[0] == chosen.store.partition("://")[0]
+        assert found.storage.url.partition("://")[0] == chosen.store.partition("://")[0]
 
 
 def _make_lines() -> list[Any]:

@@ -88,9 +88,10 @@ class Nic:
 
     def readdress(self, *addresses: str) -> None:
         """Other addresses, with prefix length, in place of the present ones; none: it loses them all."""
-        self.host.ip(*(f"address delete {address} dev {self.name}" for address in self.addresses))
-        self.addresses = addresses
-        self.host.ip(*(f"address add {address} dev {self.name}" for address in addresses), *self._routes())
+        former, self.addresses = self.addresses, addresses
+        delete = (f"address delete {address} dev {self.name}" for address in former)
+        add = (f"address add {address} dev {self.name}" for address in addresses)
+        self.host.ip(*delete, *add, *self._routes())  # in one go: between the two the machine would be nowhere
 
     def _routes(self) -> list[str]:
         if not self._default_route:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from k3.core.errors import Unavailable
-from k3.settings.structs import EtcdStorage
-from k3.stores.etcd import EtcdStore, open_store
+from k3.stores.etcd import EtcdStorage, open_store
+from k3.stores.etcd.store import EtcdStore
 from tests.needs import require
 from tests.servers import Server
 from tests.servers.server import Site
@@ -29,6 +29,7 @@ HANG_SECONDS = 30.0
 @contextlib.asynccontextmanager
 async def opened(storage: EtcdStorage, **changes: Any) -> AsyncIterator[EtcdStore]:
     store = await open_store(replace(storage, **changes))
+    assert isinstance(store, EtcdStore)
     try:
         yield store
     finally:
@@ -123,7 +124,7 @@ def tls_server(folder: Path, certificate: str, *, asks_clients: bool) -> Iterato
         ]
         server = Server("etcd", site, argv, port=port, ready=lambda: '"true"' in site.get(f"{plain}/health"))
         try:
-            yield EtcdStorage((client,), compact=False)
+            yield EtcdStorage(endpoints=(client,), compact=False)
         finally:
             server.close()
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from weakref import WeakSet
 
-from k3.settings.structs import MysqlStorage
+from k3.stores.mysql import MysqlStorage
 from k3.testing.leaks import LeakCheck
 from tests.lab import until
 from tests.servers import Mariadb
@@ -16,7 +16,13 @@ _prepared: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
 
 def storage_on(server: Mariadb, database: str) -> MysqlStorage:
     """An empty database."""
-    return MysqlStorage(server.address, server.port, server.user, server.password, server.new_database(database))
+    return MysqlStorage(
+        host=server.address,
+        port=server.port,
+        user=server.user,
+        password=server.password,
+        database=server.new_database(database),
+    )
 
 
 def freeze(server: Mariadb) -> None:

@@ -31,10 +31,10 @@ from k3.core.objects import NODE, Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Store, Watch
 from k3.daemon import opening
 from k3.daemon.opening import open_store
-from k3.settings.structs import SqliteStorage
 from k3.stores import connect
 from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
+from k3.stores.sqlite import SqliteStorage
 from k3.testing.faults import FaultyStore
 from k3.testing.store_steps import node
 from k3.testing.store_suite import Opener, StoreSuite

@@ -13,8 +13,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from k3.core import limits
 from k3.core.store import Store
-from k3.settings.structs import EtcdStorage
-from k3.stores.etcd import EtcdStore, open_store
+from k3.stores.etcd import EtcdStorage, open_store
+from k3.stores.etcd.store import EtcdStore
 from k3.testing.store_machine import StoreMachine
 from k3.testing.store_steps import HANG_SECONDS
 from k3.testing.store_suite import Forget, Opener, StoreSuite
@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def storage(server: Server) -> EtcdStorage:
     """Empty data of its own: a prefix nobody has used."""
-    return EtcdStorage((server.endpoint,), prefix=f"/test{next(_NUMBERS)}")
+    return EtcdStorage(endpoints=(server.endpoint,), prefix=f"/test{next(_NUMBERS)}")
 
 
 class Settling(EtcdStore):
@@ -90,7 +90,7 @@ class EtcdMachine(StoreMachine):
     server: Server
 
     async def open(self) -> Store:
-        return await open_store(EtcdStorage((self.server.endpoint,), prefix=f"/machine{next(_NUMBERS)}"))
+        return await open_store(EtcdStorage(endpoints=(self.server.endpoint,), prefix=f"/machine{next(_NUMBERS)}"))
 
 
 EtcdMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)

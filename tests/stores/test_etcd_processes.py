@@ -9,8 +9,8 @@ import pytest
 
 from k3.core.objects import NODE
 from k3.core.store import Change
-from k3.settings.structs import EtcdStorage
-from k3.stores.etcd import EtcdStore
+from k3.stores.etcd import EtcdStorage
+from k3.stores.etcd.store import EtcdStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Server, etcd_server
 from tests.stores.etcd_lab import opened
@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 async def store(server: Server) -> AsyncIterator[EtcdStore]:
-    async with opened(EtcdStorage((server.endpoint,), compact=False)) as store:
+    async with opened(EtcdStorage(endpoints=(server.endpoint,), compact=False)) as store:
         yield store
 
 

@@ -18,11 +18,11 @@ from k3.core.errors import Conflict, Expired, Forbidden, K3Error, NotFound, Star
 from k3.core.objects import NODE
 from k3.core.store import Bookmark, Change, modify
 from k3.settings.storage import read_url
-from k3.settings.storage import storage as storage_of
-from k3.settings.structs import EtcdStorage
 from k3.stores import connect
 from k3.stores.enduring import EnduringStore
-from k3.stores.etcd import EtcdStore, following, messages
+from k3.stores.etcd import EtcdStorage, following, messages
+from k3.stores.etcd import storage as storage_from
+from k3.stores.etcd.store import EtcdStore
 from k3.testing.store_steps import changes_until, create_many, next_change, node, unavailable
 from tests.servers import Server, etcd_server
 from tests.stores.etcd_lab import (
@@ -54,7 +54,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def storage(server: Server) -> EtcdStorage:
-    return EtcdStorage((server.endpoint,), prefix=f"/test{next(_NUMBERS)}")
+    return EtcdStorage(endpoints=(server.endpoint,), prefix=f"/test{next(_NUMBERS)}")
 
 
 async def refusal(storage: EtcdStorage, kind: type[K3Error]) -> str:
@@ -73,9 +73,9 @@ async def refusal(storage: EtcdStorage, kind: type[K3Error]) -> str:
 async def test_nobody_there_is_said_in_one_line(server: Server) -> None:
     with etcd_server() as gone:
         pass
-    said = await refusal(EtcdStorage((gone.endpoint,)), Unavailable)
+    said = await refusal(EtcdStorage(endpoints=(gone.endpoint,)), Unavailable)
     assert said == f"no etcd answers at {gone.endpoint} (connection refused): start it, or correct the endpoints"
-    assert "no such host" in await refusal(EtcdStorage(("http://no-such-host.invalid:2379",)), Unavailable)
+    assert "no such host" in await refusal(EtcdStorage(endpoints=("http://no-such-host.invalid:2379",)), Unavailable)
 
 
 async def test_something_else_there_is_said(server: Server) -> None:
@@ -84,7 +84,7 @@ async def test_something_else_there_is_said(server: Server) -> None:
         writer.close()
 
     listener = await asyncio.start_server(other, "127.0.0.1", 0)
-    said = await refusal(EtcdStorage((f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",)), Unavailable)
+    said = await refusal(EtcdStorage(endpoints=(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",)), Unavailable)
     assert "is no etcd v3" in said
     listener.close()
 
@@ -132,11 +132,11 @@ async def test_an_ipv6_endpoint_and_the_url_that_opens_it_again() -> None:
         server.close()
         server._argv = [f"{word},http://[::1]:{port}" if "client-urls" in word else word for word in server._argv]
         server.start()
-        async with opened(EtcdStorage((f"http://[::1]:{port}",), prefix="/here", compact=False)) as store:
+        async with opened(EtcdStorage(endpoints=(f"http://[::1]:{port}",), prefix="/here", compact=False)) as store:
             made = await store.create(node("n1"), {})
             assert store.url == f"etcd://[::1]:{port}/here"
             settings = read_url(store.url, "--store").settings
-            again = storage_of("etcd", settings, default_path=Path("/nowhere"), where="--store")
+            again = storage_from(settings, default_path=Path("/nowhere"), where="--store")
         assert isinstance(again, EtcdStorage)
         async with opened(again) as store:
             assert await store.get(node("n1")) == made
@@ -145,7 +145,7 @@ async def test_an_ipv6_endpoint_and_the_url_that_opens_it_again() -> None:
 async def test_killed_under_load_it_loses_nothing_and_all_recover(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "k3.stores.etcd")
     with etcd_server() as server:
-        async with opened(EtcdStorage((server.endpoint,))) as store:
+        async with opened(EtcdStorage(endpoints=(server.endpoint,))) as store:
             start = (await store.list(NODE)).revision
             writers = Writers(store)
             async with store.watch(NODE, start) as events:
@@ -184,7 +184,7 @@ async def test_a_write_whose_answer_is_lost_is_not_repeated(server: Server, stor
 async def test_a_frozen_server_is_unavailable_in_time_and_thaws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "GUARD_SECONDS", 0.1)
     with etcd_server() as server:
-        async with opened(EtcdStorage((server.endpoint,))) as store:
+        async with opened(EtcdStorage(endpoints=(server.endpoint,))) as store:
             made = await store.create(node("n1"), {"n": 0})
             async with store.watch(NODE, made.revision) as events:
                 monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.5)
@@ -229,7 +229,7 @@ async def test_a_cluster_loses_its_leader_and_its_quorum(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with cluster(3) as servers:
-        storage = EtcdStorage(tuple(server.endpoint for server in servers))
+        storage = EtcdStorage(endpoints=tuple(server.endpoint for server in servers))
         async with opened(storage) as store:
             start = (await until_it_works(lambda: store.list(NODE))).revision
             async with store.watch(NODE, start) as events:
@@ -379,7 +379,7 @@ async def test_an_idle_watch_is_bookmarked(storage: EtcdStorage, monkeypatch: py
 
 async def test_an_emptied_etcd_is_noticed_and_begun_anew() -> None:
     with etcd_server() as server:
-        async with opened(EtcdStorage((server.endpoint,))) as store:
+        async with opened(EtcdStorage(endpoints=(server.endpoint,))) as store:
             made = [await store.create(node(f"n{number}"), {}) for number in range(10)][-1]
             first = store.id
             async with store.watch(NODE, made.revision) as events:
@@ -406,14 +406,14 @@ def locked() -> Iterator[Server]:
 
 
 def login(server: Server, user: str, password: str = "") -> EtcdStorage:
-    return EtcdStorage((server.endpoint,), username=user, password=password or f"{user}-secret", compact=False)
+    return EtcdStorage(endpoints=(server.endpoint,), username=user, password=password or f"{user}-secret", compact=False)
 
 
 async def test_logins_that_are_refused_say_why(locked: Server) -> None:
     async with opened(login(locked, "k3")):
         pass
     assert "user k3: unknown name or wrong password" in await refusal(login(locked, "k3", "wrong-secret"), Forbidden)
-    assert "wants a user" in await refusal(EtcdStorage((locked.endpoint,)), Forbidden)
+    assert "wants a user" in await refusal(EtcdStorage(endpoints=(locked.endpoint,)), Forbidden)
     said = await refusal(login(locked, "nobody"), Forbidden)
     assert "denies user nobody" in said
     assert "etcdctl role grant-permission" in said
@@ -422,7 +422,7 @@ async def test_logins_that_are_refused_say_why(locked: Server) -> None:
 async def test_rights_that_change_under_a_running_store(caplog: pytest.LogCaptureFixture) -> None:
     """Users come, lose a right, get it back, go: the store says what is wrong, and needs no restart when it is right."""
     with etcd_server("--bcrypt-cost=4") as server:
-        async with opened(login(server, "k3")) as inner, opened(EtcdStorage((server.endpoint,))) as nobody:
+        async with opened(login(server, "k3")) as inner, opened(EtcdStorage(endpoints=(server.endpoint,))) as nobody:
             store, nameless = EnduringStore(inner), EnduringStore(nobody)
             made = await store.create(node("n1"), {})
             add_users(server, "/kubernetes")
@@ -512,7 +512,7 @@ async def test_tls_and_what_goes_wrong_with_it(certificates: Path, server: Serve
         assert "not signed by a known CA" in await refusal(replace(storage, ca_file=stranger), Forbidden)
         plain = (storage.endpoints[0].replace("https", "http"),)
         assert "is it https:// there?" in await refusal(replace(storage, endpoints=plain), Unavailable)
-        with_tls = EtcdStorage((server.endpoint.replace("http", "https"),), ca_file=ca)
+        with_tls = EtcdStorage(endpoints=(server.endpoint.replace("http", "https"),), ca_file=ca)
         assert "is it http:// there?" in await refusal(with_tls, Unavailable)
         assert "ca_file: /none: No such file" in await refusal(replace(storage, ca_file="/none"), StartFailed)
 
@@ -624,7 +624,7 @@ async def fill(store: EtcdStore) -> None:
 
 async def test_a_full_etcd_says_what_to_do() -> None:
     with etcd_server(f"--quota-backend-bytes={4 * 1024 * 1024}") as server:
-        async with opened(EtcdStorage((server.endpoint,))) as store:
+        async with opened(EtcdStorage(endpoints=(server.endpoint,))) as store:
             with pytest.raises(Unavailable, match=r"is full \(NOSPACE alarm\).*etcdctl defrag"):
                 await fill(store)
             assert (await store.list(NODE)).objects
@@ -634,7 +634,7 @@ async def test_a_full_etcd_says_what_to_do() -> None:
 async def test_the_database_stays_as_large_as_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HISTORY_REVISIONS", 250)
     with etcd_server() as server:
-        async with opened(EtcdStorage((server.endpoint,), compact=False)) as store:
+        async with opened(EtcdStorage(endpoints=(server.endpoint,), compact=False)) as store:
             items = [await store.create(node(f"n{number}"), {"x": "x" * 3_000, "n": 0}) for number in range(20)]
 
             async def update(index: int, number: int) -> None:

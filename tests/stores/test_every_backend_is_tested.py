@@ -1,31 +1,36 @@
-"""A backend is a public module of `k3.stores`; each has a test file here that runs the suite and the state machine."""
+"""Each backend that there is has a test file here that runs the suite and the state machine."""
 
-import pkgutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-import k3.stores
+from k3.settings import backends
+from k3.settings.backends import Backend
+from k3.settings.structs import Storage
+from k3.stores import etcd, memory, mysql, sqlite
 
 HERE = Path(__file__).parent
-BACKENDS = sorted(module.name for module in pkgutil.iter_modules(k3.stores.__path__) if not module.name.startswith("_"))
+
+OURS: list[Backend] = [memory, sqlite, mysql, etcd]
+"""The type checker holds each to what `Backend` asks for."""
+
+STRUCTS: list[Storage] = [memory.MemoryStorage(), sqlite.SqliteStorage(Path("/x")), mysql.MysqlStorage(), etcd.EtcdStorage()]
 
 
 def test_there_are_backends() -> None:
-    assert {"memory", "sqlite"} <= set(BACKENDS)
+    assert set(backends.types()) == {"memory", "sqlite", "mysql", "etcd"}
+    assert [backends.load(each.TYPE) for each in OURS] == OURS
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", backends.types())
 def test_it_has_a_test_file(name: str) -> None:
     text = (HERE / f"test_{name}.py").read_text()
     assert "(StoreSuite)" in text
     assert "(StoreMachine)" in text
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_it_can_be_opened_by_connect(name: str) -> None:
-    spec = find_spec(f"k3.stores.{name}")
-    assert spec is not None
-    assert spec.origin is not None
-    assert "open_store" in Path(spec.origin).read_text()
+@pytest.mark.parametrize("struct", STRUCTS, ids=lambda each: each.type)
+def test_a_store_has_one_url(struct: Storage) -> None:
+    scheme, _, rest = struct.url.partition("://")
+    backend = backends.load(scheme)
+    assert backend.storage(backend.from_url(rest, "--store"), default_path=Path("/nowhere"), where="--store") == struct

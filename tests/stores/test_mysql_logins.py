@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from k3.core import limits
 from k3.core.errors import Conflict, Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.objects import NODE
-from k3.settings.structs import MysqlStorage
 from k3.stores import connect
 from k3.stores.enduring import EnduringStore
 from k3.stores.installing import how_to_install
+from k3.stores.mysql import MysqlStorage
 from k3.stores.mysql import server as _mysql_server
 from k3.stores.mysql.connection import MysqlConnection
 from k3.stores.mysql.refusals import Refused, explain
@@ -29,7 +29,7 @@ from k3.testing.store_steps import next_change, node
 from tests.servers import Mariadb, mariadb_server
 from tests.stores.mysql_places import HANG_SECONDS, storage_on
 
-STORAGE: Final = MysqlStorage("db.example", 3306, "k3", "geheim", "k3")
+STORAGE: Final = MysqlStorage(host="db.example", password="geheim")
 
 
 # --- on a real server
@@ -61,7 +61,9 @@ async def test_the_account_of_the_docs_logs_in_encrypted_and_not_and_after_a_res
     server.sql("CREATE DATABASE IF NOT EXISTS docs; DROP USER IF EXISTS docs@'%'; CREATE USER docs@'%' IDENTIFIED BY 'geheim'")
     server.sql("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP ON docs.* TO docs@'%'")
     for mode in ("disabled", "preferred"):
-        storage = MysqlStorage(server.address, server.port, "docs", "geheim", "docs", ssl_mode=mode)
+        storage = MysqlStorage(
+            host=server.address, port=server.port, user="docs", password="geheim", database="docs", ssl_mode=mode
+        )
         store = EnduringStore(await connect(storage))
         server.close()
         await asyncio.to_thread(server.start)
@@ -355,6 +357,6 @@ def test_the_command_is_that_of_how_k3_was_installed(tmp_path: Path, files: Sequ
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     said = how_to_install(
-        "asyncmy", "cryptography", checkout=tmp_path / "tree", prefix=tmp_path / "venv", python=f"{tmp_path}/py"
+        "mysql", "asyncmy", "cryptography", checkout=tmp_path / "tree", prefix=tmp_path / "venv", python=f"{tmp_path}/py"
     )
     assert said == expected.format(tmp_path)

@@ -10,8 +10,7 @@ from k3.core import limits
 from k3.core.errors import Unavailable
 from k3.core.objects import NODE
 from k3.core.store import Store
-from k3.settings.structs import MysqlStorage
-from k3.stores.mysql import text
+from k3.stores.mysql import MysqlStorage, text
 from k3.stores.mysql.store import MysqlStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Mariadb, mariadb_server

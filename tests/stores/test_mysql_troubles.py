@@ -15,12 +15,11 @@ from k3.core.errors import Expired, Forbidden, K3Error, NotFound, StartFailed, T
 from k3.core.objects import NODE, Object
 from k3.core.store import Bookmark, Change, Store
 from k3.settings.storage import read_url
-from k3.settings.storage import storage as store_of
-from k3.settings.structs import MysqlStorage
 from k3.stores import connect
 from k3.stores.log import sql as _sql
+from k3.stores.mysql import MysqlStorage, text
+from k3.stores.mysql import storage as storage_from
 from k3.stores.mysql import store as mysql
-from k3.stores.mysql import text
 from k3.stores.mysql.store import MysqlStore
 from k3.testing.clock import FakeClock
 from k3.testing.leaks import LeakCheck
@@ -171,7 +170,7 @@ async def test_many_at_once_make_one_store(storage: MysqlStorage) -> None:
 
 async def test_its_url_opens_it_again(store: MysqlStore, storage: MysqlStorage) -> None:
     found = read_url(store.url, "--store")
-    assert store_of("mysql", found.settings, default_path=Path(), where="--store") == replace(storage, password="")
+    assert storage_from(found.settings, default_path=Path(), where="--store") == replace(storage, password="")
     odd = MysqlStore(replace(storage, host="::1", user="a@b/c", database="d?e", ca_file=""))
     found = read_url(odd.url, "--store")
     assert (found.settings["host"], found.settings["user"], found.settings["database"]) == ("::1", "a@b/c", "d?e")

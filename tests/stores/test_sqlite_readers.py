@@ -13,8 +13,8 @@ import pytest
 
 from k3.core.errors import Forbidden, K3Error
 from k3.settings.load import Place
-from k3.settings.structs import SqliteStorage
 from k3.stores import connect
+from k3.stores.sqlite import SqliteStorage
 from k3.stores.sqlite.store import SqliteStore
 from k3.testing.store_steps import node
 from tests.lab import until
@@ -59,7 +59,7 @@ def names(path: Path) -> list[str]:
 DIES = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from k3.settings.structs import SqliteStorage
+from k3.stores.sqlite import SqliteStorage
 from k3.stores import connect
 from k3.testing.store_steps import node
 

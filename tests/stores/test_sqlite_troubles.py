@@ -17,9 +17,8 @@ from k3.core import limits
 from k3.core.errors import Expired, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Store
-from k3.settings.structs import SqliteStorage
 from k3.stores import connect
-from k3.stores.sqlite import database
+from k3.stores.sqlite import SqliteStorage, database
 from k3.stores.sqlite.local_disk import file_system, prepare
 from k3.stores.sqlite.store import SqliteStore
 from k3.testing.clock import FakeClock
@@ -300,7 +299,7 @@ async def test_file_and_log_stay_as_large_as_the_history(path: Path) -> None:
 
 def test_memory_does_not_load_sqlite_nor_sqlite_a_server_driver() -> None:
     code = (
-        "import asyncio, sys; from k3.stores import connect; from k3.settings.structs import MemoryStorage;"
+        "import asyncio, sys; from k3.stores import connect; from k3.stores.memory import MemoryStorage;"
         "asyncio.run(connect(MemoryStorage()));"
         "print([name for name in ('sqlite3', 'k3.stores.sqlite.store', 'ctypes', 'grpc', 'asyncmy') if name in sys.modules])"
     )

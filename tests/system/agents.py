@@ -21,8 +21,8 @@ from k3.core import node
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Manifest
 from k3.core.store import Store
-from k3.settings.structs import SqliteStorage
 from k3.stores import connect
+from k3.stores.sqlite import SqliteStorage
 from tests.lab import Host, Lan, Process, until
 
 T = TypeVar("T")

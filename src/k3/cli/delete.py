@@ -15,7 +15,6 @@ from k3.core.errors import NotFound
 from k3.core.objects import NODE, Key, Object
 from k3.core.safe_text import printable
 from k3.core.store import Store
-from k3.settings.load import describe
 from k3.settings.structs import Settings
 from k3.view import node_table
 from k3.view.selector import Selector, parse_selector
@@ -103,5 +102,5 @@ async def _take(store: Store | None, key: Key, settings: Settings) -> Object:
     if store is None:
         raise not_found(key.name, settings)
     gone = await store.delete(key)
-    answer(f'node "{printable(gone.key.name)}" deleted from {printable(describe(settings.storage))}\n')
+    answer(f'node "{printable(gone.key.name)}" deleted from {printable(settings.storage.url)}\n')
     return gone

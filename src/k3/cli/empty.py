@@ -7,8 +7,7 @@ from k3.core.errors import K3Error, NotFound
 from k3.core.objects import LEASE
 from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
-from k3.settings.load import describe
-from k3.settings.structs import MemoryStorage, Settings
+from k3.settings.structs import Settings
 
 _HABITS: Final = ("ls", "list", "status")
 """What other programs' lists are called."""
@@ -17,10 +16,10 @@ _CONSUL: Final = ("CONSUL_HTTP_ADDR", "CONSUL_ADDR")
 
 async def nothing(settings: Settings, store: Store | None, *, selector: str, is_empty: bool) -> str:
     """The line for a list without rows. `is_empty`: the store has no Node at all."""
-    where = one_line(describe(settings.storage))
+    where = one_line(settings.storage.url)
     if not is_empty:
         return f"No nodes match {one_line(selector)} in {where}."
-    if isinstance(settings.storage, MemoryStorage):
+    if settings.storage.is_private:
         return (
             f"No nodes in {where}: each process has a memory store of its own. Choose a store that can be shared with --store."
         )
@@ -49,4 +48,4 @@ async def _has_mirror(store: Store) -> bool:
 def not_found(name: str, settings: Settings) -> NotFound:
     """There is no Node of that name."""
     hint = "; did you mean: k3 nodes" if name in _HABITS else ""
-    return NotFound(f'node "{printable(name)}" not found in {one_line(describe(settings.storage))}{hint}')
+    return NotFound(f'node "{printable(name)}" not found in {one_line(settings.storage.url)}{hint}')

@@ -19,7 +19,6 @@ from k3.core import limits, node
 from k3.core.objects import EVENT, Key, Manifest, Object
 from k3.core.safe_text import one_line, printable
 from k3.core.store import ChangeType, Page, Store
-from k3.settings.load import describe
 from k3.settings.structs import Settings
 from k3.view import documents
 from k3.view.node_table import UNKNOWN, human_duration
@@ -135,7 +134,7 @@ def _ago(at: datetime, now: datetime) -> str:
 
 def _nothing(settings: Settings, name: str | None) -> str:
     about = f" for node/{printable(name)}" if name is not None else ""
-    return f"No events{about} in {one_line(describe(settings.storage))}."
+    return f"No events{about} in {one_line(settings.storage.url)}."
 
 
 class _Told:

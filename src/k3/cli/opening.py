@@ -8,8 +8,8 @@ from typing import Final
 from k3.agent import logs
 from k3.core.errors import NotFound
 from k3.core.store import Store
-from k3.settings.load import Flags, describe, here, is_there, load
-from k3.settings.structs import Settings, SqliteStorage
+from k3.settings.load import Flags, here, is_there, load
+from k3.settings.structs import Settings
 from k3.stores import connect
 
 _LOG: Final = logging.getLogger(__name__)
@@ -37,10 +37,10 @@ async def open_existing(found: Settings) -> Store | None:
 
     It may be one that this user can only read. Raises NotFound where the missing file was named.
     """
-    if isinstance(found.storage, SqliteStorage) and not is_there(found.storage.path):
+    if (file := found.storage.file) is not None and not is_there(file):
         if found.is_default_store:
             return None
-        url = describe(found.storage)
+        url = found.storage.url
         msg = f"no store at {url}. Make it with: k3 network --store {url}"
         raise NotFound(msg)
     return await connect(found.storage, reading=True)

@@ -16,7 +16,6 @@ from k3.core.errors import Forbidden, NotFound
 from k3.core.objects import Kind
 from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
-from k3.settings.load import describe
 from k3.settings.structs import Settings
 from k3.stores import connect
 from k3.stores.check import Findings, check
@@ -128,7 +127,7 @@ def _settings_of(chosen: argparse.Namespace, url: str) -> Settings:
 async def _existing(settings: Settings) -> Store:
     store = await open_existing(settings)
     if store is None:
-        msg = f"no store at {describe(settings.storage)}. Make it with: k3 network"
+        msg = f"no store at {settings.storage.url}. Make it with: k3 network"
         raise NotFound(msg)
     return store
 

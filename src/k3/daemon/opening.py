@@ -12,8 +12,7 @@ from k3 import stores
 from k3.core import node
 from k3.core.errors import Unavailable
 from k3.core.store import Store
-from k3.settings.load import describe
-from k3.settings.structs import MemoryStorage, Storage
+from k3.settings.structs import Storage
 from k3.stores.enduring import EnduringStore
 
 PATIENCE_SECONDS: Final = 1.0
@@ -35,14 +34,14 @@ async def open_store(
 ) -> Store:
     """The store, as soon as it answers. Raises what `stores.connect` does; Unavailable only after `wait_seconds`."""
     if wait_seconds:
-        waiting = _Waiting(describe(storage), wait_seconds)
+        waiting = _Waiting(storage.url, wait_seconds)
         try:
             store = await waiting.connect(lambda: connect(storage))
         finally:
             waiting.end()
     else:
         store = await connect(storage)
-    if isinstance(storage, MemoryStorage):
+    if storage.is_private:
         advice = "only this process sees these Nodes; any other --store shares them"
         log.warning("store.memory", extra={"fields": {"advice": advice}})
     return EnduringStore(store)

@@ -1,7 +1,7 @@
 """Names whose Nodes network does not manage: a controller's, or discovery's. What is announced under them is kept in mind.
 
-Pure. A Node of discovery's that has been given up (`core.ownership`) may be adopted if its very machine is announced and answers.
-This says whom to ask and when; `PeerTable` does the asking.
+Pure. A Node of discovery's that has been given up (`core.ownership`) may be adopted if its very machine is announced and
+answers. This says whom to ask and when; `PeerTable` does the asking.
 """
 
 from dataclasses import replace

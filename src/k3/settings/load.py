@@ -12,28 +12,25 @@ from typing import Any, Final
 
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import one_line
+from k3.settings import backends, options, parsing
 from k3.settings import file as config_file
-from k3.settings import options, parsing
 from k3.settings.file import Document
 from k3.settings.parsing import TEXT, Fields
-from k3.settings.storage import StorageSection, StoreUrl, read_section, read_url, storage
+from k3.settings.storage import StorageSection, StoreUrl, read_section, read_url
 from k3.settings.structs import (
     LOG_FORMATS,
     LOG_LEVELS,
-    EtcdStorage,
     Given,
     LogSettings,
-    MemoryStorage,
-    MysqlStorage,
     Note,
     Reader,
     Settings,
-    SqliteStorage,
     Storage,
 )
 
 SYSTEM_STATE: Final = Path("/var/lib/k3")
 DATABASE: Final = "k3.db"
+DEFAULT_TYPE: Final = "sqlite"
 SECTIONS: Final = ("storage", "log", "network", "discovery")
 _LOG: Final[Fields] = {
     "level": parsing.choice(*LOG_LEVELS, also={"warn": "warning"}),
@@ -134,7 +131,7 @@ def _not_ours(document: Document) -> tuple[str, ...]:
 def _keys_of_its_own(section: str) -> set[str]:
     """Keys that no other program is likely to have at the top of its file."""
     if section == "storage":
-        return {"sqlite", "mysql", "etcd"}
+        return {type_ for type_ in backends.types() if backends.load(type_).FIELDS}
     return {option.name for option in options.SECTIONS[section] if "-" in option.name}
 
 
@@ -149,13 +146,12 @@ def _reader(found: Storage, path: str, url: StoreUrl | None, place: Place, *, te
     """What another process of this user needs to be told."""
     words = ["--config", str(Path(path).absolute())] if path else []
     if url is not None:
-        words += ["--store", describe(found) if url.has_password else text]
-    has_password = isinstance(found, MysqlStorage | EtcdStorage) and bool(found.password)
-    is_told = has_password and (bool(place.environ.get("K3_STORE_PASSWORD")) or (url is not None and url.has_password))
+        words += ["--store", found.url if url.has_password else text]
+    is_told = found.has_password and (bool(place.environ.get("K3_STORE_PASSWORD")) or (url is not None and url.has_password))
     return Reader(
         flags="".join(f" {one_line(shlex.quote(word))}" for word in words),
         environ="K3_STORE_PASSWORD=... " if is_told else "",
-        is_alone=isinstance(found, MemoryStorage),
+        is_alone=found.is_private,
     )
 
 
@@ -169,12 +165,13 @@ def _named_store(flags: Flags, place: Place) -> tuple[StoreUrl | None, str]:
 
 def _storage(section: StorageSection, url: StoreUrl | None, place: Place, *, where: str, reading: bool) -> Storage:
     """The URL's settings over the file's of the same type; the password from the environment unless the URL has one."""
-    backend = url.type if url else section.type or "sqlite"
-    settings = {**section.of(backend), **(url.settings if url else {})}
+    type_ = url.type if url else section.type or DEFAULT_TYPE
+    backend = backends.load(type_)
+    settings = {**section.of(type_), **(url.settings if url else {})}
     password = place.environ.get("K3_STORE_PASSWORD", "")
-    if password and backend in {"mysql", "etcd"} and not (url and url.has_password):
+    if password and "password" in backend.FIELDS and not (url and url.has_password):
         settings["password"] = password
-    return storage(backend, settings, default_path=place.default_database(reading=reading), where=where)
+    return backend.storage(settings, default_path=place.default_database(reading=reading), where=where)
 
 
 def _log(document: Document, flags: Flags, *, level: str) -> tuple[LogSettings, tuple[str, ...]]:
@@ -195,17 +192,3 @@ def _log(document: Document, flags: Flags, *, level: str) -> tuple[LogSettings, 
         if text is not None:
             found[key] = parsing.read_field(_LOG[key], text, f"--log-{key}")
     return LogSettings(**{"level": level, **found}), tuple(f"log.{key}" for key in others)
-
-
-def describe(found: Storage) -> str:
-    """A store as its URL, without any password: for people, before it is open."""
-    match found:
-        case MemoryStorage():
-            return "memory://"
-        case SqliteStorage(path=path):
-            return f"sqlite://{path}"
-        case MysqlStorage():
-            host = f"[{found.host}]" if ":" in found.host else found.host
-            return f"mysql://{found.user}@{host}:{found.port}/{found.database}"
-        case EtcdStorage():
-            return "etcd://" + ",".join(endpoint.partition("://")[2] for endpoint in found.endpoints)

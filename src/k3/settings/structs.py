@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from k3.core import node
 from k3.core.errors import ConfigInvalid
@@ -25,61 +25,33 @@ LAST_PORT: Final = 65_535
 _LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:\[\]/]*)):(\d{1,5})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryStorage:
-    """`storage.type: memory`: this process only."""
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteStorage:
-    """`storage.type: sqlite`: one file, several processes of one machine."""
-
-    path: Path
-
-
-SSL_MODES: Final = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
-"""As the `mysql` client has them: encrypt never, where the server can, always; hold its certificate to a CA, to its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class MysqlStorage:
-    """`storage.type: mysql`: a MySQL or MariaDB server."""
-
-    host: str = "localhost"
-    port: int = 3306
-    user: str = "k3"
-    password: str = field(default="", repr=False)
-    database: str = "k3"
-    max_open_conns: int = 10
-    max_idle_conns: int = 5
-    ssl_mode: str = ""
-    """One of `SSL_MODES`; empty: verify_identity where a file of TLS is named, else preferred."""
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
+class Storage(Protocol):
+    """Which store: a backend's own frozen struct. No password is part of its repr, nor of its `url`."""
 
     @property
-    def encryption(self) -> str:
-        """The mode that counts, one of `SSL_MODES`."""
-        return self.ssl_mode or ("verify_identity" if self.ca_file or self.cert_file or self.key_file else "preferred")
+    def type(self) -> str:
+        """The backend's type."""
+        ...
 
+    @property
+    def url(self) -> str:
+        """Opens the same store, given the password: what every message shows."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class EtcdStorage:
-    """`storage.type: etcd`: an etcd cluster."""
+    @property
+    def file(self) -> Path | None:
+        """The file that it is, for a reader to see whether it is there; None: a server, or nothing that lasts."""
+        ...
 
-    endpoints: tuple[str, ...] = ("http://127.0.0.1:2379",)
-    dial_timeout_seconds: float = 5.0
-    username: str = ""
-    password: str = field(default="", repr=False)
-    prefix: str = "/kubernetes"
-    compact: bool = True
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
+    @property
+    def is_private(self) -> bool:
+        """Whether no other process can read it."""
+        ...
 
-
-Storage = MemoryStorage | SqliteStorage | MysqlStorage | EtcdStorage
+    @property
+    def has_password(self) -> bool:
+        """Whether a password opens it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,51 @@ an await between looking and storing, so on one event loop it is atomic as it st
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import Any, Final
 from uuid import uuid4
 
 from k3.core import limits
 from k3.core.errors import Expired, NotFound, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object, kind_prefix
 from k3.core.store import Change, Event, Page, Watch
-from k3.settings.structs import MemoryStorage
+from k3.settings.parsing import Fields
 from k3.stores.log.fanout import Fanout
 from k3.stores.log.writes import Entry, Write, apply, new_create, new_delete, new_update
 
+TYPE: Final = "memory"
+EXAMPLE: Final = "memory://"
+ALIASES: Final[tuple[str, ...]] = ("mem", "ram")
+FIELDS: Final[Fields] = {}
+PACKAGES: Final[Mapping[str, str]] = {}
 
-async def open_store(_storage: MemoryStorage) -> "MemoryStore":
+
+@dataclass(frozen=True, slots=True)
+class MemoryStorage:
+    """`storage.type: memory`: this process only. See `settings.structs.Storage`."""
+
+    type = TYPE
+    url = "memory://"
+    file = None
+    is_private = True
+    has_password = False
+
+
+def from_url(_rest: str, _where: str) -> dict[str, Any]:
+    """There is nothing to say behind `memory://`."""
+    return {}
+
+
+def storage(_settings: Mapping[str, Any], *, default_path: Path, where: str) -> MemoryStorage:  # noqa: ARG001 - see `Backend`
+    """The only one there is."""
+    return MemoryStorage()
+
+
+async def open_store(_storage: MemoryStorage, *, reading: bool = False) -> "MemoryStore":  # noqa: ARG001 - see `Backend`
     """An empty store."""
     return MemoryStore()
 

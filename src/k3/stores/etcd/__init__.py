@@ -1,5 +1,6 @@
-"""`storage.type: etcd`: Nodes in an etcd v3 cluster, for many machines. Loaded only when chosen; needs the extra `k3[etcd]`.
+"""`storage.type: etcd`: Nodes in an etcd v3 cluster, for many machines. Needs the extra `k3[etcd]`.
 
+    settings     what a person may set
     messages     the protocol's messages and methods
     troubles     what went wrong, as k3's errors: one line with cause and remedy
     client       endpoints, failover, login, time limits; one call at a time, never a write twice
@@ -22,14 +23,16 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # the name.
 os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 
-from k3.settings.structs import EtcdStorage
-from k3.stores.etcd.store import EtcdStore
+from k3.core.store import Store
+from k3.stores.etcd.settings import ALIASES, EXAMPLE, FIELDS, PACKAGES, TYPE, EtcdStorage, from_url, storage
 
-__all__ = ["EtcdStore", "open_store"]
+__all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "EtcdStorage", "from_url", "open_store", "storage"]
 
 
-async def open_store(storage: EtcdStorage) -> EtcdStore:
+async def open_store(storage: EtcdStorage, *, reading: bool = False) -> Store:  # noqa: ARG001 - see `Backend`
     """Connect, log in, and learn or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
+    from k3.stores.etcd.store import EtcdStore  # noqa: PLC0415 - brings grpc, for whoever uses this store alone
+
     store = EtcdStore(storage)
     try:
         await store.open()

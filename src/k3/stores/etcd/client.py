@@ -22,9 +22,9 @@ from grpc.aio import AioRpcError
 from k3.agent.tasks import time_limit_at
 from k3.core import limits
 from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
-from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.messages import Message, Method
+from k3.stores.etcd.settings import EtcdStorage
 from k3.stores.etcd.troubles import Asker
 
 log = logging.getLogger(__name__)

@@ -17,14 +17,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
 from k3.core import limits
 from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Watch
-from k3.settings.structs import EtcdStorage
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.client import Client, Replaced, deadline
 from k3.stores.etcd.compaction import Compactor
@@ -32,6 +30,7 @@ from k3.stores.etcd.documents import Documents, metadata_of, new_document
 from k3.stores.etcd.following import Following
 from k3.stores.etcd.messages import Message
 from k3.stores.etcd.remembered import Remembered
+from k3.stores.etcd.settings import EtcdStorage
 from k3.stores.log.writes import Delete, Update, apply, is_storable, new_delete, new_update
 
 T = TypeVar("T")
@@ -87,11 +86,7 @@ class EtcdStore:
     @property
     def url(self) -> str:
         """Opens the same store, given the password."""
-        storage = self._storage
-        hosts = ",".join(url.partition("://")[2] for url in storage.endpoints)
-        user = f"{quote(storage.username, safe='')}@" if storage.username else ""
-        files = {name: getattr(storage, name) for name in ("ca_file", "cert_file", "key_file") if getattr(storage, name)}
-        return f"etcd://{user}{hosts}{storage.prefix}{'?' if files else ''}{urlencode(files, safe='/')}"
+        return self._storage.url
 
     async def get(self, key: Key) -> Object:
         """See `Store.get`."""

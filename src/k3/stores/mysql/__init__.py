@@ -1,5 +1,6 @@
-"""`storage.type: mysql`: Nodes in a MySQL or MariaDB that already runs. Loaded only when chosen; needs the extra `k3[mysql]`.
+"""`storage.type: mysql`: Nodes in a MySQL or MariaDB that already runs. Needs the extra `k3[mysql]`.
 
+    settings       what a person may set
     server         a bounded number of sessions, each set up alike
     connection     asyncmy's connection, with what it leaves out
     refusals       what a server says no with, and what a person is told
@@ -10,6 +11,20 @@
 Nothing outside this package imports asyncmy.
 """
 
-from k3.stores.mysql.store import MysqlStore, open_store
+from k3.core.store import Store
+from k3.stores.mysql.settings import ALIASES, EXAMPLE, FIELDS, PACKAGES, TYPE, MysqlStorage, from_url, storage
 
-__all__ = ["MysqlStore", "open_store"]
+__all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "MysqlStorage", "from_url", "open_store", "storage"]
+
+
+async def open_store(storage: MysqlStorage, *, reading: bool = False) -> Store:  # noqa: ARG001 - see `Backend`
+    """Open the store, or make it. Raises StartFailed, Forbidden, Unavailable."""
+    from k3.stores.mysql.store import MysqlStore  # noqa: PLC0415 - brings asyncmy, for whoever uses this store alone
+
+    store = MysqlStore(storage)
+    try:
+        await store.open()
+    except BaseException:
+        await store.aclose()
+        raise
+    return store

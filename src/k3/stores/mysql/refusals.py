@@ -8,8 +8,8 @@ from typing import Final
 
 from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.safe_text import printable
-from k3.settings.structs import MysqlStorage
 from k3.stores.installing import how_to_install
+from k3.stores.mysql.settings import TYPE, MysqlStorage
 
 NO_DATABASE: Final = 1049
 NO_TABLE: Final = 1146
@@ -129,10 +129,10 @@ def _tls(text: str, storage: MysqlStorage) -> str:
 
 def _lacks(package: str, storage: MysqlStorage) -> str:
     if package != "cryptography":
-        return f"user {storage.user} logs in by a way that needs the package {package}: {how_to_install(package)}"
+        return f"user {storage.user} logs in by a way that needs the package {package}: {how_to_install(TYPE, package)}"
     return (
         f"user {storage.user} logs in without TLS by a way (caching_sha2_password) for which k3 needs the package cryptography:"
-        f" let the server speak TLS, or run: {how_to_install(package)}"
+        f" let the server speak TLS, or run: {how_to_install(TYPE, package)}"
     )
 
 

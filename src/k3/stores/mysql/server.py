@@ -16,10 +16,10 @@ from k3.agent.tls import client_context
 from k3.core import limits
 from k3.core.errors import StartFailed, Unavailable
 from k3.core.safe_text import printable
-from k3.settings.structs import MysqlStorage
 from k3.stores.log import sql
 from k3.stores.mysql import text
 from k3.stores.mysql.refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_answer, no_database
+from k3.stores.mysql.settings import MysqlStorage
 from k3.stores.mysql.unreachable import why_unreachable
 
 T = TypeVar("T")

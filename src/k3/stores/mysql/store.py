@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from asyncmy.errors import MySQLError
@@ -17,7 +16,6 @@ from asyncmy.errors import MySQLError
 from k3.core.errors import NotFound, TooLarge, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
-from k3.settings.structs import MysqlStorage
 from k3.stores.log import sql
 from k3.stores.log.logged import LoggedStore
 from k3.stores.log.tail import READ_AT_ONCE, Stretch
@@ -26,6 +24,7 @@ from k3.stores.mysql import text
 from k3.stores.mysql.connection import MysqlConnection
 from k3.stores.mysql.refusals import ROLLED_BACK, Refused
 from k3.stores.mysql.server import Driver, Server, Session
+from k3.stores.mysql.settings import MysqlStorage
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +39,6 @@ PACKET_BYTES: Final = 4 * 1024 * 1024
 
 _ROW_BYTES: Final = 2_048
 """Of a packet, what may be needed besides the document."""
-
-
-async def open_store(storage: MysqlStorage) -> "MysqlStore":
-    """Open the store, or make it. Raises StartFailed, Forbidden, Unavailable."""
-    store = MysqlStore(storage)
-    try:
-        await store.open()
-    except BaseException:
-        await store.aclose()
-        raise
-    return store
 
 
 class MysqlStore(LoggedStore):
@@ -83,12 +71,7 @@ class MysqlStore(LoggedStore):
     @property
     def url(self) -> str:
         """Opens the same database."""
-        storage = self._storage
-        host = f"[{storage.host}]" if ":" in storage.host else storage.host
-        tls = ("ssl_mode", "ca_file", "cert_file", "key_file")
-        files = {name: getattr(storage, name) for name in tls if getattr(storage, name)}
-        place = f"{quote(storage.user, safe='')}@{host}:{storage.port}/{quote(storage.database, safe='')}"
-        return f"mysql://{place}{'?' if files else ''}{urlencode(files, safe='/')}"
+        return self._storage.url
 
     async def get(self, key: Key) -> Object:
         """See `Store.get`."""

@@ -2,7 +2,7 @@
 
 Three threads with a connection each: one commits (many writes in one transaction, `synchronous=FULL`), one reads, one
 follows the log while somebody watches. The event loop never waits for the disk. Another process's commit is heard of
-through inotify. SQL lives in `_sql`, the file's own troubles in `_sqlite_file` and `_local_disk`.
+through inotify. SQL lives in `log.sql`, the file's own troubles in `database` and `local_disk`.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from uuid import uuid4
 from k3.core.errors import NotFound, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
-from k3.settings.structs import SqliteStorage
 from k3.stores.log import sql
 from k3.stores.log.logged import LoggedStore
 from k3.stores.log.tail import READ_AT_ONCE, Stretch
@@ -40,17 +39,6 @@ POLL_SECONDS: Final = 0.05
 
 COMPACT_EVERY: Final = 250
 """Revisions between two looks at whether history may go; each takes at most `limits.COMPACT_CHUNK`."""
-
-
-async def open_store(storage: SqliteStorage, *, reading: bool = False) -> "SqliteStore":
-    """Open the file, or make it; `reading`: one that cannot be written will do. Raises StartFailed, Forbidden, Unavailable."""
-    store = SqliteStore(storage.path, reading=reading)
-    try:
-        await store.open()
-    except BaseException:
-        await store.aclose()
-        raise
-    return store
 
 
 class SqliteStore(LoggedStore):

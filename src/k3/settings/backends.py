@@ -1,0 +1,82 @@
+"""Which kinds of store there are: packages that describe themselves, found by their entry point, loaded when asked for.
+
+A backend is a module behind an entry point of the group `k3.stores`, whose name is the type that people write. Nothing else
+has a list of backends: a package installed beside k3 adds one as those that come with k3 do. Loading a backend's module must
+stay cheap: it brings its driver only in `open_store`.
+"""
+
+import importlib.metadata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from k3.core.errors import ConfigInvalid
+from k3.core.store import Store
+from k3.settings import parsing
+from k3.settings.parsing import Fields
+from k3.settings.structs import Storage
+
+GROUP: Final = "k3.stores"
+
+
+class Backend(Protocol):
+    """What the module of a backend has."""
+
+    TYPE: str
+    """`storage.type`, and the scheme of its URL."""
+    EXAMPLE: str
+    """A URL as a person would write it."""
+    ALIASES: tuple[str, ...]
+    """Other schemes that people write when they mean this one."""
+    FIELDS: Fields
+    """The keys of its section in the configuration file."""
+    PACKAGES: Mapping[str, str]
+    """What it needs besides k3: the packages, by the modules that are imported."""
+
+    def from_url(self, rest: str, where: str) -> Mapping[str, Any]:
+        """What a URL sets; `rest` is all behind `type://`. Raises ConfigInvalid, or ValueError for a bad host or port."""
+        ...
+
+    def storage(self, settings: Mapping[str, Any], *, default_path: Path, where: str) -> Storage:
+        """The struct made of these settings. `default_path` is the file of whoever names none. Raises ConfigInvalid."""
+        ...
+
+    async def open_store(self, storage: Any, *, reading: bool = False) -> Store:  # noqa: ANN401 - its own struct
+        """Open the store, or make it; `reading`: one that this user may not write will do, where the backend can tell.
+
+        Raises StartFailed, Forbidden, Unavailable; ModuleNotFoundError where a package of `PACKAGES` is missing.
+        """
+        ...
+
+
+@cache
+def _entries() -> dict[str, importlib.metadata.EntryPoint]:
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def types() -> tuple[str, ...]:
+    """The types there are. Loads none of them."""
+    return tuple(sorted(_entries()))
+
+
+def load(type_: str) -> Backend:
+    """The backend of a type. Raises ConfigInvalid, which names those there are."""
+    entry = _entries().get(type_)
+    if entry is None:
+        known = ", ".join(types())
+        msg = f'k3 has no store "{type_}"; it has {known or "none: is k3 installed?"}{parsing.nearest(type_, types())}'
+        raise ConfigInvalid(msg)
+    backend: Backend = entry.load()
+    return backend
+
+
+def examples() -> str:
+    """How the URLs of all backends look, for a person who has written none of them."""
+    listed = [load(type_).EXAMPLE for type_ in types()]
+    return f"{', '.join(listed[:-1])} or {listed[-1]}"
+
+
+def meant_by(scheme: str) -> str:
+    """The type that people mean who write this; empty: none."""
+    return next((type_ for type_ in types() if scheme.lower() in load(type_).ALIASES), "")

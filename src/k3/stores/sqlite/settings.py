@@ -1,0 +1,55 @@
+"""What a person may set of a SQLite store: its file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from k3.core.errors import ConfigInvalid
+from k3.settings.parsing import TEXT, Fields
+
+TYPE: Final = "sqlite"
+EXAMPLE: Final = "sqlite:///path"
+ALIASES: Final[tuple[str, ...]] = ("sqlite3", "file")
+FIELDS: Final[Fields] = {"path": TEXT}
+PACKAGES: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteStorage:
+    """`storage.type: sqlite`: one file, several processes of one machine. See `settings.structs.Storage`."""
+
+    path: Path
+
+    type = TYPE
+    is_private = False
+    has_password = False
+
+    @property
+    def url(self) -> str:
+        """Opens the same file."""
+        return f"sqlite://{self.path}"
+
+    @property
+    def file(self) -> Path:
+        """The file."""
+        return self.path
+
+
+def from_url(rest: str, where: str) -> dict[str, Any]:
+    """Everything behind `sqlite://` is the path, word for word: a file may be called anything. Raises ConfigInvalid."""
+    if not rest.startswith("/") or rest.endswith("/"):
+        msg = f"{where}: a sqlite:// URL needs three slashes and the absolute path of a file, as in sqlite:///var/lib/k3/k3.db"
+        raise ConfigInvalid(msg)
+    return {"path": rest}
+
+
+def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> SqliteStorage:  # noqa: ARG001 - see `Backend`
+    """The file that is named, else the default one."""
+    return SqliteStorage(_absolute(settings["path"]) if settings.get("path") else default_path)
+
+
+def _absolute(path: str) -> Path:
+    """With one slash in front: POSIX lets `//x` mean something else, and SQLite takes it for a host."""
+    absolute = str(Path(path).expanduser().absolute())
+    return Path(f"/{absolute.lstrip('/')}")
