@@ -20,7 +20,7 @@ AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONDONTWRITEBYTECODE=1 HYPO
 FAST    := not slow and not netns and not servers
 
 .DEFAULT_GOAL := help
-.PHONY: run test check fast rest bench lock clean help
+.PHONY: run test check fast rest coverage bench dist lock clean help
 
 ## run: install what running needs (locked, hash-checked) and start this machine's agent; ARGS="--store memory://" adds flags
 run: $(VENV)/.run
@@ -47,9 +47,25 @@ test: $(VENV)/.dev
 rest: MARKS := -m "not ($(FAST))"
 rest: test
 
+## coverage: which lines the fast tests do not reach, the module with the most of them last
+coverage: $(VENV)/.dev
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q -m "$(FAST)" $(PYTEST)
+	$(BIN)/python -m coverage report
+
 ## bench: measure; ARGS are handed on
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+## dist: build the archive and the wheel into dist/, and start the wheel's k3 in an environment of its own
+dist: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	rm -rf build/try && $(PYTHON) -m venv build/try
+	build/try/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/run.txt
+	build/try/bin/python -m pip --disable-pip-version-check install --quiet --no-deps dist/*.whl
+	build/try/bin/k3 version
+	build/try/bin/k3 nodes --store memory://
 
 ## lock: resolve requirements/*.txt anew from pyproject.toml, for Linux and Python 3.11 and later
 lock: $(BIN)/uv
