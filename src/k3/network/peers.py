@@ -289,6 +289,7 @@ class PeerTable:
         if seen.is_ready != former.is_ready:
             peer.not_ready_at = NEVER if seen.is_ready else now
             peer.backoff = 0.0
+            self._ask_instead(peer, now)  # who is not Ready any more may lose the name to whoever announced it long ago
 
     def _enrol(self, peer: Peer, seen: NodeView, now: float) -> None:
         """Keep the order of observers; a change of it changes ranks."""
