@@ -269,7 +269,8 @@ def test_a_line_that_was_cut_does_not_swallow_the_next(set_up: SetUp, tmp_path: 
 def test_in_the_background_nobody_waits_for_an_output(set_up: SetUp) -> None:
     lines = set_up()
     reading, writing = os.pipe()
-    handler = logs.LineHandler(StreamOutput(os.fdopen(writing, "w"), "pipe"))
+    stream = os.fdopen(writing, "w")
+    handler = logs.LineHandler(StreamOutput(stream, "pipe"))
     handler.setFormatter(logs.TextFormatter())
     logging.getLogger().addHandler(handler)
     with logs.in_background():
@@ -284,6 +285,8 @@ def test_in_the_background_nobody_waits_for_an_output(set_up: SetUp) -> None:
     assert re.search(rb"log\.resumed lost=\d+\n", got)
     assert b"number.0\n" in got
     assert len(lines()) > LINES, "another output loses nothing to a slow one, or tells it"
+    logging.getLogger().removeHandler(handler)
+    stream.close()
     os.close(reading)
 
 

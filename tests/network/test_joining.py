@@ -9,13 +9,14 @@ pytestmark = pytest.mark.netns
 JOINS = """
 import asyncio, logging, os, resource, sys
 from k3.network import link_changes
+from k3.network.links import Links
 from k3.network.mdns import Mdns
 
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, level=logging.INFO)
 
 async def main():
     here = link_changes.read()
-    mdns = await Mdns.open(links.Links())
+    mdns = await Mdns.open(Links())
     running = asyncio.create_task(mdns.run())
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open("/dev/null", os.O_RDONLY)

@@ -224,7 +224,7 @@ def claim(host: Host, lan: Lan, info: dict[str, str]) -> None:
 
 
 def info_of(agent: Agent) -> dict[str, str]:
-    found: dict[str, str] = json.loads(agent.host.run(["curl", "-s", "http://127.0.0.1:7946/info"]).stdout)
+    found: dict[str, str] = json.loads(agent.host.fetch("http://127.0.0.1:7946/info"))
     return found
 
 

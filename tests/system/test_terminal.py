@@ -86,7 +86,7 @@ def test_nohup_is_respected(host: Host) -> None:
     agent = started(host, "exec nohup k3 network")
     agent.send_signal(signal.SIGHUP)
     agent.send_signal(signal.SIGHUP)
-    assert host.run(["curl", "-s", "http://127.0.0.1:7946/healthz"]).stdout == "ok"
+    assert host.fetch("http://127.0.0.1:7946/healthz") == "ok"
     assert agent.running
     assert agent.stop() == 0
 
