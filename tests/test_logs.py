@@ -228,6 +228,24 @@ class Full:
             raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_where_the_file_has_no_name_any_more_lines_are_lost_and_counted(set_up: SetUp, tmp_path: Path) -> None:
+    """Its directory was removed: what goes on to be written there, nobody can read."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    path = folder / "k3.log"
+    lines = set_up(path=str(path))
+    said(1)
+    path.unlink()
+    folder.rmdir()
+    said(2)
+    said(3)
+    [told] = [line for line in lines() if " log.lost " in line]
+    assert f'to={path} why="No such file or directory"' in told
+    folder.mkdir()
+    said(4)
+    assert "log.resumed lost=2" in path.read_text()
+
+
 def test_a_full_disk_costs_one_line_and_is_told_when_it_is_over(set_up: SetUp) -> None:
     lines, disk = set_up(), Full()
     handler = logs.LineHandler(disk)

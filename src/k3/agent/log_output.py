@@ -10,7 +10,6 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -64,10 +63,13 @@ class FileOutput:
         self._open()
 
     def write(self, text: str) -> None:
-        """Raises OSError. While the file cannot be made again, the former one takes the lines."""
+        """Raises OSError. While the file cannot be made again, the former one takes the lines, if it still has a name."""
         if self._has_moved():
-            with suppress(OSError):
+            try:
                 self._open()
+            except OSError:
+                if os.fstat(self._descriptor).st_nlink == 0:  # whatever is written there, nobody can read
+                    raise
         data = text.encode()
         try:
             _write(self._descriptor, b"\n" + data if self._is_cut else data)
