@@ -14,16 +14,13 @@ from typing import Any, Final
 
 from k3.core import limits
 from k3.core.objects import Manifest, Object
-from k3.core.observation import Evidence, SourceName
+from k3.core.observation import Evidence
+from k3.core.sources import SOURCES, labelled, prefix_of
 
 READY: Final = "Ready"
 REACHABLE: Final = "k3.network/Reachable"
 CLONED: Final = "k3.network/Cloned"
 """Condition of a Node whose machine shares its machine id and hardware address with another one."""
-PEER_TTL_SECONDS: Final = 90.0
-"""The time to live of a Node that does not say, since another program wrote it: the default of `--peer-ttl`."""
-MIRROR_REFRESH_SECONDS: Final = 360.0
-"""A Node mirrored from a registry is refreshed at least so often (network's: see `peer-ttl`)."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -73,8 +70,8 @@ class NodeView:
     """A Node as k3's own logic sees it. Texts are empty and numbers 0 where the Node does not say."""
 
     name: str
-    owner: SourceName | None
-    """Which module of k3 manages it; None: a controller or a person does."""
+    owner: str | None
+    """The name of the source (`k3.core.sources`) that manages it; None: a controller or a person does."""
     ready: Condition | None
     reachable: Condition | None
     addresses: tuple[str, ...]
@@ -110,7 +107,7 @@ class NodeView:
     @property
     def is_unproven(self) -> bool:
         """Announced, shown by one of k3's agents, and never once reached."""
-        return self.owner == "network" and not self.last_seen and bool(self.seen_by)
+        return self.owner is not None and not self.last_seen and bool(self.seen_by)
 
     @property
     def evidence(self) -> Evidence:
@@ -128,8 +125,8 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
     """Read a Node's manifest."""
     notes = _texts(_mapping(manifest.get("metadata")).get("annotations"))
     status = _mapping(manifest.get("status"))
-    owner = owner_of(manifest)
-    prefix = f"k3.{owner or 'network'}/"
+    owner = labelled(manifest)
+    prefix = prefix_of(owner)
 
     def note(key: str) -> str:
         return notes.get(prefix + key, "")
@@ -152,16 +149,6 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
         peer_ttl_seconds=seconds(note("peer-ttl")),
         annotations=notes,
     )
-
-
-def owner_of(manifest: Manifest) -> SourceName | None:
-    """Which module of k3 the labels name as manager."""
-    labels = _mapping(_mapping(manifest.get("metadata")).get("labels"))
-    if labels.get("k3.network/managed") == "true":
-        return "network"
-    if labels.get("k3.discovery/managed") == "true":
-        return "discovery"
-    return None
 
 
 def kubelet_version(manifest: Manifest) -> str:
@@ -320,6 +307,4 @@ def _texts(value: object) -> dict[str, str]:
 
 def unobserved_seconds(seen: NodeView) -> float:
     """Twice the time between two refreshes, at the most, of a Node; infinite for one that k3 does not manage."""
-    if seen.owner == "discovery":
-        return 2 * MIRROR_REFRESH_SECONDS
-    return 2 * (seen.peer_ttl_seconds or PEER_TTL_SECONDS) if seen.owner == "network" else math.inf
+    return 2 * (seen.peer_ttl_seconds or SOURCES[seen.owner].refresh_seconds) if seen.owner else math.inf

@@ -7,9 +7,6 @@ Pure.
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
-SourceName = Literal["network", "discovery"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from k3.core.decision import (
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
 from k3.core.observation import Evidence, Facts
+from k3.core.sources import DISCOVERY
 
 Health = Literal["passing", "warning", "critical", "unknown", "unasked"]
 """`unknown`: nobody can ask the machine. `unasked`: nothing new is known of it yet, and its Node stays as it is."""
@@ -63,9 +64,9 @@ REGION: Final = "topology.kubernetes.io/region"
 NOT_REGISTERED: Final = "no longer registered in Consul"
 AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 REFRESH_SECONDS: Final = 300
-SPREAD_SECONDS: Final = int(node.MIRROR_REFRESH_SECONDS) - REFRESH_SECONDS
+SPREAD_SECONDS: Final = int(DISCOVERY.refresh_seconds) - REFRESH_SECONDS
 
-_P = "k3.discovery/"
+_P: Final = DISCOVERY.prefix
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -138,8 +139,8 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
         return _inherit(stored, current, seen, now)
     if stored.owner is None:
         return _heartbeat(current, stored, seen, now)
-    if foreign := ownership.foreign_reason(current, stored, "discovery"):
-        return _not_ours(foreign, stored, current, seen, now)
+    if foreign := ownership.foreign_reason(current, stored, DISCOVERY.name):
+        return _adopted(foreign, stored, current, seen, now)
     if (other := stored.annotations.get(_P + "service", seen.service)) != seen.service:
         return Keep(f"mirrored from the service {other[:64]}", foreign=True)
     return _RULES[type(seen)](stored, copied(current), seen, now)
@@ -152,28 +153,27 @@ def explain(decision: Decision, seen: RegistryObservation) -> str:
     return getattr(seen, "message", "") or NOT_REGISTERED
 
 
-def _not_ours(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
-    """A controller's Node, or one of network's: nothing, unless it is to be adopted."""
-    if (
-        stored.owner != "network"
-        or not isinstance(seen, Mirrored)
-        or seen.health not in ALIVE
-        or not ownership.may_adopt(current, stored, seen.facts.id, seen.adopts)
-    ):
-        return Keep(why, foreign=stored.owner == "discovery")
+def _adopted(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
+    """A controller's Node, or another source's: nothing is written, unless it is to be adopted."""
+    keep = Keep(why, foreign=stored.owner == DISCOVERY.name)
+    if not isinstance(seen, Mirrored) or seen.health not in ALIVE:
+        return keep
+    former = ownership.adoptable(current, stored, seen.facts.id, seen.adopts)
+    if former is None:
+        return keep
     wanted = copied(current)
-    ownership.hand_over(wanted, "network", "discovery")
+    ownership.hand_over(wanted, former, DISCOVERY)
     _put(wanted, seen)
     _put_health(wanted, seen, now)
     _put_seen(wanted, seen, now)
-    message = f"k3 network had given it up; {seen.message}"
+    message = f"k3 {former.name} had given it up; {seen.message}"
     return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
 
 def is_original(current: Manifest, stored: NodeView) -> bool:
     """Whether the original wrote this Node last, and nobody has taken it over since."""
-    is_its = stored.ready is not None and stored.ready.reason in ownership.ORIGINAL_REASONS["discovery"]
-    if not is_its or stored.owner == "network" or node.kubelet_version(current):
+    is_its = stored.ready is not None and stored.ready.reason in DISCOVERY.original_reasons
+    if not is_its or stored.owner not in {None, DISCOVERY.name} or node.kubelet_version(current):
         return False
     metadata = current.get("metadata")
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
@@ -187,7 +187,7 @@ def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now
     if isinstance(seen, Mirrored) and seen.health == "unasked":
         return Keep("nothing new is known of it yet")
     wanted = copied(current)
-    wanted["metadata"]["labels"] |= ownership.LABELS["discovery"]
+    wanted["metadata"]["labels"] |= DISCOVERY.labels
     if isinstance(seen, Mirrored):
         _put(wanted, seen)
         _put_health(wanted, seen, now)
@@ -208,7 +208,7 @@ def is_agent_lost(stored: NodeView) -> bool:
 
 def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
     """The (service, datacenter) that a Node of discovery's stands for, None for any other Node."""
-    if stored.owner != "discovery":
+    if stored.owner != DISCOVERY.name:
         return None
     return stored.annotations.get(_P + "service", ""), stored.annotations.get(_P + "datacenter", "")
 
@@ -219,7 +219,7 @@ def refresh_seconds(name: str) -> int:
 
 
 def _create(seen: Mirrored, now: datetime) -> Decision:
-    labels = dict(ownership.LABELS["discovery"])
+    labels = DISCOVERY.labels
     if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
         labels[REGION] = seen.datacenter
     manifest: Manifest = {"metadata": {"labels": labels, "annotations": {}}, "spec": {}, "status": {}}

@@ -63,10 +63,11 @@ from k3.core.observation import (
     System,
     Unproven,
 )
+from k3.core.sources import NETWORK
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
-_P = "k3.network/"
+_P: Final = NETWORK.prefix
 CLONE_NOTE: Final = _P + "clone"
 
 
@@ -75,24 +76,23 @@ def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Dec
     if current is None:
         return _create(seen, now)
     stored = node.view_manifest(seen.name, current)
-    if foreign := ownership.foreign_reason(current, stored, "network"):
-        return _not_ours(foreign, stored, current, seen, now)
+    if foreign := ownership.foreign_reason(current, stored, NETWORK.name):
+        return _adopted(foreign, stored, current, seen, now)
     rule = _RULES[type(seen)]
     return rule(stored, copied(current), seen, now)
 
 
-def _not_ours(why: str, stored: NodeView, current: Manifest, seen: Observation, now: datetime) -> Decision:
-    """A controller's Node, or one of discovery's: nothing, unless it is to be adopted."""
-    if (
-        stored.owner != "discovery"
-        or not isinstance(seen, Alive | Joined)
-        or not ownership.may_adopt(current, stored, seen.facts.id, seen.adopts)
-    ):
+def _adopted(why: str, stored: NodeView, current: Manifest, seen: Observation, now: datetime) -> Decision:
+    """A controller's Node, or another source's: nothing is written, unless it is to be adopted."""
+    if not isinstance(seen, Alive | Joined):
         return Keep(why, foreign=True)
-    message = "k3 discovery had given it up; "
+    former = ownership.adoptable(current, stored, seen.facts.id, seen.adopts)
+    if former is None:
+        return Keep(why, foreign=True)
+    message = f"k3 {former.name} had given it up; "
     message += f"it answers {seen.seen_by}" if isinstance(seen, Alive) else "it runs k3 network"
     wanted = copied(current)
-    ownership.hand_over(wanted, "discovery", "network")
+    ownership.hand_over(wanted, former, NETWORK)
     _put_facts(wanted, seen.facts)
     _put_seen(wanted, now, seen)
     if isinstance(seen, Joined):
@@ -277,7 +277,7 @@ _RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]
 def _managed(facts: Facts) -> Manifest:
     """A Node of ours, without conditions, that nobody has seen alive yet."""
     manifest: Manifest = {
-        "metadata": {"labels": dict(ownership.LABELS["network"]), "annotations": {}},
+        "metadata": {"labels": NETWORK.labels, "annotations": {}},
         "spec": {},
         "status": {},
     }

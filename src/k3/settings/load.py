@@ -31,7 +31,7 @@ from k3.settings.structs import (
 SYSTEM_STATE: Final = Path("/var/lib/k3")
 DATABASE: Final = "k3.db"
 DEFAULT_TYPE: Final = "sqlite"
-SECTIONS: Final = ("storage", "log", "network", "discovery")
+SECTIONS: Final = ("storage", "log", *options.SECTIONS)
 _LOG: Final[Fields] = {
     "level": parsing.choice(*LOG_LEVELS, also={"warn": "warning"}),
     "format": parsing.choice(*LOG_FORMATS),
