@@ -9,10 +9,10 @@ from typing import Final
 from uuid import uuid4
 
 from k3.cli.flags import Parser, add_log_flags, add_store_flags
-from k3.cli.opening import open_existing, settings_for_reading
+from k3.cli.opening import no_store, open_existing, settings_for_reading
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
-from k3.core.errors import Forbidden, NotFound
+from k3.core.errors import Forbidden
 from k3.core.objects import Kind
 from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
@@ -127,8 +127,7 @@ def _settings_of(chosen: argparse.Namespace, url: str) -> Settings:
 async def _existing(settings: Settings) -> Store:
     store = await open_existing(settings)
     if store is None:
-        msg = f"no store at {settings.storage.url}. Make it with: k3 network"
-        raise NotFound(msg)
+        raise no_store(settings)
     return store
 
 

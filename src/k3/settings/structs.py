@@ -91,6 +91,10 @@ class Reader:
     is_alone: bool = False
     """No other process can read it."""
 
+    def command(self, words: str) -> str:
+        """A command of k3 as a person types it to meet the same store: `k3 network --store etcd://10.0.0.5:2379/team-a`."""
+        return f"{self.environ}k3 {words}{self.flags}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
