@@ -123,10 +123,19 @@ def test_copy_brings_everything_and_may_be_repeated(k3: K3, store: StoreFile, tm
     other.put("extra")
     again = k3("store", "copy", store.url, other.url)
     assert again.out.splitlines()[0] == (
+        "nodes: 2 copied and verified (0 created, 0 updated, 2 already there); "
+        "left as they are in the target, and different: 1 (--overwrite replaces them); the target has 1 others"
+    )
+
+    def spec() -> object:
+        return other._do(lambda handle: handle.get(Key(NODE, "web1"))).manifest()["spec"]
+
+    assert spec() == {}
+    again = k3("store", "copy", store.url, other.url, "--overwrite")
+    assert again.out.splitlines()[0] == (
         "nodes: 3 copied and verified (0 created, 1 updated, 2 already there); the target has 1 others"
     )
-    manifest = other._do(lambda handle: handle.get(Key(NODE, "web1"))).manifest()
-    assert manifest["spec"] == {"unschedulable": True}
+    assert spec() == {"unschedulable": True}
     assert k3("store", "copy", store.url, other.url).out.splitlines()[0].count("0 created, 0 updated, 3 already there") == 1
 
 

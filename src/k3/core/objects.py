@@ -140,7 +140,7 @@ class Object:
 
         What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
         """
-        if _same(manifest, self.manifest()):
+        if same_json(manifest, self.manifest()):
             return self
         stored = decode(self.document)
         found = stored.get("metadata") or {}
@@ -163,6 +163,6 @@ def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> byt
     return encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})
 
 
-def _same(one: Manifest, other: Manifest) -> bool:
+def same_json(one: Manifest, other: Manifest) -> bool:
     """Whether both are the same JSON; Python alone takes 1, 1.0 and true for equals."""
     return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
