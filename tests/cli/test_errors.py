@@ -97,7 +97,7 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
         (("network", "--peer-ttl", "1s"), 'k3: --peer-ttl: bad value "1s", expected 2s or more'),
         (("network", "--register-self=maybe"), 'k3: --register-self: bad value "maybe", expected true or false'),
         (("network", "--node-name", "Web_1"), 'k3: --node-name: bad value "Web_1", expected lower-case'),
-        (("network", "--listen", "7946"), 'k3: --listen: bad value "7946", expected [host]:port'),
+        (("network", "--listen", "7946"), 'k3: --listen: bad value "7946", expected [address]:port'),
         (("network", "--domain", "example.org."), 'k3: --domain: bad value "example.org.", expected local., the only domain'),
     ],
 )

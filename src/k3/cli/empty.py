@@ -6,6 +6,7 @@ from typing import Final
 from k3.core.errors import K3Error, NotFound
 from k3.core.objects import LEASE
 from k3.core.safe_text import one_line, printable
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
 from k3.settings.structs import Reader, Settings
 
@@ -28,7 +29,7 @@ async def nothing(settings: Settings, store: Store | None, *, selector: str, is_
 
 async def _advice(store: Store | None, reader: Reader) -> str:
     """How to get a Node into this store, by what is known of those who write there."""
-    network, discovery = reader.command("network"), reader.command("discovery")
+    network, discovery = reader.command(NETWORK.name), reader.command(DISCOVERY.name)
     if store is not None and await _has_mirror(store):
         return f"k3 discovery looks after it: is a machine registered in Consul? Register one with: {discovery}"
     if any(os.environ.get(name) for name in _CONSUL):

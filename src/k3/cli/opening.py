@@ -8,6 +8,7 @@ from typing import Final
 from k3.agent import logs
 from k3.core.errors import NotFound
 from k3.core.safe_text import one_line
+from k3.core.sources import NETWORK
 from k3.core.store import Store
 from k3.settings.load import Flags, here, is_there, load
 from k3.settings.structs import Settings
@@ -35,7 +36,7 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
 
 def no_store(found: Settings) -> NotFound:
     """The file of the store is not there."""
-    return NotFound(f"no store at {one_line(found.storage.url)}. Make it with: {found.reader.command('network')}")
+    return NotFound(f"no store at {one_line(found.storage.url)}. Make it with: {found.reader.command(NETWORK.name)}")
 
 
 async def open_existing(found: Settings) -> Store | None:

@@ -17,6 +17,9 @@ COMPACT_CHUNK: Final = 1_000
 WATCH_BUFFER: Final = 4_096
 WATCHERS: Final = 10_000
 
+# A TCP or UDP port (RFC 9293 §3.1, RFC 768).
+PORT: Final = 65_535
+
 # Waiting on the outside, in seconds.
 STORE_TIMEOUT_SECONDS: Final = 5.0
 SHUTDOWN_SECONDS: Final = 3.0

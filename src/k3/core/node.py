@@ -3,7 +3,6 @@
 Reading never fails: Nodes come from kubelets, people and other programs, and an odd field reads as absent. Pure.
 """
 
-import ipaddress
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from k3.core import limits
+from k3.core.addresses import Address, parse_address
 from k3.core.objects import Manifest, Object
 from k3.core.observation import Evidence
 from k3.core.sources import SOURCES, labelled, prefix_of
@@ -144,7 +144,7 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
         last_seen=note("lastSeen"),
         seen_by=note("seen-by"),
         seen_run=note("seen-run"),
-        port=whole_number(note("port"), 1, 65535),
+        port=whole_number(note("port"), 1, limits.PORT),
         pid=whole_number(note("pid"), 1, 2**31),
         peer_ttl_seconds=seconds(note("peer-ttl")),
         annotations=notes,
@@ -246,16 +246,7 @@ def publishable(internal: Iterable[str]) -> list[str]:
 
 
 @lru_cache(maxsize=32_768)
-def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IP literal without scope, or None."""
-    try:
-        return ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=32_768)
-def _local(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _local(ip: Address) -> bool:
     only_link = ip.version == 6 and ip.is_link_local  # noqa: PLR2004 - the IP version
     return only_link or ip.is_loopback or ip.is_multicast or ip.is_unspecified
 

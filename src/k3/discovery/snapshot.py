@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from k3.core import limits, node
+from k3.core.addresses import parse_address
 from k3.core.observation import Facts
 from k3.core.safe_text import printable
 from k3.discovery.policy import AGENT_LOST, Health
@@ -212,7 +213,7 @@ def _address(registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> s
         *[of_node.get(key) for key in (*lan, "wan")],
     ]
     bare = (_text(each).removeprefix("[").removesuffix("]") for each in texts)
-    known = [str(parsed) for each in bare if (parsed := node.parse_address(each)) is not None]
+    known = [str(parsed) for each in bare if (parsed := parse_address(each)) is not None]
     return next((each for each in known if node.publishable([each])), next(iter(known), ""))
 
 

@@ -67,8 +67,7 @@ def boolean(text: str, where: str) -> bool:
     """`true` or `false`, also as yes, no, on, off, 1, 0, t and f in either case. Raises ConfigInvalid."""
     word = text.lower()
     if word not in _TRUE | _FALSE:
-        msg = f'{where}: bad value "{printable(text, limit=40)}", expected true or false'
-        raise ConfigInvalid(msg)
+        raise bad_value(where, text, "true or false")
     return word in _TRUE
 
 
@@ -100,6 +99,11 @@ def nearest_name(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     found = found or [name for name in [alike(plain, names)] if name]
     shown = " or ".join(f"{prefix}{name}" for name in found[:2])
     return f"; did you mean {shown}?" if shown else ""
+
+
+def bad_value(where: str, value: str, expected: str) -> ConfigInvalid:
+    """The error about a value that is no secret: the place, the value, and what was expected."""
+    return ConfigInvalid(f'{where}: bad value "{printable(value, limit=80)}", expected {expected}')
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> str:
