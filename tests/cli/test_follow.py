@@ -12,10 +12,10 @@ from k3.cli import follow
 from k3.cli.follow import Shown
 from k3.cli.printers import Read
 from k3.core.errors import Expired, Unavailable
-from k3.core.node import precise_timestamp
 from k3.core.objects import NODE, Key, Kind, Object
 from k3.core.sources import DISCOVERY, NETWORK, Source
 from k3.core.store import ChangeType, Event, Page, Store
+from k3.core.times import precise_timestamp
 from k3.stores import connect
 from k3.stores.memory import MemoryStorage
 

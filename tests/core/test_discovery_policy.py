@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.core import node
+from k3.core import node, times
 from k3.core.decision import Create, Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts
@@ -177,7 +177,7 @@ def test_what_stays_as_it_is_is_written_once_in_five_minutes() -> None:
         assert isinstance(decision, Update)
         assert decision.transition is None
         seen = written(decision)["metadata"]["annotations"]["k3.discovery/lastSeen"]
-        assert node.parse_timestamp(seen) == later(seconds)
+        assert times.parse_timestamp(seen) == later(seconds)
 
 
 UNASKED = replace(PASSING, health="unasked", message="Consul has not run check web yet")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from k3.core import freshness, node, ownership
+from k3.core import freshness, node, ownership, times
 from k3.core.decision import Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts
@@ -42,14 +42,14 @@ def manifest(reason: str = "Listed", status: str = "True", **notes: str) -> Mani
 
 
 def test_the_table_names_the_source_and_when_it_saw_the_machine() -> None:
-    shown = manifest(lastSeen=node.precise_timestamp(NOW - timedelta(seconds=7)))
+    shown = manifest(lastSeen=times.precise_timestamp(NOW - timedelta(seconds=7)))
     cells = dict(zip(node_table.titles(wide=False), node_table.row(shown, Moment(NOW), wide=False), strict=True))
     assert (cells["SOURCE"], cells["STATUS"], cells["LAST SEEN"]) == ("hosts", "Ready", "7s ago")
 
 
 @pytest.mark.parametrize(("age", "agrees"), [(119, True), (121, False)])
 def test_its_nodes_are_unobserved_after_twice_its_refresh_time(age: int, agrees: bool) -> None:
-    shown = manifest(lastSeen=node.precise_timestamp(NOW - timedelta(seconds=age)))
+    shown = manifest(lastSeen=times.precise_timestamp(NOW - timedelta(seconds=age)))
     assert freshness.agrees(ownership.view("web1", shown), NOW) is agrees
 
 

@@ -16,7 +16,7 @@ from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.printers import Table
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
-from k3.core import node
+from k3.core import node, times
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
 from k3.core.safe_text import printable
@@ -126,7 +126,7 @@ def _evidence_pairs(reading: Reading) -> Iterator[tuple[str, str]]:
     yield "Last seen", _moment(seen.last_seen, reading) if seen.last_seen else "never: it has not answered once"
     yield "Seen by", seen.seen_by
     yield "Asked at", endpoint(seen)
-    yield "Time to live", node.duration(seen.peer_ttl_seconds) if seen.peer_ttl_seconds else ""
+    yield "Time to live", times.duration(seen.peer_ttl_seconds) if seen.peer_ttl_seconds else ""
     if SOURCES[seen.owner].machines_write:
         yield "Its own agent", "writes to this store" if seen.agent else "does not write to this store"
     yield "Process", str(seen.pid or "")
@@ -205,5 +205,5 @@ def _moment(stamp: str, reading: Reading) -> str:
 
 def _ago(stamp: str, reading: Reading) -> str:
     """How long ago by this reader's clock; empty where that cannot be said."""
-    at = node.parse_timestamp(stamp)
+    at = times.parse_timestamp(stamp)
     return human_duration(reading.at.now - at) if at and at <= reading.at.now else ""

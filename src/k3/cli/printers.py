@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from k3.cli.terminal import Colour, answer, answer_in_pieces, coloured
-from k3.core.node import timestamp
 from k3.core.objects import Manifest, Object
 from k3.core.safe_text import printable
 from k3.core.store import ChangeType
+from k3.core.times import timestamp
 from k3.view import documents, node_table
 from k3.view.node_table import Column, Reading, State
 

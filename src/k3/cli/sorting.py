@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from k3.cli.usage import BadUsage
-from k3.core import node
+from k3.core import times
 from k3.core.objects import Manifest
 from k3.core.safe_text import printable
 from k3.view import node_table
@@ -94,7 +94,7 @@ def _ago(at: datetime | None) -> float | None:
 
 
 def _created(reading: Reading) -> float | None:
-    return _ago(node.parse_timestamp(_at(reading.manifest, ("metadata", "creationTimestamp"))))
+    return _ago(times.parse_timestamp(_at(reading.manifest, ("metadata", "creationTimestamp"))))
 
 
 _COLUMNS: Final[dict[str, Value]] = {

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from k3.core import node
+from k3.core import node, times
 from k3.core.node import NodeView
 
 SKEW_SECONDS: Final = 5.0
@@ -49,7 +49,7 @@ def agrees(seen: NodeView, now: datetime) -> bool:
 
     A Node that is called Ready and names no time was written by another program: nobody is known to look after it.
     """
-    last = node.parse_timestamp(seen.last_seen)
+    last = times.parse_timestamp(seen.last_seen)
     if last is None or seen.owner is None:
         return seen.owner is None or not seen.is_ready
     age_seconds = (now - last).total_seconds()
@@ -58,7 +58,7 @@ def agrees(seen: NodeView, now: datetime) -> bool:
 
 def is_ahead(seen: NodeView, now: datetime) -> bool:
     """Whether `lastSeen` lies in the reader's future: one of the two clocks is wrong."""
-    last = node.parse_timestamp(seen.last_seen)
+    last = times.parse_timestamp(seen.last_seen)
     return last is not None and (last - now).total_seconds() > SKEW_SECONDS
 
 
@@ -105,7 +105,7 @@ def wrong_clocks(nodes: Sequence[NodeView], now: datetime, observed_: Collection
     """
     ahead: dict[str, float] = {}
     for seen in nodes:
-        last = node.parse_timestamp(seen.last_seen)
+        last = times.parse_timestamp(seen.last_seen)
         if last is None or not seen.seen_by or not seen.is_ready or seen.name not in observed_ or agrees(seen, now):
             continue
         off_seconds = (last - now).total_seconds()

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from k3.core.addresses import Address, parse_address
 from k3.core.objects import Manifest, Object
 from k3.core.observation import Evidence
 from k3.core.sources import SOURCES, labelled, prefix_of
+from k3.core.times import seconds, timestamp
 
 READY: Final = "Ready"
 REACHABLE: Final = "k3.network/Reachable"
@@ -28,29 +29,6 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 def valid_name(name: str) -> bool:
     """Whether Kubernetes takes this as a Node's name (RFC 1123 subdomain, dots allowed, at most 253 bytes)."""
     return len(name) <= limits.NAME_BYTES and _NAME.fullmatch(name) is not None
-
-
-@lru_cache(maxsize=64)
-def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC, whole seconds: what Kubernetes writes (`2026-11-23T08:00:00Z`)."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@lru_cache(maxsize=64)
-def precise_timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds (`2026-11-23T08:00:00.123Z`)."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def parse_timestamp(text: object) -> datetime | None:
-    """An RFC 3339 time, or None."""
-    if not isinstance(text, str):
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,23 +235,6 @@ def whole_number(text: str, low: int, high: int) -> int:
         return 0
     number = int(text)
     return number if low <= number <= high else 0
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """A duration as Go writes it (`90s`, `1m30s`, `1.5h`) in seconds; 0.0 for anything else."""
-    if not _DURATION.match(text) or _DURATION.sub("", text):
-        return 0.0
-    total = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))
-    return total if math.isfinite(total) else 0.0
-
-
-def duration(total_seconds: float) -> str:
-    """The shortest Go duration: `90s`, `1m30s` and the like are all read back; this one writes plain seconds."""
-    return f"{total_seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def _status(manifest: Manifest) -> dict[str, Any]:

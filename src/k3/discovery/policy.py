@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from k3.core import limits, node, ownership
+from k3.core import limits, node, ownership, times
 from k3.core.decision import (
     Create,
     Decision,
@@ -194,7 +194,7 @@ def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now
         _put_seen(wanted, seen, now)
     else:
         node_annotations(wanted)[_P + "service"] = seen.service
-        node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+        node_annotations(wanted)[_P + "lastSeen"] = times.precise_timestamp(now)
         set_ready(wanted, "False", "ConsulDeregistered", NOT_REGISTERED, now)
     message = f"k3 goes on with it; {getattr(seen, 'message', NOT_REGISTERED)}"
     is_down = stored.is_ready and not node.view_manifest(seen.name, wanted).is_ready
@@ -238,12 +238,12 @@ def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, n
     keep = Keep("not labelled k3.discovery/managed=true", foreign=True)
     if not isinstance(seen, Mirrored) or not seen.heartbeat_due or seen.health not in ALIVE:
         return keep
-    former = node.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
+    former = times.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
     if not stored.is_ready or (former is not None and former >= now.replace(microsecond=0)):
         return keep
     wanted = copied(current)
     entry = next(each for each in wanted["status"]["conditions"] if isinstance(each, dict) and each.get("type") == node.READY)
-    entry["lastHeartbeatTime"] = node.timestamp(now)
+    entry["lastHeartbeatTime"] = times.timestamp(now)
     return Update(wanted)
 
 
@@ -311,7 +311,7 @@ def _put(manifest: Manifest, seen: Mirrored) -> None:
 
 def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
     """When the registry last showed it, to whom, and to which run of that."""
-    notes = {"lastSeen": node.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
+    notes = {"lastSeen": times.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
     node_annotations(manifest).update({_P + key: text for key, text in notes.items() if text})
 
 
@@ -364,7 +364,7 @@ def _unstamped(manifest: Manifest) -> Manifest:
 
 def _is_stale(stored: NodeView, seen: Mirrored) -> bool:
     """Whether it is time to say again that the machine was seen: the mirror counts that on its own clock."""
-    return seen.refresh_due or node.parse_timestamp(stored.last_seen) is None
+    return seen.refresh_due or times.parse_timestamp(stored.last_seen) is None
 
 
 def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | None:

@@ -22,7 +22,7 @@ from k3.agent import facts
 from k3.agent.cache import Cache, Listed, Lost
 from k3.agent.lease import Leadership, lease_key
 from k3.agent.tasks import time_limit
-from k3.core import node
+from k3.core import node, times
 from k3.core.decision import Decision
 from k3.core.errors import ConfigInvalid, Forbidden
 from k3.core.objects import NODE, Key, Object
@@ -88,12 +88,12 @@ class DiscoveryOptions:
             (
                 self.check_timeout_seconds > 0,
                 "--health-check-timeout",
-                node.duration(self.check_timeout_seconds),
+                times.duration(self.check_timeout_seconds),
                 "more than 0",
             ),
             *[(each, "--datacenter", each, "the name of one") for each in self.datacenters],
             *[
-                (seconds >= LEAST_INTERVAL_SECONDS, flag, node.duration(seconds), "1s or more")
+                (seconds >= LEAST_INTERVAL_SECONDS, flag, times.duration(seconds), "1s or more")
                 for flag, seconds in intervals.items()
             ],
         ]

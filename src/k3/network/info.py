@@ -14,8 +14,9 @@ from typing import Any, Final, NoReturn
 
 from k3.core import limits
 from k3.core.errors import Invalid
-from k3.core.node import duration, publishable, seconds, valid_name
+from k3.core.node import publishable, valid_name
 from k3.core.observation import Facts, System
+from k3.core.times import duration, seconds
 
 ID: Final = re.compile(r"[0-9a-f]{32}")
 BOOT: Final = re.compile(r"[0-9a-f]{16}")

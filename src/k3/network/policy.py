@@ -34,7 +34,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from k3.core import node, ownership
+from k3.core import node, ownership, times
 from k3.core.decision import (
     Create,
     Decision,
@@ -314,7 +314,7 @@ def _facts_notes(facts: Facts) -> dict[str, str]:
         "id": facts.id,
         "clone-of": facts.clone_of,
         "boot": facts.boot,
-        "peer-ttl": node.duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
+        "peer-ttl": times.duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
         "links": ",".join(facts.links),
     }
 
@@ -323,7 +323,7 @@ def _put_seen(manifest: Manifest, now: datetime, seen: Alive | Joined | Suspecte
     """When the machine was seen, by whose agent, and by which run of it."""
     seen_by, run = (seen.name, seen.facts.boot) if isinstance(seen, Joined) else (seen.seen_by, seen.seen_run)
     notes = node_annotations(manifest)
-    notes.update({_P + "lastSeen": node.precise_timestamp(now), _P + "seen-by": seen_by, _P + "seen-run": run})
+    notes.update({_P + "lastSeen": times.precise_timestamp(now), _P + "seen-by": seen_by, _P + "seen-run": run})
 
 
 def _set_reachable(manifest: Manifest, now: datetime) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from k3.core import node
+from k3.core import times
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import printable
 
@@ -36,7 +36,7 @@ def duration(text: str, where: str) -> float:
     """A duration as Go writes it (`90s`, `1m30s`, `1.5h`, `0`), in seconds. Raises ConfigInvalid."""
     if _ZERO.fullmatch(text):
         return 0.0
-    total = node.seconds(text) if text.replace("µ", "u").isascii() else 0.0
+    total = times.seconds(text) if text.replace("µ", "u").isascii() else 0.0
     if 0 < total <= _LONGEST_SECONDS:
         return total
     if total:
@@ -60,7 +60,7 @@ def _meant(text: str) -> str:
     if unit in _HOURS:
         return f"{float(number) * _HOURS[unit]:g}h"
     meant = f"{number}{_UNITS.get(unit or 's', '')}"
-    return meant if node.seconds(meant) else ""
+    return meant if times.seconds(meant) else ""
 
 
 def boolean(text: str, where: str) -> bool:
@@ -162,7 +162,7 @@ def _flag(value: object) -> bool:
 
 
 def _seconds(value: object) -> float:
-    total = node.seconds(_text(value))
+    total = times.seconds(_text(value))
     if not total:
         raise ValueError
     return total

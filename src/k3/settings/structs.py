@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from k3.core import node
+from k3.core import node, times
 from k3.settings.listen import INTERFACE, Listen
 from k3.settings.parsing import bad_value
 from k3.settings.service_type import ServiceType
@@ -128,7 +128,7 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         named = not self.is_name_explicit or node.valid_name(self.node_name)
-        ttl = node.duration(self.peer_ttl_seconds)
+        ttl = times.duration(self.peer_ttl_seconds)
         checks = [
             (named, "--node-name", self.node_name, expected_name(self.node_name)),
             (self.peer_ttl_seconds >= MIN_PEER_TTL_SECONDS, "--peer-ttl", ttl, "2s or more"),

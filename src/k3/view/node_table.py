@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from k3.core import freshness, node, ownership
+from k3.core import freshness, node, ownership, times
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, Object
 
@@ -188,7 +188,7 @@ def _roles(reading: Reading) -> str:
 
 
 def _age(reading: Reading) -> str:
-    created = node.parse_timestamp(text_at(reading.manifest, "metadata", "creationTimestamp"))
+    created = times.parse_timestamp(text_at(reading.manifest, "metadata", "creationTimestamp"))
     return human_duration(reading.at.now - created) if created else UNKNOWN
 
 
@@ -214,7 +214,7 @@ def _last_seen(reading: Reading) -> str:
 def last_seen(reading: Reading) -> datetime | None:
     """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported."""
     seen = reading.view
-    return node.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
+    return times.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
 
 
 def _address(kind: str) -> Callable[[Reading], str]:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from k3.core import limits
 from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound, TooLarge
-from k3.core.node import timestamp
 from k3.core.objects import Key, Manifest, Object, decode, key_from_path, new_document, same_json
 from k3.core.store import Change
+from k3.core.times import timestamp
 
 
 @dataclass(frozen=True, slots=True)
