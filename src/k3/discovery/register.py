@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from k3.agent.tasks import time_limit
 from k3.core import times
+from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
 from k3.discovery.consul import MARK, Consul
@@ -84,8 +85,7 @@ class Registration:
     @property
     def health_url(self) -> str:
         """Where Consul asks how we are."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}/healthz"
+        return f"http://{authority(self.address, self.port)}/healthz"
 
     def document(self, *, is_proven: bool) -> dict[str, Any]:
         """For the agent. Unproven, it stays critical until Consul's own first check."""

@@ -24,7 +24,6 @@ CHECKS: Final = 256
 SERVICE_ID_BYTES: Final = 512
 CHECK_CHARACTERS: Final = 80
 SUFFIX_DIGITS: Final = 6
-PORT_MAX: Final = 65_535
 PID_MAX: Final = 2**31 - 1
 
 LEAVING: Final = "leaving"
@@ -223,7 +222,7 @@ def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], co
     return Facts(
         node=name,
         addresses=(address,) if address else (),
-        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= PORT_MAX else 0,
+        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= limits.PORT else 0,
         pid=node.whole_number(meta.get("pid", ""), 1, PID_MAX),
         id=_matching(meta, "id", _ID),
         boot=_matching(meta, "boot", _BOOT),

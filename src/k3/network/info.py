@@ -21,7 +21,6 @@ from k3.core.times import duration, seconds
 ID: Final = re.compile(r"[0-9a-f]{32}")
 BOOT: Final = re.compile(r"[0-9a-f]{16}")
 PID_MAX: Final = 2**31 - 1
-PORT_MAX: Final = 65_535
 
 _VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
@@ -65,7 +64,7 @@ def parse_info(body: bytes) -> tuple[Facts, float, str]:
     facts = Facts(
         node=_name(document, "node", required=True),
         addresses=_addresses(document),
-        port=_number(document, "port", PORT_MAX),
+        port=_number(document, "port", limits.PORT),
         pid=_number(document, "pid", PID_MAX),
         id=_text(document, "id", ID),
         boot=_text(document, "boot", BOOT),
