@@ -53,6 +53,8 @@ def desk(tmp_path: Any) -> Desk:
         ("network: {peer_ttl: 5s}", 'k3.yaml:1: network.peer_ttl: unknown key; did you mean "peer-ttl"?'),
         ("network: {ttl: 5s}", "k3.yaml:1: network.ttl: unknown key; did you mean peer-ttl?"),
         ("discovery: {consul-adr: x}", 'k3.yaml:1: discovery.consul-adr: unknown key; did you mean "consul-addr"?'),
+        ("debug: yes please", "k3.yaml:1: debug: expected true or false"),
+        ("role: x\ndebug: {level: 1}", "k3.yaml:2: debug: expected true or false"),
         ("network: 5", "k3.yaml: network: expected a mapping (key: value)"),
         ("network: {peer-ttl: [5s, 6s]}", "k3.yaml:1: network.peer-ttl: expected one value"),
         ("network: {interface: {a: b}}", "k3.yaml:1: network.interface: expected a value or a list of values"),

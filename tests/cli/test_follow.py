@@ -147,6 +147,15 @@ async def test_a_lost_store_is_said_once_and_the_view_is_right_afterwards(capsys
     assert capsys.readouterr().err.splitlines() == once * 2
 
 
+@pytest.mark.usefixtures("quick")
+async def test_an_error_that_ends_in_a_question_stays_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    async def test(line: Line, record: Record) -> None:
+        await line.cut(Unavailable("no answer from etcd://h: is it on?"))
+
+    await followed(test)
+    assert capsys.readouterr().err.splitlines()[0] == "k3: no answer from etcd://h: is it on? Trying again"
+
+
 async def test_what_stops_fitting_is_gone_and_what_starts_fitting_is_new() -> None:
     async def test(line: Line, record: Record) -> None:
         for name, app in (("a", "y"), ("a", "x"), ("b", "y"), ("b", "z")):

@@ -168,7 +168,8 @@ class _Trouble:
     async def pause(self, error: K3Error) -> None:
         """Wait before the next attempt."""
         if not self._pause:
-            remark(f"k3: {one_line(str(error))}; trying again")
+            said = one_line(str(error))
+            remark(f"k3: {said} Trying again" if said.endswith("?") else f"k3: {said}; trying again")
         self._pause = min(2 * self._pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         await asyncio.sleep(self._pause)
 

@@ -43,7 +43,9 @@ class Order:
 
 def parse_order(text: str) -> Order:
     """An order as people write it. Raises BadUsage."""
-    path = text.strip().removeprefix("{").removesuffix("}")
+    path = text.strip()
+    if path.startswith("{") and path.endswith("}"):
+        path = path[1:-1]
     name = re.sub(r"[\s_]+", "-", path.lower())
     if name in _COLUMNS:
         return Order(_COLUMNS[name])

@@ -186,7 +186,8 @@ def _log(document: Document, flags: Flags, *, level: str) -> tuple[LogSettings, 
     for key, value in section.items():
         if key in _LOG and value is not None:
             found[key] = parsing.read_field(_LOG[key], value, section.name_of(key))
-    if document.values("debug") is True:
+    debug = document.values("debug")
+    if debug is not None and parsing.read_field(parsing.FLAG, debug, document.at("debug")):
         found["level"] = "debug"
     for key, text in (("level", flags.log_level), ("format", flags.log_format)):
         if text is not None:
