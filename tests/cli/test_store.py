@@ -181,6 +181,28 @@ def test_copy_from_nothing_is_not_found_and_makes_nothing(k3: K3, tmp_path: Path
     assert list(tmp_path.glob("*.db")) == []
 
 
+def test_a_bar_that_nobody_can_see_stops_no_copy(
+    k3: K3, store: StoreFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed:
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> None:
+            raise BrokenPipeError(text)
+
+        def flush(self) -> None:
+            pass
+
+        def fileno(self) -> int:
+            return 2
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    other = StoreFile(tmp_path / "other.db")
+    assert k3("store", "copy", store.url, other.url).code == 0
+    assert len(other.names()) == 3
+
+
 class Raided(MemoryStore):
     """Somebody deletes n1 as soon as it is there."""
 

@@ -13,7 +13,6 @@ from k3.cli.flags import Parser, add_store_flags
 from k3.cli.looking import find_observed, moments
 from k3.cli.names import node_names, split_kind
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import Table
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
 from k3.core import node, times
@@ -25,6 +24,7 @@ from k3.core.store import Page, Store
 from k3.view import node_table
 from k3.view.node_table import Moment, Reading, human_duration
 from k3.view.selector import Selector, parse_selector
+from k3.view.table import Table
 
 _EXAMPLES = """\
   k3 describe node web1

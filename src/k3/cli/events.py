@@ -13,7 +13,6 @@ from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, follow
 from k3.cli.names import node_name
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import Table
 from k3.cli.terminal import answer, answer_in_pieces, remark
 from k3.core import limits, times
 from k3.core.objects import EVENT, Key, Manifest, Object
@@ -22,6 +21,7 @@ from k3.core.store import ChangeType, Page, Store
 from k3.settings.structs import Settings
 from k3.view import documents
 from k3.view.node_table import UNKNOWN, human_duration
+from k3.view.table import Table
 
 NAMESPACE: Final = "default"
 TITLES: Final = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")

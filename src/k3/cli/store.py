@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from k3.cli.flags import Parser, add_log_flags, add_store_flags
 from k3.cli.opening import no_store, open_existing, settings_for_reading
-from k3.cli.terminal import answer, remark
+from k3.cli.terminal import answer, draw, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import Forbidden
 from k3.core.objects import Kind
@@ -149,7 +149,7 @@ def _keep_quiet(_done: int, _total: int) -> None:
 
 def _draw(done: int, total: int) -> None:
     filled = _BAR * done // total if total else _BAR
-    sys.stderr.write(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total}")
+    draw(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total}")
     if done >= total:
         remark("")
 
