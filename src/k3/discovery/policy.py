@@ -34,6 +34,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal
 
 from k3.core import limits, node, ownership, times
@@ -43,10 +44,14 @@ from k3.core.decision import (
     Keep,
     Transition,
     Update,
-    addresses_changed,
+    change_between,
+    name_conflict,
+    new_node,
     node_annotations,
     numbered,
     put_machine,
+    put_notes,
+    registered,
     set_ready,
 )
 from k3.core.node import NodeView
@@ -67,6 +72,7 @@ REFRESH_SECONDS: Final = 300
 SPREAD_SECONDS: Final = int(DISCOVERY.refresh_seconds) - REFRESH_SECONDS
 
 _P: Final = DISCOVERY.prefix
+_number = partial(numbered, source=DISCOVERY)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -219,18 +225,16 @@ def refresh_seconds(name: str) -> int:
 
 
 def _create(seen: Mirrored, now: datetime) -> Decision:
-    labels = DISCOVERY.labels
+    manifest = new_node(DISCOVERY)
     if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
-        labels[REGION] = seen.datacenter
-    manifest: Manifest = {"metadata": {"labels": labels, "annotations": {}}, "spec": {}, "status": {}}
+        manifest["metadata"]["labels"][REGION] = seen.datacenter
     _put(manifest, seen)
     _put_health(manifest, seen, now)
     _put_seen(manifest, seen, now)
+    made = registered(seen.name, seen.facts.addresses)
     if seen.conflict_with:
-        message = f"another machine in the registry is called {seen.conflict_with}; this one goes by {seen.name}"
-        return Create(manifest, _number(manifest, Transition("NameConflict", message, warning=True)))
-    listed = ", ".join(node.publishable(seen.facts.addresses)) or "no address"
-    return Create(manifest, _number(manifest, Transition("Registered", f"{seen.name} registered with {listed}")))
+        made = name_conflict("another machine in the registry", seen.conflict_with, seen.name)
+    return Create(manifest, _number(manifest, made))
 
 
 def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, now: datetime) -> Decision:
@@ -258,7 +262,8 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
     if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, seen):
         return Keep("nothing has changed")
     _put_seen(wanted, seen, now)
-    return Update(wanted, _told(stored, wanted, seen))
+    change = change_between(stored, wanted)
+    return Update(wanted, change and _number(wanted, change))
 
 
 def _deregistered(stored: NodeView, wanted: Manifest, _seen: Deregistered, now: datetime) -> Decision:
@@ -305,27 +310,20 @@ _READY_OF: Final[dict[Health, tuple[str, str]]] = {
 
 def _put(manifest: Manifest, seen: Mirrored) -> None:
     """What the registry says of the machine, its health apart."""
-    put_machine(manifest, seen.facts)
-    node_annotations(manifest).update({_P + key: text for key, text in _notes(seen).items() if text})
-
-
-def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
-    """When the registry last showed it, to whom, and to which run of that."""
-    notes = {"lastSeen": times.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
-    node_annotations(manifest).update({_P + key: text for key, text in notes.items() if text})
-
-
-def _notes(seen: Mirrored) -> dict[str, str]:
-    return {
-        "port": str(seen.facts.port or ""),
-        "pid": str(seen.facts.pid or ""),
-        "id": seen.facts.id,
-        "boot": seen.facts.boot,
+    put_machine(manifest, seen.facts, DISCOVERY)
+    notes = {
         "service": seen.service,
         "service-id": seen.service_id,
         "consul-node": seen.consul_node,
         "datacenter": seen.datacenter,
     }
+    put_notes(manifest, notes, DISCOVERY)
+
+
+def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
+    """When the registry last showed it, to whom, and to which run of that."""
+    notes = {"lastSeen": times.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
+    put_notes(manifest, notes, DISCOVERY)
 
 
 def _put_health(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
@@ -365,20 +363,3 @@ def _unstamped(manifest: Manifest) -> Manifest:
 def _is_stale(stored: NodeView, seen: Mirrored) -> bool:
     """Whether it is time to say again that the machine was seen: the mirror counts that on its own clock."""
     return seen.refresh_due or times.parse_timestamp(stored.last_seen) is None
-
-
-def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | None:
-    """The most telling transition between what was stored and what is wanted now."""
-    fresh = node.view_manifest(stored.name, wanted)
-    if stored.id and fresh.id and stored.id != fresh.id:
-        return _number(wanted, Transition("IdentityChanged", f"another machine answers to {stored.name} now", warning=True))
-    if stored.is_ready != fresh.is_ready:
-        reason = "NodeReady" if fresh.is_ready else "NodeNotReady"
-        return _number(wanted, Transition(reason, seen.message, warning=not fresh.is_ready))
-    if stored.addresses != fresh.addresses:
-        return _number(wanted, addresses_changed(stored.addresses, fresh.addresses))
-    return None
-
-
-def _number(manifest: Manifest, told: Transition) -> Transition:
-    return numbered(manifest, told, prefix=_P)
