@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from k3.core.errors import AlreadyExists, Conflict
+from k3.core.errors import Conflict
 from k3.core.objects import Key, Kind, Manifest, Object
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -126,11 +126,3 @@ async def modify(store: Store, key: Key, change: Callable[[Manifest], Manifest |
             continue
     msg = f"{key}: lost {attempts} races in a row against other writers"
     raise Conflict(msg)
-
-
-async def ensure(store: Store, key: Key, manifest: Manifest) -> Object:
-    """The object under `key`, created from `manifest` where it is not there yet. Raises NotFound if it vanishes meanwhile."""
-    try:
-        return await store.create(key, manifest)
-    except AlreadyExists:
-        return await store.get(key)
