@@ -340,7 +340,7 @@ def test_numbers_are_those_of_the_limits() -> None:
     assert history in stores
     assert f"at most {limits.UNPROVEN_NODES} of these" in architecture
     assert f"at most {limits.EVENTS_PER_NODE} per Node" in architecture
-    assert f"at most {limits.PEER_ADDRESSES})" in network
+    assert f"its addresses (at most {limits.LINKS}; of another machine the first {limits.PEER_ADDRESSES} that can" in network
     assert f"at most {limits.NAME_BYTES} bytes" in network
 
 
