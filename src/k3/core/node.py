@@ -123,7 +123,7 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
         seen_by=note("seen-by"),
         seen_run=note("seen-run"),
         port=whole_number(note("port"), 1, limits.PORT),
-        pid=whole_number(note("pid"), 1, 2**31),
+        pid=whole_number(note("pid"), 1, limits.PID),
         peer_ttl_seconds=seconds(note("peer-ttl")),
         annotations=notes,
     )

@@ -6,7 +6,17 @@ shows exactly that. Whoever writes first wins, and the late one finds its eviden
 Pure.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Final
+
+ID: Final = re.compile(r"[0-9a-f]{32}")
+"""The id of a machine, in mDNS, in `/info` and in Consul alike (docs/adr/0029)."""
+BOOT: Final = re.compile(r"[0-9a-f]{16}")
+"""The boot id of a run of an agent."""
+VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
+WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
+"""An operating system or architecture, as in `linux` and `amd64`."""
 
 
 @dataclass(frozen=True, slots=True)
