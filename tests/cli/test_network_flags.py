@@ -10,7 +10,7 @@ from k3.settings.service_type import ServiceType
 from k3.settings.structs import LogSettings, NetworkConfig, Settings
 from k3.stores.memory import MemoryStorage
 
-SETTINGS = Settings(MemoryStorage(), is_default_store=False, log=LogSettings("debug", "json"))
+SETTINGS = Settings(storage=MemoryStorage(), is_default_store=False, log=LogSettings("debug", "json"))
 
 
 def parsed(*arguments: str, **environ: str) -> NetworkConfig:

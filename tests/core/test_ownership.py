@@ -20,7 +20,16 @@ from k3.network import policy
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=200)
 FACTS = Facts("web1", ("10.0.0.7",), 7946, 42, id="a" * 32, boot="b" * 16, links=("10.0.0.0/24",), peer_ttl_seconds=90)
-PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "host1", "dc1", "passing", "all its checks in Consul pass")
+PASSING = Mirrored(
+    "web1",
+    FACTS,
+    service="k3-node",
+    service_id="k3-node-web1",
+    consul_node="host1",
+    datacenter="dc1",
+    health="passing",
+    message="all its checks in Consul pass",
+)
 ALIVE = Alive("web1", FACTS, "hub", Evidence())
 JOINED = Joined("web1", FACTS, fresh=True)
 

@@ -6,7 +6,7 @@ Reading never fails: Nodes come from kubelets, people and other programs, and an
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -39,11 +39,12 @@ class Condition:
     status: str
     reason: str = ""
     message: str = ""
+    _: KW_ONLY
     transition: str = ""
     heartbeat: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
     """A Node as k3's own logic sees it. Texts are empty and numbers 0 where the Node does not say."""
 
@@ -145,8 +146,8 @@ def condition(manifest: Manifest, type_: str) -> Condition | None:
                 texts.get("status", ""),
                 texts.get("reason", ""),
                 texts.get("message", ""),
-                texts.get("lastTransitionTime", ""),
-                texts.get("lastHeartbeatTime", ""),
+                transition=texts.get("lastTransitionTime", ""),
+                heartbeat=texts.get("lastHeartbeatTime", ""),
             )
     return None
 

@@ -106,7 +106,7 @@ def load(flags: Flags, place: Place, *, reading: bool, log_level: str = "info") 
         notes.append(Note("config.password_in_url", {"where": where, "advice": advice}, warning=True))
     found = _storage(section, url, place, where=where or path, reading=reading)
     return Settings(
-        found,
+        storage=found,
         is_default_store=url is None and not section.type,
         log=log,
         notes=tuple(notes),

@@ -91,7 +91,7 @@ class Reader:
         return f"{self.environ}k3 {words}{self.flags}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What every command needs to know before it starts."""
 
