@@ -40,7 +40,7 @@ def no_store(found: Settings) -> NotFound:
 
 
 async def open_existing(found: Settings) -> Store | None:
-    """The store, or None where nobody made this machine's default one yet. Opening a file that is not there would make it.
+    """The store, or None where this machine's default one is not there yet. Opening a file that is not there would make it.
 
     It may be one that this user can only read. Raises NotFound where the missing file was named.
     """

@@ -11,7 +11,7 @@ _PIECE_CHARACTERS: Final = 65_536
 
 
 class OutputClosed(K3Error):
-    """Nobody reads the answer any more (`k3 nodes | head`): end as silently as any other program in a pipe."""
+    """The reader of the answer has gone (`k3 nodes | head`): end as silently as any other program in a pipe."""
 
     exit_code = 141
 
@@ -62,7 +62,7 @@ def _write(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """Write a line to standard error; where nobody reads that, there is nobody to tell."""
+    """Write a line to standard error; a stream that cannot be written is passed over."""
     draw(f"{text}\n")
 
 

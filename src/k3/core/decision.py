@@ -108,7 +108,7 @@ def name_conflict(holder: str, name: str, goes_by: str) -> Transition:
 
 
 def change_between(stored: NodeView, wanted: Manifest, *, identity: str = "") -> Transition | None:
-    """The most telling transition between what was stored and what is wanted now; None: nobody needs to be told.
+    """The most telling transition between what was stored and what is wanted now; None: nothing that is worth an Event.
 
     `identity`: what to say of another id, where more is known than that another machine answers.
     """

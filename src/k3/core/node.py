@@ -75,12 +75,12 @@ class NodeView:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether nobody suspects it."""
+        """Whether no observer suspects it."""
         return self.reachable is None or self.reachable.status != "False"
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody knows how it is, and nobody says that it did not answer."""
+        """Whether it is not known how it is, and no observer says that it did not answer."""
         return self.ready is not None and self.ready.status == "Unknown" and self.is_reachable
 
     @property

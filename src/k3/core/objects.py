@@ -4,7 +4,7 @@ An `Object` carries its document as immutable bytes and hands out a fresh manife
 change what another reader, or the store itself, holds.
 
 `metadata.resourceVersion` is never part of a document: it is the store's revision, overlaid when a manifest is read.
-`uid` and `creationTimestamp` are overlaid only where the document (written by somebody else) lacks them; writing back
+`uid` and `creationTimestamp` are overlaid only where the document (written by another program) lacks them; writing back
 with `Object.with_manifest` leaves those three as they were found.
 
 Pure.
@@ -96,7 +96,7 @@ def encode(manifest: Manifest) -> bytes:
     text = _COMPACT.encode(manifest)
     try:
         return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, written by somebody else: only an escape can say it
+    except UnicodeEncodeError:  # half a surrogate pair, written by another program: only an escape can say it
         return json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
 
 

@@ -98,11 +98,11 @@ class Joined:
     """The name it would have liked, held by another live machine."""
     displaces: str = ""
     clone_at: str = ""
-    """Where another machine is that has the same machine id and hardware address; empty: nobody knows of any."""
+    """Where another machine is that has the same machine id and hardware address; empty: none is known."""
     advice: str = ""
     """What a person does about that."""
     adopts: Evidence | None = None
-    """As for Alive, where nobody else looks after this machine."""
+    """As for Alive, where no other agent looks after this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """The time to live has run out. With standing, the observer may say that it is down; else only that nobody knows."""
+    """The time to live has run out. With standing, the observer may say that it is down; else only that it is not known."""
 
     name: str
     evidence: Evidence
@@ -162,7 +162,7 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The machine is not Ready, and it is known why: somebody else is in its place, or it goes by another name itself."""
+    """The machine is not Ready, and it is known why: another machine is in its place, or it goes by another name itself."""
 
     name: str
     evidence: Evidence

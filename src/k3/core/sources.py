@@ -82,5 +82,5 @@ def labelled(manifest: Manifest) -> str | None:
 
 
 def prefix_of(owner: str | None) -> str:
-    """Where the annotations of an owner's Node stand. Those of network outlive its label, and are read where nobody manages."""
+    """Where the annotations of an owner's Node stand. Without an owner, those that network left."""
     return (SOURCES[owner] if owner else NETWORK).prefix

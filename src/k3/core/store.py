@@ -110,7 +110,7 @@ class Store(Protocol):
 
 
 async def modify(store: Store, key: Key, change: Callable[[Manifest], Manifest | None], *, attempts: int = 16) -> Object:
-    """Read, change, write on condition; again whenever somebody else wrote first.
+    """Read, change, write on condition; again whenever another writer was first.
 
     `change` gets a fresh manifest and returns the new one, or None to leave it. Raises NotFound; Conflict after
     `attempts` lost races.

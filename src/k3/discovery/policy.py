@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 `decide` gets the Node as it is stored now (or None), one observation, and the time; it answers with one write or none.
 The write is made only if the Node is still exactly the one given. One process at a time mirrors a service into a store
-(see the lease in `k3.discovery`), so an observation needs no evidence: there is nobody to race with but the Node's owner.
+(see the lease in `k3.discovery`), so an observation needs no evidence: the only other writer is the Node's owner.
 
 *Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true` (`ownership`). What k3's network module
 manages gets nothing, unless that has given it up and it is to be adopted. Any other Node is its controller's: it gets a
@@ -60,7 +60,7 @@ from k3.core.observation import Evidence, Facts
 from k3.core.sources import DISCOVERY
 
 Health = Literal["passing", "warning", "critical", "unknown", "unasked"]
-"""`unknown`: nobody can ask the machine. `unasked`: nothing new is known of it yet, and its Node stays as it is."""
+"""`unknown`: Consul cannot ask the machine. `unasked`: nothing new is known of it yet, and its Node stays as it is."""
 
 GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
 ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
@@ -178,7 +178,7 @@ def _adopted(why: str, stored: NodeView, current: Manifest, seen: RegistryObserv
 
 
 def is_original(current: Manifest, stored: NodeView) -> bool:
-    """Whether the original wrote this Node last, and nobody has taken it over since."""
+    """Whether the original wrote this Node last, and no controller has taken it over since."""
     is_its = stored.ready is not None and stored.ready.reason in DISCOVERY.original_reasons
     if not is_its or stored.owner not in {None, DISCOVERY.name} or node.kubelet_version(current):
         return False
@@ -188,7 +188,7 @@ def is_original(current: Manifest, stored: NodeView) -> bool:
 
 
 def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
-    """A Node of the original: ours from now on, if that program writes it no more and there is something to say."""
+    """A Node of the original: discovery's from now on, if that program writes it no more and there is something to say."""
     if not isinstance(seen, Mirrored | Deregistered) or not seen.inherits:
         return Keep("written by another program, which may still run")
     if isinstance(seen, Mirrored) and seen.health == "unasked":
@@ -338,7 +338,7 @@ def _put_health(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
 
 
 def _put_maintenance(manifest: Manifest, *, in_maintenance: bool) -> None:
-    """Cordon, or take back a cordon of ours; one that a person put is theirs."""
+    """Cordon the Node, or take back a cordon that discovery put; one that a person put stays."""
     found = manifest.get("spec")
     spec = manifest["spec"] = found if isinstance(found, dict) else {}
     notes = node_annotations(manifest)

@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 `decide` gets the Node as it is stored now (or None), one observation, and the time. It answers with one write or none.
-The write is made only if the Node is still exactly the one given, so everything below may be read as if nobody else
-were writing.
+The write is made only if the Node is still exactly the one given, so everything below may be read as if there were
+no other writer.
 
 *Whose Node is it?* k3's network module manages what carries `k3.network/managed=true`. Everything else belongs to a
 controller, or to k3's other module, and is not touched (`ownership`). A sign of life may adopt a Node that discovery has
@@ -224,7 +224,7 @@ def _silent(stored: NodeView, wanted: Manifest, seen: Silent, now: datetime) -> 
         node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
     else:
         set_ready(wanted, "Unknown", "ObserverLost", seen.message, now)
-        if stored.is_reachable:  # what somebody has found out stays
+        if stored.is_reachable:  # what another observer has found out stays
             node.set_condition(wanted, node.REACHABLE, status="Unknown", reason="NotAsked", message=seen.message, now=now)
     reason = "NodeNotReady" if seen.standing else "NodeUnknown"
     return Update(wanted, _number(wanted, Transition(reason, seen.message, warning=True)))
@@ -238,7 +238,7 @@ def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Deci
     if stored.ready is not None and stored.ready.status == "False":
         return Keep("already down")
     if seen.by_itself:
-        node_annotations(wanted).pop(_P + "agent", None)  # nobody there looks after others any more
+        node_annotations(wanted).pop(_P + "agent", None)  # the agent there looks after no others any more
     reason, message = ("NodeShutdown", "k3 network was stopped") if seen.by_itself else ("PeerLeft", "said goodbye")
     set_ready(wanted, "False", reason, message, now)
     return Update(wanted, _number(wanted, Transition("NodeNotReady", message)))

@@ -61,7 +61,7 @@ class Place:
         return Path(state) / "k3"
 
     def default_database(self, *, reading: bool) -> Path:
-        """The store nobody named: this user's. One who only reads, and has none, looks at the machine's, where there is one."""
+        """The store where none is named: this user's; for a reader who has none, the machine's, where there is one."""
         own, shared = self.state_directory / DATABASE, self.system_state / DATABASE
         return shared if reading and not is_there(own) and is_there(shared) else own
 
@@ -82,7 +82,7 @@ def here() -> Place:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file exists, or might: one we may not look at is left to whoever opens it, to say so."""
+    """Whether a file exists, or might: one that this user may not look at is left to whoever opens it, to say so."""
     try:
         path.stat()
     except PermissionError:

@@ -107,7 +107,7 @@ def bad_value(where: str, value: str, expected: str) -> ConfigInvalid:
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> str:
-    """The error about a key that nobody knows: the nearest one, else all there are."""
+    """The error about an unknown key: the nearest one, else all there are."""
     names = list(known)
     hint = nearest(key, names) or nearest_name(key, names) or "; known are " + (", ".join(names) or "none")
     return f"{where}: unknown key{hint}"

@@ -69,7 +69,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What somebody said, word for word, and where: a flag, a variable, or a line of the file."""
+    """What a person set, word for word, and where: a flag, a variable, or a line of the file."""
 
     texts: tuple[str, ...] = field(repr=False)
     where: str = ""
@@ -97,7 +97,7 @@ class Settings:
 
     storage: Storage
     is_default_store: bool
-    """Nobody named the store: it is the default of this machine or user."""
+    """The store was not named: it is the default of this machine or user."""
     log: LogSettings = LogSettings()
     notes: tuple[Note, ...] = ()
     reader: Reader = Reader()

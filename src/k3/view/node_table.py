@@ -19,7 +19,7 @@ _ROLE: Final = "node-role.kubernetes.io/"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a Node is read, and whether somebody looks after it then."""
+    """When a Node is read, and whether an agent looks after it then."""
 
     now: datetime
     is_observed: bool = True
@@ -216,7 +216,7 @@ def _last_seen(reading: Reading) -> str:
 
 
 def last_seen(reading: Reading) -> datetime | None:
-    """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported."""
+    """When an observer last knew the machine alive; of a controller's Node, when its Ready was last reported."""
     seen = reading.view
     return times.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
 
