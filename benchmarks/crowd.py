@@ -23,8 +23,9 @@ from benchmarks.figures import Figure, median, tell
 from benchmarks.scene import SERVICE, is_quick, role, stage
 from k3.network import link_changes
 from k3.network.browse import Browser
-from k3.network.mdns import Mdns, ServiceType
+from k3.network.mdns import Mdns
 from k3.network.messages import Announcement
+from k3.settings.service_type import ServiceType
 from tests.lab import Host
 
 INSTANCES: Final = 1_000

@@ -41,7 +41,16 @@ def simulated() -> float:
 def _writes(name: str) -> int:
     """In an hour, the creation apart."""
     facts = Facts(name, ("10.80.0.1",), 7946, 4242, "0" * 32, "0" * 16)
-    seen = Mirrored(name, facts, SERVICE, f"{SERVICE}-{name}", "host", "dc1", "passing", "all its checks in Consul pass")
+    seen = Mirrored(
+        name,
+        facts,
+        service=SERVICE,
+        service_id=f"{SERVICE}-{name}",
+        consul_node="host",
+        datacenter="dc1",
+        health="passing",
+        message="all its checks in Consul pass",
+    )
     began, written, stored = datetime(2026, 1, 1, tzinfo=UTC), -1, None
     for look in range(int(HOUR_SECONDS / LOOK_SECONDS) + 1):
         decision = decide(stored, seen, now=began + timedelta(seconds=look * LOOK_SECONDS))

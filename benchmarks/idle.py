@@ -36,6 +36,7 @@ from k3.network.info import info_document
 from k3.network.messages import Endpoint, Target
 from k3.network.probe import probe
 from k3.network.questions import ask_who
+from k3.settings.listen import Listen
 from tests.lab import Process, Traffic, until
 
 PEERS: Final = 100
@@ -81,7 +82,7 @@ async def stand_in(first: int, count: int, asked: str) -> None:
         await responder.zeroconf.async_wait_for_start()
         ask_who(responder.zeroconf, SERVICE, (), unicast=False)
         for number in range(first, first + count):
-            await stack.enter_async_context(await health.serve(f"{address(number)}:{PORT}", partial(document, number)))
+            await stack.enter_async_context(await health.serve(Listen(address(number), PORT), partial(document, number)))
             tasks.create_task(join(responder.zeroconf, number))
             tasks.create_task(ask(asked))
             tasks.create_task(question(responder.zeroconf))

@@ -12,6 +12,8 @@ from k3.cli.up import as_one_machine
 from k3.cli.up import parser as up_parser
 from k3.core.errors import ConfigInvalid
 from k3.discovery.service import DiscoveryOptions
+from k3.settings.listen import Listen
+from k3.settings.service_type import ServiceType
 from k3.settings.structs import NetworkConfig, Settings
 from tests.test_config import Desk
 
@@ -51,6 +53,8 @@ def desk(tmp_path: Any) -> Desk:
         ("network: {peer_ttl: 5s}", 'k3.yaml:1: network.peer_ttl: unknown key; did you mean "peer-ttl"?'),
         ("network: {ttl: 5s}", "k3.yaml:1: network.ttl: unknown key; did you mean peer-ttl?"),
         ("discovery: {consul-adr: x}", 'k3.yaml:1: discovery.consul-adr: unknown key; did you mean "consul-addr"?'),
+        ("debug: yes please", "k3.yaml:1: debug: expected true or false"),
+        ("role: x\ndebug: {level: 1}", "k3.yaml:2: debug: expected true or false"),
         ("network: 5", "k3.yaml: network: expected a mapping (key: value)"),
         ("network: {peer-ttl: [5s, 6s]}", "k3.yaml:1: network.peer-ttl: expected one value"),
         ("network: {interface: {a: b}}", "k3.yaml:1: network.interface: expected a value or a list of values"),
@@ -156,10 +160,9 @@ discovery:
 def test_each_flag_of_network_is_a_key(desk: Desk) -> None:
     settings = desk.load(config=desk.file(NETWORK))
     assert network(settings) == NetworkConfig(
-        settings.storage,
-        listen="127.0.0.1:8946",
-        service="_lab._tcp",
-        domain="local.",
+        storage=settings.storage,
+        listen=Listen("127.0.0.1", 8946),
+        service=ServiceType("_lab._tcp.local."),
         node_name="123",
         is_name_explicit=True,
         peer_ttl_seconds=5.0,
@@ -204,7 +207,7 @@ def test_flag_over_environment_over_file_over_default(desk: Desk) -> None:
         ),
         ("network: {peer-ttl: 1s}", 'k3.yaml:1: network.peer-ttl: bad value "1s", expected 2s or more'),
         ("network: {peer-ttl: -5s}", 'k3.yaml:1: network.peer-ttl: bad duration "-5s", must not be negative'),
-        ("network: {listen: 7946}", 'k3.yaml:1: network.listen: bad value "7946", expected [host]:port like :7946'),
+        ("network: {listen: 7946}", 'k3.yaml:1: network.listen: bad value "7946", expected [address]:port like :7946'),
         ("network: {node-name: Web_1}", 'k3.yaml:1: network.node-name: bad value "Web_1", expected lower-case'),
         ("network: {node-name: ''}", 'k3.yaml:1: network.node-name: bad value ""'),
         ("network: {register-self: maybe}", 'k3.yaml:1: network.register-self: bad value "maybe", expected true or false'),
@@ -245,13 +248,13 @@ def test_an_error_of_the_environment_names_the_variable(desk: Desk) -> None:
 def up(settings: Settings) -> tuple[NetworkConfig, DiscoveryOptions]:
     chosen, both = up_parser().parse_args([]), as_one_machine(settings)
     config = network_config(chosen, both, {})
-    return config, discovery_options(chosen, both, {}, one_port=config.listen_port)
+    return config, discovery_options(chosen, both, {}, one_port=config.listen.port)
 
 
 def test_up_takes_both_sections(desk: Desk) -> None:
     text = "network: {listen: ':8946', node-name: web1, peer-ttl: 5s}\ndiscovery: {service-name: db, service-port: 8946}"
     config, options = up(desk.load(config=desk.file(text)))
-    assert (config.node_name, config.peer_ttl_seconds, config.listen_port) == ("web1", 5, 8946)
+    assert (config.node_name, config.peer_ttl_seconds, config.listen.port) == ("web1", 5, 8946)
     assert (options.name, options.service, options.service_port) == ("web1", "db", 8946)
     config, options = up(desk.load(config=desk.file("discovery: {node-name: web2, register-self: no}")))
     assert (config.node_name, options.name, config.register_self, options.register_self) == ("web2", "web2", False, False)

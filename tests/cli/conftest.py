@@ -14,9 +14,9 @@ import pytest
 
 from k3.cli import main
 from k3.core.errors import NotFound
-from k3.core.node import precise_timestamp, timestamp
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
 from k3.core.store import Store
+from k3.core.times import precise_timestamp, timestamp
 from k3.stores import connect
 from k3.stores.sqlite import SqliteStorage
 from tests.lab import Process

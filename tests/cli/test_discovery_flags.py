@@ -14,7 +14,7 @@ from k3.stores.memory import MemoryStorage
 
 
 def parsed(*arguments: str, **environ: str) -> DiscoveryOptions:
-    settings = Settings(MemoryStorage(), is_default_store=False)
+    settings = Settings(storage=MemoryStorage(), is_default_store=False)
     return discovery_options(parser().parse_args(arguments), settings, {"NODE_NAME": "web1", **environ})
 
 

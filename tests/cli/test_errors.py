@@ -97,7 +97,7 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
         (("network", "--peer-ttl", "1s"), 'k3: --peer-ttl: bad value "1s", expected 2s or more'),
         (("network", "--register-self=maybe"), 'k3: --register-self: bad value "maybe", expected true or false'),
         (("network", "--node-name", "Web_1"), 'k3: --node-name: bad value "Web_1", expected lower-case'),
-        (("network", "--listen", "7946"), 'k3: --listen: bad value "7946", expected [host]:port'),
+        (("network", "--listen", "7946"), 'k3: --listen: bad value "7946", expected [address]:port'),
         (("network", "--domain", "example.org."), 'k3: --domain: bad value "example.org.", expected local., the only domain'),
     ],
 )
@@ -180,3 +180,12 @@ def test_the_traceback_is_there_for_who_asks(k3: K3, monkeypatch: pytest.MonkeyP
         lines = k3("nodes", *flags).err.splitlines()
         assert lines[0] == "Traceback (most recent call last):"
         assert lines[-1] == "k3: unexpected ZeroDivisionError: oops"
+
+
+@pytest.mark.parametrize("command", ["network", "up"])
+def test_a_name_to_listen_on_is_refused_before_the_store_is_opened(k3: K3, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "new.db"
+    result = k3(command, "--listen", "localhost:7946", "--store", f"sqlite://{file}")
+    expected = "expected [address]:port like :7946 or 127.0.0.1:7946; did you mean 127.0.0.1:7946?"
+    assert (result.code, result.err.splitlines()[0]) == (2, f'k3: --listen: bad value "localhost:7946", {expected}')
+    assert not file.exists()

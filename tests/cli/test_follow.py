@@ -12,9 +12,10 @@ from k3.cli import follow
 from k3.cli.follow import Shown
 from k3.cli.printers import Read
 from k3.core.errors import Expired, Unavailable
-from k3.core.node import precise_timestamp
 from k3.core.objects import NODE, Key, Kind, Object
+from k3.core.sources import DISCOVERY, NETWORK, Source
 from k3.core.store import ChangeType, Event, Page, Store
+from k3.core.times import precise_timestamp
 from k3.stores import connect
 from k3.stores.memory import MemoryStorage
 
@@ -146,6 +147,15 @@ async def test_a_lost_store_is_said_once_and_the_view_is_right_afterwards(capsys
     assert capsys.readouterr().err.splitlines() == once * 2
 
 
+@pytest.mark.usefixtures("quick")
+async def test_an_error_that_ends_in_a_question_stays_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    async def test(line: Line, record: Record) -> None:
+        await line.cut(Unavailable("no answer from etcd://h: is it on?"))
+
+    await followed(test)
+    assert capsys.readouterr().err.splitlines()[0] == "k3: no answer from etcd://h: is it on? Trying again"
+
+
 async def test_what_stops_fitting_is_gone_and_what_starts_fitting_is_new() -> None:
     async def test(line: Line, record: Record) -> None:
         for name, app in (("a", "y"), ("a", "x"), ("b", "y"), ("b", "z")):
@@ -157,19 +167,30 @@ async def test_what_stops_fitting_is_gone_and_what_starts_fitting_is_new() -> No
     await followed(test, lambda item: item.manifest()["metadata"]["labels"]["app"] == "x")
 
 
-async def test_a_node_that_nobody_observes_is_shown_again_exactly_once() -> None:
-    now, record = 7.0, Record()
-    notes = {"k3.network/lastSeen": precise_timestamp(NOW), "k3.network/peer-ttl": "90s"}
+@pytest.mark.parametrize(
+    ("source", "reason", "limit"),
+    [(NETWORK, "PeerAlive", 180), (DISCOVERY, "ConsulPassing", 720)],
+    ids=["network", "discovery"],
+)
+async def test_a_node_that_is_no_longer_refreshed_is_shown_once_more_as_unknown(
+    source: Source, reason: str, limit: float
+) -> None:
+    """Of each source: printed once, not again while it is fresh, and its turn to Unknown exactly once."""
+    now, record, states = 7.0, Record(), []
+    notes = {source.prefix + "lastSeen": precise_timestamp(NOW)}
     manifest = {
-        "metadata": {"labels": {"k3.network/managed": "true"}, "annotations": notes},
-        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "PeerAlive"}]},
+        "metadata": {"labels": source.labels, "annotations": notes},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": reason}]},
     }
     store = await connect(MemoryStorage())
     item = await store.create(Key(NODE, "n"), manifest)
     shown = Shown(record, everything, lambda: NOW, lambda: now)
     shown.first([item], {"n"})
-    for seconds, count in ((90, 0), (180, 0), (180.001, 1), (181, 1), (1_000, 1)):
+    assert record.rows == [("LISTED", "n")]
+    for seconds, count in ((1, 0), (limit / 2, 0), (limit, 0), (limit + 0.001, 1), (limit + 1, 1), (5_000, 1)):
         now = 7.0 + seconds
         shown.tick()
         assert record.rows[1:] == [("MODIFIED", "n")] * count
+        states.append(str(shown._read(item).state))
+    assert states == ["Ready"] * 3 + ["Unknown (no observer)"] * 3
     await store.aclose()

@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from k3.cli.network import network_config, parser
+from k3.settings.listen import Listen
+from k3.settings.service_type import ServiceType
 from k3.settings.structs import LogSettings, NetworkConfig, Settings
 from k3.stores.memory import MemoryStorage
 
-SETTINGS = Settings(MemoryStorage(), is_default_store=False, log=LogSettings("debug", "json"))
+SETTINGS = Settings(storage=MemoryStorage(), is_default_store=False, log=LogSettings("debug", "json"))
 
 
 def parsed(*arguments: str, **environ: str) -> NetworkConfig:
@@ -17,27 +19,24 @@ def parsed(*arguments: str, **environ: str) -> NetworkConfig:
 
 def test_defaults_are_the_specifications() -> None:
     assert parsed() == NetworkConfig(
-        MemoryStorage(),
-        listen=":7946",
-        service="_k3._tcp",
-        domain="local.",
+        storage=MemoryStorage(),
+        listen=Listen("", 7946),
+        service=ServiceType("_k3._tcp.local."),
         node_name="",
         is_name_explicit=False,
         peer_ttl_seconds=90.0,
         register_self=True,
         interfaces=(),
         forget_after_seconds=0.0,
-        log_level="debug",
-        log_format="json",
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "field", "value"),
     [
-        (["--listen", "10.0.0.1:1"], "listen", "10.0.0.1:1"),
-        (["--service=_x._udp"], "service", "_x._udp"),
-        (["--domain", "local"], "domain", "local."),
+        (["--listen", "10.0.0.1:1"], "listen", Listen("10.0.0.1", 1)),
+        (["--service=_X._udp."], "service", ServiceType("_x._udp.local.")),
+        (["--domain", "LOCAL"], "service", ServiceType("_k3._tcp.local.")),
         (["--peer-ttl", "1m30s"], "peer_ttl_seconds", 90.0),
         (["--register-self"], "register_self", True),
         (["--register-self=false"], "register_self", False),

@@ -4,7 +4,7 @@ import pytest
 
 from k3.core.errors import Invalid
 from k3.view.selector import parse_selector
-from tests.cli.conftest import K3
+from tests.cli.conftest import K3, StoreFile
 
 LABELS = {"app": "web", "tier": "front", "empty": "", "example.org/zone": "a-1"}
 
@@ -55,6 +55,14 @@ def test_selects(text: str, holds: bool) -> None:
 def test_refuses(text: str) -> None:
     with pytest.raises(Invalid, match="bad selector"):
         parse_selector(text)
+
+
+@pytest.mark.parametrize("flag", ["-l", "--selector"])
+def test_an_empty_selector_fits_every_node_and_deletes_none(k3: K3, store: StoreFile, flag: str) -> None:
+    assert k3("nodes", "--store", store.url, flag, "", "-o", "name").out == "node/box\nnode/web1\nnode/web2\n"
+    result = k3("delete", "--store", store.url, flag, "")
+    assert (result.code, result.err.splitlines()[0]) == (2, "k3: an empty selector would delete every Node")
+    assert k3("describe", "--store", store.url, flag, "").err.startswith("k3: which node? Write: k3 describe node NAME\n")
 
 
 def test_a_bad_selector_is_one_line_and_2(k3: K3) -> None:

@@ -49,7 +49,10 @@ def test_age_is_the_youngest_first_and_creation_the_oldest(k3: K3, fleet: StoreF
     assert stamps[1] == sorted(stamps[1])
 
 
-@pytest.mark.parametrize("order", ["nmae", ".", ".a[", ".a[?(@.b==1)].c", "", "..", ".a]"])
+@pytest.mark.parametrize(
+    "order",
+    ["nmae", "{.metadata.name", ".metadata.name}", "{{.metadata.name}}", ".", ".a[", ".a[?(@.b==1)].c", "", "..", ".a]"],
+)
 def test_what_is_neither_is_refused(k3: K3, fleet: StoreFile, order: str) -> None:
     result = k3("nodes", "--store", fleet.url, "--sort-by", order)
     assert result.code == BadUsage.exit_code

@@ -123,10 +123,19 @@ def test_copy_brings_everything_and_may_be_repeated(k3: K3, store: StoreFile, tm
     other.put("extra")
     again = k3("store", "copy", store.url, other.url)
     assert again.out.splitlines()[0] == (
+        "nodes: 2 copied and verified (0 created, 0 updated, 2 already there); "
+        "left as they are in the target, and different: 1 (--overwrite replaces them); the target has 1 others"
+    )
+
+    def spec() -> object:
+        return other._do(lambda handle: handle.get(Key(NODE, "web1"))).manifest()["spec"]
+
+    assert spec() == {}
+    again = k3("store", "copy", store.url, other.url, "--overwrite")
+    assert again.out.splitlines()[0] == (
         "nodes: 3 copied and verified (0 created, 1 updated, 2 already there); the target has 1 others"
     )
-    manifest = other._do(lambda handle: handle.get(Key(NODE, "web1"))).manifest()
-    assert manifest["spec"] == {"unschedulable": True}
+    assert spec() == {"unschedulable": True}
     assert k3("store", "copy", store.url, other.url).out.splitlines()[0].count("0 created, 0 updated, 3 already there") == 1
 
 
@@ -170,6 +179,28 @@ def test_copy_from_nothing_is_not_found_and_makes_nothing(k3: K3, tmp_path: Path
     shown = k3("store", "copy", f"sqlite://{tmp_path}/none.db", f"sqlite://{tmp_path}/new.db")
     assert shown.code == 3
     assert list(tmp_path.glob("*.db")) == []
+
+
+def test_a_bar_that_nobody_can_see_stops_no_copy(
+    k3: K3, store: StoreFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed:
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> None:
+            raise BrokenPipeError(text)
+
+        def flush(self) -> None:
+            pass
+
+        def fileno(self) -> int:
+            return 2
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    other = StoreFile(tmp_path / "other.db")
+    assert k3("store", "copy", store.url, other.url).code == 0
+    assert len(other.names()) == 3
 
 
 class Raided(MemoryStore):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.core import node
+from k3.core import node, times
 from k3.core.decision import Create, Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts
@@ -19,7 +19,16 @@ from k3.network import policy
 
 NOW = datetime(2026, 11, 23, 8, 0, 0, 123_000, tzinfo=UTC)
 FACTS = Facts(node="web1", addresses=("10.0.0.7",), port=7946, pid=42, id="a" * 32, boot="b" * 16, os="linux", arch="amd64")
-PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "host1", "dc1", "passing", "all checks pass")
+PASSING = Mirrored(
+    "web1",
+    FACTS,
+    service="k3-node",
+    service_id="k3-node-web1",
+    consul_node="host1",
+    datacenter="dc1",
+    health="passing",
+    message="all checks pass",
+)
 CRITICAL = replace(PASSING, health="critical", message="check /healthz is critical")
 WARNED = replace(PASSING, health="warning", message="check load is warning")
 UNKNOWN = replace(PASSING, health="unknown", message="the Consul agent does not answer")
@@ -177,7 +186,7 @@ def test_what_stays_as_it_is_is_written_once_in_five_minutes() -> None:
         assert isinstance(decision, Update)
         assert decision.transition is None
         seen = written(decision)["metadata"]["annotations"]["k3.discovery/lastSeen"]
-        assert node.parse_timestamp(seen) == later(seconds)
+        assert times.parse_timestamp(seen) == later(seconds)
 
 
 UNASKED = replace(PASSING, health="unasked", message="Consul has not run check web yet")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from k3.core import freshness, node
+from k3.core import freshness, node, times
 from k3.core.freshness import Sightings, WrongClock
 from k3.core.node import NodeView
 
@@ -17,7 +17,7 @@ HOUR = 3_600.0
 
 def machine(name: str, seen_by: str, age: float, *, run: str = "", ready: str = "True", reachable: str = "True") -> NodeView:
     """A Node of network's, refreshed `age` seconds ago by the clock of `seen_by`, whose run is `<seen_by>-1` by default."""
-    stamp = node.precise_timestamp(NOW - timedelta(seconds=age))
+    stamp = times.precise_timestamp(NOW - timedelta(seconds=age))
     notes = {
         "lastSeen": stamp,
         "seen-by": seen_by,

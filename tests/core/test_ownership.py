@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from k3.core import node, ownership
+from k3.core import node, ownership, times
 from k3.core.decision import Create, Decision, Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
@@ -20,7 +20,16 @@ from k3.network import policy
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=200)
 FACTS = Facts("web1", ("10.0.0.7",), 7946, 42, id="a" * 32, boot="b" * 16, links=("10.0.0.0/24",), peer_ttl_seconds=90)
-PASSING = Mirrored("web1", FACTS, "k3-node", "k3-node-web1", "host1", "dc1", "passing", "all its checks in Consul pass")
+PASSING = Mirrored(
+    "web1",
+    FACTS,
+    service="k3-node",
+    service_id="k3-node-web1",
+    consul_node="host1",
+    datacenter="dc1",
+    health="passing",
+    message="all its checks in Consul pass",
+)
 ALIVE = Alive("web1", FACTS, "hub", Evidence())
 JOINED = Joined("web1", FACTS, fresh=True)
 
@@ -84,7 +93,7 @@ def test_the_same_machine_seen_alive_is_adopted(
     seen = node.view_manifest("web1", decision.manifest)
     assert (seen.owner, seen.id, seen.boot, seen.addresses) == (owner, FACTS.id, FACTS.boot, FACTS.addresses)
     assert seen.ready is not None
-    assert (seen.ready.status, seen.ready.reason, seen.ready.transition) == ("True", reason, node.timestamp(LATER))
+    assert (seen.ready.status, seen.ready.reason, seen.ready.transition) == ("True", reason, times.timestamp(LATER))
     assert seen.is_reachable
     metadata = decision.manifest["metadata"]
     assert metadata["labels"]["rack"] == "7"
@@ -186,10 +195,10 @@ def test_the_time_until_adoption_begins_anew_with_every_sign_of_its_owner() -> N
     waits.show(up, 0)
     waits.show(up, 50)
     assert waits.at("web1") == 2 * 90 + ownership.ADOPTION_SECONDS  # readers call it unobserved after twice its time to live
-    waits.show(replace(up, last_seen=node.precise_timestamp(LATER)), 100)
+    waits.show(replace(up, last_seen=times.precise_timestamp(LATER)), 100)
     assert waits.at("web1") == 100 + 2 * 90 + ownership.ADOPTION_SECONDS
     waits.show(down, 200)
-    waits.show(replace(down, last_seen=node.precise_timestamp(LATER)), 250)
+    waits.show(replace(down, last_seen=times.precise_timestamp(LATER)), 250)
     assert waits.at("web1") == 200 + ownership.ADOPTION_SECONDS
     waits.restart(280)
     assert waits.at("web1") == 280 + ownership.ADOPTION_SECONDS

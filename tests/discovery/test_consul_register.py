@@ -14,6 +14,7 @@ from k3.core.observation import Facts
 from k3.discovery.consul import Consul
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import from_flags
+from k3.settings.listen import Listen
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
 from tests.servers import Server
@@ -26,7 +27,7 @@ FACTS = Facts("web1", pid=42, id="a" * 32, boot="b" * 16, version="0.1.0", os="l
 @pytest.fixture
 async def ours() -> AsyncIterator[Registration]:
     """A machine whose health server answers."""
-    async with await health.serve("127.0.0.1:0", dict) as server:
+    async with await health.serve(Listen.parse("127.0.0.1:0"), dict) as server:
         yield Registration("k3-node", "k3-node-web1", "127.0.0.1", server.port, FACTS, ("blue",), check_interval_seconds=1)
 
 

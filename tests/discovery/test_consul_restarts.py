@@ -22,6 +22,7 @@ from k3.discovery.consul import Consul
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import from_flags
+from k3.settings.listen import Listen
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import eventually
 from tests.discovery.histories import History, recording
@@ -56,7 +57,7 @@ async def machine(consul: Consul, *, id_: str = ID) -> AsyncIterator[Machine]:
     """`web1`, whose health server answers until the end of the block. Consul asks it every ten minutes."""
     facts = Facts("web1", ("127.0.0.1",), id=id_, boot="b" * 16)
     info: Callable[[], dict[str, Any]] = lambda: {"node": "web1", "id": ID}  # noqa: E731
-    async with await health.serve("127.0.0.1:0", info) as server, asyncio.TaskGroup() as tasks:
+    async with await health.serve(Listen.parse("127.0.0.1:0"), info) as server, asyncio.TaskGroup() as tasks:
         port = server.port
         ours = Registration("k3-node", "k3-node-web1", "127.0.0.1", port, facts, check_interval_seconds=600)
         made = Registrar(consul, ours, proves=lambda: answers_at("127.0.0.1", port), random=Random(1))

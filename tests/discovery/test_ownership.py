@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from k3.agent.reconciler import Decide
-from k3.core import node
+from k3.core import node, times
 from k3.core.decision import Decision, Update
 from k3.core.errors import K3Error
 from k3.core.objects import NODE, Key, Manifest, Object
@@ -216,7 +216,7 @@ def beats_for_all_conditions(current: Manifest | None, seen: Any, *, now: dateti
     decision = discovery_policy.decide(current, seen, now=now)
     if isinstance(decision, Update):
         for each in decision.manifest["status"]["conditions"]:
-            each["lastHeartbeatTime"] = node.timestamp(now)
+            each["lastHeartbeatTime"] = times.timestamp(now)
     return decision
 
 

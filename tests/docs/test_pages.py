@@ -17,7 +17,8 @@ from k3 import cli
 from k3.cli import advice
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
-from k3.core import errors, limits, ownership
+from k3.core import errors, limits
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.network.ranks import Timing
 from k3.settings import load as settings
 from k3.settings import options
@@ -305,14 +306,14 @@ def test_every_error_has_its_row() -> None:
 
 def test_every_reason_of_ready_has_its_row() -> None:
     (table,) = page("docs/architecture.md").tables("Ready")
-    assert {bare(row[1])[0] for row in table} == ownership.REASONS["network"]
+    assert {bare(row[1])[0] for row in table} == NETWORK.reasons
 
 
 def test_every_reason_that_is_not_well_is_explained() -> None:
     (table,) = page("docs/commands.md").tables("reason")
     shown = {bare(row[0])[0] for row in table}
     well = {"PeerAlive", "SelfRegistered", "ConsulPassing"}
-    assert shown == (ownership.REASONS["network"] | ownership.REASONS["discovery"]) - well | {"ProbeFailed", "NoObserver"}
+    assert shown == (NETWORK.reasons | DISCOVERY.reasons) - well | {"ProbeFailed", "NoObserver"}
     assert shown == set(advice.SENTENCES)
 
 
@@ -339,7 +340,7 @@ def test_numbers_are_those_of_the_limits() -> None:
     assert history in stores
     assert f"at most {limits.UNPROVEN_NODES} of these" in architecture
     assert f"at most {limits.EVENTS_PER_NODE} per Node" in architecture
-    assert f"at most {limits.PEER_ADDRESSES})" in network
+    assert f"its addresses (at most {limits.LINKS}; of another machine the first {limits.PEER_ADDRESSES} that can" in network
     assert f"at most {limits.NAME_BYTES} bytes" in network
 
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from k3.agent import health
 from k3.agent.health import HealthServer
 from k3.core import limits
+from k3.settings.listen import Listen
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture
 async def server(caplog: pytest.LogCaptureFixture) -> AsyncIterator[HealthServer]:
-    async with await health.serve("127.0.0.1:0", lambda: {"node": "a"}) as running:
+    async with await health.serve(Listen("127.0.0.1", 0), lambda: {"node": "a"}) as running:
         yield running
         assert await answer(running.port, GET) == b"ok", "an honest client is served afterwards"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -73,7 +74,7 @@ async def ask_for_ever(client: socket.socket) -> None:
 @example(b"GET /\x00\xff HTTP/1.1\r\nHost: x\r\n\r\n")
 def test_any_bytes(sent: bytes) -> None:
     async def attack() -> None:
-        async with await health.serve("127.0.0.1:0", lambda: {"node": "a"}) as server:
+        async with await health.serve(Listen("127.0.0.1", 0), lambda: {"node": "a"}) as server:
             received = await answer(server.port, sent)
             assert b"Traceback" not in received
             assert await answer(server.port, GET) == b"ok"

@@ -19,8 +19,9 @@ from k3.network import link_changes
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.links import Links
-from k3.network.mdns import Mdns, ServiceType
+from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Withdrawal
+from k3.settings.service_type import ServiceType
 
 SERVICE = ServiceType.parse("_k3._tcp", "local.")
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from k3.core.node import MIRROR_REFRESH_SECONDS, Condition, NodeView
+from k3.core.node import Condition, NodeView
 from k3.core.observation import Alive, Evidence, Joined
 from k3.core.ownership import ADOPTION_SECONDS
+from k3.core.sources import DISCOVERY
 from k3.network.events import NodeGone, NodeShown, SelfProven, StartProbe, StoreLost, Synced
 from k3.network.foreign import AGAIN_SECONDS
 from k3.network.messages import Endpoint, Refused, Target, Withdrawal
@@ -61,8 +62,8 @@ def test_a_node_that_nobody_refreshes_any_more_is_adopted_too() -> None:
     bench.run(700, {"web": answer(WEB)}, writing=False)
     bench.give(NodeShown(replace(kept, last_seen="2026-11-23T08:05:00.000Z")))
     start = bench.now
-    bench.run(2 * MIRROR_REFRESH_SECONDS + ADOPTION_SECONDS + 1, {"web": answer(WEB)}, writing=False)
-    assert [at for at, _ in adoptions(bench)] == [start + 2 * MIRROR_REFRESH_SECONDS + ADOPTION_SECONDS]
+    bench.run(2 * DISCOVERY.refresh_seconds + ADOPTION_SECONDS + 1, {"web": answer(WEB)}, writing=False)
+    assert [at for at, _ in adoptions(bench)] == [start + 2 * DISCOVERY.refresh_seconds + ADOPTION_SECONDS]
 
 
 def test_silence_adopts_nothing_and_it_is_asked_again_after_a_while() -> None:

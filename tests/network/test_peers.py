@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from k3.core import limits, node
+from k3.core import limits, node, times
 from k3.core.decision import Create, Update
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
@@ -174,7 +174,7 @@ def test_silence_becomes_a_suspicion_and_then_a_verdict_exactly_at_the_ttl(phase
     [(suspected, observation)] = bench.said(Suspected)
     assert isinstance(observation, Suspected)
     assert suspected == pytest.approx(last + TIMING.period + TIMING.retry)
-    assert node.parse_timestamp(bench.seen("web").last_seen) == pytest.approx(EPOCH + timedelta(seconds=last), abs=MILLISECOND)
+    assert times.parse_timestamp(bench.seen("web").last_seen) == pytest.approx(EPOCH + timedelta(seconds=last), abs=MILLISECOND)
     [(judged, verdict)] = bench.said(Silent)
     assert isinstance(verdict, Silent)
     assert verdict.standing

@@ -15,6 +15,7 @@ from k3.core.observation import Facts
 from k3.network.info import info_document
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 from k3.network.probe import HEAD_START_SECONDS, probe
+from k3.settings.listen import Listen
 from tests.lab import Host, Lan
 
 FACTS = Facts("web1", ("10.0.0.1",), 7946, 4242, "0" * 32, "1" * 16, "web1", "linux", "amd64", "0.1.0", ("10.0.0.0/24",), 90.0)
@@ -30,7 +31,7 @@ def target(*groups: tuple[Endpoint, ...], name: str = "web1", id_: str = "") -> 
 
 @pytest.fixture
 async def peer() -> AsyncIterator[Endpoint]:
-    async with await health.serve(":0", lambda: info_document(FACTS, 1.5, "store-1")) as server:
+    async with await health.serve(Listen.parse(":0"), lambda: info_document(FACTS, 1.5, "store-1")) as server:
         yield Endpoint("127.0.0.1", server.port)
 
 
@@ -273,7 +274,7 @@ def test_no_connection_lingers(lan: Lan) -> None:
     wanted = 50
 
     async def many() -> None:
-        async with await health.serve("127.0.0.1:0", lambda: info_document(FACTS, 1.5, "")) as server:
+        async with await health.serve(Listen.parse("127.0.0.1:0"), lambda: info_document(FACTS, 1.5, "")) as server:
             for _ in range(wanted):
                 found = await probe(target((Endpoint("127.0.0.1", server.port),)), timeout_seconds=HANG_GUARD_SECONDS)
                 assert isinstance(found, Answered)

@@ -3,9 +3,9 @@
 import pytest
 
 from k3.core import limits
-from k3.core.errors import Invalid
+from k3.core.errors import ConfigInvalid
 from k3.network.announce import instance_name
-from k3.network.mdns import ServiceType
+from k3.settings.service_type import ServiceType
 
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -35,11 +35,11 @@ def test_service_types(service: str, domain: str) -> None:
     ["", "k3", "k3._tcp", "_k3", "_k3._sctp", "_12._tcp", "_a--b._tcp", "_-a._tcp", f"_{'a' * 16}._tcp", "_k3._tcp.local"],
 )
 def test_services_that_are_none(service: str) -> None:
-    with pytest.raises(Invalid, match="--service"):
+    with pytest.raises(ConfigInvalid, match="--service: bad value"):
         ServiceType.parse(service, "local.")
 
 
 @pytest.mark.parametrize("domain", ["", "example.com", "local..", "locals"])
 def test_domains_that_are_none(domain: str) -> None:
-    with pytest.raises(Invalid, match="--domain"):
+    with pytest.raises(ConfigInvalid, match="--domain: bad value"):
         ServiceType.parse("_k3._tcp", domain)

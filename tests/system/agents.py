@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from k3.core import node
+from k3.core import node, times
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Manifest
 from k3.core.store import Store
@@ -68,7 +68,7 @@ class Sight:
 
     @property
     def last_seen(self) -> datetime | None:
-        return node.parse_timestamp(self.view.last_seen)
+        return times.parse_timestamp(self.view.last_seen)
 
     def condition(self, kind: str) -> Mapping[str, str]:
         """The condition as it was written."""
@@ -175,7 +175,7 @@ class Agent:
         directory.mkdir(parents=True)
         done = host.run(["sh", "-c", f"mkdir -p {STATE} && mount --bind {directory} {STATE}"])
         assert done.returncode == 0, done.stderr
-        self.ttl_seconds = node.seconds(ttl)
+        self.ttl_seconds = times.seconds(ttl)
         self._store = ["--store", store] if store else []
         self.path = Path(store.removeprefix("sqlite://")) if store else directory / "k3.db"
         """The store's file, as the test can open it."""

@@ -7,7 +7,6 @@ finds that the first answers for this machine, and leaves the port to it for as 
 
 import asyncio
 import errno
-import ipaddress
 import json
 import logging
 import socket
@@ -22,7 +21,8 @@ from k3.agent import facts, refusals
 from k3.agent.listener import Listener, listening_socket
 from k3.agent.tasks import time_limit
 from k3.core import limits
-from k3.core.errors import Invalid, StartFailed
+from k3.core.errors import StartFailed
+from k3.settings.listen import Listen
 
 Info = Callable[[], Mapping[str, Any]]
 """What `/info` answers now."""
@@ -35,30 +35,10 @@ Asked = Callable[[str], None]
 
 RETRY_SECONDS: Final = 0.25
 _ASK_SECONDS: Final = 2.0
-_PORT_MAX: Final = 65_535
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 
 log = logging.getLogger(__name__)
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """`:7946` (every address), `10.0.0.1:7946`, `[::1]:7946` as (IP literal or empty, port). Raises Invalid."""
-    host, colon, port = listen.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not (
-        colon and port.isascii() and port.isdigit() and int(port) <= _PORT_MAX and _is_literal(bare, bracketed=bare != host)
-    ):
-        msg = f"--listen {listen!r}: expected :PORT, IPV4:PORT or [IPV6]:PORT, such as :7946"
-        raise Invalid(msg)
-    return bare, int(port)
-
-
-def _is_literal(host: str, *, bracketed: bool) -> bool:
-    try:
-        return (not host and not bracketed) or ipaddress.ip_address(host).version == (6 if bracketed else 4)
-    except ValueError:
-        return False
 
 
 class HealthServer:
@@ -143,13 +123,13 @@ class HealthServer:
         return _Connection(self)
 
 
-async def serve(listen: str, info: Info) -> HealthServer:
+async def serve(listen: Listen, info: Info) -> HealthServer:
     """Answer on `listen`; with port 0 the kernel chooses, see `HealthServer.port`.
 
-    If the port is taken and whoever answers there speaks for this machine (same node and id), share it. Raises Invalid for
-    an address that is none, StartFailed where nobody can listen, naming the process in the way where that can be known.
+    If the port is taken and whoever answers there speaks for this machine (same node and id), share it. Raises StartFailed
+    where the address cannot be bound, naming the process in the way where that can be known.
     """
-    host, port = parse_listen(listen)
+    host, port = listen.host, listen.port
     server = HealthServer(host, port, info)
     try:
         server.bind()
@@ -157,11 +137,12 @@ async def serve(listen: str, info: Info) -> HealthServer:
         if error.errno == errno.EADDRINUSE and await _speaks_for_us(host, port, info()):
             log.info("health.shared", extra={"fields": {"port": port}})
             return server
-        raise StartFailed(await asyncio.to_thread(_explain, listen, port, error)) from error
+        raise StartFailed(await asyncio.to_thread(_explain, listen, error)) from error
     return server
 
 
-def _explain(listen: str, port: int, error: OSError) -> str:
+def _explain(listen: Listen, error: OSError) -> str:
+    port = listen.port
     if error.errno == errno.EADDRINUSE:
         holder = facts.holder_of_port(port)
         by = f"by {holder}" if holder else "by another process"

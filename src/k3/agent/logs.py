@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from k3.agent.log_output import FileOutput, Lane, Outlet, Output, StreamOutput
-from k3.core import node
+from k3.core import times
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import one_line, without_passwords
 from k3.settings.structs import LogSettings, Note
@@ -183,7 +183,7 @@ def _said(record: logging.LogRecord) -> str:
 
 
 def _time(record: logging.LogRecord) -> str:
-    return node.precise_timestamp(datetime.fromtimestamp(record.created, UTC))
+    return times.precise_timestamp(datetime.fromtimestamp(record.created, UTC))
 
 
 def _level(record: logging.LogRecord) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from k3.core import limits, node
+from k3.core import limits, times
 from k3.core.decision import Create, Decision, Delete, Keep, Transition, Update
 from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, Unavailable
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
@@ -278,7 +278,7 @@ class Reconciler:
 
 def event_manifest(about: Object, told: Transition, at: datetime, *, reporter: str) -> Manifest:
     """A `v1 Event` about a Node, under one of its few names, which are used in turn."""
-    stamp = node.timestamp(at)
+    stamp = times.timestamp(at)
     subject: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "name": about.key.name, "uid": about.uid}
     return {
         "metadata": {"name": f"{about.key.name[:240]}.{told.number % limits.EVENTS_PER_NODE}"},

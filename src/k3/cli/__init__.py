@@ -34,7 +34,7 @@ Other
   version    which k3 is this                                        k3 version -o json
   help       this text, or that of a command                         k3 help nodes
 
-Every command but version takes --store URL (or K3_STORE) and --config FILE (or CONFIG_PATH).
+Every command but version takes --config FILE (or CONFIG_PATH), and all but store copy --store URL (or K3_STORE).
 """
 COMMANDS: Final = ("network", "discovery", "up", "nodes", "describe", "events", "delete", "store", "version")
 _ALIASES: Final = {

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from k3.core.addresses import authority
 from k3.core.node import NodeView
 from k3.view.node_table import Reading
 
@@ -44,5 +45,4 @@ def endpoint(seen: NodeView) -> str:
     """Where the machine is asked: `10.0.0.7:7946`, `[fd00::7]:7946`; empty where that is not known."""
     if not (seen.addresses and seen.port):
         return ""
-    first = seen.addresses[0]
-    return f"[{first}]:{seen.port}" if ":" in first else f"{first}:{seen.port}"
+    return authority(seen.addresses[0], seen.port)

@@ -2,7 +2,7 @@
 
 A machine that answers `/info` under its recorded name and id is alive, and the run that answers vouches for every Node that
 it was the last to see (`core.freshness`). Asked are at most `MACHINES` machines, all at once, for at most `ASK_SECONDS`; in a
-list whose stamps agree with the clock nobody is asked.
+list whose stamps agree with the clock no machine is asked.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ async def ask(nodes: Sequence[NodeView], now: datetime) -> Mapping[str, str]:
     wanted = _worth_asking(nodes, now)
     if not wanted:
         return freshness.NOBODY
-    from k3.network.probe import probe  # noqa: PLC0415 - its parser of HTTP is loaded only where somebody is asked
+    from k3.network.probe import probe  # noqa: PLC0415 - its parser of HTTP is loaded only where a machine is asked
 
     async with asyncio.TaskGroup() as tasks:
         asked = {seen.name: tasks.create_task(probe(_target(seen), timeout_seconds=ASK_SECONDS)) for seen in wanted}

@@ -14,6 +14,7 @@ from k3.cli.usage import BadUsage
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Key, Object
 from k3.core.safe_text import printable
+from k3.core.sources import SOURCES
 from k3.core.store import Store
 from k3.settings.structs import Settings
 from k3.view import node_table
@@ -24,11 +25,7 @@ _EXAMPLES = """\
   k3 delete node/web1 node/web2
   k3 delete node -l tier=spare
   k3 delete node web1 --store etcd://10.0.0.5:2379"""
-_RETURNS: Final = {
-    "network": "If that machine still runs k3 network, its Node returns at its next probe, with a new uid.",
-    "discovery": "If that machine is still in Consul, its Node returns with the next look there, with a new uid.",
-    None: "It was not k3's: whoever reported it may report it again.",
-}
+_NOT_OF_K3: Final = "It was not k3's: whoever reported it may report it again."
 
 
 def run(arguments: list[str]) -> int:
@@ -73,11 +70,16 @@ async def _delete(chosen: argparse.Namespace, names: Sequence[str], selector: Se
     finally:
         if store is not None:
             await store.aclose()
-    for advice in dict.fromkeys(_RETURNS[node_table.view_of(item).owner] for item in gone):
+    for advice in dict.fromkeys(map(_returns, gone)):
         remark(advice)
     if missing:
         raise NotFound("; ".join(str(not_found(name, settings)) for name in missing))
     return 0
+
+
+def _returns(item: Object) -> str:
+    owner = node_table.view_of(item).owner
+    return SOURCES[owner].returns if owner else _NOT_OF_K3
 
 
 async def _take_named(store: Store | None, names: Sequence[str], settings: Settings) -> tuple[list[Object], list[str]]:

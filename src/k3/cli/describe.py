@@ -13,17 +13,18 @@ from k3.cli.flags import Parser, add_store_flags
 from k3.cli.looking import find_observed, moments
 from k3.cli.names import node_names, split_kind
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import Table
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
-from k3.core import node
+from k3.core import node, times
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
 from k3.core.safe_text import printable
+from k3.core.sources import DISCOVERY, SOURCES
 from k3.core.store import Page, Store
 from k3.view import node_table
 from k3.view.node_table import Moment, Reading, human_duration
 from k3.view.selector import Selector, parse_selector
+from k3.view.table import Table
 
 _EXAMPLES = """\
   k3 describe node web1
@@ -32,7 +33,6 @@ _EXAMPLES = """\
 _EVENTS: Final = 10
 """As many of the last ones are shown."""
 _CONDITIONS: Final = 64
-_OURS: Final = ("k3.network/", "k3.discovery/")
 
 
 def run(arguments: list[str]) -> int:
@@ -126,15 +126,15 @@ def _evidence_pairs(reading: Reading) -> Iterator[tuple[str, str]]:
     yield "Last seen", _moment(seen.last_seen, reading) if seen.last_seen else "never: it has not answered once"
     yield "Seen by", seen.seen_by
     yield "Asked at", endpoint(seen)
-    yield "Time to live", node.duration(seen.peer_ttl_seconds) if seen.peer_ttl_seconds else ""
-    if seen.owner == "network":
+    yield "Time to live", times.duration(seen.peer_ttl_seconds) if seen.peer_ttl_seconds else ""
+    if SOURCES[seen.owner].machines_write:
         yield "Its own agent", "writes to this store" if seen.agent else "does not write to this store"
     yield "Process", str(seen.pid or "")
     yield "Boot", seen.boot
     yield "Id", seen.id
     yield "Links", ", ".join(seen.links)
-    yield "Consul service", notes.get("k3.discovery/service-id", "")
-    yield "Datacenter", notes.get("k3.discovery/datacenter", "")
+    yield "Consul service", notes.get(DISCOVERY.prefix + "service-id", "")
+    yield "Datacenter", notes.get(DISCOVERY.prefix + "datacenter", "")
 
 
 def _conditions(reading: Reading) -> str:
@@ -170,7 +170,8 @@ def _labels(reading: Reading) -> str:
 
 def _annotations(reading: Reading) -> str:
     """Those of people and other programs; k3's own are what the evidence is made of."""
-    found = {key: text for key, text in reading.view.annotations.items() if not key.startswith(_OURS)}
+    prefixes = tuple(row.prefix for row in SOURCES.values())
+    found = {key: text for key, text in reading.view.annotations.items() if not key.startswith(prefixes)}
     return "".join(f"  {printable(f'{key}={text}')}\n" for key, text in sorted(found.items()))
 
 
@@ -204,5 +205,5 @@ def _moment(stamp: str, reading: Reading) -> str:
 
 def _ago(stamp: str, reading: Reading) -> str:
     """How long ago by this reader's clock; empty where that cannot be said."""
-    at = node.parse_timestamp(stamp)
+    at = times.parse_timestamp(stamp)
     return human_duration(reading.at.now - at) if at and at <= reading.at.now else ""

@@ -9,12 +9,14 @@ from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
 from k3.cli.terminal import answer
 from k3.cli.usage import BadUsage
+from k3.core import limits
+from k3.core.addresses import parse_port
 from k3.core.errors import ConfigInvalid
-from k3.core.safe_text import printable
 from k3.discovery.service import DiscoveryOptions
 from k3.discovery.settings import from_flags
 from k3.settings import options
 from k3.settings.options import Values
+from k3.settings.parsing import bad_value
 from k3.settings.structs import Settings
 
 _EXAMPLES = """\
@@ -87,12 +89,12 @@ def _token(said: Values, environ: Mapping[str, str]) -> str:
 
 def _port(said: Values, one_port: int | None) -> int:
     text, where = said.text("service-port"), said.where("service-port")
-    if not (text.isascii() and text.isdigit() and len(text) <= len("65535")):
-        msg = f'{where}: bad value "{printable(text, limit=40)}", expected 0 to 65535'
-        raise ConfigInvalid(msg)
+    port = parse_port(text)
+    if port is None:
+        raise bad_value(where, text, f"0 to {limits.PORT}")
     if one_port is None:
-        return int(text)
-    if said.is_given("service-port") and int(text) != one_port:
+        return port
+    if said.is_given("service-port") and port != one_port:
         msg = f"{where}: k3 up has one port for both modules, that of --listen ({one_port}); leave this one out"
         raise ConfigInvalid(msg)
     return one_port

@@ -6,8 +6,9 @@ from typing import Final
 from k3.core.errors import K3Error, NotFound
 from k3.core.objects import LEASE
 from k3.core.safe_text import one_line, printable
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
-from k3.settings.structs import Settings
+from k3.settings.structs import Reader, Settings
 
 _HABITS: Final = ("ls", "list", "status")
 """What other programs' lists are called."""
@@ -23,17 +24,17 @@ async def nothing(settings: Settings, store: Store | None, *, selector: str, is_
         return (
             f"No nodes in {where}: each process has a memory store of its own. Choose a store that can be shared with --store."
         )
-    flag = "" if settings.is_default_store else f" --store {where}"
-    return f"No nodes in {where}. {await _advice(store, flag)}"
+    return f"No nodes in {where}. {await _advice(store, settings.reader)}"
 
 
-async def _advice(store: Store | None, flag: str) -> str:
+async def _advice(store: Store | None, reader: Reader) -> str:
     """How to get a Node into this store, by what is known of those who write there."""
+    network, discovery = reader.command(NETWORK.name), reader.command(DISCOVERY.name)
     if store is not None and await _has_mirror(store):
-        return f"k3 discovery looks after it: is a machine registered in Consul? Register one with: k3 discovery{flag}"
+        return f"k3 discovery looks after it: is a machine registered in Consul? Register one with: {discovery}"
     if any(os.environ.get(name) for name in _CONSUL):
-        return f"Start one with: k3 discovery{flag} (through Consul), or: k3 network{flag} (on the LAN)"
-    return f"Start one with: k3 network{flag}"
+        return f"Start one with: {discovery} (through Consul), or: {network} (on the LAN)"
+    return f"Start one with: {network}"
 
 
 async def _has_mirror(store: Store) -> bool:

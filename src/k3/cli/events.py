@@ -13,15 +13,15 @@ from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, follow
 from k3.cli.names import node_name
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import Table
 from k3.cli.terminal import answer, answer_in_pieces, remark
-from k3.core import limits, node
+from k3.core import limits, times
 from k3.core.objects import EVENT, Key, Manifest, Object
 from k3.core.safe_text import one_line, printable
 from k3.core.store import ChangeType, Page, Store
 from k3.settings.structs import Settings
 from k3.view import documents
 from k3.view.node_table import UNKNOWN, human_duration
+from k3.view.table import Table
 
 NAMESPACE: Final = "default"
 TITLES: Final = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
@@ -115,11 +115,11 @@ def _row(manifest: Manifest, now: datetime) -> list[str]:
 def _when(manifest: Manifest, now: datetime) -> str:
     """How long ago, and of one that was repeated how often."""
     stamps = ("lastTimestamp", "eventTime", "firstTimestamp")
-    last = next(filter(None, (node.parse_timestamp(manifest.get(key)) for key in stamps)), None)
+    last = next(filter(None, (times.parse_timestamp(manifest.get(key)) for key in stamps)), None)
     if last is None:
         return UNKNOWN
     ago, count = _ago(last, now), manifest.get("count")
-    first = node.parse_timestamp(manifest.get("firstTimestamp"))
+    first = times.parse_timestamp(manifest.get("firstTimestamp"))
     if not isinstance(count, int) or count <= 1 or first is None:
         return ago
     return f"{ago} (x{count} over {_ago(first, now)})"

@@ -89,7 +89,8 @@ class Parser(argparse.ArgumentParser):
         if action.nargs is not None:
             return word
         rest = word[2:].removeprefix("=")
-        return f"{word[:2]}{self._value(action, word[:2], [rest] if rest else left)}"
+        long = next(name for name in action.option_strings if name.startswith("--"))  # which takes an empty value, too
+        return f"{long}={self._value(action, word[:2], [rest] if rest else left)}"
 
     def _value(self, action: argparse.Action, name: str, left: list[str]) -> str:
         """The next word, which is the flag's value. Raises BadUsage where there is none, or none that it takes."""

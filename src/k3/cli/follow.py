@@ -62,7 +62,7 @@ class Shown:
         self._is_away = False
 
     def first(self, items: Sequence[Object], observed: Collection[str]) -> None:
-        """Print the first list, in its order; every one of these is wanted. `observed`: those that somebody looks after."""
+        """Print the first list, in its order; every one of these is wanted. `observed`: those that an agent looks after."""
         self._items = {item.key.name: item for item in items}
         self._sightings.begin(map(node_table.view_of, items), observed, self._steady())
         self._printer.everything(items, self._read)
@@ -100,11 +100,11 @@ class Shown:
         self._sightings.restart(self._steady())
 
     def is_due(self) -> bool:
-        """Whether a Node has not been refreshed for so long that nobody can be there to do it, if the store still answers."""
+        """Whether a Node has not been refreshed for so long that no agent can be there to do it, if the store still answers."""
         return not self._is_away and self._sightings.is_due(self._steady())
 
     def tick(self) -> None:
-        """Print again what has become Unknown by itself: nobody has looked after it for too long."""
+        """Print again what has become Unknown by itself: no agent has refreshed it for too long."""
         for name in self._sightings.take_lost(self._steady()):
             self._show("MODIFIED", self._items[name])
 
@@ -168,7 +168,8 @@ class _Trouble:
     async def pause(self, error: K3Error) -> None:
         """Wait before the next attempt."""
         if not self._pause:
-            remark(f"k3: {one_line(str(error))}; trying again")
+            said = one_line(str(error))
+            remark(f"k3: {said} Trying again" if said.endswith("?") else f"k3: {said}; trying again")
         self._pause = min(2 * self._pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         await asyncio.sleep(self._pause)
 

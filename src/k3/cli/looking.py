@@ -20,7 +20,7 @@ PATIENCE_SECONDS: Final = 3.5
 
 
 async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
-    """The names of the Nodes that somebody looks after, by all that a single look can know; says whose clock is wrong.
+    """The names of the Nodes that an agent looks after, by all that a single look can know; says whose clock is wrong.
 
     Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether anybody still
     writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
 from k3.settings import options
+from k3.settings.listen import Listen
+from k3.settings.service_type import ServiceType
 from k3.settings.structs import NetworkConfig, Settings
 
 _EXAMPLES = """\
@@ -40,9 +42,8 @@ def network_config(chosen: argparse.Namespace, settings: Settings, environ: Mapp
     with said.naming_the_place():
         return NetworkConfig(
             storage=settings.storage,
-            listen=said.text("listen"),
-            service=said.text("service"),
-            domain=said.text("domain").removesuffix(".") + ".",
+            listen=Listen.parse(said.text("listen")),
+            service=ServiceType.parse(said.text("service"), said.text("domain")),
             node_name=said.text("node-name"),
             is_name_explicit=said.is_given("node-name"),
             peer_ttl_seconds=said.seconds("peer-ttl"),
@@ -50,6 +51,4 @@ def network_config(chosen: argparse.Namespace, settings: Settings, environ: Mapp
             interfaces=said.texts("interface"),
             forget_after_seconds=said.seconds("forget-after"),
             store_wait_seconds=said.seconds("store-wait"),
-            log_level=settings.log.level,
-            log_format=settings.log.format,
         )

@@ -105,7 +105,7 @@ async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | Non
 
 
 async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
-    """The names of the Nodes that somebody looks after. Documents and names say nothing of that."""
+    """The names of the Nodes that an agent looks after. Documents and names say nothing of that."""
     if chosen.output not in {"table", "wide"} and not chosen.watch:
         return ()
     return await find_observed(store, page)

@@ -7,6 +7,8 @@ from typing import Final
 
 from k3.agent import logs
 from k3.core.errors import NotFound
+from k3.core.safe_text import one_line
+from k3.core.sources import NETWORK
 from k3.core.store import Store
 from k3.settings.load import Flags, here, is_there, load
 from k3.settings.structs import Settings
@@ -32,15 +34,18 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
     return found
 
 
+def no_store(found: Settings) -> NotFound:
+    """The file of the store is not there."""
+    return NotFound(f"no store at {one_line(found.storage.url)}. Make it with: {found.reader.command(NETWORK.name)}")
+
+
 async def open_existing(found: Settings) -> Store | None:
-    """The store, or None where nobody made this machine's default one yet. Opening a file that is not there would make it.
+    """The store, or None where this machine's default one is not there yet. Opening a file that is not there would make it.
 
     It may be one that this user can only read. Raises NotFound where the missing file was named.
     """
     if (file := found.storage.file) is not None and not is_there(file):
         if found.is_default_store:
             return None
-        url = found.storage.url
-        msg = f"no store at {url}. Make it with: k3 network --store {url}"
-        raise NotFound(msg)
+        raise no_store(found)
     return await connect(found.storage, reading=True)

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-from k3.cli.terminal import Colour, answer, answer_in_pieces, coloured
-from k3.core.node import timestamp
+from k3.cli.terminal import answer, answer_in_pieces
 from k3.core.objects import Manifest, Object
 from k3.core.safe_text import printable
 from k3.core.store import ChangeType
+from k3.core.times import timestamp
 from k3.view import documents, node_table
 from k3.view.node_table import Column, Reading, State
+from k3.view.table import STATUS, Colour, Table
 
 Read = Callable[[Object], Reading]
 """How a Node is read at the moment."""
-
-_STATUS: Final = "STATUS"
-_GAP: Final = "   "
 
 
 class Printer(Protocol):
@@ -55,7 +53,7 @@ class TablePrinter:
         self._style = style
         self._table = Table([column.title for column in columns], headers=style.headers)
         if style.following:  # whatever the status becomes, what stands behind it stays where it is
-            self._table.widen(_STATUS, len("Unknown (no observer)"))
+            self._table.widen(STATUS, len("Unknown (no observer)"))
 
     def everything(self, items: Sequence[Object], read: Read) -> None:
         """The table; nothing at all where there are no Nodes."""
@@ -72,7 +70,7 @@ class TablePrinter:
         reading = read(item)
         cells = self._cells(reading)
         if kind == "DELETED":
-            cells[[column.title for column in self._columns].index(_STATUS)] = "Deleted"
+            cells[[column.title for column in self._columns].index(STATUS)] = "Deleted"
         answer(self._table.text([cells], ["" if kind == "DELETED" else self._colour(reading.state)]))
 
     def face(self, item: Object, read: Read) -> object:
@@ -85,40 +83,6 @@ class TablePrinter:
 
     def _colour(self, state: State) -> Colour:
         return _colour(state) if self._style.coloured else ""
-
-
-class Table:
-    """Rows under their titles. Cells are text from outside, and escaped here."""
-
-    def __init__(self, titles: Sequence[str], *, headers: bool) -> None:
-        self._titles = [printable(title) for title in titles]
-        self._widths = [len(title) for title in self._titles]
-        self._owes_titles = headers
-
-    def widen(self, title: str, width: int) -> None:
-        """Give a column room for what is still to come."""
-        self._widths[self._titles.index(title)] = width
-
-    def text(self, rows: Iterable[Sequence[str]], colours: Sequence[Colour] = ()) -> str:
-        """These rows, behind the titles if there are any rows and those have not been printed yet.
-
-        `colours`: those of the status in each row, if it has any.
-        """
-        lines = [[printable(cell) for cell in cells] for cells in rows]
-        tints: list[Colour] = [*colours] or [""] * len(lines)
-        if lines and self._owes_titles:
-            lines, tints = [self._titles, *lines], ["", *tints]
-            self._owes_titles = False
-        for cells in lines:
-            self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
-        return "".join(self._line(cells, colour) for cells, colour in zip(lines, tints, strict=True))
-
-    def _line(self, cells: Sequence[str], colour: Colour) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
-        if colour:
-            at = self._titles.index(_STATUS)
-            padded[at] = coloured(cells[at], colour) + padded[at][len(cells[at]) :]
-        return _GAP.join(padded).rstrip() + "\n"
 
 
 def _colour(state: State) -> Colour:

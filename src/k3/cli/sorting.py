@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from k3.cli.usage import BadUsage
-from k3.core import node
+from k3.core import times
 from k3.core.objects import Manifest
 from k3.core.safe_text import printable
 from k3.view import node_table
@@ -43,7 +43,9 @@ class Order:
 
 def parse_order(text: str) -> Order:
     """An order as people write it. Raises BadUsage."""
-    path = text.strip().removeprefix("{").removesuffix("}")
+    path = text.strip()
+    if path.startswith("{") and path.endswith("}"):
+        path = path[1:-1]
     name = re.sub(r"[\s_]+", "-", path.lower())
     if name in _COLUMNS:
         return Order(_COLUMNS[name])
@@ -94,7 +96,7 @@ def _ago(at: datetime | None) -> float | None:
 
 
 def _created(reading: Reading) -> float | None:
-    return _ago(node.parse_timestamp(_at(reading.manifest, ("metadata", "creationTimestamp"))))
+    return _ago(times.parse_timestamp(_at(reading.manifest, ("metadata", "creationTimestamp"))))
 
 
 _COLUMNS: Final[dict[str, Value]] = {

@@ -9,10 +9,10 @@ from typing import Final
 from uuid import uuid4
 
 from k3.cli.flags import Parser, add_log_flags, add_store_flags
-from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.terminal import answer, remark
+from k3.cli.opening import no_store, open_existing, settings_for_reading
+from k3.cli.terminal import answer, draw, remark
 from k3.cli.usage import BadUsage
-from k3.core.errors import Forbidden, NotFound
+from k3.core.errors import Forbidden
 from k3.core.objects import Kind
 from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
@@ -94,6 +94,7 @@ def _run_copy(arguments: list[str]) -> int:
     parser = Parser("store copy", "Copy every object from one store into another.", examples=_COPY_EXAMPLES)
     parser.add_argument("source", metavar="FROM", help="URL of the store to read")
     parser.add_argument("target", metavar="TO", help="URL of the store to write; made if it is not there")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there already and differs; else it is left")
     parser.add_argument("--config", metavar="FILE", help="configuration file with the passwords of both (CONFIG_PATH)")
     add_log_flags(parser)
     return asyncio.run(_copy(parser.parse_args(arguments)))
@@ -104,7 +105,7 @@ async def _copy(chosen: argparse.Namespace) -> int:
     try:
         target = await connect(_settings_of(chosen, chosen.target).storage)
         try:
-            done = await copy(source, target, progress=_progress())
+            done = await copy(source, target, progress=_progress(), overwrite=chosen.overwrite)
         finally:
             await target.aclose()
     finally:
@@ -115,9 +116,15 @@ async def _copy(chosen: argparse.Namespace) -> int:
 
 
 def _sentence(kind: Kind, copied: Copied) -> str:
-    did = f"{copied.created} created, {copied.updated} updated, {copied.same} already there"
+    counts = copied.counts
+    did = f"{counts['created']} created, {counts['updated']} updated, {counts['same']} already there"
+    left = (
+        f"; left as they are in the target, and different: {counts['left']} (--overwrite replaces them)"
+        if counts["left"]
+        else ""
+    )
     others = f"; the target has {copied.others} others" if copied.others else ""
-    return f"{kind.plural}: {copied.total} copied and verified ({did}){others}"
+    return f"{kind.plural}: {copied.total} copied and verified ({did}){left}{others}"
 
 
 def _settings_of(chosen: argparse.Namespace, url: str) -> Settings:
@@ -127,8 +134,7 @@ def _settings_of(chosen: argparse.Namespace, url: str) -> Settings:
 async def _existing(settings: Settings) -> Store:
     store = await open_existing(settings)
     if store is None:
-        msg = f"no store at {settings.storage.url}. Make it with: k3 network"
-        raise NotFound(msg)
+        raise no_store(settings)
     return store
 
 
@@ -143,7 +149,7 @@ def _keep_quiet(_done: int, _total: int) -> None:
 
 def _draw(done: int, total: int) -> None:
     filled = _BAR * done // total if total else _BAR
-    sys.stderr.write(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total}")
+    draw(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total}")
     if done >= total:
         remark("")
 

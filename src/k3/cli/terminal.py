@@ -3,18 +3,15 @@
 import os
 import sys
 from collections.abc import Iterable
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
 from k3.core.errors import K3Error, StartFailed
 
-Colour = Literal["green", "yellow", "red", ""]
-
-_CODES: Final[dict[Colour, str]] = {"red": "31", "green": "32", "yellow": "33"}
 _PIECE_CHARACTERS: Final = 65_536
 
 
 class OutputClosed(K3Error):
-    """Nobody reads the answer any more (`k3 nodes | head`): end as silently as any other program in a pipe."""
+    """The reader of the answer has gone (`k3 nodes | head`): end as silently as any other program in a pipe."""
 
     exit_code = 141
 
@@ -56,11 +53,6 @@ def may_colour() -> bool:
     return is_read_by_a_person() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def coloured(text: str, colour: Colour) -> str:
-    """The text in a colour."""
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if colour else text
-
-
 def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
@@ -70,9 +62,14 @@ def _write(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """Write a line to standard error; where nobody reads that, there is nobody to tell."""
+    """Write a line to standard error; a stream that cannot be written is passed over."""
+    draw(f"{text}\n")
+
+
+def draw(text: str) -> None:
+    """Write a part of a line to standard error: a bar that grows. Errors are treated as in `remark`."""
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
         return

@@ -5,13 +5,15 @@ address or of identity is a *transition*: it is numbered on the Node, and the wr
 only that one, tells of it in an Event.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from k3.core import limits, node
+from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Facts
+from k3.core.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,13 @@ def set_ready(manifest: Manifest, status: str, reason: str, message: str, now: d
     node.set_condition(manifest, node.READY, status=status, reason=reason, message=message, now=now)
 
 
-def put_machine(manifest: Manifest, facts: Facts) -> None:
-    """Write what every source knows of a machine: its host name, system and architecture as labels, and its addresses."""
+def new_node(source: Source) -> Manifest:
+    """A Node of a source that says nothing yet but whose it is."""
+    return {"metadata": {"labels": source.labels, "annotations": {}}, "spec": {}, "status": {}}
+
+
+def put_machine(manifest: Manifest, facts: Facts, source: Source) -> None:
+    """Write what every source knows of a machine: host name, system and architecture as labels, addresses, port and ids."""
     metadata = manifest.setdefault("metadata", {})
     labels = metadata.get("labels")
     labels = metadata["labels"] = dict(labels) if isinstance(labels, dict) else {}
@@ -81,17 +88,47 @@ def put_machine(manifest: Manifest, facts: Facts) -> None:
         labels["kubernetes.io/hostname"] = hostname
     labels |= {f"kubernetes.io/{key}": text for key, text in (("os", facts.os), ("arch", facts.arch)) if text}
     node.set_addresses(manifest, hostname, facts.addresses)
+    known = {"port": str(facts.port or ""), "pid": str(facts.pid or ""), "id": facts.id, "boot": facts.boot}
+    put_notes(manifest, known, source)
 
 
-def addresses_changed(before: Iterable[str], after: Iterable[str]) -> Transition:
-    """The machine is somewhere else now."""
-    return Transition("AddressChanged", f"addresses changed from {', '.join(before) or 'none'} to {', '.join(after) or 'none'}")
+def put_notes(manifest: Manifest, notes: Mapping[str, str], source: Source) -> None:
+    """Write a source's annotations, their keys without its prefix; an empty text leaves what is there."""
+    node_annotations(manifest).update({source.prefix + key: text for key, text in notes.items() if text})
 
 
-def numbered(manifest: Manifest, told: Transition, *, prefix: str) -> Transition:
-    """The transition with its number, which is kept on the Node under the module's prefix (`k3.network/`)."""
+def registered(name: str, addresses: Iterable[str]) -> Transition:
+    """The machine has a Node now."""
+    return Transition("Registered", f"{name} registered with {', '.join(node.publishable(addresses)) or 'no address'}")
+
+
+def name_conflict(holder: str, name: str, goes_by: str) -> Transition:
+    """The machine does not get the name that it asks for. `holder`: who has it, as in `another live machine`."""
+    return Transition("NameConflict", f"{holder} is called {name}; this one goes by {goes_by}", warning=True)
+
+
+def change_between(stored: NodeView, wanted: Manifest, *, identity: str = "") -> Transition | None:
+    """The most telling transition between what was stored and what is wanted now; None: nothing that is worth an Event.
+
+    `identity`: what to say of another id, where more is known than that another machine answers.
+    """
+    fresh = node.view_manifest(stored.name, wanted)
+    if stored.id and fresh.id and stored.id != fresh.id:
+        message = identity or f"another machine answers to {stored.name} now"
+        return Transition("IdentityChanged", message, warning=True)
+    if stored.is_ready != fresh.is_ready:
+        reason = "NodeReady" if fresh.is_ready else "NodeNotReady"
+        return Transition(reason, fresh.ready.message if fresh.ready else "", warning=not fresh.is_ready)
+    if stored.addresses != fresh.addresses:
+        before, after = (", ".join(each) or "none" for each in (stored.addresses, fresh.addresses))
+        return Transition("AddressChanged", f"addresses changed from {before} to {after}")
+    return None
+
+
+def numbered(manifest: Manifest, transition: Transition, source: Source) -> Transition:
+    """The transition with its number, which is kept on the Node in the source's annotation `transitions`."""
     notes = node_annotations(manifest)
-    text = notes.get(prefix + "transitions", "")
+    text = notes.get(source.prefix + "transitions", "")
     number = node.whole_number(text if isinstance(text, str) else "", 1, 2**53) + 1
-    notes[prefix + "transitions"] = str(number)
-    return Transition(told.reason, told.message, told.warning, number)
+    notes[source.prefix + "transitions"] = str(number)
+    return replace(transition, number=number)

@@ -3,14 +3,14 @@
     K3Error
     ├── NotFound            404  no such object                                          exit 3
     ├── AlreadyExists       409  the name is taken                                       exit 5
-    ├── Conflict            409  somebody else wrote first; read again                   exit 5
+    ├── Conflict            409  another writer was first; read again                    exit 5
     ├── Expired             410  that revision is no longer kept; list again             exit 1
     ├── TooLarge            413  the object is larger than the store takes               exit 1
     ├── Invalid             422  the text is not what it should be                       exit 2
     │   └── ConfigInvalid        … in a configuration file, flag or environment name     exit 2
-    ├── Forbidden           403  the store knows us and says no                          exit 1
+    ├── Forbidden           403  the store knows the user and says no                    exit 1
     ├── Unavailable         503  no answer: a write may or may not have happened         exit 4
-    ├── NameTaken                another live machine holds our name                     exit 5
+    ├── NameTaken                another live machine holds the name                     exit 5
     └── StartFailed              this machine cannot run what was asked                  exit 1
 
 `status` and `reason` are what a Kubernetes client is told; `exit_code` is what a shell is told.

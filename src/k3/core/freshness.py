@@ -1,6 +1,6 @@
 """Is anybody looking after this Node? What a reader can know of that without comparing the clocks of two machines. Pure.
 
-k3 writes a Node again at least every third of its time to live. If no agent runs any more, nobody can write that: the Node
+k3 writes a Node again at least every third of its time to live. If no agent runs any more, nothing is written: the Node
 stays Ready in the store, and its reader has to notice. `lastSeen` alone does not tell, since it was written by the clock of
 the agent that saw the machine (`seen-by`), and that clock may be an hour wrong.
 
@@ -13,9 +13,9 @@ agent refreshes it, or says in the store that the machine is gone. A run is know
 * its machine answers the reader with that boot id, or
 * the machine's own Node is observed, Ready and not suspected.
 
-What starts the chain, where nobody was asked, is a `lastSeen` that agrees with the reader's clock: neither older than a Node
-can become while it is refreshed, nor in the future. That is the only place where two clocks meet, and it decides alone only
-where nothing contradicts it: `doubtful` lists the Ready Nodes whose stamp disagrees, for the reader to ask the machines
+What starts the chain, where no machine was asked, is a `lastSeen` that agrees with the reader's clock: neither older than a
+Node can become while it is refreshed, nor in the future. That is the only place where two clocks meet, and it decides alone
+only where nothing contradicts it: `doubtful` lists the Ready Nodes whose stamp disagrees, for the reader to ask the machines
 themselves (`k3.cli.asking`).
 
 A reader that stays needs no clock but its own: it counts from the moment at which it saw a Node refreshed (`Sightings`).
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from k3.core import node
+from k3.core import node, times
 from k3.core.node import NodeView
 
 SKEW_SECONDS: Final = 5.0
@@ -47,9 +47,9 @@ class WrongClock:
 def agrees(seen: NodeView, now: datetime) -> bool:
     """Whether `lastSeen`, taken by the reader's clock, is neither too old nor in the future; true of a controller's Node.
 
-    A Node that is called Ready and names no time was written by another program: nobody is known to look after it.
+    A Node that is called Ready and names no time was written by another program: no agent is known to look after it.
     """
-    last = node.parse_timestamp(seen.last_seen)
+    last = times.parse_timestamp(seen.last_seen)
     if last is None or seen.owner is None:
         return seen.owner is None or not seen.is_ready
     age_seconds = (now - last).total_seconds()
@@ -58,7 +58,7 @@ def agrees(seen: NodeView, now: datetime) -> bool:
 
 def is_ahead(seen: NodeView, now: datetime) -> bool:
     """Whether `lastSeen` lies in the reader's future: one of the two clocks is wrong."""
-    last = node.parse_timestamp(seen.last_seen)
+    last = times.parse_timestamp(seen.last_seen)
     return last is not None and (last - now).total_seconds() > SKEW_SECONDS
 
 
@@ -70,7 +70,7 @@ def doubtful(nodes: Iterable[NodeView], now: datetime) -> list[NodeView]:
 def observed(
     nodes: Sequence[NodeView], now: datetime, answered: Mapping[str, str] = NOBODY, writing: Collection[str] = ()
 ) -> frozenset[str]:
-    """The names of the Nodes that somebody looks after. What is not k3's is its controller's business, and among them.
+    """The names of the Nodes that an agent looks after. What is not k3's is its controller's business, and among them.
 
     `answered`: the boot ids that machines have just answered the reader with, by the names of their Nodes. `writing`: those of
     runs that the reader has seen write.
@@ -105,7 +105,7 @@ def wrong_clocks(nodes: Sequence[NodeView], now: datetime, observed_: Collection
     """
     ahead: dict[str, float] = {}
     for seen in nodes:
-        last = node.parse_timestamp(seen.last_seen)
+        last = times.parse_timestamp(seen.last_seen)
         if last is None or not seen.seen_by or not seen.is_ready or seen.name not in observed_ or agrees(seen, now):
             continue
         off_seconds = (last - now).total_seconds()
@@ -126,11 +126,11 @@ class Sightings:
     def __init__(self) -> None:
         self._marks: dict[str, tuple[object, ...]] = {}
         self._due: dict[str, tuple[float, float]] = {}
-        """From when on nobody looks after a Node, and how long it may stay without a refresh; absent: it is lost already."""
+        """From when on no agent looks after a Node, and how long it may stay without a refresh; absent: it is lost already."""
         self._lost: set[str] = set()
 
     def begin(self, nodes: Iterable[NodeView], observed_: Collection[str], now: float) -> None:
-        """The first list, and which of its Nodes somebody looks after."""
+        """The first list, and which of its Nodes an agent looks after."""
         for seen in nodes:
             self._marks[seen.name] = mark(seen)
             if seen.name in observed_:
@@ -156,7 +156,7 @@ class Sightings:
         self._due = {name: (now + span, span) for name, (_, span) in self._due.items()}
 
     def is_observed(self, name: str) -> bool:
-        """Whether somebody looks after the Node."""
+        """Whether an agent looks after the Node."""
         return name not in self._lost
 
     def is_due(self, now: float) -> bool:
@@ -164,7 +164,7 @@ class Sightings:
         return any(due < now for due, _ in self._due.values())
 
     def take_lost(self, now: float) -> list[str]:
-        """The names of the Nodes that nobody looks after from now on."""
+        """The names of the Nodes that no agent looks after from now on."""
         lost = [name for name, (due, _) in self._due.items() if due < now]
         for name in lost:
             del self._due[name]

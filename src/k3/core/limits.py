@@ -17,6 +17,12 @@ COMPACT_CHUNK: Final = 1_000
 WATCH_BUFFER: Final = 4_096
 WATCHERS: Final = 10_000
 
+# A TCP or UDP port (RFC 9293 §3.1, RFC 768).
+PORT: Final = 65_535
+
+# A process id (proc(5): at most 2^22 on Linux; other systems' fit into 31 bits).
+PID: Final = 2**31 - 1
+
 # Waiting on the outside, in seconds.
 STORE_TIMEOUT_SECONDS: Final = 5.0
 SHUTDOWN_SECONDS: Final = 3.0

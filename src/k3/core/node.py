@@ -3,27 +3,25 @@
 Reading never fails: Nodes come from kubelets, people and other programs, and an odd field reads as absent. Pure.
 """
 
-import ipaddress
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 from k3.core import limits
+from k3.core.addresses import Address, parse_address
 from k3.core.objects import Manifest, Object
-from k3.core.observation import Evidence, SourceName
+from k3.core.observation import Evidence
+from k3.core.sources import SOURCES, labelled, prefix_of
+from k3.core.times import seconds, timestamp
 
 READY: Final = "Ready"
 REACHABLE: Final = "k3.network/Reachable"
 CLONED: Final = "k3.network/Cloned"
 """Condition of a Node whose machine shares its machine id and hardware address with another one."""
-PEER_TTL_SECONDS: Final = 90.0
-"""The time to live of a Node that does not say, since another program wrote it: the default of `--peer-ttl`."""
-MIRROR_REFRESH_SECONDS: Final = 360.0
-"""A Node mirrored from a registry is refreshed at least so often (network's: see `peer-ttl`)."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -31,29 +29,6 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 def valid_name(name: str) -> bool:
     """Whether Kubernetes takes this as a Node's name (RFC 1123 subdomain, dots allowed, at most 253 bytes)."""
     return len(name) <= limits.NAME_BYTES and _NAME.fullmatch(name) is not None
-
-
-@lru_cache(maxsize=64)
-def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC, whole seconds: what Kubernetes writes (`2026-11-23T08:00:00Z`)."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@lru_cache(maxsize=64)
-def precise_timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds (`2026-11-23T08:00:00.123Z`)."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def parse_timestamp(text: object) -> datetime | None:
-    """An RFC 3339 time, or None."""
-    if not isinstance(text, str):
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +39,18 @@ class Condition:
     status: str
     reason: str = ""
     message: str = ""
+    _: KW_ONLY
     transition: str = ""
     heartbeat: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
     """A Node as k3's own logic sees it. Texts are empty and numbers 0 where the Node does not say."""
 
     name: str
-    owner: SourceName | None
-    """Which module of k3 manages it; None: a controller or a person does."""
+    owner: str | None
+    """The name of the source (`k3.core.sources`) that manages it; None: a controller or a person does."""
     ready: Condition | None
     reachable: Condition | None
     addresses: tuple[str, ...]
@@ -99,18 +75,18 @@ class NodeView:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether nobody suspects it."""
+        """Whether no observer suspects it."""
         return self.reachable is None or self.reachable.status != "False"
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody knows how it is, and nobody says that it did not answer."""
+        """Whether it is not known how it is, and no observer says that it did not answer."""
         return self.ready is not None and self.ready.status == "Unknown" and self.is_reachable
 
     @property
     def is_unproven(self) -> bool:
         """Announced, shown by one of k3's agents, and never once reached."""
-        return self.owner == "network" and not self.last_seen and bool(self.seen_by)
+        return self.owner is not None and not self.last_seen and bool(self.seen_by)
 
     @property
     def evidence(self) -> Evidence:
@@ -128,8 +104,8 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
     """Read a Node's manifest."""
     notes = _texts(_mapping(manifest.get("metadata")).get("annotations"))
     status = _mapping(manifest.get("status"))
-    owner = owner_of(manifest)
-    prefix = f"k3.{owner or 'network'}/"
+    owner = labelled(manifest)
+    prefix = prefix_of(owner)
 
     def note(key: str) -> str:
         return notes.get(prefix + key, "")
@@ -147,21 +123,11 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
         last_seen=note("lastSeen"),
         seen_by=note("seen-by"),
         seen_run=note("seen-run"),
-        port=whole_number(note("port"), 1, 65535),
-        pid=whole_number(note("pid"), 1, 2**31),
+        port=whole_number(note("port"), 1, limits.PORT),
+        pid=whole_number(note("pid"), 1, limits.PID),
         peer_ttl_seconds=seconds(note("peer-ttl")),
         annotations=notes,
     )
-
-
-def owner_of(manifest: Manifest) -> SourceName | None:
-    """Which module of k3 the labels name as manager."""
-    labels = _mapping(_mapping(manifest.get("metadata")).get("labels"))
-    if labels.get("k3.network/managed") == "true":
-        return "network"
-    if labels.get("k3.discovery/managed") == "true":
-        return "discovery"
-    return None
 
 
 def kubelet_version(manifest: Manifest) -> str:
@@ -180,8 +146,8 @@ def condition(manifest: Manifest, type_: str) -> Condition | None:
                 texts.get("status", ""),
                 texts.get("reason", ""),
                 texts.get("message", ""),
-                texts.get("lastTransitionTime", ""),
-                texts.get("lastHeartbeatTime", ""),
+                transition=texts.get("lastTransitionTime", ""),
+                heartbeat=texts.get("lastHeartbeatTime", ""),
             )
     return None
 
@@ -259,16 +225,7 @@ def publishable(internal: Iterable[str]) -> list[str]:
 
 
 @lru_cache(maxsize=32_768)
-def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IP literal without scope, or None."""
-    try:
-        return ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=32_768)
-def _local(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _local(ip: Address) -> bool:
     only_link = ip.version == 6 and ip.is_link_local  # noqa: PLR2004 - the IP version
     return only_link or ip.is_loopback or ip.is_multicast or ip.is_unspecified
 
@@ -279,23 +236,6 @@ def whole_number(text: str, low: int, high: int) -> int:
         return 0
     number = int(text)
     return number if low <= number <= high else 0
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """A duration as Go writes it (`90s`, `1m30s`, `1.5h`) in seconds; 0.0 for anything else."""
-    if not _DURATION.match(text) or _DURATION.sub("", text):
-        return 0.0
-    total = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))
-    return total if math.isfinite(total) else 0.0
-
-
-def duration(total_seconds: float) -> str:
-    """The shortest Go duration: `90s`, `1m30s` and the like are all read back; this one writes plain seconds."""
-    return f"{total_seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def _status(manifest: Manifest) -> dict[str, Any]:
@@ -320,6 +260,4 @@ def _texts(value: object) -> dict[str, str]:
 
 def unobserved_seconds(seen: NodeView) -> float:
     """Twice the time between two refreshes, at the most, of a Node; infinite for one that k3 does not manage."""
-    if seen.owner == "discovery":
-        return 2 * MIRROR_REFRESH_SECONDS
-    return 2 * (seen.peer_ttl_seconds or PEER_TTL_SECONDS) if seen.owner == "network" else math.inf
+    return 2 * (seen.peer_ttl_seconds or SOURCES[seen.owner].refresh_seconds) if seen.owner else math.inf

@@ -4,7 +4,7 @@ An `Object` carries its document as immutable bytes and hands out a fresh manife
 change what another reader, or the store itself, holds.
 
 `metadata.resourceVersion` is never part of a document: it is the store's revision, overlaid when a manifest is read.
-`uid` and `creationTimestamp` are overlaid only where the document (written by somebody else) lacks them; writing back
+`uid` and `creationTimestamp` are overlaid only where the document (written by another program) lacks them; writing back
 with `Object.with_manifest` leaves those three as they were found.
 
 Pure.
@@ -96,7 +96,7 @@ def encode(manifest: Manifest) -> bytes:
     text = _COMPACT.encode(manifest)
     try:
         return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, written by somebody else: only an escape can say it
+    except UnicodeEncodeError:  # half a surrogate pair, written by another program: only an escape can say it
         return json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -140,7 +140,7 @@ class Object:
 
         What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
         """
-        if _same(manifest, self.manifest()):
+        if same_json(manifest, self.manifest()):
             return self
         stored = decode(self.document)
         found = stored.get("metadata") or {}
@@ -163,6 +163,6 @@ def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> byt
     return encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})
 
 
-def _same(one: Manifest, other: Manifest) -> bool:
+def same_json(one: Manifest, other: Manifest) -> bool:
     """Whether both are the same JSON; Python alone takes 1, 1.0 and true for equals."""
     return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -6,10 +6,17 @@ shows exactly that. Whoever writes first wins, and the late one finds its eviden
 Pure.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
-SourceName = Literal["network", "discovery"]
+ID: Final = re.compile(r"[0-9a-f]{32}")
+"""The id of a machine, in mDNS, in `/info` and in Consul alike (docs/adr/0029)."""
+BOOT: Final = re.compile(r"[0-9a-f]{16}")
+"""The boot id of a run of an agent."""
+VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
+WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
+"""An operating system or architecture, as in `linux` and `amd64`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +98,11 @@ class Joined:
     """The name it would have liked, held by another live machine."""
     displaces: str = ""
     clone_at: str = ""
-    """Where another machine is that has the same machine id and hardware address; empty: nobody knows of any."""
+    """Where another machine is that has the same machine id and hardware address; empty: none is known."""
     advice: str = ""
     """What a person does about that."""
     adopts: Evidence | None = None
-    """As for Alive, where nobody else looks after this machine."""
+    """As for Alive, where no other agent looks after this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """The time to live has run out. With standing, the observer may say that it is down; else only that nobody knows."""
+    """The time to live has run out. With standing, the observer may say that it is down; else only that it is not known."""
 
     name: str
     evidence: Evidence
@@ -155,7 +162,7 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The machine is not Ready, and it is known why: somebody else is in its place, or it goes by another name itself."""
+    """The machine is not Ready, and it is known why: another machine is in its place, or it goes by another name itself."""
 
     name: str
     evidence: Evidence

@@ -1,51 +1,34 @@
-"""Whose Node is it? Controllers' are theirs; k3's two modules leave each other's alone, until one may adopt. Pure.
+"""Whose Node is it? A controller keeps its own; k3's sources leave each other's alone, until one may adopt. Pure.
 
-`owner` answers that for everybody: writers, tables, pages. Each module manages what carries its label, as long as no kubelet
-lives there and Ready has a reason that the module writes, or that the program writes which the specification describes (the
-original): its Nodes carry the same label. Whoever else took a Node over gets nothing more written.
+`owner` answers that for everybody: writers, tables, pages. Each source (`k3.core.sources`) manages what carries its label, as
+long as no kubelet lives there and Ready has a reason that the source writes, or that the program writes which the
+specification describes (the original): its Nodes carry the same label. A Node that a controller took over gets nothing more
+written (docs/adr/0030).
 
-A machine may be known to both modules. The one that made its Node keeps it, and the other writes nothing, until the
+A machine may be known to several sources. The one that made its Node keeps it, and the others write nothing, until the
 owner has not called it Ready for `ADOPTION_SECONDS` by the adopter's clock, or has not refreshed it for so long that
 readers call it unobserved, and `ADOPTION_SECONDS` more; and until the adopter sees that same machine alive. Then one
 compare-and-swap hands the Node over.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from k3.core import node
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
-from k3.core.observation import Evidence, SourceName
+from k3.core.observation import Evidence
+from k3.core.sources import DISCOVERY, NETWORK, SOURCES, Source
 
 ADOPTION_SECONDS: Final = 90.0
 
-REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
-    "network": frozenset({"PeerAlive", "SelfRegistered", "PeerUnreachable", "PeerLeft", "NodeShutdown", "ObserverLost"}),
-    "discovery": frozenset({"ConsulPassing", "ConsulCritical", "ConsulDeregistered", "SourceUnreachable", "NodeShutdown"}),
-}
-"""What each module writes into Ready."""
-
-ORIGINAL_REASONS: Final[Mapping[SourceName, frozenset[str]]] = {
-    "network": frozenset({"PeerAlive", "LANDiscovery", "PeerExpired"}),
-    "discovery": frozenset({"ConsulRegistered", "ConsulHealthCheck"}),
-}
-"""What the original's modules write into Ready. A Node that they left behind is k3's to go on with."""
-
-LABELS: Final[Mapping[SourceName, dict[str, str]]] = {
-    "network": {"k3.network/managed": "true", "k3.network/discovered": "true"},
-    "discovery": {"k3.discovery/managed": "true", "k3.discovery/discovered": "true", "discovery": "consul"},
-}
-"""What each module marks its Nodes with."""
-
-CORDONED: Final = "k3.discovery/maintenance"
+CORDONED: Final = DISCOVERY.prefix + "maintenance"
 """On a Node that discovery cordoned, so that it takes back no cordon but its own."""
 
 
-def owner(manifest: Manifest) -> SourceName | None:
-    """Which module of k3 manages this Node now; None: a controller or a person does, whatever old labels say."""
+def owner(manifest: Manifest) -> str | None:
+    """Which source of k3 manages this Node now; None: a controller or a person does, whatever old labels say."""
     return view("", manifest).owner
 
 
@@ -57,20 +40,21 @@ def view(name: str, manifest: Manifest) -> NodeView:
     return replace(stored, owner=None)
 
 
-def foreign_reason(current: Manifest, stored: NodeView, module: SourceName) -> str:
-    """Why this Node is not the module's to write; empty when it is."""
-    if stored.owner != module:
-        return f"managed by k3 {stored.owner}" if stored.owner else f"not labelled k3.{module}/managed=true"
+def foreign_reason(current: Manifest, stored: NodeView, source: str) -> str:
+    """Why this Node is not for the source of this name to write; empty when it is."""
+    row = SOURCES[source]
+    if stored.owner != source:
+        return f"managed by k3 {stored.owner}" if stored.owner else f"not labelled {row.managed_label}=true"
     if version := node.kubelet_version(current):
         return f"a kubelet reports it ({version[:64]})"
-    if stored.ready is not None and stored.ready.reason not in REASONS[module] | ORIGINAL_REASONS[module]:
+    if stored.ready is not None and not row.is_reason(stored.ready.reason):
         return f"a controller set Ready ({stored.ready.reason[:64]})"
     return ""
 
 
 def was_overwritten(former: NodeView, seen: NodeView) -> bool:
-    """Whether somebody has replaced a whole Node of network's and dropped what k3 keeps on it, as the original does."""
-    return former.owner == seen.owner == "network" and bool(former.id) and not (seen.id or seen.boot or seen.agent)
+    """Whether another program has replaced a whole Node of network's and dropped what k3 keeps on it, as the original does."""
+    return former.owner == seen.owner == NETWORK.name and bool(former.id) and not (seen.id or seen.boot or seen.agent)
 
 
 def remembered(former: NodeView, seen: NodeView) -> NodeView:
@@ -85,18 +69,18 @@ def remembered(former: NodeView, seen: NodeView) -> NodeView:
     )
 
 
-def may_adopt(current: Manifest, stored: NodeView, id_: str, evidence: Evidence | None) -> bool:
-    """Whether a module that saw the machine `id_` alive takes over the other one's Node.
+def adoptable(current: Manifest, stored: NodeView, id_: str, evidence: Evidence | None) -> Source | None:
+    """The source whose Node another one, which saw the machine `id_` alive, takes over now; None: it does not.
 
     `evidence` is what the Node showed when its time was up; None: it is not.
     """
     if evidence is None or stored.owner is None or foreign_reason(current, stored, stored.owner):
-        return False
-    return bool(id_) and stored.id == id_ and stored.evidence == evidence
+        return None
+    return SOURCES[stored.owner] if id_ and stored.id == id_ and stored.evidence == evidence else None
 
 
 class Abandoned:
-    """From when on the other module's Nodes may be adopted, as seen by one observer on its own clock."""
+    """From when on the Nodes of other sources may be adopted, as seen by one observer on its own clock."""
 
     def __init__(self) -> None:
         self._waits: dict[str, tuple[str, float, float]] = {}
@@ -116,7 +100,7 @@ class Abandoned:
         self._waits.pop(name, None)
 
     def restart(self, now: float) -> None:
-        """Time in which nobody could look does not count."""
+        """Time in which the observer could not look does not count."""
         self._waits = {name: (mark, wait, now + wait) for name, (mark, wait, _) in self._waits.items()}
 
     def at(self, name: str) -> float:
@@ -124,19 +108,19 @@ class Abandoned:
         return self._waits[name][2] if name in self._waits else math.inf
 
 
-def hand_over(manifest: Manifest, former: SourceName, new: SourceName) -> None:
+def hand_over(manifest: Manifest, former: Source, new: Source) -> None:
     """Replace the former owner's labels, notes and conditions; how often the state has changed is counted on.
 
     A cordon of discovery's stays, with its mark: only discovery knows when the maintenance is over.
     """
-    prefix = f"k3.{former}/"
+    prefix = former.prefix
     metadata = manifest.setdefault("metadata", {})
     labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    kept = {key: text for key, text in labels.items() if key not in LABELS[former] and not key.startswith(prefix)}
-    metadata["labels"] = kept | LABELS[new]
+    kept = {key: text for key, text in labels.items() if key not in former.labels and not key.startswith(prefix)}
+    metadata["labels"] = kept | new.labels
     metadata["annotations"] = {key: text for key, text in notes.items() if key == CORDONED or not key.startswith(prefix)}
     if count := notes.get(prefix + "transitions"):
-        metadata["annotations"][f"k3.{new}/transitions"] = count
+        metadata["annotations"][new.prefix + "transitions"] = count
     status = manifest.setdefault("status", {})
     found = status.get("conditions")
     status["conditions"] = [each for each in found if not _is_of(each, prefix)] if isinstance(found, list) else []

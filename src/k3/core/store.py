@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from k3.core.errors import AlreadyExists, Conflict
+from k3.core.errors import Conflict
 from k3.core.objects import Key, Kind, Manifest, Object
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -110,7 +110,7 @@ class Store(Protocol):
 
 
 async def modify(store: Store, key: Key, change: Callable[[Manifest], Manifest | None], *, attempts: int = 16) -> Object:
-    """Read, change, write on condition; again whenever somebody else wrote first.
+    """Read, change, write on condition; again whenever another writer was first.
 
     `change` gets a fresh manifest and returns the new one, or None to leave it. Raises NotFound; Conflict after
     `attempts` lost races.
@@ -126,11 +126,3 @@ async def modify(store: Store, key: Key, change: Callable[[Manifest], Manifest |
             continue
     msg = f"{key}: lost {attempts} races in a row against other writers"
     raise Conflict(msg)
-
-
-async def ensure(store: Store, key: Key, manifest: Manifest) -> Object:
-    """The object under `key`, created from `manifest` where it is not there yet. Raises NotFound if it vanishes meanwhile."""
-    try:
-        return await store.create(key, manifest)
-    except AlreadyExists:
-        return await store.get(key)

@@ -24,8 +24,8 @@ from k3.discovery import policy as discovery_policy
 from k3.discovery.service import DiscoveryOptions
 from k3.network import link_changes, naming
 from k3.network.announce import NODE_BYTES
-from k3.network.mdns import ServiceType
 from k3.network.service import NameLost, Options
+from k3.settings.listen import Listen
 from k3.settings.structs import NetworkConfig, Reader, Storage
 
 _VERB_WIDTH: Final = 8
@@ -98,7 +98,7 @@ def _network_options(config: NetworkConfig) -> Options:
         msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {NODE_BYTES}"
         raise Invalid(msg)
     return Options(
-        ServiceType.parse(config.service, config.domain),
+        config.service,
         name,
         config.is_name_explicit,
         config.peer_ttl_seconds,
@@ -136,7 +136,7 @@ async def _discovery(options: DiscoveryOptions, storage: Storage, reader: Reader
         stack.push_async_callback(part.aclose)
         await part.prepare()
         try:
-            await _run([part], f":{options.service_port}", stop, reader)
+            await _run([part], Listen("", options.service_port), stop, reader)
         except StartFailed as error:
             raise StartFailed(str(error).replace("--listen", "--service-port")) from error
         return stop.result()
@@ -166,7 +166,7 @@ async def _open_store(stack: AsyncExitStack, storage: Storage, wait_seconds: flo
     return store
 
 
-async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: str, stop: asyncio.Future[int], reader: Reader) -> None:
+async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: Listen, stop: asyncio.Future[int], reader: Reader) -> None:
     """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
     collect_rarely()
     first = parts[0]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from k3 import stores
-from k3.core import node
+from k3.core import times
 from k3.core.errors import Unavailable
 from k3.core.store import Store
 from k3.settings.structs import Storage
@@ -76,7 +76,7 @@ class _Waiting:
                 store = await connect()
             except Unavailable as error:
                 if self._loop.time() + pause > self._until:
-                    msg = f"{error} (waited {node.duration(self._seconds)}: --store-wait)"
+                    msg = f"{error} (waited {times.duration(self._seconds)}: --store-wait)"
                     raise Unavailable(msg) from error
                 self._failed(str(error))
             else:
@@ -98,7 +98,7 @@ class _Waiting:
 
     def _tell(self) -> None:
         self._is_told = True
-        left = node.duration(max(0.0, round(self._until - self._loop.time())))
+        left = times.duration(max(0.0, round(self._until - self._loop.time())))
         fields = {"store": self._url, "why": self._why, "for": left, "advice": "--store-wait says how long to wait"}
         log.warning("store.waiting", extra={"fields": fields})
         self._timer = self._loop.call_later(AGAIN_SECONDS, self._tell)

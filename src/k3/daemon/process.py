@@ -14,12 +14,12 @@ from typing import Final
 from k3.agent import logs
 from k3.agent.cache import Cache
 from k3.core.errors import StartFailed
-from k3.core.safe_text import printable
 from k3.core.store import Store
 from k3.settings.load import here
 from k3.settings.structs import Reader
 from k3.stores.sqlite.local_disk import DIRECTORY_MODES
 from k3.view import node_table
+from k3.view.table import Table
 
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
 """The signals that stop us, and what a shell is told when we have stopped in order. SIGHUP: the terminal was closed."""
@@ -77,12 +77,8 @@ async def greet(
     what_now = await hindrance() or _ADD_A_SECOND
     moment = node_table.Moment(datetime.now(UTC))
     rows = [node_table.row(item.manifest(), moment, wide=False) for item in cache.objects.values()]
-    lines = [node_table.titles(wide=False), *sorted(rows)]
-    widths = [max(len(printable(line[n])) for line in lines) for n in range(len(lines[0]))]
-    table = "\n".join(
-        "   ".join(printable(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-    logs.say(f"{table}\n\nThis machine is on the list, kept in {store.url}.\n{what_now}{_how_to_watch(reader)}\n")
+    table = Table(node_table.titles(wide=False), headers=True).text(sorted(rows))
+    logs.say(f"{table}\nThis machine is on the list, kept in {store.url}.\n{what_now}{_how_to_watch(reader)}\n")
 
 
 def _how_to_watch(reader: Reader) -> str:

@@ -18,10 +18,10 @@ from typing import Final
 
 from k3.agent.cache import Cache, Listed, Notice
 from k3.agent.tasks import time_limit_at
-from k3.core import node
 from k3.core.decision import Create, Decision, Keep, Update
 from k3.core.errors import Forbidden, Unavailable
 from k3.core.objects import NODE, Key, Object
+from k3.core.sources import labelled
 from k3.core.store import Change
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import Consul, Reading
@@ -386,7 +386,7 @@ class Mirror:
         if decision is None or name not in self._picture.said:
             return
         if not isinstance(decision, Keep):
-            is_ours = not isinstance(decision, Update) or node.owner_of(decision.manifest) is not None
+            is_ours = not isinstance(decision, Update) or labelled(decision.manifest) is not None
             wait = float(refresh_seconds(name)) if is_ours else self._settings.heartbeat_seconds
             if not is_ours:
                 self._beaten[name] = now + wait

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 `decide` gets the Node as it is stored now (or None), one observation, and the time; it answers with one write or none.
 The write is made only if the Node is still exactly the one given. One process at a time mirrors a service into a store
-(see the lease in `k3.discovery`), so an observation needs no evidence: there is nobody to race with but the Node's owner.
+(see the lease in `k3.discovery`), so an observation needs no evidence: the only other writer is the Node's owner.
 
 *Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true` (`ownership`). What k3's network module
 manages gets nothing, unless that has given it up and it is to be adopted. Any other Node is its controller's: it gets a
@@ -32,29 +32,35 @@ An instance that stays as it is costs one write per `REFRESH_SECONDS` and a litt
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal
 
-from k3.core import limits, node, ownership
+from k3.core import limits, node, ownership, times
 from k3.core.decision import (
     Create,
     Decision,
     Keep,
     Transition,
     Update,
-    addresses_changed,
+    change_between,
+    name_conflict,
+    new_node,
     node_annotations,
     numbered,
     put_machine,
+    put_notes,
+    registered,
     set_ready,
 )
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
 from k3.core.observation import Evidence, Facts
+from k3.core.sources import DISCOVERY
 
 Health = Literal["passing", "warning", "critical", "unknown", "unasked"]
-"""`unknown`: nobody can ask the machine. `unasked`: nothing new is known of it yet, and its Node stays as it is."""
+"""`unknown`: Consul cannot ask the machine. `unasked`: nothing new is known of it yet, and its Node stays as it is."""
 
 GONE_REASONS: Final = frozenset({"ConsulDeregistered", "NodeShutdown"})
 ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
@@ -63,9 +69,10 @@ REGION: Final = "topology.kubernetes.io/region"
 NOT_REGISTERED: Final = "no longer registered in Consul"
 AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 REFRESH_SECONDS: Final = 300
-SPREAD_SECONDS: Final = int(node.MIRROR_REFRESH_SECONDS) - REFRESH_SECONDS
+SPREAD_SECONDS: Final = int(DISCOVERY.refresh_seconds) - REFRESH_SECONDS
 
-_P = "k3.discovery/"
+_P: Final = DISCOVERY.prefix
+_number = partial(numbered, source=DISCOVERY)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -75,6 +82,7 @@ class Mirrored:
 
     name: str
     facts: Facts
+    _: KW_ONLY
     service: str
     service_id: str
     consul_node: str
@@ -138,8 +146,8 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
         return _inherit(stored, current, seen, now)
     if stored.owner is None:
         return _heartbeat(current, stored, seen, now)
-    if foreign := ownership.foreign_reason(current, stored, "discovery"):
-        return _not_ours(foreign, stored, current, seen, now)
+    if foreign := ownership.foreign_reason(current, stored, DISCOVERY.name):
+        return _adopted(foreign, stored, current, seen, now)
     if (other := stored.annotations.get(_P + "service", seen.service)) != seen.service:
         return Keep(f"mirrored from the service {other[:64]}", foreign=True)
     return _RULES[type(seen)](stored, copied(current), seen, now)
@@ -152,28 +160,27 @@ def explain(decision: Decision, seen: RegistryObservation) -> str:
     return getattr(seen, "message", "") or NOT_REGISTERED
 
 
-def _not_ours(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
-    """A controller's Node, or one of network's: nothing, unless it is to be adopted."""
-    if (
-        stored.owner != "network"
-        or not isinstance(seen, Mirrored)
-        or seen.health not in ALIVE
-        or not ownership.may_adopt(current, stored, seen.facts.id, seen.adopts)
-    ):
-        return Keep(why, foreign=stored.owner == "discovery")
+def _adopted(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
+    """A controller's Node, or another source's: nothing is written, unless it is to be adopted."""
+    keep = Keep(why, foreign=stored.owner == DISCOVERY.name)
+    if not isinstance(seen, Mirrored) or seen.health not in ALIVE:
+        return keep
+    former = ownership.adoptable(current, stored, seen.facts.id, seen.adopts)
+    if former is None:
+        return keep
     wanted = copied(current)
-    ownership.hand_over(wanted, "network", "discovery")
+    ownership.hand_over(wanted, former, DISCOVERY)
     _put(wanted, seen)
     _put_health(wanted, seen, now)
     _put_seen(wanted, seen, now)
-    message = f"k3 network had given it up; {seen.message}"
+    message = f"k3 {former.name} had given it up; {seen.message}"
     return Update(wanted, _number(wanted, Transition("Adopted", message)))
 
 
 def is_original(current: Manifest, stored: NodeView) -> bool:
-    """Whether the original wrote this Node last, and nobody has taken it over since."""
-    is_its = stored.ready is not None and stored.ready.reason in ownership.ORIGINAL_REASONS["discovery"]
-    if not is_its or stored.owner == "network" or node.kubelet_version(current):
+    """Whether the original wrote this Node last, and no controller has taken it over since."""
+    is_its = stored.ready is not None and stored.ready.reason in DISCOVERY.original_reasons
+    if not is_its or stored.owner not in {None, DISCOVERY.name} or node.kubelet_version(current):
         return False
     metadata = current.get("metadata")
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
@@ -181,20 +188,20 @@ def is_original(current: Manifest, stored: NodeView) -> bool:
 
 
 def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
-    """A Node of the original: ours from now on, if that program writes it no more and there is something to say."""
+    """A Node of the original: discovery's from now on, if that program writes it no more and there is something to say."""
     if not isinstance(seen, Mirrored | Deregistered) or not seen.inherits:
         return Keep("written by another program, which may still run")
     if isinstance(seen, Mirrored) and seen.health == "unasked":
         return Keep("nothing new is known of it yet")
     wanted = copied(current)
-    wanted["metadata"]["labels"] |= ownership.LABELS["discovery"]
+    wanted["metadata"]["labels"] |= DISCOVERY.labels
     if isinstance(seen, Mirrored):
         _put(wanted, seen)
         _put_health(wanted, seen, now)
         _put_seen(wanted, seen, now)
     else:
         node_annotations(wanted)[_P + "service"] = seen.service
-        node_annotations(wanted)[_P + "lastSeen"] = node.precise_timestamp(now)
+        node_annotations(wanted)[_P + "lastSeen"] = times.precise_timestamp(now)
         set_ready(wanted, "False", "ConsulDeregistered", NOT_REGISTERED, now)
     message = f"k3 goes on with it; {getattr(seen, 'message', NOT_REGISTERED)}"
     is_down = stored.is_ready and not node.view_manifest(seen.name, wanted).is_ready
@@ -208,7 +215,7 @@ def is_agent_lost(stored: NodeView) -> bool:
 
 def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
     """The (service, datacenter) that a Node of discovery's stands for, None for any other Node."""
-    if stored.owner != "discovery":
+    if stored.owner != DISCOVERY.name:
         return None
     return stored.annotations.get(_P + "service", ""), stored.annotations.get(_P + "datacenter", "")
 
@@ -219,18 +226,16 @@ def refresh_seconds(name: str) -> int:
 
 
 def _create(seen: Mirrored, now: datetime) -> Decision:
-    labels = dict(ownership.LABELS["discovery"])
+    manifest = new_node(DISCOVERY)
     if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
-        labels[REGION] = seen.datacenter
-    manifest: Manifest = {"metadata": {"labels": labels, "annotations": {}}, "spec": {}, "status": {}}
+        manifest["metadata"]["labels"][REGION] = seen.datacenter
     _put(manifest, seen)
     _put_health(manifest, seen, now)
     _put_seen(manifest, seen, now)
+    made = registered(seen.name, seen.facts.addresses)
     if seen.conflict_with:
-        message = f"another machine in the registry is called {seen.conflict_with}; this one goes by {seen.name}"
-        return Create(manifest, _number(manifest, Transition("NameConflict", message, warning=True)))
-    listed = ", ".join(node.publishable(seen.facts.addresses)) or "no address"
-    return Create(manifest, _number(manifest, Transition("Registered", f"{seen.name} registered with {listed}")))
+        made = name_conflict("another machine in the registry", seen.conflict_with, seen.name)
+    return Create(manifest, _number(manifest, made))
 
 
 def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, now: datetime) -> Decision:
@@ -238,12 +243,12 @@ def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, n
     keep = Keep("not labelled k3.discovery/managed=true", foreign=True)
     if not isinstance(seen, Mirrored) or not seen.heartbeat_due or seen.health not in ALIVE:
         return keep
-    former = node.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
+    former = times.parse_timestamp(stored.ready.heartbeat) if stored.ready else None
     if not stored.is_ready or (former is not None and former >= now.replace(microsecond=0)):
         return keep
     wanted = copied(current)
     entry = next(each for each in wanted["status"]["conditions"] if isinstance(each, dict) and each.get("type") == node.READY)
-    entry["lastHeartbeatTime"] = node.timestamp(now)
+    entry["lastHeartbeatTime"] = times.timestamp(now)
     return Update(wanted)
 
 
@@ -258,7 +263,8 @@ def _mirrored(stored: NodeView, wanted: Manifest, seen: Mirrored, now: datetime)
     if _unstamped(wanted) == _unstamped(before) and not _is_stale(stored, seen):
         return Keep("nothing has changed")
     _put_seen(wanted, seen, now)
-    return Update(wanted, _told(stored, wanted, seen))
+    change = change_between(stored, wanted)
+    return Update(wanted, change and _number(wanted, change))
 
 
 def _deregistered(stored: NodeView, wanted: Manifest, _seen: Deregistered, now: datetime) -> Decision:
@@ -305,27 +311,20 @@ _READY_OF: Final[dict[Health, tuple[str, str]]] = {
 
 def _put(manifest: Manifest, seen: Mirrored) -> None:
     """What the registry says of the machine, its health apart."""
-    put_machine(manifest, seen.facts)
-    node_annotations(manifest).update({_P + key: text for key, text in _notes(seen).items() if text})
-
-
-def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
-    """When the registry last showed it, to whom, and to which run of that."""
-    notes = {"lastSeen": node.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
-    node_annotations(manifest).update({_P + key: text for key, text in notes.items() if text})
-
-
-def _notes(seen: Mirrored) -> dict[str, str]:
-    return {
-        "port": str(seen.facts.port or ""),
-        "pid": str(seen.facts.pid or ""),
-        "id": seen.facts.id,
-        "boot": seen.facts.boot,
+    put_machine(manifest, seen.facts, DISCOVERY)
+    notes = {
         "service": seen.service,
         "service-id": seen.service_id,
         "consul-node": seen.consul_node,
         "datacenter": seen.datacenter,
     }
+    put_notes(manifest, notes, DISCOVERY)
+
+
+def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
+    """When the registry last showed it, to whom, and to which run of that."""
+    notes = {"lastSeen": times.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
+    put_notes(manifest, notes, DISCOVERY)
 
 
 def _put_health(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
@@ -339,7 +338,7 @@ def _put_health(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
 
 
 def _put_maintenance(manifest: Manifest, *, in_maintenance: bool) -> None:
-    """Cordon, or take back a cordon of ours; one that a person put is theirs."""
+    """Cordon the Node, or take back a cordon that discovery put; one that a person put stays."""
     found = manifest.get("spec")
     spec = manifest["spec"] = found if isinstance(found, dict) else {}
     notes = node_annotations(manifest)
@@ -364,21 +363,4 @@ def _unstamped(manifest: Manifest) -> Manifest:
 
 def _is_stale(stored: NodeView, seen: Mirrored) -> bool:
     """Whether it is time to say again that the machine was seen: the mirror counts that on its own clock."""
-    return seen.refresh_due or node.parse_timestamp(stored.last_seen) is None
-
-
-def _told(stored: NodeView, wanted: Manifest, seen: Mirrored) -> Transition | None:
-    """The most telling transition between what was stored and what is wanted now."""
-    fresh = node.view_manifest(stored.name, wanted)
-    if stored.id and fresh.id and stored.id != fresh.id:
-        return _number(wanted, Transition("IdentityChanged", f"another machine answers to {stored.name} now", warning=True))
-    if stored.is_ready != fresh.is_ready:
-        reason = "NodeReady" if fresh.is_ready else "NodeNotReady"
-        return _number(wanted, Transition(reason, seen.message, warning=not fresh.is_ready))
-    if stored.addresses != fresh.addresses:
-        return _number(wanted, addresses_changed(stored.addresses, fresh.addresses))
-    return None
-
-
-def _number(manifest: Manifest, told: Transition) -> Transition:
-    return numbered(manifest, told, prefix=_P)
+    return seen.refresh_due or times.parse_timestamp(stored.last_seen) is None

@@ -18,7 +18,8 @@ from random import Random
 from typing import Any, Final
 
 from k3.agent.tasks import time_limit
-from k3.core import node
+from k3.core import times
+from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
 from k3.discovery.consul import MARK, Consul
@@ -84,17 +85,16 @@ class Registration:
     @property
     def health_url(self) -> str:
         """Where Consul asks how we are."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}/healthz"
+        return f"http://{authority(self.address, self.port)}/healthz"
 
     def document(self, *, is_proven: bool) -> dict[str, Any]:
         """For the agent. Unproven, it stays critical until Consul's own first check."""
         check = {
             "Name": "k3 /healthz",
             "HTTP": self.health_url,
-            "Interval": node.duration(self.check_interval_seconds),
-            "Timeout": node.duration(self.check_timeout_seconds),
-            "DeregisterCriticalServiceAfter": node.duration(self.deregister_after_seconds),
+            "Interval": times.duration(self.check_interval_seconds),
+            "Timeout": times.duration(self.check_timeout_seconds),
+            "DeregisterCriticalServiceAfter": times.duration(self.deregister_after_seconds),
             **({"Status": "passing"} if is_proven else {}),
         }
         return {
@@ -179,7 +179,7 @@ class Registrar:
     async def run(self) -> None:
         """Keep us registered, for ever. Whatever goes wrong is told once, and tried again."""
         if self._registration.deregister_after_seconds < DEREGISTER_FLOOR_SECONDS:
-            asked = node.duration(self._registration.deregister_after_seconds)
+            asked = times.duration(self._registration.deregister_after_seconds)
             log.info("consul.deregister_floor", extra={"fields": {"asked": asked, "consul_acts_after": "60s to 90s"}})
         pause = FIRST_PAUSE_SECONDS
         while True:

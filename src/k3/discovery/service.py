@@ -22,18 +22,18 @@ from k3.agent import facts
 from k3.agent.cache import Cache, Listed, Lost
 from k3.agent.lease import Leadership, lease_key
 from k3.agent.tasks import time_limit
-from k3.core import node
+from k3.core import limits, node, times
 from k3.core.decision import Decision
-from k3.core.errors import ConfigInvalid, Forbidden
+from k3.core.errors import Forbidden
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts
-from k3.core.safe_text import printable
 from k3.core.store import Store
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.policy import RegistryObservation, Stopped
 from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import ConsulSettings
+from k3.settings.parsing import bad_value
 from k3.settings.structs import expected_name
 
 RESOLVE_SECONDS: Final = 2.0
@@ -45,7 +45,6 @@ ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
 
 _SERVICE: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?")
 _SERVICE_ID: Final = re.compile(r"[!-~]{1,255}")
-_PORT_MAX: Final = 65_535
 
 log = logging.getLogger(__name__)
 
@@ -83,24 +82,23 @@ class DiscoveryOptions:
             (node.valid_name(self.name), "--node-name", self.name, expected_name(self.name)),
             (_SERVICE.fullmatch(self.service), "--service-name", self.service, "letters, digits, - and . as in k3-node"),
             (not self.service_id or _SERVICE_ID.fullmatch(self.service_id), "--service-id", self.service_id, "no spaces"),
-            (0 <= self.service_port <= _PORT_MAX, "--service-port", self.service_port, "0 to 65535"),
+            (0 <= self.service_port <= limits.PORT, "--service-port", self.service_port, f"0 to {limits.PORT}"),
             (_is_address(self.service_address), "--service-address", self.service_address, "an IP address of this machine"),
             (
                 self.check_timeout_seconds > 0,
                 "--health-check-timeout",
-                node.duration(self.check_timeout_seconds),
+                times.duration(self.check_timeout_seconds),
                 "more than 0",
             ),
             *[(each, "--datacenter", each, "the name of one") for each in self.datacenters],
             *[
-                (seconds >= LEAST_INTERVAL_SECONDS, flag, node.duration(seconds), "1s or more")
+                (seconds >= LEAST_INTERVAL_SECONDS, flag, times.duration(seconds), "1s or more")
                 for flag, seconds in intervals.items()
             ],
         ]
         for holds, flag, value, expected in checks:
             if not holds:
-                msg = f'{flag}: bad value "{printable(str(value), limit=80)}", expected {expected}'
-                raise ConfigInvalid(msg)
+                raise bad_value(flag, str(value), expected)
 
     @property
     def full_service_id(self) -> str:

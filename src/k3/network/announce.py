@@ -12,7 +12,8 @@ from zeroconf import ServiceInfo
 
 from k3.core import limits
 from k3.core.observation import Facts
-from k3.network.mdns import DOMAIN, Mdns, ServiceType
+from k3.network.mdns import Mdns
+from k3.settings.service_type import DOMAIN, ServiceType
 
 REPEATS_SECONDS: Final = (1.0, 3.0)
 """When an announcement is said again (RFC 6762 §8.3: at least twice, a second or more apart)."""

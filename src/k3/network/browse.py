@@ -25,10 +25,11 @@ from zeroconf._dns import DNSPointer, DNSRecord
 
 from k3.agent.tasks import time_limit_at
 from k3.network.instances import Instance, InstanceTable
-from k3.network.mdns import Mdns, ServiceType
+from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Withdrawal
 from k3.network.questions import AGAIN_SECONDS, STARTUP_SECONDS, GeneralSchedule, NamedSchedule, ask_about, ask_who
 from k3.network.records import Reason, Unacceptable, read_announcement
+from k3.settings.service_type import ServiceType
 
 COMPLETION_SECONDS: Final = 1.0
 """How long an instance's other records may take to arrive by themselves."""

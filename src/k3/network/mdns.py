@@ -6,12 +6,10 @@ The announcer and the browser share it. It does not know what is announced or he
 import asyncio
 import errno
 import logging
-import re
 import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Self
 
 from zeroconf import IPVersion, Zeroconf
@@ -19,43 +17,17 @@ from zeroconf.asyncio import AsyncZeroconf
 
 from k3.agent.refusals import Trouble
 from k3.agent.tasks import time_limit
-from k3.core.errors import Invalid, StartFailed
+from k3.core.errors import StartFailed
 from k3.network.links import Interface, Links
 
-DOMAIN: Final = "local."
 PORT: Final = 5353
 GROUP_V4: Final = "224.0.0.251"
 GROUP_V6: Final = "ff02::fb"
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 _SO_RCVBUFFORCE: Final = 33
-_SERVICE: Final = re.compile(r"_(?=[a-z0-9-]*[a-z])[a-z0-9](?:-?[a-z0-9])*\._(?:tcp|udp)")
-_SERVICE_LABEL_BYTES: Final = 16
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceType:
-    """What is announced and browsed for, for instance `_k3._tcp.local.` (the dot belongs to it)."""
-
-    text: str
-
-    @classmethod
-    def parse(cls, service: str, domain: str) -> Self:
-        """From `--service` and `--domain`. Raises Invalid (RFC 6335 §5.1, RFC 6763 §7, RFC 6762 §3)."""
-        name = service.lower().removesuffix(".")
-        if _SERVICE.fullmatch(name) is None or len(name.partition(".")[0]) > _SERVICE_LABEL_BYTES:
-            msg = f"--service {service!r}: expected a name of at most 15 letters, digits and '-', such as _k3._tcp"
-            raise Invalid(msg)
-        if domain.lower() not in {DOMAIN, DOMAIN.removesuffix(".")}:
-            msg = f"--domain {domain!r}: multicast DNS knows only local."
-            raise Invalid(msg)
-        return cls(f"{name}.{DOMAIN}")
-
-    def full_name(self, instance: str) -> str:
-        """The name of an instance's records."""
-        return f"{instance}.{self.text}"
 
 
 class Mdns:

@@ -1,7 +1,7 @@
 """The kernel's tables of interfaces and addresses, read over rtnetlink(7), and a wake-up when they change.
 
-Raw facts only: which interfaces k3 uses is decided in `k3.network.links`. One source instead of three (ioctl, `/sys`,
-`/proc`), and right inside a bare network namespace, where `/sys` still shows the host's interfaces.
+Raw facts only: which interfaces k3 uses is decided in `k3.network.links`. It is right inside a bare network namespace, too,
+where `/sys` still shows the host's interfaces.
 """
 
 import errno

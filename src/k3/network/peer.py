@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from k3.core import node, ownership
+from k3.core.addresses import authority
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Forgotten, Observation, Silent
 from k3.network.messages import Announcement, Endpoint, Impostor
@@ -183,7 +184,7 @@ def renamed(former: str, name: str) -> str:
 
 def written(end: Endpoint) -> str:
     """`10.0.0.7:7946`, `[2001:db8::7]:7946`."""
-    return f"[{end.address}]:{end.port}" if ":" in end.address else f"{end.address}:{end.port}"
+    return authority(end.address, end.port)
 
 
 def probe_at(peer: Peer) -> float:

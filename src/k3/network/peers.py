@@ -33,7 +33,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from k3.core import node
+from k3.core import times
 from k3.core.node import NodeView
 from k3.core.observation import (
     Alive,
@@ -669,7 +669,7 @@ class PeerTable:
         return not self._has_say(peer) or peers_.has_just_failed(peer, now)
 
     def _reason(self, peer: Peer, *, standing: bool) -> str:
-        ttl = node.duration(peer.timing.ttl)
+        ttl = times.duration(peer.timing.ttl)
         if places.is_former_name(peer, self._ours):
             return peers_.renamed(peer.name, self._me.name)
         if peer.is_now and (standing or peer.was_renamed):
@@ -886,8 +886,8 @@ def _bearings(seen: NodeView) -> tuple[object, ...]:
 
 def _silence(seen: NodeView) -> float:
     """How long the writer of a suspicion had been without a sign of life. Both times are its own, of one write."""
-    moved = node.parse_timestamp(seen.reachable.transition if seen.reachable else "")
-    last = node.parse_timestamp(seen.last_seen)
+    moved = times.parse_timestamp(seen.reachable.transition if seen.reachable else "")
+    last = times.parse_timestamp(seen.last_seen)
     return max(0.0, (moved - last).total_seconds()) if moved is not None and last is not None else 0.0
 
 

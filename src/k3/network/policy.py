@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 `decide` gets the Node as it is stored now (or None), one observation, and the time. It answers with one write or none.
-The write is made only if the Node is still exactly the one given, so everything below may be read as if nobody else
-were writing.
+The write is made only if the Node is still exactly the one given, so everything below may be read as if there were
+no other writer.
 
 *Whose Node is it?* k3's network module manages what carries `k3.network/managed=true`. Everything else belongs to a
 controller, or to k3's other module, and is not touched (`ownership`). A sign of life may adopt a Node that discovery has
@@ -32,9 +32,10 @@ compare-and-swap made it, and only that one, tells of it in an Event.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
-from k3.core import node, ownership
+from k3.core import node, ownership, times
 from k3.core.decision import (
     Create,
     Decision,
@@ -42,10 +43,14 @@ from k3.core.decision import (
     Keep,
     Transition,
     Update,
-    addresses_changed,
+    change_between,
+    name_conflict,
+    new_node,
     node_annotations,
     numbered,
     put_machine,
+    put_notes,
+    registered,
     set_ready,
 )
 from k3.core.node import NodeView
@@ -63,10 +68,12 @@ from k3.core.observation import (
     System,
     Unproven,
 )
+from k3.core.sources import NETWORK
 
 GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
-_P = "k3.network/"
+_P: Final = NETWORK.prefix
+_number = partial(numbered, source=NETWORK)
 CLONE_NOTE: Final = _P + "clone"
 
 
@@ -75,24 +82,23 @@ def decide(current: Manifest | None, seen: Observation, *, now: datetime) -> Dec
     if current is None:
         return _create(seen, now)
     stored = node.view_manifest(seen.name, current)
-    if foreign := ownership.foreign_reason(current, stored, "network"):
-        return _not_ours(foreign, stored, current, seen, now)
+    if foreign := ownership.foreign_reason(current, stored, NETWORK.name):
+        return _adopted(foreign, stored, current, seen, now)
     rule = _RULES[type(seen)]
     return rule(stored, copied(current), seen, now)
 
 
-def _not_ours(why: str, stored: NodeView, current: Manifest, seen: Observation, now: datetime) -> Decision:
-    """A controller's Node, or one of discovery's: nothing, unless it is to be adopted."""
-    if (
-        stored.owner != "discovery"
-        or not isinstance(seen, Alive | Joined)
-        or not ownership.may_adopt(current, stored, seen.facts.id, seen.adopts)
-    ):
+def _adopted(why: str, stored: NodeView, current: Manifest, seen: Observation, now: datetime) -> Decision:
+    """A controller's Node, or another source's: nothing is written, unless it is to be adopted."""
+    if not isinstance(seen, Alive | Joined):
         return Keep(why, foreign=True)
-    message = "k3 discovery had given it up; "
+    former = ownership.adoptable(current, stored, seen.facts.id, seen.adopts)
+    if former is None:
+        return Keep(why, foreign=True)
+    message = f"k3 {former.name} had given it up; "
     message += f"it answers {seen.seen_by}" if isinstance(seen, Alive) else "it runs k3 network"
     wanted = copied(current)
-    ownership.hand_over(wanted, "discovery", "network")
+    ownership.hand_over(wanted, former, NETWORK)
     _put_facts(wanted, seen.facts)
     _put_seen(wanted, now, seen)
     if isinstance(seen, Joined):
@@ -128,17 +134,12 @@ def _create(seen: Observation, now: datetime) -> Decision:
 
 
 def _registered(manifest: Manifest, facts: Facts, conflict_with: str) -> Create:
-    if conflict_with:
-        told = _conflict(facts, conflict_with)
-    else:
-        told = Transition(
-            "Registered", f"{facts.node} registered with {', '.join(node.publishable(facts.addresses)) or 'no address'}"
-        )
-    return Create(manifest, _number(manifest, told))
+    made = _conflict(facts, conflict_with) if conflict_with else registered(facts.node, facts.addresses)
+    return Create(manifest, _number(manifest, made))
 
 
 def _conflict(facts: Facts, name: str) -> Transition:
-    return Transition("NameConflict", f"another live machine is called {name}; this one goes by {facts.node}", warning=True)
+    return name_conflict("another live machine", name, facts.node)
 
 
 def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> Decision:
@@ -155,7 +156,7 @@ def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> De
     _put_seen(wanted, now, seen)
     set_ready(wanted, "True", "PeerAlive", "answered its identity probe", now)
     _set_reachable(wanted, now)
-    return Update(wanted, _told(stored, wanted, seen.facts))
+    return Update(wanted, _change(stored, wanted, seen.facts))
 
 
 def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> Decision:
@@ -173,10 +174,10 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
         return Keep("others could not reach it; only they can take that back")
     if seen.fresh and seen.conflict_with:
         return Update(wanted, _number(wanted, _conflict(seen.facts, seen.conflict_with)))
-    told = _told(stored, wanted, seen.facts)
-    if told is None and not _shows_clone(stored, seen):  # one Event for one write: the other one's turn comes next
-        told = _put_clone(wanted, seen, now)
-    return Update(wanted, told)
+    change = _change(stored, wanted, seen.facts)
+    if change is None and not _shows_clone(stored, seen):  # one Event for one write: the other one's turn comes next
+        change = _put_clone(wanted, seen, now)
+    return Update(wanted, change)
 
 
 def _shows_clone(stored: NodeView, seen: Joined) -> bool:
@@ -223,10 +224,10 @@ def _silent(stored: NodeView, wanted: Manifest, seen: Silent, now: datetime) -> 
         node.set_condition(wanted, node.REACHABLE, status="False", reason="ProbeFailed", message=seen.message, now=now)
     else:
         set_ready(wanted, "Unknown", "ObserverLost", seen.message, now)
-        if stored.is_reachable:  # what somebody has found out stays
+        if stored.is_reachable:  # what another observer has found out stays
             node.set_condition(wanted, node.REACHABLE, status="Unknown", reason="NotAsked", message=seen.message, now=now)
-    told = "NodeNotReady" if seen.standing else "NodeUnknown"
-    return Update(wanted, _number(wanted, Transition(told, seen.message, warning=True)))
+    reason = "NodeNotReady" if seen.standing else "NodeUnknown"
+    return Update(wanted, _number(wanted, Transition(reason, seen.message, warning=True)))
 
 
 def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Decision:
@@ -237,7 +238,7 @@ def _left(stored: NodeView, wanted: Manifest, seen: Left, now: datetime) -> Deci
     if stored.ready is not None and stored.ready.status == "False":
         return Keep("already down")
     if seen.by_itself:
-        node_annotations(wanted).pop(_P + "agent", None)  # nobody there looks after others any more
+        node_annotations(wanted).pop(_P + "agent", None)  # the agent there looks after no others any more
     reason, message = ("NodeShutdown", "k3 network was stopped") if seen.by_itself else ("PeerLeft", "said goodbye")
     set_ready(wanted, "False", reason, message, now)
     return Update(wanted, _number(wanted, Transition("NodeNotReady", message)))
@@ -275,22 +276,17 @@ _RULES: Final[dict[type, Callable[[NodeView, Manifest, Any, datetime], Decision]
 
 
 def _managed(facts: Facts) -> Manifest:
-    """A Node of ours, without conditions, that nobody has seen alive yet."""
-    manifest: Manifest = {
-        "metadata": {"labels": dict(ownership.LABELS["network"]), "annotations": {}},
-        "spec": {},
-        "status": {},
-    }
+    """A new Node, without conditions, that no observer has seen alive yet."""
+    manifest = new_node(NETWORK)
     _put_facts(manifest, facts)
     return manifest
 
 
 def _put_facts(manifest: Manifest, facts: Facts) -> None:
-    put_machine(manifest, facts)
-    notes = node_annotations(manifest)
-    notes |= {_P + key: text for key, text in _facts_notes(facts).items() if text}
+    put_machine(manifest, facts, NETWORK)
+    put_notes(manifest, _facts_notes(facts), NETWORK)
     if facts.id and not facts.clone_of:
-        notes.pop(_P + "clone-of", None)
+        node_annotations(manifest).pop(_P + "clone-of", None)
     if facts.system != System():
         node.set_info(manifest, _info(facts))
 
@@ -309,12 +305,8 @@ def _info(facts: Facts) -> dict[str, str]:
 
 def _facts_notes(facts: Facts) -> dict[str, str]:
     return {
-        "port": str(facts.port or ""),
-        "pid": str(facts.pid or ""),
-        "id": facts.id,
         "clone-of": facts.clone_of,
-        "boot": facts.boot,
-        "peer-ttl": node.duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
+        "peer-ttl": times.duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
         "links": ",".join(facts.links),
     }
 
@@ -323,7 +315,7 @@ def _put_seen(manifest: Manifest, now: datetime, seen: Alive | Joined | Suspecte
     """When the machine was seen, by whose agent, and by which run of it."""
     seen_by, run = (seen.name, seen.facts.boot) if isinstance(seen, Joined) else (seen.seen_by, seen.seen_run)
     notes = node_annotations(manifest)
-    notes.update({_P + "lastSeen": node.precise_timestamp(now), _P + "seen-by": seen_by, _P + "seen-run": run})
+    notes.update({_P + "lastSeen": times.precise_timestamp(now), _P + "seen-by": seen_by, _P + "seen-run": run})
 
 
 def _set_reachable(manifest: Manifest, now: datetime) -> None:
@@ -346,24 +338,7 @@ def _same_facts(stored: NodeView, wanted: Manifest) -> bool:
     )
 
 
-def _told(stored: NodeView, wanted: Manifest, facts: Facts) -> Transition | None:
-    """The most telling transition between what was stored and what is wanted now."""
-    now_ready = node.condition(wanted, node.READY)
-    fresh = node.view_manifest(stored.name, wanted)
-    if stored.id and facts.id and stored.id != facts.id:
-        if facts.clone_of == stored.id:
-            message = (
-                f"{stored.name} goes by an identity of its own now: another machine has its machine id and hardware address"
-            )
-        else:
-            message = f"another machine answers to {stored.name} now"
-        return _number(wanted, Transition("IdentityChanged", message, warning=True))
-    if not stored.is_ready and now_ready is not None and now_ready.status == "True":
-        return _number(wanted, Transition("NodeReady", now_ready.message))
-    if stored.addresses != fresh.addresses:
-        return _number(wanted, addresses_changed(stored.addresses, fresh.addresses))
-    return None
-
-
-def _number(manifest: Manifest, told: Transition) -> Transition:
-    return numbered(manifest, told, prefix=_P)
+def _change(stored: NodeView, wanted: Manifest, facts: Facts) -> Transition | None:
+    known = f"{stored.name} goes by an identity of its own now: another machine has its machine id and hardware address"
+    found = change_between(stored, wanted, identity=known if facts.clone_of and facts.clone_of == stored.id else "")
+    return found and _number(wanted, found)

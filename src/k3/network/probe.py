@@ -16,6 +16,7 @@ import h11
 from k3.agent.refusals import EXHAUSTED
 from k3.agent.tasks import time_limit
 from k3.core import limits
+from k3.core.addresses import authority
 from k3.core.errors import Invalid
 from k3.network.info import parse_info
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
@@ -166,9 +167,8 @@ def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str
 
 
 def _request(endpoint: Endpoint) -> bytes:
-    literal = endpoint.address.partition("%")[0]
-    host = f"[{literal}]" if ":" in literal else literal
-    return f"GET /info HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\nUser-Agent: k3\r\nAccept: application/json\r\n\r\n".encode()
+    host = authority(endpoint.address.partition("%")[0], endpoint.port)
+    return f"GET /info HTTP/1.1\r\nHost: {host}\r\nUser-Agent: k3\r\nAccept: application/json\r\n\r\n".encode()
 
 
 async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes | NoAnswer:

@@ -56,13 +56,14 @@ from k3.network.events import (
 )
 from k3.network.links import Links
 from k3.network.lookout import Lookout
-from k3.network.mdns import Mdns, ServiceType
+from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
 from k3.network.whereabouts import Whereabouts
+from k3.settings.service_type import ServiceType
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3

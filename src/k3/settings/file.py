@@ -1,6 +1,6 @@
 """The configuration file as YAML: its sections, with the line of every key. Knows no section's meaning.
 
-A section that nobody asks for is not looked into: other programs may keep theirs in the same file. No error repeats a
+A section that no command asks for is not looked into: other programs may keep theirs in the same file. No error repeats a
 value, which may be a password.
 """
 

@@ -31,7 +31,7 @@ from k3.settings.structs import (
 SYSTEM_STATE: Final = Path("/var/lib/k3")
 DATABASE: Final = "k3.db"
 DEFAULT_TYPE: Final = "sqlite"
-SECTIONS: Final = ("storage", "log", "network", "discovery")
+SECTIONS: Final = ("storage", "log", *options.SECTIONS)
 _LOG: Final[Fields] = {
     "level": parsing.choice(*LOG_LEVELS, also={"warn": "warning"}),
     "format": parsing.choice(*LOG_FORMATS),
@@ -61,7 +61,7 @@ class Place:
         return Path(state) / "k3"
 
     def default_database(self, *, reading: bool) -> Path:
-        """The store nobody named: this user's. One who only reads, and has none, looks at the machine's, where there is one."""
+        """The store where none is named: this user's; for a reader who has none, the machine's, where there is one."""
         own, shared = self.state_directory / DATABASE, self.system_state / DATABASE
         return shared if reading and not is_there(own) and is_there(shared) else own
 
@@ -82,7 +82,7 @@ def here() -> Place:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file exists, or might: one we may not look at is left to whoever opens it, to say so."""
+    """Whether a file exists, or might: one that this user may not look at is left to whoever opens it, to say so."""
     try:
         path.stat()
     except PermissionError:
@@ -106,7 +106,7 @@ def load(flags: Flags, place: Place, *, reading: bool, log_level: str = "info") 
         notes.append(Note("config.password_in_url", {"where": where, "advice": advice}, warning=True))
     found = _storage(section, url, place, where=where or path, reading=reading)
     return Settings(
-        found,
+        storage=found,
         is_default_store=url is None and not section.type,
         log=log,
         notes=tuple(notes),
@@ -186,7 +186,8 @@ def _log(document: Document, flags: Flags, *, level: str) -> tuple[LogSettings, 
     for key, value in section.items():
         if key in _LOG and value is not None:
             found[key] = parsing.read_field(_LOG[key], value, section.name_of(key))
-    if document.values("debug") is True:
+    debug = document.values("debug")
+    if debug is not None and parsing.read_field(parsing.FLAG, debug, document.at("debug")):
         found["level"] = "debug"
     for key, text in (("level", flags.log_level), ("format", flags.log_format)):
         if text is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from k3.core import node
+from k3.core import times
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import printable
 
@@ -36,7 +36,7 @@ def duration(text: str, where: str) -> float:
     """A duration as Go writes it (`90s`, `1m30s`, `1.5h`, `0`), in seconds. Raises ConfigInvalid."""
     if _ZERO.fullmatch(text):
         return 0.0
-    total = node.seconds(text) if text.replace("µ", "u").isascii() else 0.0
+    total = times.seconds(text) if text.replace("µ", "u").isascii() else 0.0
     if 0 < total <= _LONGEST_SECONDS:
         return total
     if total:
@@ -60,15 +60,14 @@ def _meant(text: str) -> str:
     if unit in _HOURS:
         return f"{float(number) * _HOURS[unit]:g}h"
     meant = f"{number}{_UNITS.get(unit or 's', '')}"
-    return meant if node.seconds(meant) else ""
+    return meant if times.seconds(meant) else ""
 
 
 def boolean(text: str, where: str) -> bool:
     """`true` or `false`, also as yes, no, on, off, 1, 0, t and f in either case. Raises ConfigInvalid."""
     word = text.lower()
     if word not in _TRUE | _FALSE:
-        msg = f'{where}: bad value "{printable(text, limit=40)}", expected true or false'
-        raise ConfigInvalid(msg)
+        raise bad_value(where, text, "true or false")
     return word in _TRUE
 
 
@@ -102,8 +101,13 @@ def nearest_name(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     return f"; did you mean {shown}?" if shown else ""
 
 
+def bad_value(where: str, value: str, expected: str) -> ConfigInvalid:
+    """The error about a value that is no secret: the place, the value, and what was expected."""
+    return ConfigInvalid(f'{where}: bad value "{printable(value, limit=80)}", expected {expected}')
+
+
 def unknown_key(where: str, key: str, known: Iterable[str]) -> str:
-    """The error about a key that nobody knows: the nearest one, else all there are."""
+    """The error about an unknown key: the nearest one, else all there are."""
     names = list(known)
     hint = nearest(key, names) or nearest_name(key, names) or "; known are " + (", ".join(names) or "none")
     return f"{where}: unknown key{hint}"
@@ -158,7 +162,7 @@ def _flag(value: object) -> bool:
 
 
 def _seconds(value: object) -> float:
-    total = node.seconds(_text(value))
+    total = times.seconds(_text(value))
     if not total:
         raise ValueError
     return total

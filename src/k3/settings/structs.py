@@ -4,25 +4,20 @@ No I/O here. A struct that exists can be acted upon: what cannot work is refused
 part of a repr.
 """
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from k3.core import node
-from k3.core.errors import ConfigInvalid
-from k3.core.safe_text import printable
+from k3.core import node, times
+from k3.settings.listen import INTERFACE, Listen
+from k3.settings.parsing import bad_value
+from k3.settings.service_type import ServiceType
 
 MIN_PEER_TTL_SECONDS: Final = 2.0
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
-_SERVICE: Final = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?\._(?:tcp|udp)")
-_INTERFACE: Final = re.compile(r"[^\s/]{1,15}")
-DEFAULT_PORT: Final = 7946
-LAST_PORT: Final = 65_535
-_LISTEN: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:\[\]/]*)):(\d{1,5})", re.ASCII)
 
 
 class Storage(Protocol):
@@ -74,7 +69,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What somebody said, word for word, and where: a flag, a variable, or a line of the file."""
+    """What a person set, word for word, and where: a flag, a variable, or a line of the file."""
 
     texts: tuple[str, ...] = field(repr=False)
     where: str = ""
@@ -91,14 +86,18 @@ class Reader:
     is_alone: bool = False
     """No other process can read it."""
 
+    def command(self, words: str) -> str:
+        """A command of k3 as a person types it to meet the same store: `k3 network --store etcd://10.0.0.5:2379/team-a`."""
+        return f"{self.environ}k3 {words}{self.flags}"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What every command needs to know before it starts."""
 
     storage: Storage
     is_default_store: bool
-    """Nobody named the store: it is the default of this machine or user."""
+    """The store was not named: it is the default of this machine or user."""
     log: LogSettings = LogSettings()
     notes: tuple[Note, ...] = ()
     reader: Reader = Reader()
@@ -106,14 +105,13 @@ class Settings:
     """What the file's sections `network` and `discovery` say, by section and key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
     """`k3 network`, ready to run. Raises ConfigInvalid when made of what cannot work."""
 
     storage: Storage
-    listen: str = ":7946"
-    service: str = "_k3._tcp"
-    domain: str = "local."
+    listen: Listen = field(default_factory=Listen)
+    service: ServiceType = field(default_factory=ServiceType)
     node_name: str = ""
     """Empty: the host's name."""
     is_name_explicit: bool = False
@@ -126,38 +124,19 @@ class NetworkConfig:
     """0: never."""
     store_wait_seconds: float = 60.0
     """How long a store that does not answer yet is waited for at the start."""
-    log_level: str = "info"
-    log_format: str = "text"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        split_listen(self.listen)
         named = not self.is_name_explicit or node.valid_name(self.node_name)
-        ttl = node.duration(self.peer_ttl_seconds)
+        ttl = times.duration(self.peer_ttl_seconds)
         checks = [
-            (_SERVICE.fullmatch(self.service), "--service", self.service, "like _k3._tcp (RFC 6763 section 7)"),
-            (self.domain == "local.", "--domain", self.domain, "local., the only domain that mDNS has (RFC 6762)"),
             (named, "--node-name", self.node_name, expected_name(self.node_name)),
             (self.peer_ttl_seconds >= MIN_PEER_TTL_SECONDS, "--peer-ttl", ttl, "2s or more"),
-            *[(_INTERFACE.fullmatch(name), "--interface", name, "the name of one, like eth0") for name in self.interfaces],
+            *[(INTERFACE.fullmatch(name), "--interface", name, "the name of one, like eth0") for name in self.interfaces],
         ]
         for holds, flag, value, expected in checks:
             if not holds:
-                raise _bad(flag, value=value, expected=expected)
-
-    @property
-    def listen_host(self) -> str:
-        """The host part of `listen`; empty: every address."""
-        return split_listen(self.listen)[0]
-
-    @property
-    def listen_port(self) -> int:
-        """The port part of `listen`; 0: whichever is free."""
-        return split_listen(self.listen)[1]
-
-
-def _bad(flag: str, *, value: str, expected: str) -> ConfigInvalid:
-    return ConfigInvalid(f'{flag}: bad value "{printable(value, limit=80)}", expected {expected}')
+                raise bad_value(flag, value, expected)
 
 
 def expected_name(given: str) -> str:
@@ -165,34 +144,3 @@ def expected_name(given: str) -> str:
     meant = re.sub(r"[^a-z0-9.-]+", "-", given.lower()).strip("-.")
     hint = f"; did you mean {meant}?" if meant and node.valid_name(meant) else ""
     return f"lower-case letters, digits, - and . as in web1 (RFC 1123){hint}"
-
-
-def split_listen(text: str) -> tuple[str, int]:
-    """`:7946`, `10.0.0.1:7946`, `[::1]:0` as (host, port); an empty host is every address. Raises ConfigInvalid."""
-    found = _LISTEN.fullmatch(text)
-    if found is None or int(found[3]) > LAST_PORT:
-        flag = "--listen"
-        raise _bad(flag, value=text, expected=f"[host]:port like :7946 or 127.0.0.1:7946{_meant_listen(text)}")
-    return found[1] or found[2] or "", int(found[3])
-
-
-def _meant_listen(text: str) -> str:
-    """A hint for what people write instead: a bare port, a bare address, a URL, an IPv6 address without brackets."""
-    bare = text.partition("://")[2].partition("/")[0] or text
-    if found := _LISTEN.fullmatch(bare):
-        return f"; did you mean {bare}?" if int(found[3]) <= LAST_PORT else f"; a port is at most {LAST_PORT}"
-    if bare.isascii() and bare.isdigit():
-        return f"; did you mean :{bare}?" if int(bare) <= LAST_PORT else f"; a port is at most {LAST_PORT}"
-    host, _, port = bare.rpartition(":")
-    if _is_address(host, version=6) and port.isdigit():
-        return f"; did you mean [{host}]:{port}?"
-    if _is_address(bare):
-        return f"; did you mean {f'[{bare}]' if ':' in bare else bare}:{DEFAULT_PORT}?"
-    return ""
-
-
-def _is_address(text: str, *, version: int | None = None) -> bool:
-    try:
-        return ipaddress.ip_address(text).version in {version or 4, version or 6}
-    except ValueError:
-        return False

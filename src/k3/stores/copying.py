@@ -1,17 +1,17 @@
 """Copies every object of one store into another, through the Store port alone; may be repeated.
 
-What the target has already is left as it is where only its identity differs (uid, creation time, revision are the
-target's own), and brought up to date otherwise. Nothing is deleted there.
+What the target has already is left as it is, and counted where it differs in more than its identity (uid, creation time and
+revision are the target's own); told to overwrite, it is brought up to date. Nothing is deleted there.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 from k3.core import limits
 from k3.core.errors import AlreadyExists, Conflict, Invalid
-from k3.core.objects import KINDS, Key, Kind, Manifest, Object
+from k3.core.objects import KINDS, Key, Kind, Manifest, Object, same_json
 from k3.core.store import Page, Store, modify
 
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")
@@ -20,27 +20,29 @@ Progress = Callable[[int, int], None]
 """Told how many objects are done, and of how many."""
 
 
+Did = Literal["created", "updated", "same", "left"]
+"""What became of one object: `left` is one that differs in the target and stays as it is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """What was done for one kind."""
 
-    created: int
-    updated: int
-    same: int
+    counts: Mapping[Did, int]
     others: int
     """Objects of the target that the source has not; they stay."""
 
     @property
     def total(self) -> int:
-        """How many objects the source has."""
-        return self.created + self.updated + self.same
+        """How many objects the target now has as the source has them."""
+        return sum(self.counts.values()) - self.counts["left"]
 
 
-async def copy(source: Store, target: Store, *, progress: Progress) -> Mapping[Kind, Copied]:
+async def copy(source: Store, target: Store, *, progress: Progress, overwrite: bool = False) -> Mapping[Kind, Copied]:
     """Copy all kinds, each as of one revision of the source, then see that the target has them.
 
-    Raises Invalid for a store onto itself, Conflict where objects are missing from the target in the end, Expired where
-    the source forgot its history meanwhile, Unavailable.
+    `overwrite`: what differs in the target is replaced, not left. Raises Invalid for a store onto itself, Conflict where
+    objects are missing from the target in the end, Expired where the source forgot its history meanwhile, Unavailable.
     """
     if source.id == target.id:
         msg = f"{source.url} and {target.url} are the same store"
@@ -50,13 +52,13 @@ async def copy(source: Store, target: Store, *, progress: Progress) -> Mapping[K
     done: dict[Kind, Copied] = {}
     passed = 0
     for kind in KINDS:
-        did: list[str] = []
+        did: list[Did] = []
         async for page in _pages(source, kind):
-            did += await _copy_page(page, target)
+            did += await _copy_page(page, target, overwrite=overwrite)
             progress(passed + len(did), total)
         passed += len(did)
         others = await _verify(target, kind, set(keys[kind]))
-        done[kind] = Copied(did.count("created"), did.count("updated"), did.count("same"), others)
+        done[kind] = Copied({each: did.count(each) for each in get_args(Did)}, others)
     return done
 
 
@@ -68,25 +70,27 @@ async def _pages(store: Store, kind: Kind) -> AsyncIterator[Page]:
         yield page
 
 
-async def _copy_page(page: Page, target: Store) -> list[str]:
+async def _copy_page(page: Page, target: Store, *, overwrite: bool) -> list[Did]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_copy_one(item, target)) for item in page.objects]
+        tasks = [group.create_task(_copy_one(item, target, overwrite=overwrite)) for item in page.objects]
     return [task.result() for task in tasks]
 
 
-async def _copy_one(item: Object, target: Store) -> str:
-    """`created`, `updated` or `same`."""
+async def _copy_one(item: Object, target: Store, *, overwrite: bool) -> Did:
     wanted = item.manifest()
     try:
         await target.create(item.key, wanted)
     except AlreadyExists:
-        did = "same"
+        did: Did = "same"
 
         def change(found: Manifest) -> Manifest | None:
             nonlocal did
-            if _content(found) == _content(wanted):
+            if same_json(_content(found), _content(wanted)):
+                did = "same"
                 return None
-            did = "updated"
+            did = "updated" if overwrite else "left"
+            if not overwrite:
+                return None
             identity = {name: text for name, text in found["metadata"].items() if name in _IDENTITY}
             return {**wanted, "metadata": {**wanted["metadata"], **identity}}
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
 
-from k3.core import node
+from k3.core import node, times
 from k3.core.decision import Create, Delete, Keep, Update
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
@@ -432,7 +432,7 @@ class Fleet:
         former = store.views.pop(name, None)
         if shown is not None:
             store.views[name] = shown
-            last = node.parse_timestamp(shown.last_seen)
+            last = times.parse_timestamp(shown.last_seen)
             if last is not None and (former is None or former.last_seen != shown.last_seen):
                 store.seen_at[name] = (last - EPOCH - skew).total_seconds()
         for label, before, after in (

@@ -4,12 +4,12 @@ Cells hold text from outside as it is: whoever prints them escapes them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from k3.core import freshness, node, ownership
-from k3.core.node import NodeView
+from k3.core import freshness, node, ownership, times
+from k3.core.node import Condition, NodeView
 from k3.core.objects import Manifest, Object
 
 NONE: Final = "<none>"
@@ -19,7 +19,7 @@ _ROLE: Final = "node-role.kubernetes.io/"
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a Node is read, and whether somebody looks after it then."""
+    """When a Node is read, and whether an agent looks after it then."""
 
     now: datetime
     is_observed: bool = True
@@ -31,6 +31,7 @@ class State:
 
     word: str
     """kubectl's word: Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
+    _: KW_ONLY
     remark: str = ""
     """What has to be said beside the word, where that alone would mislead."""
     reason: str = ""
@@ -101,20 +102,23 @@ def status(manifest: Manifest, at: Moment) -> str:
 
 
 def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
-    """A Node that nobody looks after is Unknown, whatever is stored."""
+    """A Node that no agent refreshes any more is Unknown, whatever is stored."""
     cordoned = ",SchedulingDisabled" if part(manifest, "spec").get("unschedulable") is True else ""
     ready, reachable = seen.ready, seen.reachable
     if ready is None:
         return State("Unknown" + cordoned, reason="NoCondition", message="the Node has no Ready condition")
     if seen.is_ready and not at.is_observed:
         message = f"no agent has refreshed this Node since {seen.last_seen}"
-        return State("Unknown" + cordoned, "no observer", "NoObserver", message, seen.last_seen)
+        return State("Unknown" + cordoned, remark="no observer", reason="NoObserver", message=message, since=seen.last_seen)
     if seen.is_ready and reachable is not None and not seen.is_reachable:
-        return State("Ready" + cordoned, "not answering", reachable.reason, reachable.message, reachable.transition)
+        return _state_by(reachable, "Ready" + cordoned, remark="not answering")
     if seen.is_ready and (cloned := node.condition(manifest, node.CLONED)) is not None:
-        return State("Ready" + cordoned, "a clone", cloned.reason, cloned.message, cloned.transition)
-    word = "Ready" if seen.is_ready else "NotReady"
-    return State(word + cordoned, "", ready.reason, ready.message, ready.transition)
+        return _state_by(cloned, "Ready" + cordoned, remark="a clone")
+    return _state_by(ready, ("Ready" if seen.is_ready else "NotReady") + cordoned)
+
+
+def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:
+    return State(word, remark=remark, reason=condition.reason, message=condition.message, since=condition.transition)
 
 
 def labels(manifest: Manifest) -> dict[str, str]:
@@ -188,7 +192,7 @@ def _roles(reading: Reading) -> str:
 
 
 def _age(reading: Reading) -> str:
-    created = node.parse_timestamp(text_at(reading.manifest, "metadata", "creationTimestamp"))
+    created = times.parse_timestamp(text_at(reading.manifest, "metadata", "creationTimestamp"))
     return human_duration(reading.at.now - created) if created else UNKNOWN
 
 
@@ -212,9 +216,9 @@ def _last_seen(reading: Reading) -> str:
 
 
 def last_seen(reading: Reading) -> datetime | None:
-    """When somebody last knew the machine alive; of a controller's Node, when its Ready was last reported."""
+    """When an observer last knew the machine alive; of a controller's Node, when its Ready was last reported."""
     seen = reading.view
-    return node.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
+    return times.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
 
 
 def _address(kind: str) -> Callable[[Reading], str]:

@@ -18,10 +18,10 @@ from uuid import UUID, uuid5
 
 from k3.core import limits
 from k3.core.errors import Invalid, TooLarge
-from k3.core.node import timestamp
 from k3.core.objects import Key, Kind, Manifest, Object, encode, key_from_path, kind_prefix
 from k3.core.safe_text import printable
 from k3.core.store import Change
+from k3.core.times import timestamp
 from k3.stores.etcd import messages
 from k3.stores.etcd.messages import Message
 from k3.stores.log.writes import is_storable

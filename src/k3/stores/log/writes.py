@@ -4,16 +4,15 @@ A verb becomes a `Create`, `Update` or `Delete` in the caller, where everything 
 refused. `apply` then holds it against the object as it stands, inside the backend's transaction.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from k3.core import limits
 from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound, TooLarge
-from k3.core.node import timestamp
-from k3.core.objects import Key, Manifest, Object, decode, key_from_path, new_document
+from k3.core.objects import Key, Manifest, Object, decode, key_from_path, new_document, same_json
 from k3.core.store import Change
+from k3.core.times import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +190,4 @@ def _expect(current: Object, *, revision: int | None, uid: str | None) -> None:
 
 
 def _same(write: Update, current: Object) -> bool:
-    if write.item.document == current.document:
-        return True
-    stored = decode(current.document)
-    # Python calls 1, 1.0 and True equal; JSON does not, hence the second look.
-    return stored == write.manifest and _canonical(stored) == _canonical(write.manifest)
-
-
-def _canonical(manifest: Manifest) -> str:
-    return json.dumps(manifest, sort_keys=True)
+    return write.item.document == current.document or same_json(decode(current.document), write.manifest)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from k3.core import limits
+from k3.core.addresses import authority
 from k3.settings import parsing
 from k3.settings.parsing import TEXT, Fields, whole
 from k3.settings.urls import query, read_query
@@ -29,7 +31,7 @@ def _ssl_mode(value: object) -> str:
 
 FIELDS: Final[Fields] = {
     "host": TEXT,
-    "port": whole(1, 65_535),
+    "port": whole(1, limits.PORT),
     "user": TEXT,
     "password": TEXT,
     "database": TEXT,
@@ -71,8 +73,7 @@ class MysqlStorage:
     @property
     def url(self) -> str:
         """Opens the same database, given the password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        place = f"{quote(self.user, safe='')}@{host}:{self.port}/{quote(self.database, safe='')}"
+        place = f"{quote(self.user, safe='')}@{authority(self.host, self.port)}/{quote(self.database, safe='')}"
         return f"mysql://{place}{query(self, 'ssl_mode', 'ca_file', 'cert_file', 'key_file')}"
 
     @property

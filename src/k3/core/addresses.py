@@ -1,0 +1,34 @@
+"""IP literals, ports and how the two are written together. Pure."""
+
+import ipaddress
+from functools import lru_cache
+
+from k3.core import limits
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@lru_cache(maxsize=32_768)
+def parse_address(text: str) -> Address | None:
+    """An IP literal without scope, or None."""
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def parse_port(text: str) -> int | None:
+    """A port as people write it, 0 to 65535, or None."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(limits.PORT))):
+        return None
+    return int(text) if int(text) <= limits.PORT else None
+
+
+def bracketed(host: str) -> str:
+    """A host as a URL has it: an IPv6 literal stands in brackets (RFC 3986 §3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def authority(host: str, port: int) -> str:
+    """`10.0.0.7:7946`, `[fd00::7]:7946`, `:7946` (RFC 3986 §3.2)."""
+    return f"{bracketed(host)}:{port}"
