@@ -97,9 +97,33 @@ def test_a_wrong_clock_is_named_by_whose_stamps_it_wrote() -> None:
 
 def test_where_nobody_agrees_with_the_reader_the_readers_clock_is_wrong() -> None:
     nodes = [machine("a", "b", HOUR), machine("b", "a", HOUR)]
-    clocks = freshness.wrong_clocks(nodes, NOW, "ab")
-    assert [clock.ahead_seconds for clock in clocks] == [-HOUR, -HOUR]
+    clocks = freshness.wrong_clocks(nodes, NOW, "ab", {"a": -HOUR - 1, "b": -HOUR + 1})
+    assert [clock.ahead_seconds for clock in clocks] == [-HOUR - 1, -HOUR + 1]
     assert freshness.is_readers(clocks, nodes, NOW)
+    ahead = [machine("a", "b", -HOUR), machine("b", "a", -HOUR)]
+    assert freshness.is_readers(freshness.wrong_clocks(ahead, NOW, "ab"), ahead, NOW), "a stamp to come needs no answer"
+
+
+@pytest.mark.parametrize("said", [{}, {"a": 0.3, "b": -0.2}], ids=["nobody said the time", "it is the same"])
+def test_old_stamps_where_nobody_writes_accuse_no_clock(said: Mapping[str, float]) -> None:
+    """The agents live and answer, and cannot write: a store that is read-only, a password that was changed."""
+    nodes = [machine("a", "b", 200), machine("b", "a", 190), machine("c", "a", HOUR, ready="False")]
+    assert freshness.wrong_clocks(nodes, NOW, "ab", said) == []
+    assert freshness.unwritten_seconds(nodes, NOW, []) == 190
+
+
+def test_of_the_time_that_a_machine_says_nothing_is_guessed() -> None:
+    """Its stamps are as old as its last refresh besides."""
+    nodes = [machine("a", "b", HOUR + 30), machine("b", "a", 20)]
+    clocks = freshness.wrong_clocks(nodes, NOW, "ab", {"b": -HOUR})
+    assert clocks == [WrongClock("b", -HOUR)]
+    assert freshness.unwritten_seconds(nodes, NOW, clocks) == 0
+
+
+def test_who_writes_is_not_said_to_be_silent() -> None:
+    assert freshness.unwritten_seconds([machine("a", "b", 200), machine("b", "a", 20)], NOW, []) == 0
+    assert freshness.unwritten_seconds([machine("a", "b", HOUR, ready="False")], NOW, []) == 0
+    assert freshness.unwritten_seconds([machine("a", "b", HOUR)], NOW, [WrongClock("b", -HOUR)]) == 0
 
 
 def test_who_stays_counts_on_its_own_clock() -> None:

@@ -33,6 +33,7 @@ SKEW_SECONDS: Final = 5.0
 """Two clocks kept by NTP differ by less."""
 
 NOBODY: Final[Mapping[str, str]] = {}
+NO_CLOCKS: Final[Mapping[str, float]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,30 @@ def _living(seen: NodeView, answered: Mapping[str, str]) -> set[str]:
     return {seen.agent, seen.boot} - {""} if seen.owner and seen.is_ready and seen.is_reachable else set()
 
 
-def wrong_clocks(nodes: Sequence[NodeView], now: datetime, observed_: Collection[str]) -> list[WrongClock]:
+def wrong_clocks(
+    nodes: Sequence[NodeView], now: datetime, observed_: Collection[str], ahead_by_name: Mapping[str, float] = NO_CLOCKS
+) -> list[WrongClock]:
     """Whose clocks disagree with the reader's: of those agents whose stamps are off although the Nodes are observed.
+
+    `ahead_by_name`: how far the clock of a machine is ahead of the reader's, in seconds, where it has just answered and said
+    the time. That decides. Of a machine that has not said it, a stamp in the future is proof, while an old one proves a clock
+    only where somebody is known to write: an agent that lives and cannot write leaves old stamps as well.
 
     Where all of several agents are off by the same, it is the reader's own clock: see `is_readers`.
     """
+    is_written = any(seen.owner and seen.last_seen and seen.is_ready and agrees(seen, now) for seen in nodes)
     ahead: dict[str, float] = {}
     for seen in nodes:
         last = times.parse_timestamp(seen.last_seen)
         if last is None or not seen.seen_by or not seen.is_ready or seen.name not in observed_ or agrees(seen, now):
             continue
         off_seconds = (last - now).total_seconds()
+        if (said := ahead_by_name.get(seen.seen_by)) is not None:
+            if abs(said) > SKEW_SECONDS:
+                ahead[seen.seen_by] = said
+            continue
+        if off_seconds < 0 and not is_written:
+            continue
         former = ahead.get(seen.seen_by)
         if former is None or abs(off_seconds) < abs(former):
             ahead[seen.seen_by] = off_seconds
@@ -118,6 +132,22 @@ def wrong_clocks(nodes: Sequence[NodeView], now: datetime, observed_: Collection
 def is_readers(clocks: Sequence[WrongClock], nodes: Sequence[NodeView], now: datetime) -> bool:
     """Whether these wrong clocks are right and the reader's own is wrong: no stamp of anybody agrees with it."""
     return len(clocks) > 1 and not any(seen.owner and seen.last_seen and seen.is_ready and agrees(seen, now) for seen in nodes)
+
+
+def unwritten_seconds(nodes: Sequence[NodeView], now: datetime, clocks: Collection[WrongClock]) -> float:
+    """For how long nobody has refreshed any Node of k3's that is Ready, where no clock explains that; 0: somebody has.
+
+    The machines may all be there: their agents have ended, or cannot write to this store.
+    """
+    wrong = {clock.name for clock in clocks}
+    ages = [
+        (now - last).total_seconds()
+        for seen in nodes
+        if seen.owner and seen.is_ready and (last := times.parse_timestamp(seen.last_seen)) is not None
+    ]
+    explained = any(seen.seen_by in wrong for seen in nodes if seen.owner and seen.is_ready)
+    overdue = all(not agrees(seen, now) for seen in nodes if seen.owner and seen.is_ready)
+    return min(ages) if ages and overdue and not explained and min(ages) > 0 else 0.0
 
 
 class Sightings:
