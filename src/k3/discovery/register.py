@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
+from k3.agent import http
+from k3.agent.http import HttpError, Server
 from k3.agent.tasks import time_limit
 from k3.core import node
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
 from k3.discovery.consul import MARK, Consul
-from k3.discovery.http import Http, Request
-from k3.discovery.settings import ConsulSettings
 from k3.discovery.snapshot import LEAVING
 
 CHECK_SECONDS: Final = 15
@@ -84,8 +84,7 @@ class Registration:
     @property
     def health_url(self) -> str:
         """Where Consul asks how we are."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"http://{host}:{self.port}/healthz"
+        return f"http://{http.authority(self.address, self.port)}/healthz"
 
     def document(self, *, is_proven: bool) -> dict[str, Any]:
         """For the agent. Unproven, it stays critical until Consul's own first check."""
@@ -124,14 +123,10 @@ def _place(held: Mapping[str, Any]) -> tuple[Any, Any]:
 
 async def answers_at(address: str, port: int) -> bool:
     """Whether `/healthz` answers there as Consul will ask it."""
-    http = Http(ConsulSettings(host=address, port=port))
     try:
-        host = ConsulSettings(host=address, port=port).authority
-        answer = await http.request(Request("GET", "/healthz", (("Host", host),)), timeout_seconds=SELF_PROBE_SECONDS)
-    except K3Error:
+        answer = await http.get(Server(host=address, port=port), "/healthz", timeout_seconds=SELF_PROBE_SECONDS)
+    except (OSError, HttpError):
         return False
-    finally:
-        await http.aclose()
     return 200 <= answer.status < 300  # noqa: PLR2004 - what Consul takes for passing
 
 

@@ -9,10 +9,10 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-import h11
-
+from k3.agent.http import Conversation, HttpError, NotHttp, Request, authority
 from k3.agent.refusals import EXHAUSTED
 from k3.agent.tasks import time_limit
 from k3.core import limits
@@ -130,8 +130,8 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
         body = await _fetch(endpoint, via(endpoint.address))
     except OSError as error:
         return _failure(error, endpoint)
-    except h11.RemoteProtocolError:
-        return NoAnswer("not an HTTP answer")
+    except HttpError as error:
+        return NoAnswer("not an HTTP answer" if isinstance(error, NotHttp) else str(error))
     if isinstance(body, NoAnswer):
         return body
     try:
@@ -144,7 +144,7 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
 
 
 async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
-    """The body of a good answer. Raises OSError and h11.RemoteProtocolError."""
+    """The body of a good answer. Raises OSError, HttpError."""
     family, address = _socket_address(endpoint)
     loop = asyncio.get_running_loop()
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
@@ -154,8 +154,11 @@ async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
             with suppress(OSError):  # a kernel before 5.7 lets only root do this
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         await loop.sock_connect(sock, address)
-        await loop.sock_sendall(sock, _request(endpoint))
-        return await _read_answer(loop, sock)
+        conversation = Conversation(
+            read=partial(loop.sock_recv, sock, limits.INFO_BYTES), write=partial(loop.sock_sendall, sock)
+        )
+        head = await conversation.ask(_request(endpoint))
+        return await conversation.body(limits.INFO_BYTES) if head.status == _OK else NoAnswer(f"HTTP status {head.status}")
 
 
 def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
@@ -165,37 +168,9 @@ def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str
     return socket.AF_INET6, (literal, endpoint.port, 0, socket.if_nametoindex(scope) if scope else 0)
 
 
-def _request(endpoint: Endpoint) -> bytes:
-    literal = endpoint.address.partition("%")[0]
-    host = f"[{literal}]" if ":" in literal else literal
-    return f"GET /info HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\nUser-Agent: k3\r\nAccept: application/json\r\n\r\n".encode()
-
-
-async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes | NoAnswer:
-    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
-    http.send(_QUESTION)
-    http.send(h11.EndOfMessage())
-    body = b""
-    received = 0
-    while True:
-        match http.next_event():
-            case h11.NEED_DATA:
-                data = await loop.sock_recv(sock, limits.INFO_BYTES)
-                received += len(data)
-                if received > limits.HTTP_HEAD_BYTES + limits.INFO_BYTES:
-                    return NoAnswer("answer too large")
-                http.receive_data(data)
-            case h11.Response(status_code=status) if status != _OK:
-                return NoAnswer(f"HTTP status {status}")
-            case h11.Data(data=part):
-                body += bytes(part)
-            case h11.EndOfMessage():
-                return body
-            case h11.ConnectionClosed():
-                return NoAnswer("connection closed")
-
-
-_QUESTION: Final = h11.Request(method="GET", target="/info", headers=[("Host", "peer")])
+def _request(endpoint: Endpoint) -> Request:
+    host = authority(endpoint.address.partition("%")[0], endpoint.port)
+    return Request("GET", "/info", (("Host", host), ("User-Agent", "k3"), ("Accept", "application/json")))
 
 
 def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
