@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from k3.agent.backoff import Backoff
 from k3.core import limits
 from k3.core.errors import Expired, K3Error
 from k3.core.objects import Key, Kind, Object
@@ -50,14 +51,16 @@ class Cache:
 
     async def follow(self) -> AsyncGenerator[Notice, None]:
         """Keep the cache current, for ever; yields each notice after the cache shows it."""
-        pause, has_just_expired = FIRST_PAUSE_SECONDS, False
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
+        has_just_expired = False
         while True:
             try:
                 revision = await self._list()
                 yield Listed(revision)
                 async with self._store.watch(self._kind, revision) as events:
                     async for event in events:
-                        pause, has_just_expired = FIRST_PAUSE_SECONDS, False
+                        backoff.reset()
+                        has_just_expired = False
                         if not isinstance(event, Bookmark):
                             self._apply(event)
                             yield event
@@ -67,8 +70,7 @@ class Cache:
                     continue
             except K3Error as error:
                 yield Lost(str(error))
-            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(backoff.next_seconds())
 
     async def _list(self) -> int:
         page = await self._store.list(self._kind, limit=limits.LIST_PAGE)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
+from k3.agent.backoff import Backoff
 from k3.agent.cache import Cache, Listed, Notice
 from k3.agent.tasks import time_limit_at
 from k3.core import node
@@ -160,15 +161,16 @@ class Mirror:
     # ── datacenters ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_datacenters(self, tasks: asyncio.TaskGroup) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
         await self._nodes.catch_up()
         while True:
             is_found = await self._directory.has_found()
             for name in self._wanted():
                 if name not in self._datacenters and len(self._datacenters) < DATACENTERS:
                     tasks.create_task(self._add(name).run())
-            pause = FIRST_PAUSE_SECONDS if is_found else min(2 * pause, LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(DATACENTERS_SECONDS if is_found else pause * self._random.uniform(0.5, 1.0))
+            if is_found:
+                backoff.reset()
+            await asyncio.sleep(DATACENTERS_SECONDS if is_found else backoff.next_seconds())
 
     def _add(self, name: str) -> Watch:
         place = self._datacenters[name] = Datacenter(name, Snapshot(name))

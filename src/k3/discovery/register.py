@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final
 
 from k3.agent import http
+from k3.agent.backoff import Backoff
 from k3.agent.http import HttpError, Server
 from k3.agent.tasks import time_limit
 from k3.core import node
@@ -176,7 +177,7 @@ class Registrar:
         if self._registration.deregister_after_seconds < DEREGISTER_FLOOR_SECONDS:
             asked = node.duration(self._registration.deregister_after_seconds)
             log.info("consul.deregister_floor", extra={"fields": {"asked": asked, "consul_acts_after": "60s to 90s"}})
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
         while True:
             try:
                 is_done = await self._look()
@@ -185,9 +186,10 @@ class Registrar:
                 self._has_lapsed = True
                 self._tell("consul.unavailable", str(error))
                 is_done = False
-            pause = FIRST_PAUSE_SECONDS if is_done else min(2 * pause, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
-            await self._rest(self._until_changed() if is_done else asyncio.sleep(pause * self._random.uniform(0.5, 1.0)))
+            if is_done:
+                backoff.reset()
+            await self._rest(self._until_changed() if is_done else asyncio.sleep(backoff.next_seconds()))
 
     async def _rest(self, end: Coroutine[None, None, None]) -> None:
         """Until then, or until somebody misses us."""

@@ -20,6 +20,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
+from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
 from k3.discovery import guards, snapshot
@@ -127,7 +128,7 @@ class Watch:
 
     async def _follow_service(self) -> None:
         """Both tiers' first question: the whole service where it is small, else who is there."""
-        index, members, pause = 0, 0, FIRST_PAUSE_SECONDS
+        index, members, backoff = 0, 0, self._backoff()
         while True:
             wait = WAIT_SECONDS if self._is_believed else int(guards.RECHECK_SECONDS)
             if self._is_large.is_set():
@@ -138,11 +139,13 @@ class Watch:
                 members = 0
             if self._datacenter.guard.belief.trust is Trust.NONE:
                 index = members = 0
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(backoff.next_seconds())
             else:
-                pause = FIRST_PAUSE_SECONDS
+                backoff.reset()
                 await asyncio.sleep(self._round_seconds)
+
+    def _backoff(self) -> Backoff:
+        return Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
 
     @property
     def _round_seconds(self) -> float:
@@ -204,7 +207,7 @@ class Watch:
     # ── who is ailing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_status(self, status: str) -> None:
-        index, pause = 0, FIRST_PAUSE_SECONDS
+        index, backoff = 0, self._backoff()
         while True:
             if not self._is_large.is_set():
                 index = 0
@@ -216,10 +219,10 @@ class Watch:
                 # The other question tells people, and decides what is believed.
                 log.debug("consul.no_hints", extra={"fields": {"datacenter": self._datacenter.name, "why": str(error)}})
                 index = 0
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(backoff.next_seconds())
             else:
-                index, pause = next_index(index, reading.index), FIRST_PAUSE_SECONDS
+                index = next_index(index, reading.index)
+                backoff.reset()
                 await asyncio.sleep(ROUND_SECONDS)
 
     async def _follow_hints(self, status: str, reading: Reading) -> None:
