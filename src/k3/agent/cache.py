@@ -10,10 +10,9 @@ from random import Random
 from typing import Final
 
 from k3.agent.backoff import Backoff
-from k3.core import limits
 from k3.core.errors import Expired, K3Error
 from k3.core.objects import Key, Kind, Object
-from k3.core.store import Bookmark, Change, Store
+from k3.core.store import Bookmark, Change, Store, pages
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -73,13 +72,13 @@ class Cache:
             await asyncio.sleep(backoff.next_seconds())
 
     async def _list(self) -> int:
-        page = await self._store.list(self._kind, limit=limits.LIST_PAGE)
-        found = {item.key: item for item in page.objects}
-        while page.after is not None:
-            page = await self._store.list(self._kind, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
+        found: dict[Key, Object] = {}
+        revision = 0
+        async for page in pages(self._store, self._kind):
             found |= {item.key: item for item in page.objects}
+            revision = page.revision
         self.objects = found
-        return page.revision
+        return revision
 
     def _apply(self, change: Change) -> None:
         if change.type == "DELETED":
