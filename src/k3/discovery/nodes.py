@@ -1,6 +1,7 @@
 """The store's Nodes, as far as the mirror needs them: each is read once per change, and little of it is kept."""
 
 import asyncio
+import math
 from typing import Final
 
 from k3.agent.cache import Cache
@@ -22,6 +23,8 @@ from k3.discovery.policy import (
     refresh_seconds,
 )
 
+AGAIN_SECONDS: Final = 60.0
+"""A Node that belongs to an unknown owner is looked at again after that."""
 CHUNK: Final = 100
 """Nodes read, or spoken of, before others get their turn."""
 
@@ -43,6 +46,8 @@ class StoredNodes:
         """The revisions that we wrote last."""
         self._made: set[str] = set()
         """Those that are as we made them."""
+        self._heartbeat_at: dict[str, float] = {}
+        """When a controller's Node may hear its next heartbeat."""
         self.known: dict[str, Known] = {}
         """Those that stand for instances of this service."""
         self.touch_all()
@@ -127,6 +132,15 @@ class StoredNodes:
         """We do not write it any more."""
         self._written.pop(name, None)
         self._made.discard(name)
+        self._heartbeat_at.pop(name, None)
+
+    def heartbeat_after(self, name: str, at: float) -> None:
+        """A controller's Node has heard a heartbeat, and hears the next one then."""
+        self._heartbeat_at[name] = at
+
+    def is_heartbeat_due(self, name: str, now: float) -> bool:
+        """Whether a controller's Node may hear a heartbeat."""
+        return now >= self._heartbeat_at.get(name, now)
 
     def is_as_written(self, name: str) -> bool:
         """Whether it is as we left it, so that there is nothing to compare."""
@@ -146,12 +160,14 @@ class StoredNodes:
         return now >= self._originals.at(name)
 
     def next_look_seconds(self, name: str, now: float) -> float:
-        """After what time there may be something to say of a Node that is as it should be; infinite for a controller's."""
+        """After what time there may be something to say of a Node that is as it should be."""
         if (found := self.known.get(name)) is not None and found.is_original:
             return self._originals.at(name) - now
         if name in self._refreshed:
             return refresh_seconds(name) - (now - self._refreshed[name][1])
-        return self._abandoned.at(name) - now
+        if (abandoned_at := self._abandoned.at(name)) < math.inf:
+            return abandoned_at - now
+        return self._heartbeat_at.get(name, now + AGAIN_SECONDS) - now
 
 
 def _known(seen: NodeView, datacenter: str) -> Known:
