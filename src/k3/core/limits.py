@@ -17,6 +17,10 @@ COMPACT_CHUNK: Final = 1_000
 WATCH_BUFFER: Final = 4_096
 WATCHERS: Final = 10_000
 
+# What a machine says of itself.
+PORT_MAX: Final = 65_535
+PID_MAX: Final = 2**31 - 1
+
 # Waiting on the outside, in seconds.
 STORE_TIMEOUT_SECONDS: Final = 5.0
 SHUTDOWN_SECONDS: Final = 3.0

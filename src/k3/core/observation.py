@@ -6,10 +6,18 @@ shows exactly that. Whoever writes first wins, and the late one finds its eviden
 Pure.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 SourceName = Literal["network", "discovery"]
+
+# How a machine writes what it says of itself, by whichever way it comes: TXT, `/info` or Consul's meta. Whole matches only.
+ID: Final = re.compile(r"[0-9a-f]{32}")
+BOOT: Final = re.compile(r"[0-9a-f]{16}")
+PLATFORM: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
+"""Operating system and architecture."""
+VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from k3.agent.http import Server, authority
 from k3.agent.tls import client_context, present
+from k3.core import limits
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import one_line, without_passwords
 from k3.settings import parsing
@@ -23,7 +24,6 @@ EXPECTED: Final = "HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///pat
 
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253}))(?::(\d{1,5}))?/?", re.ASCII)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-_PORT_MAX: Final = 65_535
 _SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -121,7 +121,7 @@ def _parse(text: str, name: str, *, is_tls: bool) -> tuple[Literal["http", "http
     if scheme == "unix" and rest.startswith("/") and "\0" not in rest:
         return "unix", "", 0, rest
     found = _AUTHORITY.fullmatch(rest)
-    if found is None or (separator and scheme not in _SCHEME_PORTS) or not 0 < int(found[3] or 1) <= _PORT_MAX:
+    if found is None or (separator and scheme not in _SCHEME_PORTS) or not 0 < int(found[3] or 1) <= limits.PORT_MAX:
         shown = one_line(without_passwords(text))[:80]
         msg = f'{name}: bad value "{shown}", expected {EXPECTED}'
         raise ConfigInvalid(msg)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from k3.core import limits, node
-from k3.core.observation import Facts
+from k3.core.observation import BOOT, ID, PLATFORM, VERSION, Facts
 from k3.core.safe_text import printable
 from k3.discovery.policy import AGENT_LOST, Health
 
@@ -23,8 +23,6 @@ CHECKS: Final = 256
 SERVICE_ID_BYTES: Final = 512
 CHECK_CHARACTERS: Final = 80
 SUFFIX_DIGITS: Final = 6
-PORT_MAX: Final = 65_535
-PID_MAX: Final = 2**31 - 1
 
 LEAVING: Final = "leaving"
 """In the Meta of a registration whose machine says goodbye."""
@@ -32,10 +30,6 @@ NODE_CHECK: Final = "serfHealth"
 SERVICE_MAINTENANCE: Final = "_service_maintenance"
 NODE_MAINTENANCE: Final = "_node_maintenance"
 
-_ID: Final = re.compile(r"[0-9a-f]{32}")
-_BOOT: Final = re.compile(r"[0-9a-f]{16}")
-_WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
-_VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
 UNASKED: Final[Health] = "unasked"
 TOLD: Final = frozenset({"ttl", "alias"})
 """Checks that Consul does not run itself."""
@@ -222,13 +216,13 @@ def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], co
     return Facts(
         node=name,
         addresses=(address,) if address else (),
-        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= PORT_MAX else 0,
-        pid=node.whole_number(meta.get("pid", ""), 1, PID_MAX),
-        id=_matching(meta, "id", _ID),
-        boot=_matching(meta, "boot", _BOOT),
-        os=_matching(meta, "os", _WORD),
-        arch=_matching(meta, "arch", _WORD),
-        version=_matching(meta, "version", _VERSION),
+        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= limits.PORT_MAX else 0,
+        pid=node.whole_number(meta.get("pid", ""), 1, limits.PID_MAX),
+        id=_matching(meta, "id", ID),
+        boot=_matching(meta, "boot", BOOT),
+        os=_matching(meta, "os", PLATFORM),
+        arch=_matching(meta, "arch", PLATFORM),
+        version=_matching(meta, "version", VERSION),
     )
 
 

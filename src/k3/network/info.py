@@ -15,15 +15,8 @@ from typing import Any, Final, NoReturn
 from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.node import duration, publishable, seconds, valid_name
-from k3.core.observation import Facts, System
+from k3.core.observation import BOOT, ID, PLATFORM, VERSION, Facts, System
 
-ID: Final = re.compile(r"[0-9a-f]{32}")
-BOOT: Final = re.compile(r"[0-9a-f]{16}")
-PID_MAX: Final = 2**31 - 1
-PORT_MAX: Final = 65_535
-
-_VERSION: Final = re.compile(r"[0-9A-Za-z][-+.~_0-9A-Za-z]{0,62}")
-_WORD: Final = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _STORE: Final = re.compile(r"[0-9A-Za-z][-._:0-9A-Za-z]{0,63}")
 _TITLE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -64,14 +57,14 @@ def parse_info(body: bytes) -> tuple[Facts, float, str]:
     facts = Facts(
         node=_name(document, "node", required=True),
         addresses=_addresses(document),
-        port=_number(document, "port", PORT_MAX),
-        pid=_number(document, "pid", PID_MAX),
+        port=_number(document, "port", limits.PORT_MAX),
+        pid=_number(document, "pid", limits.PID_MAX),
         id=_text(document, "id", ID),
         boot=_text(document, "boot", BOOT),
         hostname=_name(document, "hostname"),
-        os=_text(document, "os", _WORD),
-        arch=_text(document, "arch", _WORD),
-        version=_text(document, "version", _VERSION),
+        os=_text(document, "os", PLATFORM),
+        arch=_text(document, "arch", PLATFORM),
+        version=_text(document, "version", VERSION),
         links=_links(document),
         peer_ttl_seconds=_duration(document),
         clone_of=_text(document, "cloneOf", ID),

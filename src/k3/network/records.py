@@ -13,7 +13,7 @@ from typing import Final
 
 from k3.core import limits
 from k3.core.node import valid_name, whole_number
-from k3.network.info import BOOT, ID, PID_MAX, PORT_MAX
+from k3.core.observation import BOOT, ID
 from k3.network.links import Links
 from k3.network.messages import Announcement
 
@@ -77,7 +77,7 @@ def read_announcement(
     node = values.get("node") or instance
     if not valid_name(node):
         raise Unacceptable(Reason.NODE)
-    if not 0 < port <= PORT_MAX or _number(values, "port", PORT_MAX) not in {0, port}:
+    if not 0 < port <= limits.PORT_MAX or _number(values, "port", limits.PORT_MAX) not in {0, port}:
         raise Unacceptable(Reason.PORT)
     reachable = _on_link(addresses, links)
     if not reachable:
@@ -87,7 +87,7 @@ def read_announcement(
         node=node,
         addresses=reachable,
         port=port,
-        pid=_number(values, "pid", PID_MAX),
+        pid=_number(values, "pid", limits.PID_MAX),
         id=_matching(values, "id", ID),
         boot=_matching(values, "boot", BOOT),
     )
