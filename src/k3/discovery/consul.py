@@ -129,7 +129,7 @@ class Consul:
         return isinstance(found, list) and bool(found)
 
     async def sees_nodes(self) -> bool:
-        """Whether Consul shows us any of its nodes: there are always some, but not for every token."""
+        """Whether Consul shows any of its nodes: there are always some, but not for every token."""
         return bool(await self._read("/v1/catalog/nodes"))
 
     @property

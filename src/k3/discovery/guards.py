@@ -61,7 +61,7 @@ class Heard:
     has_leader: bool = True
     last_contact_seconds: float = 0.0
     is_filtered: bool = False
-    """Something was left out: by Consul, for want of rights, or by us, for want of room."""
+    """Something was left out: by Consul, for want of rights, or by k3, for want of room."""
     went_back: bool = False
     """The index is smaller than before: the servers have lost what they knew."""
 

@@ -40,12 +40,12 @@ class StoredNodes:
         self._evidence: dict[str, Evidence] = {}
         """Of k3 network's Nodes, what they show."""
         self._refreshed: dict[str, tuple[str, float]] = {}
-        """What a Node of ours says of when it was refreshed, and since when it says so by our own clock."""
+        """What a Node of discovery's says of when it was refreshed, and since when it says so by the event loop's clock."""
         self._originals = Originals()
         self._written: dict[str, int] = {}
-        """The revisions that we wrote last."""
+        """The revisions that this mirror wrote last."""
         self._made: set[str] = set()
-        """Those that are as we made them."""
+        """Those that are as this mirror made them."""
         self._heartbeat_at: dict[str, float] = {}
         """When a controller's Node may hear its next heartbeat."""
         self.known: dict[str, Known] = {}
@@ -61,7 +61,7 @@ class StoredNodes:
         self._touched |= {key.name for key in self._cache.objects} | self.known.keys() | self._evidence.keys()
 
     def restart(self, now: float) -> None:
-        """The store could not be seen for a while, which counts against nobody."""
+        """The store could not be seen for a while: that time counts against no Node."""
         self._abandoned.restart(now)
 
     async def catch_up(self) -> set[str]:
@@ -96,9 +96,9 @@ class StoredNodes:
             self._refreshed.pop(name, None)
 
     def _note_refresh(self, name: str, last_seen: str, now: float) -> None:
-        """Times that another host wrote are compared with nothing: what counts is when we saw them change.
+        """Times that another host wrote are compared with nothing: what counts is when the mirror saw them change.
 
-        A Node that we see for the first time may have been refreshed at any time before: it is refreshed early.
+        A Node that is seen for the first time may have been refreshed at any time before: it is refreshed early.
         """
         said, _ = self._refreshed.get(name, (None, 0.0))
         if said is None:
@@ -107,12 +107,12 @@ class StoredNodes:
             self._refreshed[name] = last_seen, now
 
     def wrote(self, item: Object) -> None:
-        """We left it so."""
+        """The mirror wrote it, and it was like this then."""
         self._written[item.key.name] = item.revision
         self._made.discard(item.key.name)
 
     def made(self, item: Object, seen: Mirrored) -> None:
-        """We made it of that: nobody need read it to know what it is."""
+        """The mirror created it from that observation: what it is need not be read from it."""
         name = item.key.name
         self.wrote(item)
         self._made.add(name)
@@ -129,7 +129,7 @@ class StoredNodes:
         )
 
     def forget(self, name: str) -> None:
-        """We do not write it any more."""
+        """The mirror does not write it any more."""
         self._written.pop(name, None)
         self._made.discard(name)
         self._heartbeat_at.pop(name, None)
@@ -143,7 +143,7 @@ class StoredNodes:
         return now >= self._heartbeat_at.get(name, now)
 
     def is_as_written(self, name: str) -> bool:
-        """Whether it is as we left it, so that there is nothing to compare."""
+        """Whether it is as the mirror wrote it, so that there is nothing to compare."""
         item = self._cache.get(Key(NODE, name))
         return item is not None and item.revision == self._written.get(name)
 
@@ -152,7 +152,7 @@ class StoredNodes:
         return self._evidence.get(name) if now >= self._abandoned.at(name) else None
 
     def is_refresh_due(self, name: str, now: float) -> bool:
-        """Whether a Node of ours that stays as it is wants to be written again."""
+        """Whether a Node of discovery's that stays as it is wants to be written again."""
         return name in self._refreshed and now - self._refreshed[name][1] >= refresh_seconds(name)
 
     def may_inherit(self, name: str, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""Nodes of the original, the program that the specification describes: from when on they are ours to go on with.
+"""Nodes of the original, the program that the specification describes: from when on k3 may go on with them.
 
 One that it left behind is taken over at once. One that it still writes is left to it until it has been quiet for a while, and
 for longer each time: k3 does not fight over a Node, it says once that the other program is to be stopped.

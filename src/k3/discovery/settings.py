@@ -59,7 +59,7 @@ class ConsulSettings:
         return "localhost" if self.scheme == "unix" else authority(self.host, self.port)
 
     def read_token(self) -> str:
-        """The token as it is now: the file's, which may be replaced while we run, else the one given. Raises ConfigInvalid."""
+        """The token as it is now: the file's, which may be replaced while k3 runs, else the one given. Raises ConfigInvalid."""
         if not self.token_file:
             return self.token
         try:

@@ -1,6 +1,6 @@
 """One datacenter's answer as instances: what Consul's health JSON says of each machine, and which Node's name each gets.
 
-Pure. Consul is fed by anybody with a token, so every entry is held to limits: one that breaks a rule is refused and
+Pure. Consul is fed by every holder of a token, so every entry is held to limits: one that breaks a rule is refused and
 counted under its reason, never mended, and never costs the others anything. Optional metadata that is not what k3
 writes (other programs use Consul too) reads as absent.
 """
@@ -69,7 +69,7 @@ class Instance:
     is_leaving: bool = False
     """Its k3 is about to take it out of Consul."""
     has_agent: bool = True
-    """A Consul agent runs there; else somebody wrote the machine into the catalog."""
+    """A Consul agent runs there; else a program wrote the machine into the catalog."""
     ailments: frozenset[tuple[str, str]] = frozenset()
     """(check ID, status) of each check that is not passing: its own, and those of its Consul node."""
 

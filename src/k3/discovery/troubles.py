@@ -1,6 +1,6 @@
-"""What goes wrong with Consul, in the words of somebody who can mend it: an answer that refuses, or none at all.
+"""What goes wrong with Consul, in words by which a person can mend it: an answer that refuses, or none at all.
 
-Unavailable: nobody answered, or Consul says that it cannot answer now. Forbidden: the token or a certificate. Invalid: the
+Unavailable: no answer came, or Consul says that it cannot answer now. Forbidden: the token or a certificate. Invalid: the
 question, or the answer, is not what it should be.
 """
 

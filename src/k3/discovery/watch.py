@@ -239,7 +239,7 @@ class Watch:
 
 
 def _is_shown(instances: list[Instance], checks: object) -> bool:
-    """Whether the answer shows how every check is now that was ailing: one that is missing may be hidden from us."""
+    """Whether the answer shows how every check is now that was ailing: one that is missing may be hidden from this token."""
     shown = {each.get("CheckID") for each in checks if isinstance(each, dict)} if isinstance(checks, list) else set()
     return all(check in shown for each in instances for check, _ in each.ailments)
 

@@ -26,9 +26,9 @@ HEAD_START_SECONDS: Final = 0.25
 _LINGER_NONE: Final = b"\1\0\0\0\0\0\0\0"
 _OK: Final = 200
 _WEIGHT: Final = (LocalFault, Refused, NoAnswer, Impostor, Answered)
-"""Of several outcomes the last in this order is the peer's: one answer outweighs any failure, any failure our own fault."""
+"""Of several outcomes the last in this order is the peer's: one answer outweighs any failure, any failure a local fault."""
 
-_OURS: Final = frozenset(
+_LOCAL: Final = frozenset(
     {
         errno.EADDRNOTAVAIL,
         errno.EACCES,
@@ -177,13 +177,13 @@ def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
     number = error.errno or errno.ENODEV  # if_nametoindex says no number: the scope names no interface
     if number == errno.ECONNREFUSED:
         return Refused()
-    if number in _OURS or (number in _NO_ROUTE and not _has_route(endpoint)):
+    if number in _LOCAL or (number in _NO_ROUTE and not _has_route(endpoint)):
         return LocalFault(errno.errorcode.get(number, "error"), passes=number in EXHAUSTED)
     return NoAnswer("connection closed" if number in {errno.ECONNRESET, errno.EPIPE} else errno.errorcode.get(number, "error"))
 
 
 def _has_route(endpoint: Endpoint) -> bool:
-    """Whether this machine knows a way there: if so, somebody on the way, or the peer's firewall, said that it is unreachable.
+    """Whether this machine knows a way there: if so, a router on the way, or the peer's firewall, said that it is unreachable.
 
     Connecting a datagram socket looks the route up and sends nothing.
     """
