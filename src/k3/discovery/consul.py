@@ -30,7 +30,7 @@ _OK: Final = 200
 _INDEX_MAX: Final = 2**63
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The answer to a read: the parsed JSON, and what Consul says about how far it may be trusted."""
 
@@ -234,7 +234,7 @@ class Consul:
     def _reading(self, answer: Answer) -> Reading:
         headers = answer.headers
         return Reading(
-            self._json(answer),
+            document=self._json(answer),
             index=max(1, _number(headers.get("x-consul-index"))),
             has_leader=headers.get("x-consul-knownleader") != "false",
             last_contact_seconds=_number(headers.get("x-consul-lastcontact")) / 1000,

@@ -49,7 +49,7 @@ class Own(Enum):
     """The agent does not hold it: not yet, or not any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """One answer, as far as it matters here. `known`: the Nodes of this datacenter in the store that are not gone already."""
 

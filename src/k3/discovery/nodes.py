@@ -88,7 +88,9 @@ class StoredNodes:
         now = asyncio.get_running_loop().time()
         if item is not None and is_original(manifest, seen):
             self._originals.show(name, item.revision, now, was_ours=former is not None and not former.is_original)
-            self.known[name] = Known(name, "", "", is_gone=False, is_ready=seen.is_ready, is_original=True)
+            self.known[name] = Known(
+                name=name, datacenter="", service_id="", is_gone=False, is_ready=seen.is_ready, is_original=True
+            )
         elif (source := mirrored_service(seen)) is not None and source[0] == self._service:
             self.known[name] = _known(seen, source[1])
             self._note_refresh(name, seen.last_seen, now)
@@ -118,9 +120,9 @@ class StoredNodes:
         self._made.add(name)
         self._refreshed[name] = "", asyncio.get_running_loop().time()
         self.known[name] = Known(
-            name,
-            seen.datacenter,
-            seen.service_id,
+            name=name,
+            datacenter=seen.datacenter,
+            service_id=seen.service_id,
             is_gone=False,
             consul_node=seen.consul_node,
             is_silent=seen.message == AGENT_LOST,
@@ -174,11 +176,11 @@ def _known(seen: NodeView, datacenter: str) -> Known:
     is_gone = seen.ready is not None and seen.ready.reason in GONE_REASONS
     service_id, consul_node = (seen.annotations.get(f"k3.discovery/{key}", "") for key in ("service-id", "consul-node"))
     return Known(
-        seen.name,
-        datacenter,
-        service_id,
-        is_gone,
-        consul_node,
+        name=seen.name,
+        datacenter=datacenter,
+        service_id=service_id,
+        is_gone=is_gone,
+        consul_node=consul_node,
         is_silent=is_agent_lost(seen),
         is_ready=seen.is_ready,
         is_registered_by_k3=bool(seen.boot),

@@ -31,7 +31,7 @@ class Sight:
     is_lost: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """A Node of the store that stands for an instance of this service. `is_gone`: it is known to have left already."""
 

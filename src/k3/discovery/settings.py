@@ -27,7 +27,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsulSettings:
     """Where Consul's HTTP API is and how to speak to it. Made by `from_flags`."""
 
@@ -101,10 +101,10 @@ def from_flags(address: str, token: str, environ: Mapping[str, str]) -> ConsulSe
         msg = "CONSUL_CLIENT_KEY: a key without CONSUL_CLIENT_CERT; set both or none"
         raise ConfigInvalid(msg)
     return ConsulSettings(
-        scheme,
-        host,
-        port,
-        path,
+        scheme=scheme,
+        host=host,
+        port=port,
+        socket_path=path,
         token=_checked_token(given, "--consul-token" if token else "CONSUL_HTTP_TOKEN"),
         token_file="" if token else environ.get("CONSUL_HTTP_TOKEN_FILE", ""),
         ca_file=environ.get("CONSUL_CACERT", ""),

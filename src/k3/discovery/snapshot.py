@@ -52,7 +52,7 @@ class Refused(Exception):
     """An entry breaks a rule; the text is the reason it is counted under. Never leaves this module."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One registered machine. `wanted_name` is valid as a Node's name, though another machine may have it."""
 
@@ -136,14 +136,14 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
     checks = found[:CHECKS] if isinstance(found, list) else []
     health, message, in_maintenance = judge(checks)
     return Instance(
-        datacenter,
-        host,
-        service_id,
-        name,
-        _facts(name, meta, registered, consul_node),
-        health,
-        message,
-        in_maintenance,
+        datacenter=datacenter,
+        consul_node=host,
+        service_id=service_id,
+        wanted_name=name,
+        facts=_facts(name, meta, registered, consul_node),
+        health=health,
+        message=message,
+        in_maintenance=in_maintenance,
         is_hidden=meta.get("register-self") == "false",
         is_leaving=meta.get(LEAVING) == "true",
         has_agent=any(_mapping(check).get("CheckID") == NODE_CHECK for check in checks),
