@@ -13,10 +13,10 @@ from k3.core.errors import Forbidden, K3Error
 from k3.discovery import snapshot
 from k3.discovery.consul import Consul
 from k3.discovery.guards import Guard, Trust
+from k3.discovery.names import is_datacenter
 from k3.discovery.snapshot import Snapshot
 
 DATACENTERS: Final = 32
-DATACENTER_CHARACTERS: Final = 63
 FIRST_DOUBT_SECONDS: Final = 3.0
 """At the start nothing is told of an answer that is not believed yet, for so long."""
 
@@ -84,7 +84,7 @@ class Directory:
     async def find(self) -> None:
         """Ask. Raises K3Error."""
         self.own = self.own or await self._ask_own()
-        self._listed = [name for name in await self._consul.datacenters() if _is_name(name)]
+        self._listed = [name for name in await self._consul.datacenters() if is_datacenter(name)]
 
     async def has_found(self) -> bool:
         """Ask; returns whether there was an answer."""
@@ -106,8 +106,4 @@ class Directory:
         """Those chosen, else all that Consul lists, and those that Nodes of the store came from (`stored`)."""
         if self._chosen:
             return self._chosen[:DATACENTERS]
-        return tuple(dict.fromkeys([*self._listed, *filter(_is_name, stored)]))[:DATACENTERS]
-
-
-def _is_name(datacenter: str) -> bool:
-    return 0 < len(datacenter) <= DATACENTER_CHARACTERS and datacenter.isprintable()
+        return tuple(dict.fromkeys([*self._listed, *filter(is_datacenter, stored)]))[:DATACENTERS]

@@ -15,12 +15,12 @@ from typing import Any, Final
 from k3.core import limits, node
 from k3.core.observation import BOOT, ID, PLATFORM, VERSION, Facts
 from k3.core.safe_text import printable
+from k3.discovery.names import is_consul_node, is_service_id
 from k3.discovery.policy import AGENT_LOST, Health
 
 INSTANCES: Final = 16_000
 """Of one service in one datacenter."""
 CHECKS: Final = 256
-SERVICE_ID_BYTES: Final = 512
 CHECK_CHARACTERS: Final = 80
 SUFFIX_DIGITS: Final = 6
 
@@ -127,9 +127,9 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
     consul_node, registered = _mapping(entry.get("Node")), _mapping(entry.get("Service"))
     meta = _texts(registered.get("Meta"))
     host, service_id = _text(consul_node.get("Node")), _text(registered.get("ID"))
-    if not host or len(host) > limits.NAME_BYTES or not host.isprintable():
+    if not is_consul_node(host):
         raise Refused(BAD_NODE)
-    if not service_id or len(service_id.encode(errors="replace")) > SERVICE_ID_BYTES or not service_id.isprintable():
+    if not is_service_id(service_id):
         raise Refused(BAD_SERVICE_ID)
     name = _name(meta, service_id, service, host)
     found = entry.get("Checks")
