@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from benchmarks.discovery_scene import SERVICE
+from k3.agent.http import Answer, Http, Request
 from k3.core import node
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.store import Store
-from k3.discovery.http import Answer, Http, Request
 from k3.discovery.settings import from_flags
 from k3.settings.load import Flags, Place, load
 from k3.stores import connect
@@ -95,7 +95,7 @@ class Reader:
 
     def __init__(self, address: str) -> None:
         self._settings = from_flags(address, "", {})
-        self._http = Http(self._settings)
+        self._http = Http(self._settings.server())
 
     async def get(self, target: str) -> Answer:
         request = Request("GET", target, (("Host", self._settings.authority),))

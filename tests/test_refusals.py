@@ -42,7 +42,7 @@ def test_beginning_and_end_are_said_once(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_pauses_grow_to_a_ceiling_and_start_anew() -> None:
-    trouble = Trouble(log, "it.failed", "")
+    trouble = Trouble(log, "it.failed", "", chance=lambda: 1.0)
     pauses = []
     for _ in range(100):
         trouble.begins(refusal(errno.ENOMEM))

@@ -22,7 +22,7 @@ def test_defaults_are_the_specifications() -> None:
     found = parsed()
     assert found == DiscoveryOptions(
         "web1",
-        ConsulSettings("http", "localhost", 8500),
+        ConsulSettings(scheme="http", host="localhost", port=8500),
         service="k3-node",
         service_id="",
         service_address="",
@@ -56,7 +56,7 @@ def test_defaults_are_the_specifications() -> None:
         (["--health-check-timeout", "500ms"], "check_timeout_seconds", 0.5),
         (["--deregister-after", "1h"], "deregister_after_seconds", 3600.0),
         (["--controller-heartbeat=false"], "controller_heartbeat", False),
-        (["--consul-addr", "https://c:1"], "consul", ConsulSettings("https", "c", 1)),
+        (["--consul-addr", "https://c:1"], "consul", ConsulSettings(scheme="https", host="c", port=1)),
         (["--consul-token", "t"], "consul", ConsulSettings(token="t")),
     ],
 )

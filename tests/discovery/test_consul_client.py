@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
-from k3.discovery import http
-from k3.discovery.consul import next_index, read_timeout_seconds, refusal
-from k3.discovery.http import Http, Request
+from k3.discovery.consul import Consul, next_index, read_timeout_seconds
 from k3.discovery.settings import from_flags
+from k3.discovery.troubles import refusal
 from k3.testing.leaks import LeakCheck
 from tests.discovery.answering import reply, speaking
 from tests.discovery.conftest import Connect
@@ -151,9 +150,9 @@ async def test_an_answer_that_is_none(connect: Connect, answer: bytes, kind: typ
 
 
 async def test_an_answer_beyond_the_bound_is_refused(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "ANSWER_BYTES", 2**20)
     async with speaking([reply(b" " * (2**20 + 1))]) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
+        monkeypatch.setattr(consul._http, "_answer_bytes", 2**20)
         with pytest.raises(Invalid, match="gave an answer of more than 1,048,576 bytes"):
             await consul.datacenters()
 
@@ -161,16 +160,16 @@ async def test_an_answer_beyond_the_bound_is_refused(connect: Connect, monkeypat
 async def test_silence_and_absence_are_unavailable_and_leave_nothing_open(tmp_path: Path) -> None:
     async with speaking([GOOD], hang=True) as speaker:
         leaks = LeakCheck()
-        client = Http(from_flags(speaker.address, "", {}))
+        client = Consul(from_flags(speaker.address, "", {}))
         with pytest.raises(Unavailable, match="did not answer within 0 s"):
-            await client.request(Request("GET", "/", (("Host", "c"),)), timeout_seconds=0.05)
+            await client._call("GET", "/", timeout_seconds=0.05)
         await client.aclose()
         await speaker.quiet()
         leaks.finish()
     for address in [speaker.address, f"unix://{tmp_path}/none.sock"]:
-        client = Http(from_flags(address, "", {}))
+        client = Consul(from_flags(address, "", {}))
         with pytest.raises(Unavailable, match="cannot reach Consul"):
-            await client.request(Request("GET", "/", (("Host", "c"),)), timeout_seconds=5)
+            await client.datacenters()
         await client.aclose()
 
 

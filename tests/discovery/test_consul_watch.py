@@ -211,9 +211,9 @@ async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
         for name in NAMES:
             await put(root, name, check(name, "critical" if name == "m1" else "passing"))
         mirror = Mirror(reader, SETTINGS, Cache(store, NODE, random=Random(1)), submit=lambda _seen, _at: None)
-        watching = mirror._add("dc1")
+        watching = mirror._finder.watch("dc1")
         await watching.once()
-        place = mirror._datacenters["dc1"]
+        place = mirror._directory.places["dc1"]
         assert [each.wanted_name for each in place.snapshot.instances if each.health == "critical"] == ["m1"]
         await restrict(root, rules)
         await eventually(lambda: sees_nobody(reader))

@@ -18,7 +18,15 @@ FULL, SHOWN, NONE = Belief(Trust.FULL), Belief(Trust.SHOWN, "4 of 5 are missing"
 
 
 def machine(name: str, datacenter: str = "dc1", service_id: str = "") -> Instance:
-    return Instance(datacenter, "host", service_id or f"s-{name}", name, Facts(name), "passing", "")
+    return Instance(
+        datacenter=datacenter,
+        consul_node="host",
+        service_id=service_id or f"s-{name}",
+        wanted_name=name,
+        facts=Facts(name),
+        health="passing",
+        message="",
+    )
 
 
 def sight(*machines: Instance, belief: Belief = FULL, is_lost: bool = False, datacenter: str = "dc1") -> Sight:
@@ -26,7 +34,7 @@ def sight(*machines: Instance, belief: Belief = FULL, is_lost: bool = False, dat
 
 
 def known(name: str, datacenter: str = "dc1", service_id: str = "", *, is_gone: bool = False) -> Known:
-    return Known(name, datacenter, service_id or f"s-{name}", is_gone)
+    return Known(name=name, datacenter=datacenter, service_id=service_id or f"s-{name}", is_gone=is_gone)
 
 
 def said(sights: dict[str, Sight], *nodes: Known) -> dict[str, type[RegistryObservation]]:
@@ -149,7 +157,7 @@ def test_a_machine_that_two_agents_show_is_one_node(
 
 
 def test_a_node_of_the_original_s_is_missing_only_where_all_is_known() -> None:
-    theirs = Known("old", "", "", is_gone=False, is_ready=True, is_original=True)
+    theirs = Known(name="old", datacenter="", service_id="", is_gone=False, is_ready=True, is_original=True)
     over = frozenset({missing(theirs)})
     whole = {"dc1": sight(machine("a")), "dc2": sight(datacenter="dc2")}
     assert set(observe("k3-node", whole, [theirs], "dc1").said) == {"a"}

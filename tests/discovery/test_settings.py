@@ -80,21 +80,24 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match=f"cannot read {missing}: No such file"):
         ConsulSettings(token_file=str(missing)).read_token()
     with pytest.raises(ConfigInvalid, match=f"cannot use {missing}"):
-        ConsulSettings("https", ca_file=str(missing)).tls()
+        ConsulSettings(scheme="https", ca_file=str(missing)).tls()
     missing.write_text("not a certificate", encoding="ascii")
     with pytest.raises(ConfigInvalid, match="CONSUL_CLIENT_CERT"):
-        ConsulSettings("https", cert_file=str(missing), key_file=str(missing)).tls()
+        ConsulSettings(scheme="https", cert_file=str(missing), key_file=str(missing)).tls()
     with pytest.raises(ConfigInvalid, match="a key without CONSUL_CLIENT_CERT"):
         from_flags("", "", {"CONSUL_CLIENT_KEY": "key.pem"})
 
 
 def test_certificates_are_checked_unless_told_otherwise() -> None:
-    checked, unchecked = ConsulSettings("https").tls(), from_flags("https://c:1", "", {"CONSUL_HTTP_SSL_VERIFY": "false"}).tls()
+    checked, unchecked = (
+        ConsulSettings(scheme="https").tls(),
+        from_flags("https://c:1", "", {"CONSUL_HTTP_SSL_VERIFY": "false"}).tls(),
+    )
     assert checked is not None
     assert checked.verify_mode is ssl.CERT_REQUIRED
     assert unchecked is not None
     assert unchecked.verify_mode is ssl.CERT_NONE
-    assert ConsulSettings("http").tls() is None
+    assert ConsulSettings(scheme="http").tls() is None
 
 
 def test_a_flag_that_is_neither_true_nor_false_is_refused() -> None:

@@ -188,7 +188,15 @@ def test_who_asks_not_to_become_a_node_is_known_and_not_shown() -> None:
 
 def machine(datacenter: str, consul_node: str, name: str, service_id: str = "s") -> Instance:
     facts = only(ENTRY).facts
-    return Instance(datacenter, consul_node, service_id, name, facts, "passing", "")
+    return Instance(
+        datacenter=datacenter,
+        consul_node=consul_node,
+        service_id=service_id,
+        wanted_name=name,
+        facts=facts,
+        health="passing",
+        message="",
+    )
 
 
 def names(*instances: Instance, own: str = "dc1") -> dict[str, tuple[str, str, str]]:

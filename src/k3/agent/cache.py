@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from k3.core import limits
+from k3.agent.backoff import Backoff
 from k3.core.errors import Expired, K3Error
 from k3.core.objects import Key, Kind, Object
-from k3.core.store import Bookmark, Change, Store
+from k3.core.store import Bookmark, Change, Store, pages
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -50,14 +50,16 @@ class Cache:
 
     async def follow(self) -> AsyncGenerator[Notice, None]:
         """Keep the cache current, for ever; yields each notice after the cache shows it."""
-        pause, has_just_expired = FIRST_PAUSE_SECONDS, False
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
+        has_just_expired = False
         while True:
             try:
                 revision = await self._list()
                 yield Listed(revision)
                 async with self._store.watch(self._kind, revision) as events:
                     async for event in events:
-                        pause, has_just_expired = FIRST_PAUSE_SECONDS, False
+                        backoff.reset()
+                        has_just_expired = False
                         if not isinstance(event, Bookmark):
                             self._apply(event)
                             yield event
@@ -67,17 +69,16 @@ class Cache:
                     continue
             except K3Error as error:
                 yield Lost(str(error))
-            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(backoff.next_seconds())
 
     async def _list(self) -> int:
-        page = await self._store.list(self._kind, limit=limits.LIST_PAGE)
-        found = {item.key: item for item in page.objects}
-        while page.after is not None:
-            page = await self._store.list(self._kind, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
+        found: dict[Key, Object] = {}
+        revision = 0
+        async for page in pages(self._store, self._kind):
             found |= {item.key: item for item in page.objects}
+            revision = page.revision
         self.objects = found
-        return page.revision
+        return revision
 
     def _apply(self, change: Change) -> None:
         if change.type == "DELETED":

@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 import h11
 
-from k3.agent import facts, refusals
+from k3.agent import facts, http, refusals
+from k3.agent.http import HttpError, Server
 from k3.agent.listener import Listener, listening_socket
-from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import StartFailed
 from k3.settings.listen import Listen
@@ -155,42 +155,13 @@ def _explain(listen: Listen, error: OSError) -> str:
 
 
 async def _speaks_for_us(host: str, port: int, ours: Mapping[str, Any]) -> bool:
+    server = Server(host=host or "127.0.0.1", port=port)
     try:
-        async with time_limit(_ASK_SECONDS):
-            theirs = await _ask(host or "127.0.0.1", port)
-    except (OSError, TimeoutError, ValueError, RecursionError, asyncio.IncompleteReadError, h11.ProtocolError):
+        theirs = json.loads((await http.get(server, "/info", timeout_seconds=_ASK_SECONDS)).body)
+    except (OSError, HttpError, ValueError, RecursionError):
         return False
-    return bool(ours.get("id")) and all(theirs.get(field) == ours.get(field) for field in ("node", "id"))
-
-
-async def _ask(host: str, port: int) -> Mapping[str, Any]:
-    reader, writer = await asyncio.open_connection(host, port, limit=limits.INFO_BYTES)
-    try:
-        writer.write(b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = await reader.read(limits.HTTP_HEAD_BYTES)
-        while chunk := await reader.read(limits.INFO_BYTES):
-            answer += chunk
-            if len(answer) > limits.HTTP_HEAD_BYTES + limits.INFO_BYTES:
-                return {}
-    finally:
-        writer.transport.abort()
-        with suppress(OSError):
-            await writer.wait_closed()
-    document = json.loads(_body(answer))
-    return document if isinstance(document, dict) else {}
-
-
-def _body(answer: bytes) -> bytes:
-    client = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
-    client.send(h11.Request(method="GET", target="/info", headers=[("Host", "localhost")]))
-    client.send(h11.EndOfMessage())
-    client.receive_data(answer)
-    client.receive_data(b"")
-    body = b""
-    while not isinstance(event := client.next_event(), h11.EndOfMessage | h11.ConnectionClosed):
-        if isinstance(event, h11.Data):
-            body += bytes(event.data)
-    return body
+    is_document = isinstance(theirs, dict) and bool(ours.get("id"))
+    return is_document and all(theirs.get(field) == ours.get(field) for field in ("node", "id"))
 
 
 class _Connection(asyncio.Protocol):

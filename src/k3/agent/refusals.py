@@ -5,11 +5,14 @@ No such refusal ends an agent: it keeps what it knows, says so once, tries again
 
 import errno
 import logging
+import random
 import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
+
+from k3.agent.backoff import Backoff
 
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """What passes: it says nothing about what was asked for."""
@@ -37,25 +40,30 @@ class Trouble:
     A single success is no end: where one descriptor is free, every second try goes well.
     """
 
-    def __init__(self, log: logging.Logger, event: str, keeps: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        log: logging.Logger,
+        event: str,
+        keeps: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         """`event` names it in the log; `keeps` says what goes on meanwhile."""
         self._log = log
         self._event = event
         self._keeps = keeps
         self._clock = clock
         self._failed_at = 0.0
-        self._in_a_row = 0
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=chance)
         self.is_on = False
-
-    @property
-    def pause_seconds(self) -> float:
+        self.pause_seconds = FIRST_PAUSE_SECONDS
         """How long to wait before the next try."""
-        return min(FIRST_PAUSE_SECONDS * float(1 << max(0, self._in_a_row - 1)), LONGEST_PAUSE_SECONDS)
 
     def begins(self, error: OSError) -> None:
         """A try failed."""
         self._failed_at = self._clock()
-        self._in_a_row = min(self._in_a_row + 1, 16)
+        self.pause_seconds = self._backoff.next_seconds()
         if not self.is_on:
             self.is_on = True
             advice = _ADVICE.get(error.errno or 0, "")
@@ -64,7 +72,8 @@ class Trouble:
 
     def ends(self) -> None:
         """A try went well: that is the end once none has failed for a while."""
-        self._in_a_row = 0
+        self._backoff.reset()
+        self.pause_seconds = FIRST_PAUSE_SECONDS
         if self.is_on and self._clock() - self._failed_at >= QUIET_SECONDS:
             self.is_on = False
             self._log.info(self._event, extra={"fields": {"over": True}})

@@ -1,9 +1,13 @@
-"""How k3 checks a server's certificate: in the same way with every Python."""
+"""How k3 encrypts as a client, and what it holds a server's certificate to: in the same way with every Python."""
 
 import ssl
+from typing import Literal
+
+Check = Literal["identity", "chain", "nothing"]
+"""Of a server's certificate: its chain and its name, its chain alone, or nothing at all."""
 
 
-def client_context(ca_file: str = "") -> ssl.SSLContext:
+def client_context(ca_file: str = "", *, check: Check = "identity") -> ssl.SSLContext:
     """Checks the server's chain, by `ca_file` or else the system's authorities, and its name. Raises OSError, ValueError.
 
     Python 3.13 and later besides demand extensions that RFC 5280 asks of an authority and that many which people made for
@@ -11,4 +15,18 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=ca_file or None)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.check_hostname = check == "identity"
+    if check == "nothing":
+        context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def present(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
+    """Show the server this certificate, if one is given. The key may be in the same file. Raises OSError, ValueError."""
+    if cert_file:
+        context.load_cert_chain(cert_file, key_file or None, password=_no_passphrase)
+
+
+def _no_passphrase() -> str:
+    """For an encrypted key: asking for it at the terminal would stop the event loop."""
+    return ""

@@ -6,6 +6,7 @@ Their order is that in which the store took them, which holds whatever the clock
 import argparse
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,10 +15,10 @@ from k3.cli.follow import TICK_SECONDS, follow
 from k3.cli.names import node_name
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.terminal import answer, answer_in_pieces, remark
-from k3.core import limits, times
+from k3.core import times
 from k3.core.objects import EVENT, Key, Manifest, Object
 from k3.core.safe_text import one_line, printable
-from k3.core.store import ChangeType, Page, Store
+from k3.core.store import ChangeType, Page, Store, pages
 from k3.settings.structs import Settings
 from k3.view import documents
 from k3.view.node_table import UNKNOWN, human_duration
@@ -77,13 +78,14 @@ async def events_page(store: Store, name: str | None) -> Page:
         return Page(_in_order(item for item in page.objects if _is_about(item, None)), page.revision)
     prefix = f"{name[:_NAME_CHARACTERS]}."
     found: list[Object] = []
-    after: Key | None = Key(EVENT, prefix, NAMESPACE)
-    revision: int | None = None
-    while after is not None and after.name.startswith(prefix):
-        page = await store.list(EVENT, namespace=NAMESPACE, limit=limits.LIST_PAGE, after=after, at=revision)
-        found += [item for item in page.objects if _is_about(item, name)]
-        after, revision = page.after, page.revision
-    return Page(_in_order(found), revision or 0)
+    revision = 0
+    async with aclosing(pages(store, EVENT, namespace=NAMESPACE, after=Key(EVENT, prefix, NAMESPACE))) as listed:
+        async for page in listed:
+            found += [item for item in page.objects if _is_about(item, name)]
+            revision = page.revision
+            if page.after is None or not page.after.name.startswith(prefix):
+                break
+    return Page(_in_order(found), revision)
 
 
 def rows(items: Sequence[Object], now: datetime) -> list[list[str]]:

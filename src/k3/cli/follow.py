@@ -5,11 +5,13 @@ that changes nothing of what is shown prints nothing.
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Final, Protocol
 
+from k3.agent.backoff import Backoff
 from k3.cli.printers import Printer
 from k3.cli.terminal import remark
 from k3.core.errors import Expired, Forbidden, K3Error, Unavailable
@@ -163,21 +165,23 @@ class _Trouble:
     """The store is out of reach: said once, tried again ever less often, and its end is said too."""
 
     def __init__(self) -> None:
-        self._pause = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=random.random)
+        self._is_on = False
 
     async def pause(self, error: K3Error) -> None:
         """Wait before the next attempt."""
-        if not self._pause:
+        if not self._is_on:
             said = one_line(str(error))
             remark(f"k3: {said} Trying again" if said.endswith("?") else f"k3: {said}; trying again")
-        self._pause = min(2 * self._pause or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        await asyncio.sleep(self._pause)
+        self._is_on = True
+        await asyncio.sleep(self._backoff.next_seconds())
 
     def over(self, store: Store) -> None:
         """The store answers."""
-        if self._pause:
+        if self._is_on:
             remark(f"k3: {one_line(store.url)} answers again")
-        self._pause = 0.0
+        self._is_on = False
+        self._backoff.reset()
 
 
 async def _drain(events: AsyncIterator[Event], view: View) -> None:

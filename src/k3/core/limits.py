@@ -45,6 +45,12 @@ HTTP_HEAD_BYTES: Final = 8_192
 HTTP_CONNECTIONS: Final = 256
 HTTP_SECONDS: Final = 5.0
 
+# The HTTP client, to one server.
+HTTP_ANSWER_BYTES: Final = 64 * 1024 * 1024
+HTTP_REQUESTS: Final = 64
+HTTP_IDLE_CONNECTIONS: Final = 4
+HTTP_CONNECT_SECONDS: Final = 5.0
+
 # Events kept per Node: their names are `<node>.<n mod EVENTS_PER_NODE>`, overwritten in turn.
 EVENTS_PER_NODE: Final = 64
 

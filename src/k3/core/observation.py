@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+# How a machine writes what it says of itself, by whichever way it comes: TXT, `/info` or Consul's meta. Whole matches only.
 ID: Final = re.compile(r"[0-9a-f]{32}")
 """The id of a machine, in mDNS, in `/info` and in Consul alike (docs/adr/0029)."""
 BOOT: Final = re.compile(r"[0-9a-f]{16}")

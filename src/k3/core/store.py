@@ -13,11 +13,12 @@ The laws (proven for every backend by `k3.testing.StoreSuite`):
 9. Unknown fields survive every read-modify-write.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from k3.core import limits
 from k3.core.errors import Conflict
 from k3.core.objects import Key, Kind, Manifest, Object
 
@@ -107,6 +108,15 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """Let go of everything. Watches end with Unavailable. Closing twice is fine."""
         ...
+
+
+async def pages(store: Store, kind: Kind, *, namespace: str = "", after: Key | None = None) -> AsyncGenerator[Page, None]:
+    """All objects of a kind behind `after`, as of one revision, in pages of `limits.LIST_PAGE`. Raises what `list` does."""
+    page = await store.list(kind, namespace=namespace, limit=limits.LIST_PAGE, after=after)
+    yield page
+    while page.after is not None:
+        page = await store.list(kind, namespace=namespace, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
+        yield page
 
 
 async def modify(store: Store, key: Key, change: Callable[[Manifest], Manifest | None], *, attempts: int = 16) -> Object:

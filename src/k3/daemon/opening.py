@@ -5,10 +5,12 @@ Only silence is waited for. A wrong password, a missing right or package does no
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from k3 import stores
+from k3.agent.backoff import Backoff
 from k3.core import times
 from k3.core.errors import Unavailable
 from k3.core.store import Store
@@ -70,11 +72,12 @@ class _Waiting:
 
     async def connect(self, connect: Callable[[], Awaitable[Store]]) -> Store:
         """Try until it answers, or the time is over."""
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=random.random)
         while True:
             try:
                 store = await connect()
             except Unavailable as error:
+                pause = backoff.next_seconds()
                 if self._loop.time() + pause > self._until:
                     msg = f"{error} (waited {times.duration(self._seconds)}: --store-wait)"
                     raise Unavailable(msg) from error
@@ -84,7 +87,6 @@ class _Waiting:
                     log.info("store.found", extra={"fields": {"store": store.url}})
                 return store
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def end(self) -> None:
         """Say no more."""

@@ -8,11 +8,9 @@ import asyncio
 import json
 from typing import Final
 
-from k3.core import limits
-from k3.core.errors import K3Error
+from k3.agent import http
+from k3.agent.http import HttpError, Server
 from k3.core.observation import Facts
-from k3.discovery.http import Http, Request
-from k3.discovery.settings import ConsulSettings
 
 ASK_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 0.2
@@ -28,15 +26,10 @@ async def is_alive(facts: Facts) -> bool:
 
 
 async def _answers(facts: Facts) -> bool:
-    place = ConsulSettings(host=facts.addresses[0], port=facts.port)
-    http = Http(place, answer_bytes=limits.INFO_BYTES)
     try:
-        request = Request("GET", "/info", (("Host", place.authority),))
-        answer = await http.request(request, timeout_seconds=ASK_SECONDS)
-    except K3Error:
+        answer = await http.get(Server(host=facts.addresses[0], port=facts.port), "/info", timeout_seconds=ASK_SECONDS)
+    except (OSError, HttpError):
         return False
-    finally:
-        await http.aclose()
     return _id(answer.body) == facts.id
 
 

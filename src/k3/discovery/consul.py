@@ -1,8 +1,6 @@
 """The few calls k3 makes to Consul's HTTP API, each parsed just far enough to be trusted by its caller.
 
-Every failure is one clear line: Unavailable (nobody answered, or Consul says that it cannot answer now), Forbidden
-(token or certificate), Invalid (the question, or the answer, is not what it should be). The token travels in its header
-and appears in no message.
+Every failure is one clear line (see `troubles`). The token travels in its header and appears in no message.
 
 Blocking queries hold a connection of the agent for as long as they were asked to wait, even when given up: callers do
 not cancel them to ask something else.
@@ -16,29 +14,23 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from k3 import __version__
-from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
-from k3.core.safe_text import one_line
-from k3.discovery.http import Answer, Http, Request
+from k3.agent.http import Answer, Http, HttpError, Request
+from k3.core.errors import Invalid, NotFound
 from k3.discovery.settings import ConsulSettings
+from k3.discovery.troubles import REFUSED, no_answer, refusal
 
 WAIT_SECONDS: Final = 55
 """The longest blocking query: load balancers cut at 60 s."""
 CALL_SECONDS: Final = 10.0
 """For everything else; an agent without a leader takes 7 s to say so."""
-MESSAGE_CHARACTERS: Final = 200
 MARK: Final = "registration"
 """The key in a registration's Meta that tells it from the former ones of the same service."""
 
 _OK: Final = 200
-_NOT_FOUND: Final = 404
-_REDIRECTS: Final = range(300, 400)
-_QUESTION_AT_FAULT: Final = frozenset({400, 405, 413, 414, 422, 431})
-_REFUSED: Final = frozenset({401, 403})
-_REFUSALS: Final = ("permission denied", "acl not found", "acl token expired")
 _INDEX_MAX: Final = 2**63
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The answer to a read: the parsed JSON, and what Consul says about how far it may be trusted."""
 
@@ -79,7 +71,7 @@ class Consul:
     def __init__(self, settings: ConsulSettings) -> None:
         """Raises ConfigInvalid for files that cannot be used."""
         self._settings = settings
-        self._http = Http(settings)
+        self._http = Http(settings.server())
         self._token = settings.read_token()
 
     @property
@@ -137,7 +129,7 @@ class Consul:
         return isinstance(found, list) and bool(found)
 
     async def sees_nodes(self) -> bool:
-        """Whether Consul shows us any of its nodes: there are always some, but not for every token."""
+        """Whether Consul shows any of its nodes: there are always some, but not for every token."""
         return bool(await self._read("/v1/catalog/nodes"))
 
     @property
@@ -219,7 +211,7 @@ class Consul:
     async def _call(self, method: str, target: str, *, body: bytes = b"", timeout_seconds: float = CALL_SECONDS) -> Answer:
         """A good answer. Where the token is refused and its file holds another one by now, that one is tried too."""
         answer = await self._send(method, target, body, timeout_seconds)
-        if answer.status in _REFUSED and self._has_new_token():
+        if answer.status in REFUSED and self._has_new_token():
             answer = await self._send(method, target, body, timeout_seconds)
         if answer.status != _OK:
             raise refusal(answer.status, answer.body, self.where)
@@ -229,7 +221,11 @@ class Consul:
         headers = [("Host", self._settings.authority), ("User-Agent", f"k3/{__version__}"), ("Accept", "application/json")]
         if self._token:
             headers.append(("X-Consul-Token", self._token))
-        return await self._http.request(Request(method, target, tuple(headers), body), timeout_seconds=timeout_seconds)
+        request = Request(method, target, tuple(headers), body)
+        try:
+            return await self._http.request(request, timeout_seconds=timeout_seconds)
+        except (OSError, HttpError) as error:
+            raise no_answer(error, self.where, waited_seconds=timeout_seconds) from None
 
     def _has_new_token(self) -> bool:
         former, self._token = self._token, self._settings.read_token()
@@ -238,7 +234,7 @@ class Consul:
     def _reading(self, answer: Answer) -> Reading:
         headers = answer.headers
         return Reading(
-            self._json(answer),
+            document=self._json(answer),
             index=max(1, _number(headers.get("x-consul-index"))),
             has_leader=headers.get("x-consul-knownleader") != "false",
             last_contact_seconds=_number(headers.get("x-consul-lastcontact")) / 1000,
@@ -251,22 +247,6 @@ class Consul:
         except (ValueError, RecursionError):
             msg = f"{self.where} answered with something that is not JSON; is it the address of Consul's HTTP API?"
             raise Invalid(msg) from None
-
-
-def refusal(status: int, body: bytes, where: str) -> K3Error:
-    """The error that an answer other than 200 stands for."""
-    text = one_line(body[: 4 * MESSAGE_CHARACTERS].decode("utf-8", "replace").strip())[:MESSAGE_CHARACTERS]
-    if status in _REFUSED or any(word in text.lower() for word in _REFUSALS):
-        return Forbidden(f"Consul at {where} refuses the token ({text or status}); see --consul-token")
-    if status == _NOT_FOUND:
-        return NotFound(f"Consul at {where}: {text or 'not found'}")
-    if "HTTP request to an HTTPS server" in text:
-        return Invalid(f"{where} speaks TLS; write https:// or set CONSUL_HTTP_SSL=true")
-    if status in _QUESTION_AT_FAULT:
-        return Invalid(f"Consul at {where} does not take the request: {text or status}")
-    if status in _REDIRECTS:
-        return Invalid(f"{where} redirects elsewhere (HTTP {status}); is it the address of Consul's HTTP API?")
-    return Unavailable(f"Consul at {where} cannot answer now: {text or f'HTTP {status}'}")
 
 
 def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -1,19 +1,61 @@
-"""Which datacenters are to be mirrored, and which one is the agent's own.
+"""Which datacenters are to be mirrored, which one is the agent's own, and what is known of each.
 
 Consul's list of them has no index to wait with: it is asked for now and then.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from k3.core.errors import Forbidden, K3Error
+from k3.discovery import snapshot
 from k3.discovery.consul import Consul
+from k3.discovery.guards import Guard, Trust
+from k3.discovery.names import is_datacenter
+from k3.discovery.snapshot import Snapshot
 
 DATACENTERS: Final = 32
-DATACENTER_CHARACTERS: Final = 63
+FIRST_DOUBT_SECONDS: Final = 3.0
+"""At the start nothing is told of an answer that is not believed yet, for so long."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Datacenter:
+    """What is known of one datacenter, and how far that is believed."""
+
+    name: str
+    snapshot: Snapshot
+    guard: Guard = field(default_factory=Guard)
+    is_told: bool = False
+    """That it is not fully believed."""
+    has_been_believed: bool = False
+    told_names: set[str] = field(default_factory=set)
+
+    def tell(self, where: str, now: float, patience_seconds: float) -> None:
+        """Say what is not believed, or is again. At the start only what stays so: Consul itself may not be ready yet."""
+        fields = {"consul": where, "datacenter": self.name}
+        belief, patience = self.guard.belief, 0.0 if self.has_been_believed else patience_seconds
+        if belief.trust is Trust.FULL:
+            self.has_been_believed = True
+            if self.is_told:
+                log.info("datacenter.believed", extra={"fields": fields})
+            self.is_told = False
+        elif not self.is_told and self.guard.bad_seconds(now) >= patience:
+            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
+            self.is_told = True
+
+    def tell_of_names(self, found: Snapshot) -> None:
+        """Say of each Consul node that its Node has another name, where its own cannot be one: once, while it is shown."""
+        hosts = {each.consul_node: each.wanted_name for each in found.instances}
+        renamed = {host: name for host, name in hosts.items() if snapshot.as_name(host) == name != host}
+        for host in renamed.keys() - self.told_names:
+            fields = {"datacenter": self.name, "consul_node": host, "node": renamed[host]}
+            log.warning("consul.node_renamed", extra={"fields": fields})
+        self.told_names = set(renamed)
 
 
 class Directory:
@@ -25,11 +67,24 @@ class Directory:
         self._listed: list[str] = []
         self.own = ""
         """The agent's own; empty: not known yet."""
+        self.places: dict[str, Datacenter] = {}
+        """Those that are watched."""
+
+    def add(self, name: str) -> Datacenter:
+        """Have it watched from now on."""
+        place = self.places[name] = Datacenter(name, Snapshot(name))
+        return place
+
+    def tell(self, patience_seconds: float) -> None:
+        """Say of each what is not believed, or is again. `patience_seconds`: see `Datacenter.tell`."""
+        now = asyncio.get_running_loop().time()
+        for place in self.places.values():
+            place.tell(self._consul.where, now, patience_seconds)
 
     async def find(self) -> None:
         """Ask. Raises K3Error."""
         self.own = self.own or await self._ask_own()
-        self._listed = [name for name in await self._consul.datacenters() if _is_name(name)]
+        self._listed = [name for name in await self._consul.datacenters() if is_datacenter(name)]
 
     async def has_found(self) -> bool:
         """Ask; returns whether there was an answer."""
@@ -51,8 +106,4 @@ class Directory:
         """Those chosen, else all that Consul lists, and those that Nodes of the store came from (`stored`)."""
         if self._chosen:
             return self._chosen[:DATACENTERS]
-        return tuple(dict.fromkeys([*self._listed, *filter(_is_name, stored)]))[:DATACENTERS]
-
-
-def _is_name(datacenter: str) -> bool:
-    return 0 < len(datacenter) <= DATACENTER_CHARACTERS and datacenter.isprintable()
+        return tuple(dict.fromkeys([*self._listed, *filter(is_datacenter, stored)]))[:DATACENTERS]

@@ -17,7 +17,7 @@ from k3.discovery.snapshot import Instance
 ASK_AGAIN_SECONDS: Final = 5.0
 ASKED_AT_ONCE: Final = 16
 SILENT_MACHINES: Final = 64
-"""When so many fall silent together it is no restart of an agent, and nobody is asked."""
+"""When so many fall silent together it is no restart of an agent, and no machine is asked."""
 
 log = logging.getLogger(__name__)
 

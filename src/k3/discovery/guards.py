@@ -49,7 +49,7 @@ class Own(Enum):
     """The agent does not hold it: not yet, or not any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """One answer, as far as it matters here. `known`: the Nodes of this datacenter in the store that are not gone already."""
 
@@ -61,7 +61,7 @@ class Heard:
     has_leader: bool = True
     last_contact_seconds: float = 0.0
     is_filtered: bool = False
-    """Something was left out: by Consul, for want of rights, or by us, for want of room."""
+    """Something was left out: by Consul, for want of rights, or by k3, for want of room."""
     went_back: bool = False
     """The index is smaller than before: the servers have lost what they knew."""
 

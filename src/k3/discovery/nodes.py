@@ -1,6 +1,7 @@
 """The store's Nodes, as far as the mirror needs them: each is read once per change, and little of it is kept."""
 
 import asyncio
+import math
 from typing import Final
 
 from k3.agent.cache import Cache
@@ -22,6 +23,8 @@ from k3.discovery.policy import (
     refresh_seconds,
 )
 
+AGAIN_SECONDS: Final = 60.0
+"""A Node that belongs to an unknown owner is looked at again after that."""
 CHUNK: Final = 100
 """Nodes read, or spoken of, before others get their turn."""
 
@@ -37,12 +40,14 @@ class StoredNodes:
         self._evidence: dict[str, Evidence] = {}
         """Of k3 network's Nodes, what they show."""
         self._refreshed: dict[str, tuple[str, float]] = {}
-        """What a Node of ours says of when it was refreshed, and since when it says so by our own clock."""
+        """What a Node of discovery's says of when it was refreshed, and since when it says so by the event loop's clock."""
         self._originals = Originals()
         self._written: dict[str, int] = {}
-        """The revisions that we wrote last."""
+        """The revisions that this mirror wrote last."""
         self._made: set[str] = set()
-        """Those that are as we made them."""
+        """Those that are as this mirror made them."""
+        self._heartbeat_at: dict[str, float] = {}
+        """When a controller's Node may hear its next heartbeat."""
         self.known: dict[str, Known] = {}
         """Those that stand for instances of this service."""
         self.touch_all()
@@ -56,7 +61,7 @@ class StoredNodes:
         self._touched |= {key.name for key in self._cache.objects} | self.known.keys() | self._evidence.keys()
 
     def restart(self, now: float) -> None:
-        """The store could not be seen for a while, which counts against nobody."""
+        """The store could not be seen for a while: that time counts against no Node."""
         self._abandoned.restart(now)
 
     async def catch_up(self) -> set[str]:
@@ -83,7 +88,9 @@ class StoredNodes:
         now = asyncio.get_running_loop().time()
         if item is not None and is_original(manifest, seen):
             self._originals.show(name, item.revision, now, was_ours=former is not None and not former.is_original)
-            self.known[name] = Known(name, "", "", is_gone=False, is_ready=seen.is_ready, is_original=True)
+            self.known[name] = Known(
+                name=name, datacenter="", service_id="", is_gone=False, is_ready=seen.is_ready, is_original=True
+            )
         elif (source := mirrored_service(seen)) is not None and source[0] == self._service:
             self.known[name] = _known(seen, source[1])
             self._note_refresh(name, seen.last_seen, now)
@@ -91,9 +98,9 @@ class StoredNodes:
             self._refreshed.pop(name, None)
 
     def _note_refresh(self, name: str, last_seen: str, now: float) -> None:
-        """Times that another host wrote are compared with nothing: what counts is when we saw them change.
+        """Times that another host wrote are compared with nothing: what counts is when the mirror saw them change.
 
-        A Node that we see for the first time may have been refreshed at any time before: it is refreshed early.
+        A Node that is seen for the first time may have been refreshed at any time before: it is refreshed early.
         """
         said, _ = self._refreshed.get(name, (None, 0.0))
         if said is None:
@@ -102,20 +109,20 @@ class StoredNodes:
             self._refreshed[name] = last_seen, now
 
     def wrote(self, item: Object) -> None:
-        """We left it so."""
+        """The mirror wrote it, and it was like this then."""
         self._written[item.key.name] = item.revision
         self._made.discard(item.key.name)
 
     def made(self, item: Object, seen: Mirrored) -> None:
-        """We made it of that: nobody need read it to know what it is."""
+        """The mirror created it from that observation: what it is need not be read from it."""
         name = item.key.name
         self.wrote(item)
         self._made.add(name)
         self._refreshed[name] = "", asyncio.get_running_loop().time()
         self.known[name] = Known(
-            name,
-            seen.datacenter,
-            seen.service_id,
+            name=name,
+            datacenter=seen.datacenter,
+            service_id=seen.service_id,
             is_gone=False,
             consul_node=seen.consul_node,
             is_silent=seen.message == AGENT_LOST,
@@ -124,12 +131,21 @@ class StoredNodes:
         )
 
     def forget(self, name: str) -> None:
-        """We do not write it any more."""
+        """The mirror does not write it any more."""
         self._written.pop(name, None)
         self._made.discard(name)
+        self._heartbeat_at.pop(name, None)
+
+    def heartbeat_after(self, name: str, at: float) -> None:
+        """A controller's Node has heard a heartbeat, and hears the next one then."""
+        self._heartbeat_at[name] = at
+
+    def is_heartbeat_due(self, name: str, now: float) -> bool:
+        """Whether a controller's Node may hear a heartbeat."""
+        return now >= self._heartbeat_at.get(name, now)
 
     def is_as_written(self, name: str) -> bool:
-        """Whether it is as we left it, so that there is nothing to compare."""
+        """Whether it is as the mirror wrote it, so that there is nothing to compare."""
         item = self._cache.get(Key(NODE, name))
         return item is not None and item.revision == self._written.get(name)
 
@@ -138,7 +154,7 @@ class StoredNodes:
         return self._evidence.get(name) if now >= self._abandoned.at(name) else None
 
     def is_refresh_due(self, name: str, now: float) -> bool:
-        """Whether a Node of ours that stays as it is wants to be written again."""
+        """Whether a Node of discovery's that stays as it is wants to be written again."""
         return name in self._refreshed and now - self._refreshed[name][1] >= refresh_seconds(name)
 
     def may_inherit(self, name: str, now: float) -> bool:
@@ -146,23 +162,25 @@ class StoredNodes:
         return now >= self._originals.at(name)
 
     def next_look_seconds(self, name: str, now: float) -> float:
-        """After what time there may be something to say of a Node that is as it should be; infinite for a controller's."""
+        """After what time there may be something to say of a Node that is as it should be."""
         if (found := self.known.get(name)) is not None and found.is_original:
             return self._originals.at(name) - now
         if name in self._refreshed:
             return refresh_seconds(name) - (now - self._refreshed[name][1])
-        return self._abandoned.at(name) - now
+        if (abandoned_at := self._abandoned.at(name)) < math.inf:
+            return abandoned_at - now
+        return self._heartbeat_at.get(name, now + AGAIN_SECONDS) - now
 
 
 def _known(seen: NodeView, datacenter: str) -> Known:
     is_gone = seen.ready is not None and seen.ready.reason in GONE_REASONS
     service_id, consul_node = (seen.annotations.get(f"k3.discovery/{key}", "") for key in ("service-id", "consul-node"))
     return Known(
-        seen.name,
-        datacenter,
-        service_id,
-        is_gone,
-        consul_node,
+        name=seen.name,
+        datacenter=datacenter,
+        service_id=service_id,
+        is_gone=is_gone,
+        consul_node=consul_node,
         is_silent=is_agent_lost(seen),
         is_ready=seen.is_ready,
         is_registered_by_k3=bool(seen.boot),

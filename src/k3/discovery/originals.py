@@ -1,4 +1,4 @@
-"""Nodes of the original, the program that the specification describes: from when on they are ours to go on with.
+"""Nodes of the original, the program that the specification describes: from when on k3 may go on with them.
 
 One that it left behind is taken over at once. One that it still writes is left to it until it has been quiet for a while, and
 for longer each time: k3 does not fight over a Node, it says once that the other program is to be stopped.
@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from k3.agent.logs import Once
 from k3.core.ownership import ADOPTION_SECONDS
 
 LONGEST_SECONDS: Final = 3600.0
@@ -29,7 +30,7 @@ class Originals:
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
-        self._is_told = False
+        self._once = Once(log, capacity=1)
 
     def show(self, name: str, revision: int, now: float, *, was_ours: bool) -> None:
         """The store shows such a Node. `was_ours`: it was one of discovery's a moment ago."""
@@ -50,8 +51,5 @@ class Originals:
         return self._nodes[name].at if name in self._nodes else math.inf
 
     def _tell(self, name: str, wait: float) -> None:
-        if self._is_told:
-            return
-        self._is_told = True
         advice = f"stop that program, on every machine; k3 goes on with a Node that it has left alone for {wait:.0f} s"
-        log.warning("node.written_by_original", extra={"fields": {"node": name, "advice": advice}})
+        self._once.say("original", "node.written_by_original", {"node": name, "advice": advice})

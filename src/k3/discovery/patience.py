@@ -4,18 +4,18 @@ A Consul agent that restarts takes the registrations of its machine with it, or 
 that have not run yet. Each is a *doubt*: the machine may be as well as before, and its Node stays as it is, until
 
 * the grace is over, or
-* it is *settled*: somebody who can know was asked (see `asking`), and the doubt is none.
+* it is *settled*: one who can know was asked (see `asking`), and there is no doubt any more.
 
     doubt     what Consul shows                      who is asked                   settled by
     ─────     ─────────────────                      ────────────                   ──────────
-    MISSING   no registration any more; k3's         nobody
-              the same; somebody else's              Consul, for its node's checks  the node is there: it was taken out
+    MISSING   no registration any more; k3's         none
+              the same; another's                    Consul, for its node's checks  the node is there: it was taken out
     SILENT    that its agent does not answer; k3's   the machine, again and again   no answer
-              the same; somebody else's              nobody                         at once
-    UNASKED   that a check has not run yet           nobody
+              the same; another's                    none                           at once
+    UNASKED   that a check has not run yet           none
 
-Who registers a machine by k3 puts it back when somebody takes it out, and tells its goodbye in Consul before it takes itself
-out: a goodbye is no doubt. `SILENT` has no grace, it lasts for as long as the machine answers.
+A k3 agent puts its registration back when another takes it out, and says goodbye in Consul before it takes it out itself: a
+goodbye is no doubt. `SILENT` has no grace, it lasts for as long as the machine answers.
 """
 
 import math
@@ -58,7 +58,7 @@ class Patience:
             self._since[new] = now
 
     def settle(self, doubt: Doubt, *, is_over: bool) -> bool:
-        """Somebody was asked. Returns whether that changes anything."""
+        """One who can know was asked. Returns whether that changes anything."""
         if doubt not in self._since or is_over == (doubt in self._settled):
             return False
         (self._settled.add if is_over else self._settled.discard)(doubt)

@@ -31,7 +31,7 @@ class Sight:
     is_lost: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """A Node of the store that stands for an instance of this service. `is_gone`: it is known to have left already."""
 
@@ -81,12 +81,12 @@ def observe(
     own_datacenter: str,
     over: AbstractSet[Doubt] = frozenset(),
 ) -> Picture:
-    """All there is to say. Nodes of datacenters that nobody looks at are not spoken of. `over`: doubts that count no more."""
+    """All there is to say. Nodes of datacenters that are not watched are not spoken of. `over`: doubts that count no more."""
     nodes = list(known)
     doubts: set[Doubt] = set()
-    ours = [each for each in nodes if not each.is_original]
-    reserved = {each.name: (each.datacenter, each.service_id) for each in ours if _is_kept(each, sights)}
-    held = {each.identity: each.name for each in ours if not each.is_gone}
+    mirrored = [each for each in nodes if not each.is_original]
+    reserved = {each.name: (each.datacenter, each.service_id) for each in mirrored if _is_kept(each, sights)}
+    held = {each.identity: each.name for each in mirrored if not each.is_gone}
     named = assign((_each_once(sight.snapshot, held) for sight in sights.values()), own_datacenter, reserved, held)
     said: dict[str, RegistryObservation] = {}
     for each in named.values():
@@ -172,7 +172,7 @@ def _beyond_doubt(health: Health) -> Health:
 
 
 def _is_kept(node: Known, sights: Mapping[str, Sight]) -> bool:
-    """Whether nobody else may have the name: its machine may well be there, out of our sight."""
+    """Whether no other machine may have the name: this one may well be there, out of sight."""
     sight = sights.get(node.datacenter)
     return not node.is_gone and (sight is None or sight.belief.trust is not Trust.FULL)
 

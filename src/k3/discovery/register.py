@@ -1,12 +1,13 @@
 """Keeps this machine registered in Consul, whatever happens to the agent: looks, and registers where that is not so.
 
-Registered means that the catalog shows what we registered last, which bears a mark of its own. An agent restarted without
-its data has forgotten everything; one that is cut off from its servers takes a registration that nobody sees yet, and one that
-the servers refuse ("node name is reserved", after a reinstall) takes it while they go on showing the former one. So it looks
-again whenever the agent holds something else, every `CHECK_SECONDS`, and when the mirror misses us. An agent that restarted
-with its data holds us with a check that is critical until it has run: there we are registered anew, as passing if we answer.
+Registered means that the catalog shows the last registration, which bears a mark of its own. A Consul agent restarted without
+its data has forgotten everything; one that is cut off from its servers takes a registration that they do not show yet, and one
+that the servers refuse ("node name is reserved", after a reinstall) takes it while they go on showing the former one. So the
+registrar looks again whenever Consul's agent holds something else, every `CHECK_SECONDS`, and when the mirror misses this
+machine. A Consul agent that restarted with its data holds the registration with a check that is critical until it has run:
+there it is registered anew, as passing if this machine answers.
 
-Writes nothing but our own registration, and leaves one alone that another machine holds.
+Writes this machine's registration and nothing else, and leaves one alone that another machine holds.
 """
 
 import asyncio
@@ -17,26 +18,27 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
+from k3.agent import http
+from k3.agent.backoff import Backoff
+from k3.agent.http import HttpError, Server
 from k3.agent.tasks import time_limit
 from k3.core import times
 from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
 from k3.discovery.consul import MARK, Consul
-from k3.discovery.http import Http, Request
-from k3.discovery.settings import ConsulSettings
 from k3.discovery.snapshot import LEAVING
 
 CHECK_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 1.5
-"""Between attempts: after an outage of the agent we are back within two seconds."""
+"""Between attempts: after an outage of Consul's agent the registration is back within two seconds."""
 GOODBYE_LOOKS: Final = 10
-"""So often we look whether the catalog shows that we leave."""
+"""So often the registrar looks whether the catalog shows the goodbye."""
 READ_SECONDS: Final = 0.15
 """For those who mirror the catalog to read that as well."""
 UNLISTED_SECONDS: Final = 15.0
-"""After so long it is told that the catalog does not show us."""
+"""After so long it is told that the catalog does not show the registration."""
 DEREGISTER_FLOOR_SECONDS: Final = 60.0
 SELF_PROBE_SECONDS: Final = 2.0
 LEAVE_SECONDS: Final = 2.0
@@ -47,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What Consul is told of this machine. `facts.addresses` is not: `address` is where Consul and others reach us."""
+    """What Consul is told of this machine. `facts.addresses` is not: `address` is where Consul and others reach it."""
 
     service: str
     service_id: str
@@ -84,7 +86,7 @@ class Registration:
 
     @property
     def health_url(self) -> str:
-        """Where Consul asks how we are."""
+        """Where Consul asks whether this machine is well."""
         return f"http://{authority(self.address, self.port)}/healthz"
 
     def document(self, *, is_proven: bool) -> dict[str, Any]:
@@ -109,11 +111,11 @@ class Registration:
 
     def is_held_as(self, held: Mapping[str, Any]) -> bool:
         """Whether the agent holds exactly this."""
-        ours = (self.service, self.address, self.port, self.meta, sorted(self.tags))
-        return ours == (held.get("Service"), *_place(held), held.get("Meta"), sorted(held.get("Tags") or []))
+        wanted = (self.service, self.address, self.port, self.meta, sorted(self.tags))
+        return wanted == (held.get("Service"), *_place(held), held.get("Meta"), sorted(held.get("Tags") or []))
 
-    def is_another_s(self, held: Mapping[str, Any]) -> bool:
-        """Whether the agent holds the ID for another machine: with an identity and an address that are not ours."""
+    def is_of_another(self, held: Mapping[str, Any]) -> bool:
+        """Whether the agent holds the ID for another machine: with another identity and another address."""
         other = (held.get("Meta") or {}).get("id", "")
         return bool(other and self.facts.id) and other != self.facts.id and _place(held) != (self.address, self.port)
 
@@ -124,14 +126,10 @@ def _place(held: Mapping[str, Any]) -> tuple[Any, Any]:
 
 async def answers_at(address: str, port: int) -> bool:
     """Whether `/healthz` answers there as Consul will ask it."""
-    http = Http(ConsulSettings(host=address, port=port))
     try:
-        host = ConsulSettings(host=address, port=port).authority
-        answer = await http.request(Request("GET", "/healthz", (("Host", host),)), timeout_seconds=SELF_PROBE_SECONDS)
-    except K3Error:
+        answer = await http.get(Server(host=address, port=port), "/healthz", timeout_seconds=SELF_PROBE_SECONDS)
+    except (OSError, HttpError):
         return False
-    finally:
-        await http.aclose()
     return 200 <= answer.status < 300  # noqa: PLR2004 - what Consul takes for passing
 
 
@@ -147,7 +145,10 @@ class Registrar:
         random: Random,
         locate: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """`proves` asks our own health server where Consul will. `locate` knows where we are, if that is to be asked."""
+        """`proves` asks this machine's health server as Consul will.
+
+        `locate` finds this machine's address, where that is not known from the start.
+        """
         self._consul = consul
         self._registration = registration
         self._proves = proves
@@ -156,32 +157,32 @@ class Registrar:
         self._wake = asyncio.Event()
         self._told = ""
         self._hash = ""
-        """Of our registration as the agent held it when we looked last."""
+        """Of the registration as Consul's agent held it at the last look."""
         self._fresh: tuple[Mapping[str, Any] | None] | None = None
         """What the agent has said of itself since."""
         self._unlisted_since: float | None = None
         self._has_lapsed = False
         """The agent did not answer for a while, and may have restarted."""
         self.holds: bool | None = None
-        """Whether the agent holds our registration; None: not known now."""
+        """Whether Consul's agent holds the registration; None: not known now."""
         self.listed = asyncio.Event()
-        """Set while the catalog is known to have shown us since the last registration."""
+        """Set while the catalog is known to have shown this machine since the last registration."""
 
     @property
     def service_id(self) -> str:
-        """Ours."""
+        """Under which this machine is registered."""
         return self._registration.service_id
 
     def nudge(self) -> None:
-        """Look at once: somebody misses us."""
+        """Look at once: the registration is missed."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep us registered, for ever. Whatever goes wrong is told once, and tried again."""
+        """Keep this machine registered, for ever. Whatever goes wrong is told once, and tried again."""
         if self._registration.deregister_after_seconds < DEREGISTER_FLOOR_SECONDS:
             asked = times.duration(self._registration.deregister_after_seconds)
             log.info("consul.deregister_floor", extra={"fields": {"asked": asked, "consul_acts_after": "60s to 90s"}})
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
         while True:
             try:
                 is_done = await self._look()
@@ -190,12 +191,13 @@ class Registrar:
                 self._has_lapsed = True
                 self._tell("consul.unavailable", str(error))
                 is_done = False
-            pause = FIRST_PAUSE_SECONDS if is_done else min(2 * pause, LONGEST_PAUSE_SECONDS)
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
-            await self._rest(self._until_changed() if is_done else asyncio.sleep(pause * self._random.uniform(0.5, 1.0)))
+            if is_done:
+                backoff.reset()
+            await self._rest(self._until_changed() if is_done else asyncio.sleep(backoff.next_seconds()))
 
     async def _rest(self, end: Coroutine[None, None, None]) -> None:
-        """Until then, or until somebody misses us."""
+        """Until then, or until `nudge`."""
         async with asyncio.TaskGroup() as tasks:
             waits = [tasks.create_task(end), tasks.create_task(self._wait_for_nudge())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -222,23 +224,23 @@ class Registrar:
         return fresh[0] if fresh else await self._consul.own_service(self.service_id)
 
     async def _look(self) -> bool:
-        """One round. Returns whether the agent holds us and the catalog has shown us."""
-        ours = self._registration
+        """One round. Returns whether Consul's agent holds the registration and the catalog has shown it."""
+        wanted = self._registration
         held = await self._own_service()
-        if held is not None and ours.is_another_s(held):
+        if held is not None and wanted.is_of_another(held):
             self.holds = False
             self._tell("consul.id_taken", "another machine holds this service ID at the agent; choose another --service-id")
             return False
-        if held is None or self._has_lapsed or not ours.is_held_as(held):
+        if held is None or self._has_lapsed or not wanted.is_held_as(held):
             self.holds = held is not None
             await self._register()
-            held = await self._consul.own_service(ours.service_id)
+            held = await self._consul.own_service(wanted.service_id)
         self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         self.holds = True
         try:
             if not self.listed.is_set() and not await self._is_listed():
                 return False
-        except K3Error as error:  # the agent has us, and cannot ask the catalog: nothing to register again for
+        except K3Error as error:  # Consul's agent holds it, and cannot ask the catalog: nothing to register again for
             self._tell("consul.unavailable", str(error))
             return False
         self._tell("", "")
@@ -286,7 +288,10 @@ class Registrar:
         self._told = event
 
     async def leave(self) -> bool:
-        """Take us out of Consul, unless another run has our place by now. `run` must have ended. Returns whether we are out."""
+        """Take this machine out of Consul, unless another run has its place by now. Returns whether it is out.
+
+        `run` must have ended.
+        """
         try:
             async with time_limit(LEAVE_SECONDS):
                 held = await self._consul.own_service(self.service_id)
@@ -302,11 +307,11 @@ class Registrar:
         return True
 
     async def _say_goodbye(self) -> None:
-        """Have the catalog show that it is we who leave: a registration that is only missing may be an agent that restarts."""
-        ours = replace(self._registration, mark=secrets.token_hex(MARK_BYTES), is_leaving=True)
-        await self._consul.register(ours.document(is_proven=False))
+        """Have the catalog show that this machine leaves: a registration that is only missing may be an agent that restarts."""
+        wanted = replace(self._registration, mark=secrets.token_hex(MARK_BYTES), is_leaving=True)
+        await self._consul.register(wanted.document(is_proven=False))
         for _ in range(GOODBYE_LOOKS):
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
-            if await self._consul.is_listed(ours.service, ours.service_id, ours.mark):
+            if await self._consul.is_listed(wanted.service, wanted.service_id, wanted.mark):
                 await asyncio.sleep(READ_SECONDS)
                 return

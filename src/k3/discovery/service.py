@@ -7,7 +7,6 @@ import asyncio
 import ipaddress
 import logging
 import os
-import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
@@ -28,6 +27,7 @@ from k3.core.errors import Forbidden
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts
 from k3.core.store import Store
+from k3.discovery import names
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.policy import RegistryObservation, Stopped
@@ -43,8 +43,6 @@ LOOPBACK: Final = "127.0.0.1"
 ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
 """Addresses nobody has (RFC 5737, RFC 3849): the route to them is the default route, and nothing is sent."""
 
-_SERVICE: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?")
-_SERVICE_ID: Final = re.compile(r"[!-~]{1,255}")
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +78,8 @@ class DiscoveryOptions:
         }
         checks: list[tuple[object, str, object, str]] = [
             (node.valid_name(self.name), "--node-name", self.name, expected_name(self.name)),
-            (_SERVICE.fullmatch(self.service), "--service-name", self.service, "letters, digits, - and . as in k3-node"),
-            (not self.service_id or _SERVICE_ID.fullmatch(self.service_id), "--service-id", self.service_id, "no spaces"),
+            (names.is_service(self.service), "--service-name", self.service, "letters, digits, - and . as in k3-node"),
+            (not self.service_id or names.is_own_service_id(self.service_id), "--service-id", self.service_id, "no spaces"),
             (0 <= self.service_port <= limits.PORT, "--service-port", self.service_port, f"0 to {limits.PORT}"),
             (_is_address(self.service_address), "--service-address", self.service_address, "an IP address of this machine"),
             (

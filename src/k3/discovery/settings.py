@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from k3.agent.tls import client_context
+from k3.agent.http import Server
+from k3.agent.tls import client_context, present
 from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import ConfigInvalid
@@ -27,7 +28,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsulSettings:
     """Where Consul's HTTP API is and how to speak to it. Made by `from_flags`."""
 
@@ -56,12 +57,10 @@ class ConsulSettings:
     @property
     def authority(self) -> str:
         """As in a Host header."""
-        if self.scheme == "unix":
-            return "localhost"
-        return authority(self.host, self.port)
+        return "localhost" if self.scheme == "unix" else authority(self.host, self.port)
 
     def read_token(self) -> str:
-        """The token as it is now: the file's, which may be replaced while we run, else the one given. Raises ConfigInvalid."""
+        """The token as it is now: the file's, which may be replaced while k3 runs, else the one given. Raises ConfigInvalid."""
         if not self.token_file:
             return self.token
         try:
@@ -77,17 +76,19 @@ class ConsulSettings:
         if self.scheme != "https":
             return None
         try:
-            context = client_context(self.ca_file)
-            if self.cert_file:
-                context.load_cert_chain(self.cert_file, self.key_file or None, password=_no_password)
+            context = client_context(self.ca_file, check="identity" if self.verify else "nothing")
+            present(context, self.cert_file, self.key_file)
         except (OSError, ValueError) as error:
             names = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
             msg = f"CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY: cannot use {names}: {one_line(str(error))}"
             raise ConfigInvalid(msg) from None
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         return context
+
+    def server(self) -> Server:
+        """Where to connect to. Raises ConfigInvalid for TLS files that cannot be used."""
+        return Server(
+            host=self.host, port=self.port, socket_path=self.socket_path, tls=self.tls(), server_name=self.server_name
+        )
 
 
 def from_flags(address: str, token: str, environ: Mapping[str, str]) -> ConsulSettings:
@@ -101,10 +102,10 @@ def from_flags(address: str, token: str, environ: Mapping[str, str]) -> ConsulSe
         msg = "CONSUL_CLIENT_KEY: a key without CONSUL_CLIENT_CERT; set both or none"
         raise ConfigInvalid(msg)
     return ConsulSettings(
-        scheme,
-        host,
-        port,
-        path,
+        scheme=scheme,
+        host=host,
+        port=port,
+        socket_path=path,
         token=_checked_token(given, "--consul-token" if token else "CONSUL_HTTP_TOKEN"),
         token_file="" if token else environ.get("CONSUL_HTTP_TOKEN_FILE", ""),
         ca_file=environ.get("CONSUL_CACERT", ""),
@@ -135,8 +136,3 @@ def _checked_token(token: str, name: str) -> str:
         msg = f"{name}: not a token: it has spaces or characters that a header cannot carry"
         raise ConfigInvalid(msg)
     return token
-
-
-def _no_password() -> str:
-    """Asked for an encrypted key: never wait for somebody at the terminal."""
-    return ""

@@ -1,6 +1,6 @@
 """One datacenter's answer as instances: what Consul's health JSON says of each machine, and which Node's name each gets.
 
-Pure. Consul is fed by anybody with a token, so every entry is held to limits: one that breaks a rule is refused and
+Pure. Consul is fed by every holder of a token, so every entry is held to limits: one that breaks a rule is refused and
 counted under its reason, never mended, and never costs the others anything. Optional metadata that is not what k3
 writes (other programs use Consul too) reads as absent.
 """
@@ -16,12 +16,12 @@ from k3.core import limits, node
 from k3.core.addresses import parse_address
 from k3.core.observation import BOOT, ID, VERSION, WORD, Facts
 from k3.core.safe_text import printable
+from k3.discovery.names import is_consul_node, is_service_id
 from k3.discovery.policy import AGENT_LOST, Health
 
 INSTANCES: Final = 16_000
 """Of one service in one datacenter."""
 CHECKS: Final = 256
-SERVICE_ID_BYTES: Final = 512
 CHECK_CHARACTERS: Final = 80
 SUFFIX_DIGITS: Final = 6
 
@@ -53,7 +53,7 @@ class Refused(Exception):
     """An entry breaks a rule; the text is the reason it is counted under. Never leaves this module."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One registered machine. `wanted_name` is valid as a Node's name, though another machine may have it."""
 
@@ -70,7 +70,7 @@ class Instance:
     is_leaving: bool = False
     """Its k3 is about to take it out of Consul."""
     has_agent: bool = True
-    """A Consul agent runs there; else somebody wrote the machine into the catalog."""
+    """A Consul agent runs there; else a program wrote the machine into the catalog."""
     ailments: frozenset[tuple[str, str]] = frozenset()
     """(check ID, status) of each check that is not passing: its own, and those of its Consul node."""
 
@@ -128,23 +128,23 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
     consul_node, registered = _mapping(entry.get("Node")), _mapping(entry.get("Service"))
     meta = _texts(registered.get("Meta"))
     host, service_id = _text(consul_node.get("Node")), _text(registered.get("ID"))
-    if not host or len(host) > limits.NAME_BYTES or not host.isprintable():
+    if not is_consul_node(host):
         raise Refused(BAD_NODE)
-    if not service_id or len(service_id.encode(errors="replace")) > SERVICE_ID_BYTES or not service_id.isprintable():
+    if not is_service_id(service_id):
         raise Refused(BAD_SERVICE_ID)
     name = _name(meta, service_id, service, host)
     found = entry.get("Checks")
     checks = found[:CHECKS] if isinstance(found, list) else []
     health, message, in_maintenance = judge(checks)
     return Instance(
-        datacenter,
-        host,
-        service_id,
-        name,
-        _facts(name, meta, registered, consul_node),
-        health,
-        message,
-        in_maintenance,
+        datacenter=datacenter,
+        consul_node=host,
+        service_id=service_id,
+        wanted_name=name,
+        facts=_facts(name, meta, registered, consul_node),
+        health=health,
+        message=message,
+        in_maintenance=in_maintenance,
         is_hidden=meta.get("register-self") == "false",
         is_leaving=meta.get(LEAVING) == "true",
         has_agent=any(_mapping(check).get("CheckID") == NODE_CHECK for check in checks),

@@ -1,4 +1,4 @@
-"""How one datacenter is watched: which questions are asked of Consul, and when. What an answer means, the mirror judges.
+"""How one datacenter is watched: which questions are asked of Consul, and when. What an answer means, `judge` says.
 
 A small service is watched by one blocking query, whose answer is the whole service. That answer grows with the service
 (10 MB at 10,000 machines), so a large one is watched in two tiers, and nothing is fetched that has not changed:
@@ -15,17 +15,19 @@ than its hint, or one that lacks a check which was ailing, shows nothing: the wh
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
+from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
 from k3.discovery import guards, snapshot
 from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
-from k3.discovery.guards import Guard, Trust
-from k3.discovery.snapshot import Instance, Snapshot
+from k3.discovery.datacenters import Datacenter
+from k3.discovery.guards import Trust
+from k3.discovery.snapshot import Instance
 
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -41,54 +43,36 @@ STATUSES: Final = ("critical", "warning")
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Datacenter:
-    """What is known of one datacenter, and how far that is believed."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The whole service, as answered. `went_back`: by Consul's index it is older than what was answered before."""
 
-    name: str
-    snapshot: Snapshot
-    guard: Guard = field(default_factory=Guard)
-    is_told: bool = False
-    """That it is not fully believed."""
-    has_been_believed: bool = False
-    told_names: set[str] = field(default_factory=set)
+    reading: Reading
+    went_back: bool
 
-    def tell(self, where: str, now: float, patience_seconds: float) -> None:
-        """Say what is not believed, or is again. At the start only what stays so: Consul itself may not be ready yet."""
-        fields = {"consul": where, "datacenter": self.name}
-        belief, patience = self.guard.belief, 0.0 if self.has_been_believed else patience_seconds
-        if belief.trust is Trust.FULL:
-            self.has_been_believed = True
-            if self.is_told:
-                log.info("datacenter.believed", extra={"fields": fields})
-            self.is_told = False
-        elif not self.is_told and self.guard.bad_seconds(now) >= patience:
-            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
-            self.is_told = True
 
-    def tell_of_names(self, found: Snapshot) -> None:
-        """Say of each Consul node that its Node has another name, where its own cannot be one: once, while it is shown."""
-        hosts = {each.consul_node: each.wanted_name for each in found.instances}
-        renamed = {host: name for host, name in hosts.items() if snapshot.as_name(host) == name != host}
-        for host in renamed.keys() - self.told_names:
-            fields = {"datacenter": self.name, "consul_node": host, "node": renamed[host]}
-            log.warning("consul.node_renamed", extra={"fields": fields})
-        self.told_names = set(renamed)
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """How these instances are now; the others are as they were."""
+
+    instances: list[Instance]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer has come."""
+
+    why: str
+
+
+Answer = Whole | Examined | Unanswered
 
 
 class Judge(Protocol):
-    """Who takes the answers in, at once."""
+    """Takes the answers in."""
 
-    def hear(self, datacenter: Datacenter, reading: Reading, *, went_back: bool) -> None:
-        """The whole service, as answered."""
-        ...
-
-    def fail(self, datacenter: Datacenter, why: str) -> None:
-        """No answer."""
-        ...
-
-    def learn(self, datacenter: Datacenter, instances: list[Instance]) -> None:
-        """How these instances are now."""
+    def take(self, datacenter: Datacenter, answer: Answer) -> None:
+        """Believe it as far as it goes, at once."""
         ...
 
     def own_service_id(self, datacenter: Datacenter) -> str:
@@ -127,7 +111,7 @@ class Watch:
 
     async def _follow_service(self) -> None:
         """Both tiers' first question: the whole service where it is small, else who is there."""
-        index, members, pause = 0, 0, FIRST_PAUSE_SECONDS
+        index, members, backoff = 0, 0, self._backoff()
         while True:
             wait = WAIT_SECONDS if self._is_believed else int(guards.RECHECK_SECONDS)
             if self._is_large.is_set():
@@ -138,11 +122,13 @@ class Watch:
                 members = 0
             if self._datacenter.guard.belief.trust is Trust.NONE:
                 index = members = 0
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(backoff.next_seconds())
             else:
-                pause = FIRST_PAUSE_SECONDS
+                backoff.reset()
                 await asyncio.sleep(self._round_seconds)
+
+    def _backoff(self) -> Backoff:
+        return Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
 
     @property
     def _round_seconds(self) -> float:
@@ -159,7 +145,7 @@ class Watch:
         try:
             reading = await self._consul.health(self._service, datacenter=place.name, index=index, wait_seconds=wait_seconds)
         except K3Error as error:
-            self._judge.fail(place, str(error))
+            self._judge.take(place, Unanswered(str(error)))
             return 0
         fields = {"datacenter": place.name, "index": reading.index}
         log.debug("consul.answered", extra={"fields": fields})
@@ -167,7 +153,7 @@ class Watch:
         return next_index(index, reading.index)
 
     def _take_in(self, reading: Reading, *, went_back: bool) -> None:
-        self._judge.hear(self._datacenter, reading, went_back=went_back)
+        self._judge.take(self._datacenter, Whole(reading, went_back))
         if self._datacenter.guard.belief.trust is Trust.NONE:
             return
         self._whole_index = reading.index
@@ -190,7 +176,7 @@ class Watch:
                 self._service, own, datacenter=place.name, index=index, wait_seconds=wait_seconds
             )
         except K3Error as error:
-            self._judge.fail(place, str(error))
+            self._judge.take(place, Unanswered(str(error)))
             return 0
         is_news = reading.index > self._whole_index or reading.index < index or bool(own) != bool(reading.document)
         if is_news or not self._is_believed or not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
@@ -204,7 +190,7 @@ class Watch:
     # ── who is ailing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_status(self, status: str) -> None:
-        index, pause = 0, FIRST_PAUSE_SECONDS
+        index, backoff = 0, self._backoff()
         while True:
             if not self._is_large.is_set():
                 index = 0
@@ -216,10 +202,10 @@ class Watch:
                 # The other question tells people, and decides what is believed.
                 log.debug("consul.no_hints", extra={"fields": {"datacenter": self._datacenter.name, "why": str(error)}})
                 index = 0
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                await asyncio.sleep(backoff.next_seconds())
             else:
-                index, pause = next_index(index, reading.index), FIRST_PAUSE_SECONDS
+                index = next_index(index, reading.index)
+                backoff.reset()
                 await asyncio.sleep(ROUND_SECONDS)
 
     async def _follow_hints(self, status: str, reading: Reading) -> None:
@@ -248,12 +234,12 @@ class Watch:
                 return False
             fresh[name] = [snapshot.reexamined(each, answer.document) for each in former]
         self._nodes |= fresh
-        self._judge.learn(self._datacenter, [each for instances in fresh.values() for each in instances])
+        self._judge.take(self._datacenter, Examined([each for instances in fresh.values() for each in instances]))
         return True
 
 
 def _is_shown(instances: list[Instance], checks: object) -> bool:
-    """Whether the answer shows how every check is now that was ailing: one that is missing may be hidden from us."""
+    """Whether the answer shows how every check is now that was ailing: one that is missing may be hidden from this token."""
     shown = {each.get("CheckID") for each in checks if isinstance(each, dict)} if isinstance(checks, list) else set()
     return all(check in shown for each in instances for check, _ in each.ailments)
 

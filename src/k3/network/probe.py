@@ -9,10 +9,10 @@ import errno
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-import h11
-
+from k3.agent.http import Conversation, HttpError, NotHttp, Request
 from k3.agent.refusals import EXHAUSTED
 from k3.agent.tasks import time_limit
 from k3.core import limits
@@ -27,9 +27,9 @@ HEAD_START_SECONDS: Final = 0.25
 _LINGER_NONE: Final = b"\1\0\0\0\0\0\0\0"
 _OK: Final = 200
 _WEIGHT: Final = (LocalFault, Refused, NoAnswer, Impostor, Answered)
-"""Of several outcomes the last in this order is the peer's: one answer outweighs any failure, any failure our own fault."""
+"""Of several outcomes the last in this order is the peer's: one answer outweighs any failure, any failure a local fault."""
 
-_OURS: Final = frozenset(
+_LOCAL: Final = frozenset(
     {
         errno.EADDRNOTAVAIL,
         errno.EACCES,
@@ -131,8 +131,8 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
         body = await _fetch(endpoint, via(endpoint.address))
     except OSError as error:
         return _failure(error, endpoint)
-    except h11.RemoteProtocolError:
-        return NoAnswer("not an HTTP answer")
+    except HttpError as error:
+        return NoAnswer("not an HTTP answer" if isinstance(error, NotHttp) else str(error))
     if isinstance(body, NoAnswer):
         return body
     try:
@@ -145,7 +145,7 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
 
 
 async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
-    """The body of a good answer. Raises OSError and h11.RemoteProtocolError."""
+    """The body of a good answer. Raises OSError, HttpError."""
     family, address = _socket_address(endpoint)
     loop = asyncio.get_running_loop()
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
@@ -155,8 +155,11 @@ async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
             with suppress(OSError):  # a kernel before 5.7 lets only root do this
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         await loop.sock_connect(sock, address)
-        await loop.sock_sendall(sock, _request(endpoint))
-        return await _read_answer(loop, sock)
+        conversation = Conversation(
+            read=partial(loop.sock_recv, sock, limits.INFO_BYTES), write=partial(loop.sock_sendall, sock)
+        )
+        head = await conversation.ask(_request(endpoint))
+        return await conversation.body(limits.INFO_BYTES) if head.status == _OK else NoAnswer(f"HTTP status {head.status}")
 
 
 def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]:
@@ -166,49 +169,22 @@ def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str
     return socket.AF_INET6, (literal, endpoint.port, 0, socket.if_nametoindex(scope) if scope else 0)
 
 
-def _request(endpoint: Endpoint) -> bytes:
+def _request(endpoint: Endpoint) -> Request:
     host = authority(endpoint.address.partition("%")[0], endpoint.port)
-    return f"GET /info HTTP/1.1\r\nHost: {host}\r\nUser-Agent: k3\r\nAccept: application/json\r\n\r\n".encode()
-
-
-async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes | NoAnswer:
-    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
-    http.send(_QUESTION)
-    http.send(h11.EndOfMessage())
-    body = b""
-    received = 0
-    while True:
-        match http.next_event():
-            case h11.NEED_DATA:
-                data = await loop.sock_recv(sock, limits.INFO_BYTES)
-                received += len(data)
-                if received > limits.HTTP_HEAD_BYTES + limits.INFO_BYTES:
-                    return NoAnswer("answer too large")
-                http.receive_data(data)
-            case h11.Response(status_code=status) if status != _OK:
-                return NoAnswer(f"HTTP status {status}")
-            case h11.Data(data=part):
-                body += bytes(part)
-            case h11.EndOfMessage():
-                return body
-            case h11.ConnectionClosed():
-                return NoAnswer("connection closed")
-
-
-_QUESTION: Final = h11.Request(method="GET", target="/info", headers=[("Host", "peer")])
+    return Request("GET", "/info", (("Host", host), ("User-Agent", "k3"), ("Accept", "application/json")))
 
 
 def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
     number = error.errno or errno.ENODEV  # if_nametoindex says no number: the scope names no interface
     if number == errno.ECONNREFUSED:
         return Refused()
-    if number in _OURS or (number in _NO_ROUTE and not _has_route(endpoint)):
+    if number in _LOCAL or (number in _NO_ROUTE and not _has_route(endpoint)):
         return LocalFault(errno.errorcode.get(number, "error"), passes=number in EXHAUSTED)
     return NoAnswer("connection closed" if number in {errno.ECONNRESET, errno.EPIPE} else errno.errorcode.get(number, "error"))
 
 
 def _has_route(endpoint: Endpoint) -> bool:
-    """Whether this machine knows a way there: if so, somebody on the way, or the peer's firewall, said that it is unreachable.
+    """Whether this machine knows a way there: if so, a router on the way, or the peer's firewall, said that it is unreachable.
 
     Connecting a datagram socket looks the route up and sends nothing.
     """

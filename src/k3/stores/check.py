@@ -10,10 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
-from k3.core import limits
 from k3.core.errors import Forbidden, NotFound
 from k3.core.objects import KINDS, LEASE, NODE, Key, Kind
-from k3.core.store import Store
+from k3.core.store import Store, pages
 
 ROUND_TRIPS: Final = 5
 PROBE_NAMESPACE: Final = "kube-system"
@@ -58,12 +57,7 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
 
 async def count(store: Store, kind: Kind) -> int:
     """How many objects of a kind there are, as of one moment."""
-    page = await store.list(kind, limit=limits.LIST_PAGE)
-    number = len(page.objects)
-    while page.after is not None:
-        page = await store.list(kind, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
-        number += len(page.objects)
-    return number
+    return sum([len(page.objects) async for page in pages(store, kind)])
 
 
 async def _round_trip(store: Store, clock: Callable[[], float]) -> float:

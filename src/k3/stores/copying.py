@@ -5,14 +5,13 @@ revision are the target's own); told to overwrite, it is brought up to date. Not
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from k3.core import limits
 from k3.core.errors import AlreadyExists, Conflict, Invalid
 from k3.core.objects import KINDS, Key, Kind, Manifest, Object, same_json
-from k3.core.store import Page, Store, modify
+from k3.core.store import Page, Store, modify, pages
 
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")
 
@@ -47,27 +46,19 @@ async def copy(source: Store, target: Store, *, progress: Progress, overwrite: b
     if source.id == target.id:
         msg = f"{source.url} and {target.url} are the same store"
         raise Invalid(msg)
-    keys = {kind: [item.key async for page in _pages(source, kind) for item in page.objects] for kind in KINDS}
+    keys = {kind: [item.key async for page in pages(source, kind) for item in page.objects] for kind in KINDS}
     total = sum(map(len, keys.values()))
     done: dict[Kind, Copied] = {}
     passed = 0
     for kind in KINDS:
         did: list[Did] = []
-        async for page in _pages(source, kind):
+        async for page in pages(source, kind):
             did += await _copy_page(page, target, overwrite=overwrite)
             progress(passed + len(did), total)
         passed += len(did)
         others = await _verify(target, kind, set(keys[kind]))
         done[kind] = Copied({each: did.count(each) for each in get_args(Did)}, others)
     return done
-
-
-async def _pages(store: Store, kind: Kind) -> AsyncIterator[Page]:
-    page = await store.list(kind, limit=limits.LIST_PAGE)
-    yield page
-    while page.after is not None:
-        page = await store.list(kind, limit=limits.LIST_PAGE, after=page.after, at=page.revision)
-        yield page
 
 
 async def _copy_page(page: Page, target: Store, *, overwrite: bool) -> list[Did]:
@@ -106,7 +97,7 @@ def _content(manifest: Manifest) -> Manifest:
 
 async def _verify(target: Store, kind: Kind, keys: set[Key]) -> int:
     """How many others of the kind the target has. Raises Conflict where one of `keys` is missing."""
-    found = {item.key async for page in _pages(target, kind) for item in page.objects}
+    found = {item.key async for page in pages(target, kind) for item in page.objects}
     if missing := keys - found:
         some = ", ".join(sorted(map(str, missing))[:3])
         msg = f"{target.url} lacks {len(missing)} of {len(keys)} {kind.plural} ({some}): does somebody delete there? Copy again"

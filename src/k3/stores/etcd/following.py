@@ -11,11 +11,13 @@ A slow reader stops the stream by flow control, and etcd replays to it from its 
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Self
 
 from grpc.aio import AioRpcError, UsageError
 
+from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather, time_limit
 from k3.core import limits
 from k3.core.errors import Expired, K3Error, Unavailable
@@ -39,7 +41,8 @@ LATE_SECONDS: Final = 2.0
 
 ENDED: Final = "the watch has ended; see the log"
 
-_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.0)
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class _Cut(Exception):
@@ -280,16 +283,17 @@ class Following(AsyncIterator[Event]):
     async def _reopened(self) -> Stream:
         """Raises Unavailable where that takes too long, Expired where too much is gone."""
         why = "the watch was cut"
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, chance=random.random)
         try:
             async with time_limit(limits.STORE_TIMEOUT_SECONDS):
-                for attempt in range(1_000):
+                while True:
                     try:
                         await self._on_resume()
                         self._check_not_ended()
                         return (await self._opened())[0]
                     except (_Cut, Unavailable) as error:
                         why = str(error)
-                    await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+                    await asyncio.sleep(backoff.next_seconds())
         except TimeoutError:
             pass
         raise Unavailable(why)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from k3.agent.tasks import time_limit
-from k3.agent.tls import client_context
+from k3.agent.tls import Check, client_context, present
 from k3.core import limits
 from k3.core.errors import StartFailed, Unavailable
 from k3.core.safe_text import printable
@@ -27,6 +27,8 @@ Rows = Sequence[Any]
 ATTEMPTS: Final = 4
 KEPT_IDLE: Final = 2
 """Sessions kept open whatever `max_idle_conns` says: the writer's and the follower's."""
+_CHECKS: Final[dict[str, Check]] = {"verify_identity": "identity", "verify_ca": "chain"}
+"""By `ssl_mode`. The others encrypt against listeners, not against impostors, as the `mysql` client does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,20 +308,12 @@ def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
         return None
     what = f"ca_file {storage.ca_file}"
     try:
-        context = client_context(storage.ca_file)
-        context.check_hostname = storage.encryption == "verify_identity"
-        if not storage.encryption.startswith("verify"):
-            context.verify_mode = ssl.CERT_NONE  # as the `mysql` client does: against listeners, not against impostors
+        context = client_context(storage.ca_file, check=_CHECKS.get(storage.encryption, "nothing"))
         if storage.cert_file:
             what = f"cert_file {storage.cert_file}, key_file {storage.key_file}"
-            context.load_cert_chain(storage.cert_file, storage.key_file or None, password=_no_passphrase)
+        present(context, storage.cert_file, storage.key_file)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         msg = f"storage.mysql: {what}: {why}; expected readable files in PEM format, the key without a passphrase"
         raise StartFailed(msg) from error
     return context
-
-
-def _no_passphrase() -> str:
-    """Asking at the terminal would stop the event loop."""
-    return ""

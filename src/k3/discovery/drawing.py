@@ -1,0 +1,119 @@
+"""The picture as it is now (see `picture`): drawn anew whenever what it depends on has changed, and what is new in it noted."""
+
+import asyncio
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from k3.discovery.agenda import Agenda
+from k3.discovery.datacenters import Directory
+from k3.discovery.doubts import Doubts
+from k3.discovery.guards import Trust
+from k3.discovery.nodes import StoredNodes
+from k3.discovery.patience import Doubt
+from k3.discovery.picture import Picture, Sight, doubts_of, observe, say
+from k3.discovery.policy import RegistryObservation
+from k3.discovery.snapshot import Instance
+
+
+class Drawing:
+    """What is to be said of each Node. Names of which that is news go to the agenda."""
+
+    def __init__(
+        self,
+        service: str,
+        directory: Directory,
+        nodes: StoredNodes,
+        doubts: Doubts,
+        agenda: Agenda,
+        *,
+        grace_seconds: float,
+    ) -> None:
+        """`grace_seconds`: for so long a datacenter that is not believed, or a doubt, changes nothing."""
+        self._service = service
+        self._directory = directory
+        self._nodes = nodes
+        self._doubts = doubts
+        self._agenda = agenda
+        self._grace_seconds = grace_seconds
+        self._drawn_from: tuple[object, ...] = ()
+        """What the picture depends on, as it was when it was drawn."""
+        self._generation = 0
+        """Counts what makes the picture out of date."""
+        self.picture = Picture()
+
+    def outdate(self) -> None:
+        """Something of what it shows has changed."""
+        self._generation += 1
+        self._agenda.wake()
+
+    def draw(self) -> None:
+        """Draw the picture anew, if anything it depends on has changed."""
+        now = asyncio.get_running_loop().time()
+        places = self._directory.places
+        lost = {name for name, each in places.items() if each.guard.bad_seconds(now) >= self._grace_seconds}
+        drawn_from = (self._generation, frozenset(lost), self._directory.own, self._over())
+        if drawn_from == self._drawn_from:
+            return
+        self._drawn_from = drawn_from
+        sights = {name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost) for name, each in places.items()}
+        former = self.picture
+        fresh = self._observe(sights)
+        if self._doubt(fresh, former, now):
+            fresh = self._observe(sights)
+        self.picture = Picture(dict(former.said), fresh.named, fresh.doubts)
+        for seen in fresh.said.values():
+            self._note(seen)
+        for name in former.said.keys() - fresh.said.keys():
+            self._forget(name)
+
+    def _observe(self, sights: dict[str, Sight]) -> Picture:
+        return observe(self._service, sights, self._nodes.known.values(), self._directory.own, self._over())
+
+    def redraw(self, instances: Iterable[Instance]) -> None:
+        """Show how these instances are now. Neither names nor who is there can change by that."""
+        for each in instances:
+            if (named := self.picture.named.get(each.identity)) is None:
+                continue
+            renamed = replace(each, facts=named.instance.facts)
+            self.picture.named[each.identity] = named = replace(named, instance=renamed)
+            if doubts_of(each):
+                self.outdate()
+            else:
+                self._note(say(self._service, named, self._over()))
+        self._agenda.wake()
+
+    def compare(self, touched: Iterable[str]) -> None:
+        """These Nodes are not as they were: they want to be spoken of, and some change the picture."""
+        for name in touched:
+            if not self.picture.covers(name, self._nodes.known.get(name)):
+                self._generation += 1
+            if name in self.picture.said and not self._nodes.is_as_written(name):
+                self._agenda.note(name)
+
+    def _over(self) -> frozenset[Doubt]:
+        """The doubts that keep nothing from being said any more."""
+        return self._doubts.over(asyncio.get_running_loop().time(), self._grace_seconds)
+
+    def _doubt(self, fresh: Picture, former: Picture, now: float) -> bool:
+        """Take in what is in doubt, and have it asked; returns whether some of that is over already."""
+        if not fresh.doubts and not former.doubts:
+            return False
+        before = self._over()
+        full = {name for name, each in self._directory.places.items() if each.guard.belief.trust is Trust.FULL}
+        self._doubts.see(fresh, former, self._nodes.known.values(), answering=full, now=now)
+        if (end := self._doubts.next_end(now, self._grace_seconds)) < math.inf:
+            self._agenda.wake_after(end - now)
+        return self._over() != before
+
+    def _note(self, seen: RegistryObservation) -> None:
+        """Have something said, if it is new."""
+        if self.picture.said.get(seen.name) != seen:
+            self.picture.said[seen.name] = seen
+            self._agenda.note(seen.name)
+
+    def _forget(self, name: str) -> None:
+        """Keep no memory of a name of which there is nothing to say any more."""
+        self.picture.said.pop(name, None)
+        self._agenda.drop(name)
+        self._nodes.forget(name)

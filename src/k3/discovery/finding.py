@@ -1,0 +1,73 @@
+"""Finds the datacenters that are to be mirrored, and has each watched."""
+
+import asyncio
+from random import Random
+from typing import Final
+
+from k3.agent.backoff import Backoff
+from k3.core.errors import Forbidden, Unavailable
+from k3.discovery import guards
+from k3.discovery.consul import Consul
+from k3.discovery.datacenters import DATACENTERS, Directory
+from k3.discovery.guards import Trust
+from k3.discovery.nodes import StoredNodes
+from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Judge, Watch
+
+DATACENTERS_SECONDS: Final = 30.0
+
+
+class Finder:
+    """Starts a watch for each datacenter that is found; `judge` takes the answers in."""
+
+    def __init__(
+        self, consul: Consul, service: str, directory: Directory, nodes: StoredNodes, judge: Judge, *, random: Random
+    ) -> None:
+        """`random` spreads retries."""
+        self._consul = consul
+        self._service = service
+        self._directory = directory
+        self._nodes = nodes
+        self._judge = judge
+        self._random = random
+
+    async def run(self) -> None:
+        """Look for more of them, and have all watched, for ever."""
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
+        await self._nodes.catch_up()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                is_found = await self._directory.has_found()
+                for name in self._wanted():
+                    if name not in self._directory.places and len(self._directory.places) < DATACENTERS:
+                        tasks.create_task(self.watch(name).run())
+                if is_found:
+                    backoff.reset()
+                await asyncio.sleep(DATACENTERS_SECONDS if is_found else backoff.next_seconds())
+
+    async def once(self) -> None:
+        """Ask every datacenter once. Raises K3Error where Consul is away, or shows nothing to this token."""
+        await self._directory.find()
+        await self._nodes.catch_up()
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._wanted():
+                tasks.create_task(self.watch(name).once())
+        await self._look_behind_nothing()
+
+    def watch(self, name: str) -> Watch:
+        """A watch of this datacenter, which is known from now on."""
+        return Watch(self._consul, self._service, self._directory.add(name), self._judge, random=self._random)
+
+    def _wanted(self) -> tuple[str, ...]:
+        return self._directory.wanted(each.datacenter for each in self._nodes.known.values())
+
+    async def _look_behind_nothing(self) -> None:
+        """Where nothing is shown: tell no machine there from nothing to be seen. Raises K3Error for the latter."""
+        places = list(self._directory.places.values())
+        if any(place.snapshot.instances for place in places):
+            return
+        beliefs = [place.guard.belief for place in places]
+        is_blind = not await self._consul.sees_nodes()
+        if beliefs and all(belief.trust is Trust.NONE for belief in beliefs):
+            raise Unavailable(beliefs[0].why)
+        if is_blind or any(guards.INCOMPLETE in belief.why for belief in beliefs):
+            raise Forbidden(self._consul.nothing_to_see)

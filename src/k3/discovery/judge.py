@@ -1,0 +1,115 @@
+"""How far an answer of a datacenter is believed, and what it changes: the one way by which Consul's answers come in.
+
+`snapshot` reads an answer, `guards` says how far it is believed, by what is expected of it: the Nodes that the store has of
+that datacenter, and the registration of this machine.
+"""
+
+import asyncio
+import logging
+
+from k3.discovery import snapshot
+from k3.discovery.agenda import Agenda
+from k3.discovery.consul import Reading
+from k3.discovery.datacenters import FIRST_DOUBT_SECONDS, Datacenter, Directory
+from k3.discovery.drawing import Drawing
+from k3.discovery.guards import Belief, Heard, Own, Trust
+from k3.discovery.nodes import StoredNodes
+from k3.discovery.register import Registrar
+from k3.discovery.snapshot import Snapshot
+from k3.discovery.watch import Answer, Examined, Unanswered, Whole
+
+log = logging.getLogger(__name__)
+
+
+class Judge:
+    """Takes in what the watches bring. `registrar`: of this machine, which the answers of its own datacenter have to show."""
+
+    def __init__(
+        self,
+        service: str,
+        directory: Directory,
+        nodes: StoredNodes,
+        drawing: Drawing,
+        agenda: Agenda,
+        registrar: Registrar | None,
+    ) -> None:
+        self._service = service
+        self._directory = directory
+        self._nodes = nodes
+        self._drawing = drawing
+        self._agenda = agenda
+        self._registrar = registrar
+
+    def take(self, datacenter: Datacenter, answer: Answer) -> None:
+        """Believe an answer as far as it goes, and have drawn what it changes."""
+        match answer:
+            case Unanswered(why):
+                former = datacenter.guard.belief
+                self._settle(datacenter, former, datacenter.guard.fail(why, asyncio.get_running_loop().time()))
+            case Examined(instances):
+                datacenter.snapshot = datacenter.snapshot.replaced(instances)
+                self._drawing.redraw(instances)
+            case Whole(reading, went_back):
+                self._hear(datacenter, reading, went_back=went_back)
+
+    def own_service_id(self, datacenter: Datacenter) -> str:
+        """Of the registration that its answers have to show; empty: none."""
+        is_own = self._registrar is not None and datacenter.name == self._directory.own
+        return self._registrar.service_id if self._registrar is not None and is_own else ""
+
+    def _hear(self, datacenter: Datacenter, reading: Reading, *, went_back: bool) -> None:
+        found = snapshot.read(reading.document, service=self._service, datacenter=datacenter.name)
+        if snapshot.NO_LIST in found.refused:
+            self.take(datacenter, Unanswered("the answer is not a list"))
+            return
+        if found.refused != datacenter.snapshot.refused:
+            log.warning("consul.refused", extra={"fields": {"datacenter": datacenter.name, **found.refused}})
+        datacenter.tell_of_names(found)
+        former = datacenter.guard.belief
+        heard = self._heard(datacenter, found, reading, went_back=went_back)
+        belief = datacenter.guard.hear(heard, asyncio.get_running_loop().time())
+        if belief.trust is not Trust.NONE and found != datacenter.snapshot:
+            datacenter.snapshot = found
+            self._drawing.outdate()
+        self._settle(datacenter, former, belief)
+
+    def _heard(self, datacenter: Datacenter, found: Snapshot, reading: Reading, *, went_back: bool) -> Heard:
+        """The answer, as far as it matters to the guard."""
+        name = datacenter.name
+        shown = {each.identity for each in found.instances}
+        names = {each.wanted_name for each in found.instances}
+        known = [
+            each for each in self._nodes.known.values() if each.datacenter == name and not (each.is_gone or each.is_silent)
+        ]
+        return Heard(
+            shown=len(shown),
+            known=len(known),
+            missing=sum(each.identity not in shown and each.name not in names for each in known),
+            own=self._own(datacenter, {each.service_id for each in found.instances}),
+            has_leader=reading.has_leader,
+            last_contact_seconds=reading.last_contact_seconds,
+            is_filtered=reading.is_filtered or snapshot.TOO_MANY in found.refused or self._is_blind(name),
+            went_back=went_back,
+        )
+
+    def _own(self, datacenter: Datacenter, ids: set[str]) -> Own:
+        own = self.own_service_id(datacenter)
+        if self._registrar is None or not own:
+            return Own.NOT_EXPECTED
+        if own in ids:
+            return Own.SHOWN
+        self._registrar.nudge()
+        return Own.UNREGISTERED if self._registrar.holds is False else Own.MISSING
+
+    def _is_blind(self, name: str) -> bool:
+        """Whether another datacenter's answer stands in doubt because that of the agent's own lacks what must be there."""
+        own = self._directory.places.get(self._directory.own)
+        return own is not None and name != self._directory.own and own.guard.belief.trust is Trust.SHOWN
+
+    def _settle(self, datacenter: Datacenter, former: Belief, belief: Belief) -> None:
+        """Wake the pass, and say that an answer is not believed, or is again: once each time."""
+        if belief != former:
+            self._drawing.outdate()
+        self._directory.tell(FIRST_DOUBT_SECONDS)
+        if not datacenter.has_been_believed and not datacenter.is_told:
+            self._agenda.wake_after(FIRST_DOUBT_SECONDS)
