@@ -125,6 +125,17 @@ def test_bad_time_counts_from_the_first_answer_that_was_not_believed() -> None:
     assert guard.bad_seconds(1100) == 0
 
 
+def test_silence_counts_from_the_last_answer_of_which_anything_was_believed() -> None:
+    guard = Guard()
+    guard.hear(replace(WHOLE, own=Own.MISSING), 100)
+    guard.hear(replace(WHOLE, own=Own.MISSING), 1000)
+    assert guard.silent_seconds(1000) == 0
+    guard.fail("refused", 1010)
+    assert (guard.bad_seconds(1020), guard.silent_seconds(1020)) == (920, 10)
+    guard.hear(replace(WHOLE, own=Own.MISSING), 1030)
+    assert guard.silent_seconds(1040) == 0
+
+
 def test_the_grace_is_a_minute_or_four_intervals() -> None:
     assert (grace_seconds(15), grace_seconds(5), grace_seconds(30)) == (60, 60, 120)
 

@@ -52,11 +52,15 @@ class Drawing:
         now = asyncio.get_running_loop().time()
         places = self._directory.places
         lost = {name for name, each in places.items() if each.guard.bad_seconds(now) >= self._grace_seconds}
-        drawn_from = (self._generation, frozenset(lost), self._directory.own, self._over())
+        silent = {name for name, each in places.items() if each.guard.silent_seconds(now) >= self._grace_seconds}
+        drawn_from = (self._generation, frozenset(lost), frozenset(silent), self._directory.own, self._over())
         if drawn_from == self._drawn_from:
             return
         self._drawn_from = drawn_from
-        sights = {name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost) for name, each in places.items()}
+        sights = {
+            name: Sight(each.snapshot, each.guard.belief, is_lost=name in lost, is_silent=name in silent)
+            for name, each in places.items()
+        }
         former = self.picture
         fresh = self._observe(sights)
         if self._doubt(fresh, former, now):

@@ -10,6 +10,8 @@ once, or anything after an outage (Consul may have come back without its memory)
     FULL         as shown              gone
     SHOWN        as shown              left as they are; beyond the grace: lost from sight
     NONE         left as they are; beyond the grace: lost from sight, all of them
+
+The grace of a machine that was shown begins with the silence, that of a missing one when answers ceased to be FULL.
 """
 
 from dataclasses import dataclass
@@ -90,6 +92,7 @@ class Guard:
     def __init__(self) -> None:
         self.belief = Belief(Trust.NONE, "not asked yet")
         self._bad_since: float | None = None
+        self._silent_since: float | None = None
         self._doubt_since = 0.0
         self._doubts = 0
         self._is_wary = False
@@ -118,6 +121,10 @@ class Guard:
         """For how long there has been no answer that is fully believed; 0 while there is."""
         return 0.0 if self._bad_since is None else now - self._bad_since
 
+    def silent_seconds(self, now: float) -> float:
+        """For how long there has been no answer of which anything is believed; 0 while there is."""
+        return 0.0 if self._silent_since is None else now - self._silent_since
+
     def _wants_confirmation(self, heard: Heard) -> bool:
         if not heard.missing:
             return False
@@ -137,6 +144,10 @@ class Guard:
             self._is_wary = False
         elif self._bad_since is None:
             self._bad_since = now
+        if belief.trust is not Trust.NONE:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
         self.belief = belief
         return belief
 

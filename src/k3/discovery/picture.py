@@ -24,11 +24,14 @@ WHY_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One datacenter: what it showed last, how far that is believed, and whether it has been out of sight beyond the grace."""
+    """One datacenter: what it showed last, and how far that is believed."""
 
     snapshot: Snapshot
     belief: Belief
     is_lost: bool
+    """Whether it has not been fully believed for longer than the grace: what it does not show is out of sight."""
+    is_silent: bool = False
+    """Whether nothing of it has been believed for longer than the grace: what it did show is out of sight as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def observe(
         if sight.belief.trust is not Trust.NONE:
             doubts |= doubts_of(each.instance)
             said[each.name] = say(service, each, over)
-        elif sight.is_lost:
+        elif sight.is_silent:
             said[each.name] = _lost(service, each.name, each.instance.datacenter, sight)
     hidden = {each.wanted_name for sight in sights.values() for each in sight.snapshot.instances if each.is_hidden}
     for node in nodes:
