@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +12,7 @@ from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.node import valid_name
 from k3.core.observation import Facts
-from k3.network.info import info_document, parse_info
+from k3.network.info import Info, info_document, parse_info
 
 FACTS = Facts(
     "web1", ("10.0.0.1", "fd00::1"), 7946, 4242, "0" * 32, "1" * 16, "web1", "linux", "amd64", "0.1.0", ("10.0.0.0/24",), 90.0
@@ -25,23 +26,28 @@ json_values = st.recursive(
 )
 
 
-def parse(**changes: object) -> tuple[Facts, float, str]:
+def parse(**changes: object) -> Info:
     return parse_info(json.dumps(GOOD | changes).encode())
 
 
 def test_what_is_written_is_read_back() -> None:
-    assert parse() == (FACTS, 12.5, "0b5e-store")
+    assert parse() == Info(FACTS, 12.5, "0b5e-store")
     assert GOOD["peerTTL"] == "90s"
+
+
+def test_the_time_is_read_back_to_the_millisecond() -> None:
+    now = datetime(2026, 11, 27, 1, 2, 3, 456_000, tzinfo=UTC)
+    assert parse_info(json.dumps(info_document(FACTS, 1.0, "", now=now)).encode()).time == now
 
 
 def test_the_go_programs_document_is_enough() -> None:
     body = b'{"node":"go1","port":7946,"pid":7,"addrs":["10.0.0.7/24","fe80::1%eth0","127.0.0.1"]}'
-    assert parse_info(body) == (Facts("go1", ("10.0.0.7",), 7946, 7), 0.0, "")
-    assert parse_info(b'{"node":"go1","addrs":null}')[0] == Facts("go1")
+    assert parse_info(body) == Info(Facts("go1", ("10.0.0.7",), 7946, 7))
+    assert parse_info(b'{"node":"go1","addrs":null}').facts == Facts("go1")
 
 
 def test_fields_nobody_knows_are_ignored() -> None:
-    assert parse(future={"deep": [1]})[0] == FACTS
+    assert parse(future={"deep": [1]}).facts == FACTS
 
 
 @given(st.binary(max_size=600))
@@ -55,27 +61,28 @@ def test_fields_nobody_knows_are_ignored() -> None:
 @example(b'\xef\xbb\xbf{"node":"a"}')
 def test_any_bytes(body: bytes) -> None:
     try:
-        facts, uptime_seconds, _ = parse_info(body)
+        said = parse_info(body)
     except Invalid:
         return
-    assert valid_name(facts.node)
-    assert math.isfinite(uptime_seconds)
+    assert valid_name(said.facts.node)
+    assert math.isfinite(said.uptime_seconds)
 
 
-@given(st.dictionaries(st.sampled_from([*GOOD, "other"]), json_values))
+@given(st.dictionaries(st.sampled_from([*GOOD, "time", "other"]), json_values))
 def test_any_values(changes: dict[str, object]) -> None:
     try:
-        facts, uptime_seconds, store_id = parse_info(json.dumps(GOOD | changes).encode())
+        said = parse_info(json.dumps(GOOD | changes).encode())
     except Invalid:
         return
+    facts = said.facts
     assert valid_name(facts.node)
     assert 0 <= facts.port <= 65535
     assert 0 <= facts.pid < 2**31
     assert len(facts.addresses) <= limits.PEER_ADDRESSES
     assert len(facts.links) <= limits.LINKS
     assert 0 <= facts.peer_ttl_seconds < 1e9
-    assert 0 <= uptime_seconds < 1e9
-    text = "".join((facts.id, facts.boot, facts.os, facts.arch, facts.version, facts.hostname, store_id, *facts.links))
+    assert 0 <= said.uptime_seconds < 1e9
+    text = "".join((facts.id, facts.boot, facts.os, facts.arch, facts.version, facts.hostname, said.store_id, *facts.links))
     assert text.isascii()
     assert text.isprintable()
 
@@ -90,6 +97,9 @@ def test_any_values(changes: dict[str, object]) -> None:
         ("node", None),
         ("node", "a" * 254),
         ("node", "a\n"),
+        ("time", "yesterday"),
+        ("time", "2026-11-27T00:00:00Z" + " " * 40),
+        ("time", 1_700_000_000),
         ("port", -1),
         ("port", 65536),
         ("port", True),

@@ -49,7 +49,7 @@ def test_the_machine_id_itself_is_not_told() -> None:
 
 
 def test_what_is_told_is_read_back() -> None:
-    assert parse_info(json.dumps(info_document(WEB1, 1.0, "")).encode())[0] == WEB1
+    assert parse_info(json.dumps(info_document(WEB1, 1.0, "")).encode()).facts == WEB1
 
 
 @pytest.mark.parametrize(

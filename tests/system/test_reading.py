@@ -7,6 +7,7 @@ import pytest
 from tests.lab import until
 from tests.system.agents import Agent
 from tests.system.conftest import MakeFleet
+from tests.system.test_names import SEPARATE_STORES
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -41,3 +42,20 @@ def test_a_death_is_followed_described_and_cleared_away(fleet: MakeFleet) -> Non
 def stamp(agent: Agent, name: str) -> datetime | None:
     """When a machine was last seen."""
     return agent.nodes()[name].last_seen
+
+
+@SEPARATE_STORES
+def test_what_a_stopped_agent_wrote_last_accuses_no_clock(fleet: MakeFleet) -> None:
+    """The other machine lives and answers, and its stamp grows old: nobody on this machine writes any more."""
+    a, b = fleet("a", "b").agents
+    a.stop()
+    said: list[str] = []
+
+    def is_told() -> bool:
+        said.append(a.run("nodes").stderr)
+        return "no Node was refreshed for" in said[-1]
+
+    until(is_told, guard_seconds=60, every_seconds=0.5, what=lambda: said[-1])
+    assert not [each for each in said if "clock" in each]
+    assert "b " in a.run("nodes").stdout
+    assert not [line for line in b.process.lines if "multicast.unheard" in line], "a reader announces nothing"

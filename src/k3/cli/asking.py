@@ -8,12 +8,13 @@ list whose stamps agree with the clock no machine is asked.
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 from k3.core import freshness
 from k3.core.node import NodeView
-from k3.network.messages import Answered, Endpoint, Target
+from k3.network.messages import READER, Answered, Endpoint, Outcome, Target
 from k3.view.node_table import human_duration
 
 ASK_SECONDS: Final = 1.0
@@ -21,17 +22,47 @@ MACHINES: Final = 16
 _MINUTES_FROM_SECONDS: Final = 120
 
 
-async def ask(nodes: Sequence[NodeView], now: datetime) -> Mapping[str, str]:
-    """The boot ids of the agents that answered, by the names of their Nodes. Never raises for what a machine does."""
+class Probe(Protocol):
+    """`k3.network.probe.probe`, which is loaded late."""
+
+    async def __call__(self, target: Target, *, timeout_seconds: float) -> Outcome:
+        """Ask."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What machines have just said, by the names of their Nodes."""
+
+    boots: Mapping[str, str] = field(default_factory=dict)
+    """The boot ids of the agents that answered."""
+    ahead_seconds: Mapping[str, float] = field(default_factory=dict)
+    """How far their clocks are ahead of the reader's; those of older versions do not say."""
+
+
+async def ask(nodes: Sequence[NodeView], now: datetime) -> Answers:
+    """Ask those that are worth it. Never raises for what a machine does."""
     wanted = _worth_asking(nodes, now)
     if not wanted:
-        return freshness.NOBODY
+        return Answers()
     from k3.network.probe import probe  # noqa: PLC0415 - its parser of HTTP is loaded only where a machine is asked
 
     async with asyncio.TaskGroup() as tasks:
-        asked = {seen.name: tasks.create_task(probe(_target(seen), timeout_seconds=ASK_SECONDS)) for seen in wanted}
-    outcomes = {name: task.result() for name, task in asked.items()}
-    return {name: outcome.facts.boot for name, outcome in outcomes.items() if isinstance(outcome, Answered)}
+        asked = {seen.name: tasks.create_task(_ask(seen, probe)) for seen in wanted}
+    answers = {name: found for name, task in asked.items() if (found := task.result()) is not None}
+    return Answers(
+        {name: boot for name, (boot, _) in answers.items()},
+        {name: ahead for name, (_, ahead) in answers.items() if ahead is not None},
+    )
+
+
+async def _ask(seen: NodeView, probe: Probe) -> tuple[str, float | None] | None:
+    """The boot id that answers, and how far its clock is ahead; None: nobody who should be there has answered."""
+    outcome = await probe(_target(seen), timeout_seconds=ASK_SECONDS)
+    if not isinstance(outcome, Answered):
+        return None
+    ahead = (outcome.time - datetime.now(UTC)).total_seconds() if outcome.time else None
+    return outcome.facts.boot, ahead
 
 
 def _worth_asking(nodes: Sequence[NodeView], now: datetime) -> list[NodeView]:
@@ -44,12 +75,20 @@ def _worth_asking(nodes: Sequence[NodeView], now: datetime) -> list[NodeView]:
 
 
 def _target(seen: NodeView) -> Target:
-    return Target(seen.name, (tuple(Endpoint(address, seen.port) for address in seen.addresses[:4]),), seen.id)
+    ends = tuple(Endpoint(address, seen.port) for address in seen.addresses[:4])
+    return Target(seen.name, (ends,), seen.id, READER)
 
 
-def clock_remarks(nodes: Sequence[NodeView], now: datetime, observed: frozenset[str]) -> list[str]:
-    """One line for each clock that is wrong, or one for the reader's own."""
-    clocks = freshness.wrong_clocks(nodes, now, observed)
+def clock_remarks(
+    nodes: Sequence[NodeView], now: datetime, observed: frozenset[str], ahead_seconds: Mapping[str, float]
+) -> list[str]:
+    """One line for each clock that is wrong, or one for the reader's own; or that nobody writes, which is no clock's fault."""
+    clocks = freshness.wrong_clocks(nodes, now, observed, ahead_seconds)
+    if observed and (silent := freshness.unwritten_seconds(nodes, now, clocks)):
+        span = human_duration(timedelta(seconds=round(silent)))
+        return [
+            f"no Node was refreshed for {span}: does k3 run on the machines that watch them, and may it write to this store?"
+        ]
     if freshness.is_readers(clocks, nodes, now):
         off = min((clock.ahead_seconds for clock in clocks), key=abs)
         return [f"this machine's clock is {_off(-off)} everybody else's: set it, best by NTP"]

@@ -27,18 +27,18 @@ async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
     """
     now = datetime.now(UTC)
     nodes = [node_table.view_of(item) for item in page.objects]
-    answered = await ask(nodes, now)
-    observed = freshness.observed(nodes, now, answered)
+    answers = await ask(nodes, now)
+    observed = freshness.observed(nodes, now, answers.boots)
     doubtful = freshness.doubtful(nodes, now)
     waits = [wait for seen in doubtful if (wait := _refreshed_within(seen)) <= PATIENCE_SECONDS]
-    if store is not None and waits and not answered:
+    if store is not None and waits and not answers.boots:
         await asyncio.sleep(max(waits))
         if not (writing := await _writing(store, nodes)):
             return observed - {seen.name for seen in nodes if _refreshed_within(seen) <= max(waits)}
         observed = freshness.observed(nodes, now, writing=writing)
     elif any(freshness.is_ahead(seen, now) for seen in doubtful if seen.name not in observed):
         remark("k3: Nodes were last seen at a time that is still to come, and nobody answers: is this machine's clock right?")
-    for line in clock_remarks(nodes, now, observed):
+    for line in clock_remarks(nodes, now, observed, answers.ahead_seconds):
         remark(f"k3: {one_line(line)}")
     return observed
 

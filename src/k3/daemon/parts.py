@@ -64,7 +64,7 @@ class NetworkPart:
 
     def info(self) -> dict[str, Any]:
         """What `/info` answers now."""
-        return info_document(self.agent.facts, self.agent.uptime_seconds, self.store.id)
+        return info_document(self.agent.facts, self.agent.uptime_seconds, self.store.id, now=datetime.now(UTC))
 
     async def hindrance(self) -> str:
         """What keeps other machines from being found, as lines for a person; empty: nothing that is known."""
@@ -140,7 +140,7 @@ class DiscoveryPart:
         known = self.agent.facts
         who = facts.set_apart(self._state_dir, facts.Identity(known.id, known.clone_of))
         known = replace(known, id=who.id, clone_of=who.clone_of)
-        return info_document(known, self.agent.uptime_seconds, self.store.id)
+        return info_document(known, self.agent.uptime_seconds, self.store.id, now=datetime.now(UTC))
 
     def attend(self, server: HealthServer) -> None:
         """Nothing: Consul says where this machine is."""

@@ -157,5 +157,5 @@ def _incomplete(heard: Heard) -> str:
     if heard.is_filtered:
         return INCOMPLETE
     if heard.own is Own.MISSING:
-        return "our own registration is missing from the answer: may the token read services and nodes?"
+        return "our own registration is missing from the answer: may the token write this service, and read services and nodes?"
     return ""

@@ -295,11 +295,11 @@ class Registrar:
         try:
             async with time_limit(LEAVE_SECONDS):
                 held = await self._consul.own_service(self.service_id)
-                if held is not None and (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
-                    return False
                 if held is not None:
+                    if (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
+                        return False
                     await self._say_goodbye()
-                await self._consul.deregister(self.service_id)
+                    await self._consul.deregister(self.service_id)
         except (K3Error, TimeoutError) as error:
             log.warning("consul.not_deregistered", extra={"fields": {"service_id": self.service_id, "why": str(error)}})
             return False

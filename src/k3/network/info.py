@@ -9,6 +9,8 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
@@ -16,17 +18,29 @@ from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.node import publishable, valid_name
 from k3.core.observation import BOOT, ID, VERSION, WORD, Facts, System
-from k3.core.times import duration, seconds
+from k3.core.times import duration, parse_timestamp, precise_timestamp, seconds
 
 _STORE: Final = re.compile(r"[0-9A-Za-z][-._:0-9A-Za-z]{0,63}")
 _TITLE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DURATION_CHARACTERS: Final = 32
+_TIME_CHARACTERS: Final = 40
 _ADDRESSES: Final = 64
 _FOREVER_SECONDS: Final = 1e9
 
 
-def info_document(facts: Facts, uptime_seconds: float, store_id: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a peer's `/info` says."""
+
+    facts: Facts
+    uptime_seconds: float = 0.0
+    store_id: str = ""
+    time: datetime | None = None
+    """What its clock shows: for a reader that wonders whose clock is wrong. Agents compare no clocks (ADR 33)."""
+
+
+def info_document(facts: Facts, uptime_seconds: float, store_id: str, *, now: datetime | None = None) -> dict[str, Any]:
     """What `GET /info` answers, as JSON. Empty facts are left out."""
     document: dict[str, Any] = {
         "node": facts.node,
@@ -44,6 +58,7 @@ def info_document(facts: Facts, uptime_seconds: float, store_id: str) -> dict[st
         "peerTTL": duration(facts.peer_ttl_seconds) if facts.peer_ttl_seconds else "",
         "uptime": round(uptime_seconds, 3),
         "store": store_id,
+        "time": precise_timestamp(now) if now else "",
         "osImage": facts.system.os_image,
         "kernelVersion": facts.system.kernel_version,
         "machineID": facts.system.machine_id,
@@ -52,8 +67,8 @@ def info_document(facts: Facts, uptime_seconds: float, store_id: str) -> dict[st
     return {key: value for key, value in document.items() if value or key in {"node", "port", "pid", "addrs", "uptime"}}
 
 
-def parse_info(body: bytes) -> tuple[Facts, float, str]:
-    """A peer's `/info` as (facts, uptime in seconds, store id). Raises Invalid, naming the field but nothing of its content."""
+def parse_info(body: bytes) -> Info:
+    """A peer's `/info`. Raises Invalid, naming the field but nothing of its content."""
     document = _object(body)
     facts = Facts(
         node=_name(document, "node", required=True),
@@ -71,7 +86,7 @@ def parse_info(body: bytes) -> tuple[Facts, float, str]:
         clone_of=_text(document, "cloneOf", ID),
         system=_system(document),
     )
-    return facts, _uptime(document), _text(document, "store", _STORE)
+    return Info(facts, _uptime(document), _text(document, "store", _STORE), _time(document))
 
 
 def _system(document: Mapping[str, Any]) -> System:
@@ -172,6 +187,15 @@ def _duration(document: Mapping[str, Any]) -> float:
     if not isinstance(value, str) or len(value) > _DURATION_CHARACTERS or not 0 < seconds(value) < _FOREVER_SECONDS:
         _refuse("peerTTL", "not a duration")
     return seconds(value)
+
+
+def _time(document: Mapping[str, Any]) -> datetime | None:
+    value = document.get("time", "")
+    if value == "":
+        return None
+    if not isinstance(value, str) or len(value) > _TIME_CHARACTERS or (at := parse_timestamp(value)) is None:
+        _refuse("time", "not as RFC 3339 has it")
+    return at
 
 
 def _uptime(document: Mapping[str, Any]) -> float:

@@ -1,6 +1,8 @@
 """What passes between the network module's parts: announcements heard, probes asked for, and how they went. Pure: data only."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from k3.core.observation import Facts
 
@@ -30,6 +32,11 @@ class Withdrawal:
     instance: str
 
 
+AGENT: Final = "k3"
+READER: Final = "k3-reader"
+"""As User-Agents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a peer's health server listens. The address may carry a local scope."""
@@ -48,6 +55,8 @@ class Target:
     name: str
     groups: tuple[tuple[Endpoint, ...], ...]
     id: str = ""
+    asker: str = AGENT
+    """Who asks: `AGENT`, whose announcements the other one expects to hear, or `READER`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,8 @@ class Answered:
     uptime_seconds: float = 0.0
     store_id: str = ""
     """Which store it writes to, as `/info` says; empty: unknown."""
+    time: datetime | None = None
+    """What its clock showed, if it said so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ async def _within(patience_seconds: float | None, event: asyncio.Event) -> bool:
 
 async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outcome:
     try:
-        body = await _fetch(endpoint, via(endpoint.address))
+        body = await _fetch(target, endpoint, via(endpoint.address))
     except OSError as error:
         return _failure(error, endpoint)
     except HttpError as error:
@@ -136,15 +136,16 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
     if isinstance(body, NoAnswer):
         return body
     try:
-        facts, uptime_seconds, store_id = parse_info(body)
+        said = parse_info(body)
     except Invalid:
         return NoAnswer("not an /info document")
+    facts = said.facts
     if facts.node != target.name or (target.id and facts.id != target.id):
         return Impostor(facts.node, facts.id, endpoint)
-    return Answered(facts, endpoint, group, uptime_seconds, store_id)
+    return Answered(facts, endpoint, group, said.uptime_seconds, said.store_id, said.time)
 
 
-async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
+async def _fetch(target: Target, endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
     """The body of a good answer. Raises OSError, HttpError."""
     family, address = _socket_address(endpoint)
     loop = asyncio.get_running_loop()
@@ -158,7 +159,7 @@ async def _fetch(endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
         conversation = Conversation(
             read=partial(loop.sock_recv, sock, limits.INFO_BYTES), write=partial(loop.sock_sendall, sock)
         )
-        head = await conversation.ask(_request(endpoint))
+        head = await conversation.ask(_request(endpoint, target.asker))
         return await conversation.body(limits.INFO_BYTES) if head.status == _OK else NoAnswer(f"HTTP status {head.status}")
 
 
@@ -169,9 +170,9 @@ def _socket_address(endpoint: Endpoint) -> tuple[socket.AddressFamily, tuple[str
     return socket.AF_INET6, (literal, endpoint.port, 0, socket.if_nametoindex(scope) if scope else 0)
 
 
-def _request(endpoint: Endpoint) -> Request:
+def _request(endpoint: Endpoint, asker: str) -> Request:
     host = authority(endpoint.address.partition("%")[0], endpoint.port)
-    return Request("GET", "/info", (("Host", host), ("User-Agent", "k3"), ("Accept", "application/json")))
+    return Request("GET", "/info", (("Host", host), ("User-Agent", asker), ("Accept", "application/json")))
 
 
 def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
