@@ -200,6 +200,7 @@ class PeerTable:
         for seen in listed.values():
             self._show(seen, now)
         self._listing = 0
+        self._rank_all(now)
         for name in self._crowd.names:
             # What a candidate answered while we could not write is to be heard again.
             self._hint(self.peers[name], now)
@@ -832,7 +833,8 @@ class PeerTable:
     def _locate(self, peer: Peer) -> None:
         """Where it can be asked from here, and the ranks that follow."""
         peer.ends = places.endpoints(peer, self._ours)
-        self._rank(peer)
+        if not self._listing:  # else the ranks follow from the whole list, once it has been read
+            self._rank(peer)
 
     def _rank(self, peer: Peer) -> None:
         line = self._lines.of(peer)
@@ -848,11 +850,15 @@ class PeerTable:
         self._rerank_at = min(self._rerank_at, now if few else now + self._timing.step)
 
     def _rerank(self, now: float) -> None:
+        self._rank_all(now)
+        for peer in (*self.peers.values(), self._self):
+            self._plan(peer, now)
+
+    def _rank_all(self, now: float) -> None:
+        """Sort the observers anew, and compute the rank for every peer once."""
         self._rerank_at = self._lines.rebuild(self.peers, now)
         for peer in self.peers.values():
             self._rank(peer)
-            self._plan(peer, now)
-        self._plan(self._self, now)
 
 
 def _said(facts: Facts, seen: NodeView | None) -> Facts:
