@@ -266,3 +266,33 @@ def test_a_thousand_machines() -> None:
         assert len(down) == 1
         assert 90 - 46 <= down[0] - died <= 92
     assert not false_alarms(fleet, *fleet.hosts[10:])
+
+
+def test_after_an_outage_the_word_of_who_reached_a_machine_counts_whoever_is_back_first() -> None:
+    """The agent that never asked the machine itself is back at the store a second before the one that did."""
+    fleet = Fleet(3, ttl=5.0, shared=True)
+    fleet.resume()
+    fleet.run(15)
+    for host in fleet.hosts:
+        fleet.announce(host)  # which says nothing new, so nobody asks because of it
+    fleet.run(1)
+    for victim in fleet.hosts:
+        observers = [host for host in fleet.hosts if host is not victim]
+        reached = [bool(host.table and host.table.peers[victim.name].answered) for host in observers]
+        if sorted(reached) == [False, True]:
+            break
+    else:
+        pytest.fail("there is no machine that only one of the two has asked")
+    witness, other = sorted(observers, key=lambda host: reached[observers.index(host)], reverse=True)
+    store = witness.store
+    fleet.lose_store(store)
+    fleet.kill(victim, power=False)
+    fleet.run(2)
+    fleet.detach(witness)
+    fleet.heal_store(store)
+    fleet.run(1)
+    fleet.attach(witness)
+    fleet.run(5 + 2)
+    assert fleet.seen(store, victim.name) == "False PeerUnreachable"
+    assert not fleet.times(store, victim.name, "Ready=Unknown")
+    assert not false_alarms(fleet, witness, other)

@@ -84,7 +84,7 @@ def test_its_directory_is_gone_for_longer_than_the_time_to_live(fleet: MakeFleet
     verdict = a.watcher.wait_for("c", lambda sight: not sight.view.is_ready, since=returned, guard_seconds=40)
     record("outage_over.to_not_ready", (verdict.at - returned).total_seconds(), beside={"ttl": 5})
     assert verdict.at - returned >= TTL
-    assert verdict.ready == ("False", "PeerUnreachable")
+    assert verdict.ready == ("False", "PeerUnreachable"), "\n".join(each.process.text for each in machines.agents)
     assert verdict.last_seen is not None
     assert verdict.last_seen <= died, "it was not seen after that"
     wait_right(Fleet(machines.others("c"), shared=True), returned, "a", "b")

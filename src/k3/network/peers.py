@@ -657,11 +657,21 @@ class PeerTable:
     def _verdict_at(self, peer: Peer) -> float:
         saw = places.was_last_answered(peer, self._me.name)
         if self._has_say(peer):
-            return peers_.verdict_at(peer, peer.rank, standing=saw)
+            wait = peer.timing.write if not saw and self._has_better_witness(peer) else 0.0
+            return peers_.verdict_at(peer, peer.rank, standing=saw, wait_seconds=wait)
         # Others may be able to ask it, and its own agent may have a way to the store that none of us knows.
         is_late = peer.has_others or (not saw and peer.stored is not None and bool(peer.stored.agent))
         wait = peer.timing.write if is_late else 0.0
         return peers_.verdict_at(peer, peer.far_rank, standing=False, wait_seconds=wait)
+
+    def _has_better_witness(self, peer: Peer) -> bool:
+        """Whether another agent on this store has reached it, as far as the store and the ranks tell.
+
+        That one's word is NotReady, where this agent could only say Unknown. It is given time: on a busy machine, or just after
+        the store has returned, it may be a moment behind.
+        """
+        seen_by = peer.known.seen_by if peer.known else ""
+        return peer.rank > 0 or (seen_by in self._lines.all and seen_by not in {self._me.name, peer.name})
 
     def _has_say(self, peer: Peer) -> bool:
         return places.has_say(peer, self._ours, self._me.name)
