@@ -110,6 +110,24 @@ class Store(Protocol):
         ...
 
 
+class Opening(Store, Protocol):
+    """A store that has to be opened before it is one."""
+
+    async def open(self) -> None:
+        """Connect, and make what is not there yet. Raises StartFailed, Forbidden, Unavailable."""
+        ...
+
+
+async def opened(store: Opening) -> Store:
+    """The store, open; where that fails, closed. Raises what `open` raises."""
+    try:
+        await store.open()
+    except BaseException:
+        await store.aclose()
+        raise
+    return store
+
+
 async def pages(store: Store, kind: Kind, *, namespace: str = "", after: Key | None = None) -> AsyncGenerator[Page, None]:
     """All objects of a kind behind `after`, as of one revision, in pages of `limits.LIST_PAGE`. Raises what `list` does."""
     page = await store.list(kind, namespace=namespace, limit=limits.LIST_PAGE, after=after)

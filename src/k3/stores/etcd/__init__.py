@@ -23,7 +23,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # the name.
 os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 
-from k3.core.store import Store
+from k3.core.store import Store, opened
 from k3.stores.etcd.settings import ALIASES, EXAMPLE, FIELDS, PACKAGES, TYPE, EtcdStorage, from_url, storage
 
 __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "EtcdStorage", "from_url", "open_store", "storage"]
@@ -33,10 +33,4 @@ async def open_store(storage: EtcdStorage, *, reading: bool = False) -> Store:  
     """Connect, log in, and learn or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
     from k3.stores.etcd.store import EtcdStore  # noqa: PLC0415 - brings grpc, for whoever uses this store alone
 
-    store = EtcdStore(storage)
-    try:
-        await store.open()
-    except BaseException:
-        await store.aclose()
-        raise
-    return store
+    return await opened(EtcdStore(storage))

@@ -11,7 +11,7 @@
 Nothing outside this package imports asyncmy.
 """
 
-from k3.core.store import Store
+from k3.core.store import Store, opened
 from k3.stores.mysql.settings import ALIASES, EXAMPLE, FIELDS, PACKAGES, TYPE, MysqlStorage, from_url, storage
 
 __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "MysqlStorage", "from_url", "open_store", "storage"]
@@ -21,10 +21,4 @@ async def open_store(storage: MysqlStorage, *, reading: bool = False) -> Store: 
     """Open the store, or make it. Raises StartFailed, Forbidden, Unavailable."""
     from k3.stores.mysql.store import MysqlStore  # noqa: PLC0415 - brings asyncmy, for whoever uses this store alone
 
-    store = MysqlStore(storage)
-    try:
-        await store.open()
-    except BaseException:
-        await store.aclose()
-        raise
-    return store
+    return await opened(MysqlStore(storage))

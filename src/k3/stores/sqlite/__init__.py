@@ -10,7 +10,7 @@
 The event loop never waits for the disk.
 """
 
-from k3.core.store import Store
+from k3.core.store import Store, opened
 from k3.stores.sqlite.settings import ALIASES, EXAMPLE, FIELDS, PACKAGES, TYPE, SqliteStorage, from_url, storage
 
 __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "SqliteStorage", "from_url", "open_store", "storage"]
@@ -20,10 +20,4 @@ async def open_store(storage: SqliteStorage, *, reading: bool = False) -> Store:
     """Open the file, or make it; `reading`: one that cannot be written will do. Raises StartFailed, Forbidden, Unavailable."""
     from k3.stores.sqlite.store import SqliteStore  # noqa: PLC0415 - whoever uses another store needs no sqlite3
 
-    store = SqliteStore(storage.path, reading=reading)
-    try:
-        await store.open()
-    except BaseException:
-        await store.aclose()
-        raise
-    return store
+    return await opened(SqliteStore(storage.path, reading=reading))
