@@ -1,13 +1,17 @@
-"""Which kinds of store there are: packages that describe themselves, found by their entry point, loaded when asked for.
+"""Which kinds of store there are: modules that describe themselves, found by their entry points, loaded when asked for.
 
 A backend is a module behind an entry point of the group `k3.stores`, whose name is the type that people write. Nothing else
 has a list of backends: a package installed beside k3 adds one as those that come with k3 do. Loading a backend's module must
 stay cheap: it brings its driver only in `open_store`.
+
+k3's own backends are besides called as their types are (`k3.stores.sqlite`), so that whoever uses one of them need not read
+entry points, which costs 30 ms and 1 MB.
 """
 
-import importlib.metadata
+import importlib
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -51,8 +55,11 @@ class Backend(Protocol):
 
 
 @cache
-def _entries() -> dict[str, importlib.metadata.EntryPoint]:
-    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}
+def _entries() -> dict[str, str]:
+    """The modules of all backends by type, of k3's and of other packages."""
+    from importlib import metadata  # noqa: PLC0415 - see above
+
+    return {entry.name: entry.value for entry in metadata.entry_points(group=GROUP)}
 
 
 def types() -> tuple[str, ...]:
@@ -60,14 +67,26 @@ def types() -> tuple[str, ...]:
     return tuple(sorted(_entries()))
 
 
+def is_type(text: str) -> bool:
+    """Whether there is a store of this type."""
+    return bool(_module(text))
+
+
+def _module(type_: str) -> str:
+    """Where a backend is: k3's own by its name, any other by its entry point; empty: nowhere."""
+    own = f"{GROUP}.{type_}"
+    if type_.isidentifier() and find_spec(own) is not None and hasattr(importlib.import_module(own), "open_store"):
+        return own
+    return _entries().get(type_, "")
+
+
 def load(type_: str) -> Backend:
     """The backend of a type. Raises ConfigInvalid, which names those there are."""
-    entry = _entries().get(type_)
-    if entry is None:
+    if not (module := _module(type_)):
         known = ", ".join(types())
         msg = f'k3 has no store "{type_}"; it has {known or "none: is k3 installed?"}{parsing.nearest(type_, types())}'
         raise ConfigInvalid(msg)
-    backend: Backend = entry.load()
+    backend: Backend = importlib.import_module(module)
     return backend
 
 

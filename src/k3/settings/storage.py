@@ -62,7 +62,7 @@ def read_section(section: object, where: str) -> StorageSection:
 def read_url(url: str, where: str) -> StoreUrl:
     """A store's URL. `where` names the flag or variable in errors. Raises ConfigInvalid."""
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in backends.types():
+    if not separator or not backends.is_type(scheme):
         msg = f"{where}: {_no_store(scheme) if separator else _no_url(url)}"
         raise ConfigInvalid(msg)
     backend = backends.load(scheme)
