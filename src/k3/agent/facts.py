@@ -22,14 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from k3 import __version__
 from k3.agent.refusals import EXHAUSTED
 from k3.core.errors import Invalid, StartFailed
 from k3.core.node import valid_name
 from k3.core.observation import System
 
 OS: Final = "linux"
-VERSION: Final = __version__
 ID_DIGITS: Final = 32
 BOOT_DIGITS: Final = 16
 
