@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tests.lab.waiting import until
+
 _LINES_KEPT = 50_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -103,8 +105,17 @@ class Process:
         return self.wait(guard_seconds=guard_seconds)
 
     def freeze(self) -> None:
-        """Stop the whole group without ending it."""
+        """Stop the whole group without ending it; when this returns, no thread of the command runs any more."""
         os.killpg(self.pid, signal.SIGSTOP)
+        until(lambda: not self.running or self._is_stopped(), every_seconds=0.001, what=f"{self.label} stands still")
+
+    def _is_stopped(self) -> bool:
+        """Whether all its threads are: the signal is delivered to one after the other."""
+        tasks = Path(f"/proc/{self.pid}/task")
+        try:
+            return all((task / "stat").read_text().rpartition(") ")[2][0] in "TtZX" for task in tasks.iterdir())
+        except (FileNotFoundError, ProcessLookupError):  # a thread, or the command, has just ended
+            return False
 
     def thaw(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)
