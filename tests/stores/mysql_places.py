@@ -1,4 +1,4 @@
-"""Where tests of the MySQL backend keep their data, a server that stands still, and what is left behind by a store."""
+"""Where tests of the MySQL backend keep their data, and what is left behind by a store."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +21,6 @@ def storage_on(server: Mariadb, database: str) -> MysqlStorage:
         password=server.password,
         database=server.new_database(database),
     )
-
-
-def freeze(server: Mariadb) -> None:
-    """Stop it without ending it."""
-    server.process.freeze()
 
 
 async def leak_check() -> LeakCheck:

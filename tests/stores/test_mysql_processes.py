@@ -14,7 +14,7 @@ from k3.stores.mysql import MysqlStorage, text
 from k3.stores.mysql.store import MysqlStore
 from k3.testing.store_steps import changes_until, next_change, node
 from tests.servers import Mariadb, mariadb_server
-from tests.stores.mysql_places import freeze, leak_check, settled, storage_on
+from tests.stores.mysql_places import leak_check, settled, storage_on
 from tests.stores.worker import HANG_SECONDS, Start, Worker, starter
 
 pytestmark = [pytest.mark.servers("mariadb"), pytest.mark.xdist_group("mariadb-processes")]
@@ -162,7 +162,7 @@ async def test_a_server_that_does_not_answer_is_unavailable_in_time(
     made = await store.create(node("n1"), {})
     async with store.watch(NODE, made.revision) as events:
         monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", 0.3)
-        freeze(server)
+        server.process.freeze()
         try:
             calls: dict[str, Callable[[], Awaitable[object]]] = {
                 "get": lambda: store.get(node("n1")),

@@ -86,9 +86,7 @@ def clock_remarks(
     clocks = freshness.wrong_clocks(nodes, now, observed, ahead_seconds)
     if observed and (silent := freshness.unwritten_seconds(nodes, now, clocks)):
         span = human_duration(timedelta(seconds=round(silent)))
-        return [
-            f"no Node was refreshed for {span}: does k3 run on the machines that watch them, and may it write to this store?"
-        ]
+        return [f"no Node was refreshed for {span}: does k3 still run, and may it write to this store?"]
     if freshness.is_readers(clocks, nodes, now):
         off = min((clock.ahead_seconds for clock in clocks), key=abs)
         return [f"this machine's clock is {_off(-off)} everybody else's: set it, best by NTP"]

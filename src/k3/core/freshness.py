@@ -110,7 +110,7 @@ def wrong_clocks(
 
     Where all of several agents are off by the same, it is the reader's own clock: see `is_readers`.
     """
-    is_written = any(seen.owner and seen.last_seen and seen.is_ready and agrees(seen, now) for seen in nodes)
+    is_written = _is_written(nodes, now)
     ahead: dict[str, float] = {}
     for seen in nodes:
         last = times.parse_timestamp(seen.last_seen)
@@ -131,23 +131,25 @@ def wrong_clocks(
 
 def is_readers(clocks: Sequence[WrongClock], nodes: Sequence[NodeView], now: datetime) -> bool:
     """Whether these wrong clocks are right and the reader's own is wrong: no stamp of anybody agrees with it."""
-    return len(clocks) > 1 and not any(seen.owner and seen.last_seen and seen.is_ready and agrees(seen, now) for seen in nodes)
+    return len(clocks) > 1 and not _is_written(nodes, now)
 
 
 def unwritten_seconds(nodes: Sequence[NodeView], now: datetime, clocks: Collection[WrongClock]) -> float:
-    """For how long nobody has refreshed any Node of k3's that is Ready, where no clock explains that; 0: somebody has.
+    """For how long no agent has refreshed any Node of k3's that is Ready, where no clock explains that; 0: one has.
 
     The machines may all be there: their agents have ended, or cannot write to this store.
     """
     wrong = {clock.name for clock in clocks}
-    ages = [
-        (now - last).total_seconds()
-        for seen in nodes
-        if seen.owner and seen.is_ready and (last := times.parse_timestamp(seen.last_seen)) is not None
-    ]
-    explained = any(seen.seen_by in wrong for seen in nodes if seen.owner and seen.is_ready)
-    overdue = all(not agrees(seen, now) for seen in nodes if seen.owner and seen.is_ready)
-    return min(ages) if ages and overdue and not explained and min(ages) > 0 else 0.0
+    ready = [seen for seen in nodes if seen.owner and seen.is_ready]
+    if _is_written(nodes, now) or any(seen.seen_by in wrong for seen in ready):
+        return 0.0
+    stamps = [last for seen in ready if (last := times.parse_timestamp(seen.last_seen)) is not None]
+    return max(0.0, (now - max(stamps)).total_seconds()) if stamps else 0.0
+
+
+def _is_written(nodes: Iterable[NodeView], now: datetime) -> bool:
+    """Whether an agent is known to write, by the reader's clock: the stamp of a Ready Node of k3's agrees with that."""
+    return any(seen.owner and seen.is_ready and agrees(seen, now) for seen in nodes)
 
 
 class Sightings:
