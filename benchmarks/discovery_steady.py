@@ -40,10 +40,10 @@ def simulated() -> float:
 
 def _writes(name: str) -> int:
     """In an hour, the creation apart."""
-    facts = Facts(name, ("10.80.0.1",), 7946, 4242, "0" * 32, "0" * 16)
+    facts = Facts(node=name, addresses=("10.80.0.1",), port=7946, pid=4242, id="0" * 32, boot="0" * 16)
     seen = Mirrored(
-        name,
-        facts,
+        name=name,
+        facts=facts,
         service=SERVICE,
         service_id=f"{SERVICE}-{name}",
         consul_node="host",

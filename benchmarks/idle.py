@@ -53,12 +53,12 @@ def facts(number: int) -> Facts:
     """What a stand-in says of itself."""
     id_ = hashlib.blake2b(f"peer {number}".encode(), digest_size=16).hexdigest()
     return Facts(
-        f"peer-{number:03}",
-        (address(number),),
-        PORT,
-        4242,
-        id_,
-        id_[16:],
+        node=f"peer-{number:03}",
+        addresses=(address(number),),
+        port=PORT,
+        pid=4242,
+        id=id_,
+        boot=id_[16:],
         os="linux",
         arch="amd64",
         links=("10.77.0.0/16",),

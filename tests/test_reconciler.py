@@ -20,7 +20,7 @@ from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import LOST, REFUSED, FaultyStore
 
-FACTS = Facts("web", ("10.0.0.2",), 7946, 2, id="1" * 32, boot="b", peer_ttl_seconds=90)
+FACTS = Facts(node="web", addresses=("10.0.0.2",), port=7946, pid=2, id="1" * 32, boot="b", peer_ttl_seconds=90)
 WEB = Key(NODE, "web")
 
 
@@ -45,7 +45,7 @@ async def events(store: Store) -> list[tuple[str, str]]:
 
 
 async def test_an_observation_becomes_a_node_and_an_event(store: Store) -> None:
-    await reconciler(store).settle(Work(Alive("web", FACTS, "hub", Evidence()), now()))
+    await reconciler(store).settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
     item = await store.get(WEB)
     assert node.view(item).is_ready
     assert await events(store) == [("web.1", "Registered")]
@@ -55,7 +55,7 @@ async def test_an_observation_becomes_a_node_and_an_event(store: Store) -> None:
 
 
 async def test_of_many_agents_with_one_verdict_one_writes_and_one_tells(store: Store) -> None:
-    await reconciler(store).settle(Work(Alive("web", FACTS, "hub", Evidence()), now()))
+    await reconciler(store).settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
     seen = node.view(await store.get(WEB))
     verdict = Work(Silent("web", seen.evidence, standing=True, message="no answer for 90s"), now())
     item = await store.get(WEB)
@@ -69,7 +69,14 @@ async def test_events_are_bounded_and_overwritten_in_turn(store: Store) -> None:
     agent = reconciler(store)
     for turn in range(limits.EVENTS_PER_NODE + 10):
         await agent.settle(
-            Work(Joined("web", Facts("web", (f"10.0.0.{turn + 1}",), 1, id="1" * 32, boot="b"), fresh=turn == 0), now())
+            Work(
+                Joined(
+                    name="web",
+                    facts=Facts(node="web", addresses=(f"10.0.0.{turn + 1}",), port=1, id="1" * 32, boot="b"),
+                    fresh=turn == 0,
+                ),
+                now(),
+            )
         )
     assert len(await events(store)) == limits.EVENTS_PER_NODE
 
@@ -79,8 +86,8 @@ async def test_a_write_without_an_answer_is_dropped_and_said_once(store: Store, 
     agent = reconciler(EnduringStore(FaultyStore(store, [REFUSED, REFUSED, LOST])))
     with caplog.at_level("INFO", logger="k3"):
         for _ in range(3):
-            await agent.settle(Work(Alive("web", FACTS, "hub", Evidence()), now()))
-        await agent.settle(Work(Alive("web", FACTS, "hub", Evidence()), now()))
+            await agent.settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
+        await agent.settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
     assert [record.message for record in caplog.records][:2] == ["store.lost", "store.found"]
     assert len((await store.list(NODE)).objects) == 1
 
@@ -96,7 +103,7 @@ async def test_a_node_that_cannot_be_written_is_said_once(store: Store, caplog: 
 
     agent = Reconciler(store, lookup=lambda _: None, reporter="k3-test", policy=policy)
     for name in ("bad", "bad", "web"):
-        await agent.settle(Work(Alive(name, FACTS, "hub", Evidence()), now()))
+        await agent.settle(Work(Alive(name=name, facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["node.write_failed"]
     assert node.view(await store.get(WEB)).is_ready
 
@@ -104,7 +111,15 @@ async def test_a_node_that_cannot_be_written_is_said_once(store: Store, caplog: 
 async def test_a_newer_observation_replaces_the_waiting_one(store: Store) -> None:
     agent = reconciler(store)
     for pid in range(1, 500):
-        agent.submit(Alive("web", Facts("web", ("10.0.0.2",), 7946, pid, id="1" * 32, boot="b"), "hub", Evidence()), now())
+        agent.submit(
+            Alive(
+                name="web",
+                facts=Facts(node="web", addresses=("10.0.0.2",), port=7946, pid=pid, id="1" * 32, boot="b"),
+                seen_by="hub",
+                evidence=Evidence(),
+            ),
+            now(),
+        )
     before = (await store.list(NODE)).revision
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
         running = tasks.create_task(agent.run())

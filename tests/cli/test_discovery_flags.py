@@ -21,8 +21,8 @@ def parsed(*arguments: str, **environ: str) -> DiscoveryOptions:
 def test_defaults_are_the_specifications() -> None:
     found = parsed()
     assert found == DiscoveryOptions(
-        "web1",
-        ConsulSettings(scheme="http", host="localhost", port=8500),
+        name="web1",
+        consul=ConsulSettings(scheme="http", host="localhost", port=8500),
         service="k3-node",
         service_id="",
         service_address="",

@@ -158,7 +158,9 @@ def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -
 @pytest.mark.parametrize("output", ["table", "wide", "json", "yaml", "name"])
 def test_a_name_that_some_other_program_stored_cannot_either(capsys: pytest.CaptureFixture[str], output: str) -> None:
     # What another program put into etcd: a name no store of ours takes, and half a surrogate pair, which JSON can say.
-    item = Object(Key(NODE, f"{EVIL}\ud800"), "uid", 1, b'{"metadata":{"annotations":{"half":"\\ud800"}}}')
+    item = Object(
+        key=Key(NODE, f"{EVIL}\ud800"), uid="uid", revision=1, document=b'{"metadata":{"annotations":{"half":"\\ud800"}}}'
+    )
     columns = node_table.columns(wide=output == "wide")
     for single in (True, False):
         printer(output, columns, Style(), single=single).everything([item], read)

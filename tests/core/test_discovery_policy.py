@@ -20,8 +20,8 @@ from k3.network import policy
 NOW = datetime(2026, 11, 23, 8, 0, 0, 123_000, tzinfo=UTC)
 FACTS = Facts(node="web1", addresses=("10.0.0.7",), port=7946, pid=42, id="a" * 32, boot="b" * 16, os="linux", arch="amd64")
 PASSING = Mirrored(
-    "web1",
-    FACTS,
+    name="web1",
+    facts=FACTS,
     service="k3-node",
     service_id="k3-node-web1",
     consul_node="host1",
@@ -327,7 +327,7 @@ def test_no_heartbeat_where_the_controller_does_not_say_ready(status: str | None
 
 
 def network_s() -> Manifest:
-    return written(policy.decide(None, Alive("web1", FACTS, "hub", Evidence()), now=NOW))
+    return written(policy.decide(None, Alive(name="web1", facts=FACTS, seen_by="hub", evidence=Evidence()), now=NOW))
 
 
 def kubelet_s() -> Manifest:

@@ -19,10 +19,19 @@ from k3.network import policy
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=200)
-FACTS = Facts("web1", ("10.0.0.7",), 7946, 42, id="a" * 32, boot="b" * 16, links=("10.0.0.0/24",), peer_ttl_seconds=90)
+FACTS = Facts(
+    node="web1",
+    addresses=("10.0.0.7",),
+    port=7946,
+    pid=42,
+    id="a" * 32,
+    boot="b" * 16,
+    links=("10.0.0.0/24",),
+    peer_ttl_seconds=90,
+)
 PASSING = Mirrored(
-    "web1",
-    FACTS,
+    name="web1",
+    facts=FACTS,
     service="k3-node",
     service_id="k3-node-web1",
     consul_node="host1",
@@ -30,8 +39,8 @@ PASSING = Mirrored(
     health="passing",
     message="all its checks in Consul pass",
 )
-ALIVE = Alive("web1", FACTS, "hub", Evidence())
-JOINED = Joined("web1", FACTS, fresh=True)
+ALIVE = Alive(name="web1", facts=FACTS, seen_by="hub", evidence=Evidence())
+JOINED = Joined(name="web1", facts=FACTS, fresh=True)
 
 Adopt = Callable[..., Decision]
 

@@ -38,7 +38,7 @@ def later(seconds: float) -> datetime:
 
 def alive(current: Manifest | None = None, **change: Any) -> Alive:
     facts = replace(FACTS, **change)
-    return Alive("web1", facts, OBSERVER, evidence(current))
+    return Alive(name="web1", facts=facts, seen_by=OBSERVER, evidence=evidence(current))
 
 
 def evidence(current: Manifest | None) -> Evidence:
@@ -101,7 +101,13 @@ def test_a_proven_machine_becomes_a_node_as_kubernetes_writes_one() -> None:
 
 def test_a_host_name_too_long_for_a_label_is_left_out_of_the_labels_only() -> None:
     name = ".".join(["a" * 50, "b" * 50])
-    manifest = written(decide(None, Alive(name, replace(FACTS, node=name, hostname=name), OBSERVER, Evidence()), now=NOW))
+    manifest = written(
+        decide(
+            None,
+            Alive(name=name, facts=replace(FACTS, node=name, hostname=name), seen_by=OBSERVER, evidence=Evidence()),
+            now=NOW,
+        )
+    )
     assert "kubernetes.io/hostname" not in manifest["metadata"]["labels"]
     assert manifest["status"]["addresses"][0] == {"type": "Hostname", "address": name}
 
@@ -126,7 +132,11 @@ def test_the_verdict_depends_on_standing(status: str, reason: str, standing: boo
 
 def test_a_suspicion_is_visible_and_leaves_ready_alone() -> None:
     current = ready_node()
-    decision = decide(current, Suspected("web1", evidence(current), 7.0, "does not answer hub", OBSERVER), now=later(20))
+    decision = decide(
+        current,
+        Suspected(name="web1", evidence=evidence(current), silent_seconds=7.0, message="does not answer hub", seen_by=OBSERVER),
+        now=later(20),
+    )
     manifest = written(decision)
     assert ready(manifest) == ("True", "PeerAlive")
     reachable = node.condition(manifest, node.REACHABLE)
@@ -143,7 +153,7 @@ def test_old_evidence_does_no_harm(kind: type[Observation]) -> None:
     old = evidence(current)
     refreshed = written(decide(current, alive(current), now=later(30)))
     observations: dict[type, Observation] = {
-        Suspected: Suspected("web1", old, 5, "…", OBSERVER),
+        Suspected: Suspected(name="web1", evidence=old, silent_seconds=5, message="…", seen_by=OBSERVER),
         Silent: Silent("web1", old, standing=True, message="…"),
         Left: Left("web1", old, by_itself=False),
         Forgotten: Forgotten("web1", old),
@@ -183,7 +193,7 @@ def test_another_machine_cannot_have_the_name_of_a_live_one() -> None:
 
 @pytest.mark.parametrize("by_itself", [True, False])
 def test_a_probe_under_way_does_not_undo_a_goodbye(by_itself: bool) -> None:
-    current = written(decide(None, Joined("web1", FACTS, fresh=True), now=NOW))
+    current = written(decide(None, Joined(name="web1", facts=FACTS, fresh=True), now=NOW))
     old = evidence(current)
     gone = written(decide(current, Left("web1", old, by_itself=by_itself, boot="b1"), now=later(5)))
     assert ready(gone) == ("False", "NodeShutdown" if by_itself else "PeerLeft")
@@ -194,9 +204,9 @@ def test_a_probe_under_way_does_not_undo_a_goodbye(by_itself: bool) -> None:
 
 def test_only_the_first_write_of_a_run_takes_back_what_others_concluded() -> None:
     current = dead_node()
-    kept = decide(current, Joined("web1", FACTS, fresh=False), now=later(91))
+    kept = decide(current, Joined(name="web1", facts=FACTS, fresh=False), now=later(91))
     assert isinstance(kept, Keep) or ready(written(kept))[0] == "False"
-    fresh = decide(current, Joined("web1", replace(FACTS, boot="b2"), fresh=True), now=later(91))
+    fresh = decide(current, Joined(name="web1", facts=replace(FACTS, boot="b2"), fresh=True), now=later(91))
     assert ready(written(fresh)) == ("True", "SelfRegistered")
     assert told(fresh) == "NodeReady"
     assert written(fresh)["metadata"]["annotations"]["k3.network/agent"] == "b2"
@@ -249,9 +259,9 @@ def foreign_nodes() -> list[tuple[str, Manifest]]:
 def everything(current: Manifest) -> list[Observation]:
     now = evidence(current)
     return [
-        Alive("web1", FACTS, OBSERVER, now, displaces="a" * 32),
-        Joined("web1", FACTS, fresh=True),
-        Suspected("web1", now, 1, "…", OBSERVER),
+        Alive(name="web1", facts=FACTS, seen_by=OBSERVER, evidence=now, displaces="a" * 32),
+        Joined(name="web1", facts=FACTS, fresh=True),
+        Suspected(name="web1", evidence=now, silent_seconds=1, message="…", seen_by=OBSERVER),
         Silent("web1", now, standing=True, message="…"),
         Left("web1", now, by_itself=True, boot="b1"),
         Unproven("web1", FACTS, OBSERVER, "…"),

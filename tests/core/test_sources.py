@@ -60,10 +60,14 @@ def test_a_reason_that_is_not_in_its_row_is_a_controllers() -> None:
 
 def test_another_source_adopts_its_node_and_leaves_nothing_of_it() -> None:
     current = manifest("Unlisted", "False", id="a" * 32, lastSeen="2026-11-23T07:00:00Z", transitions="4")
-    facts = Facts("web1", ("10.0.0.7",), 7946, id="a" * 32, boot="b" * 16)
+    facts = Facts(node="web1", addresses=("10.0.0.7",), port=7946, id="a" * 32, boot="b" * 16)
     shown = node.view_manifest("web1", current).evidence
-    assert isinstance(policy.decide(current, Alive("web1", facts, "hub", Evidence()), now=NOW), Keep)
-    decision = policy.decide(current, Alive("web1", facts, "hub", Evidence(), adopts=shown), now=NOW)
+    assert isinstance(
+        policy.decide(current, Alive(name="web1", facts=facts, seen_by="hub", evidence=Evidence()), now=NOW), Keep
+    )
+    decision = policy.decide(
+        current, Alive(name="web1", facts=facts, seen_by="hub", evidence=Evidence(), adopts=shown), now=NOW
+    )
     assert isinstance(decision, Update)
     assert decision.transition is not None
     assert (decision.transition.number, decision.transition.message) == (5, "k3 hosts had given it up; it answers hub")

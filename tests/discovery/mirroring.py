@@ -38,7 +38,7 @@ class View:
 
     async def condition(self, name: str) -> node.Condition:
         """Its Ready."""
-        return node.condition(await self.manifest(name), node.READY) or node.Condition(node.READY, "")
+        return node.condition(await self.manifest(name), node.READY) or node.Condition(type=node.READY, status="")
 
     async def ready(self, name: str) -> tuple[str, str]:
         """Status and reason of its Ready."""

@@ -21,7 +21,7 @@ from tests.servers import Server
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 GRACE_SECONDS = 3.0
 
 

@@ -17,7 +17,7 @@ from tests.discovery.mirroring import ILL, UP, View, mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 
 
 def ttl_check(check: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from tests.discovery.mirroring import mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 
 
 async def test_a_machine_s_life(consul: Consul, store: Store) -> None:
@@ -125,8 +125,10 @@ async def test_register_fall_silent_and_answer_again(consul: Consul, store: Stor
     answers = [reply(b"ok")]
     async with speaking(answers) as speaker:
         port = int(speaker.address.rpartition(":")[2])
-        facts = Facts("self", pid=1, id="a" * 32, boot="b" * 16)
-        ours = Registration("k3-node", "k3-node-self", "127.0.0.1", port, facts, check_interval_seconds=1)
+        facts = Facts(node="self", pid=1, id="a" * 32, boot="b" * 16)
+        ours = Registration(
+            service="k3-node", service_id="k3-node-self", address="127.0.0.1", port=port, facts=facts, check_interval_seconds=1
+        )
         registrar = Registrar(consul, ours, proves=lambda: answers_at("127.0.0.1", port), random=Random(1))
         await consul.register(ttl_service("neighbour"))
         async with mirroring(consul, store, SETTINGS, registrar) as view, asyncio.TaskGroup() as tasks:
@@ -154,7 +156,13 @@ async def test_an_agent_that_dies_and_forgets_changes_no_node_within_the_grace(c
             consul = connect(from_flags(server.endpoint, "", {}))
             registrar = Registrar(
                 consul,
-                Registration("k3-node", "k3-node-self", "127.0.0.1", port, Facts("self", boot="b" * 16)),
+                Registration(
+                    service="k3-node",
+                    service_id="k3-node-self",
+                    address="127.0.0.1",
+                    port=port,
+                    facts=Facts(node="self", boot="b" * 16),
+                ),
                 proves=lambda: answers_at("127.0.0.1", port),
                 random=Random(1),
             )

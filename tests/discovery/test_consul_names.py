@@ -19,7 +19,7 @@ from tests.discovery.mirroring import GONE, ILL, UP, View, mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 SECOND = "web1-f9637b"
 """`web1` and the first digits of the hash of (dc1, consul, k3-node-b)."""
 

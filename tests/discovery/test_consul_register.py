@@ -21,14 +21,22 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.servers("consul")
 
-FACTS = Facts("web1", pid=42, id="a" * 32, boot="b" * 16, version="0.1.0", os="linux", arch="amd64")
+FACTS = Facts(node="web1", pid=42, id="a" * 32, boot="b" * 16, version="0.1.0", os="linux", arch="amd64")
 
 
 @pytest.fixture
 async def ours() -> AsyncIterator[Registration]:
     """A machine whose health server answers."""
     async with await health.serve(Listen.parse("127.0.0.1:0"), dict) as server:
-        yield Registration("k3-node", "k3-node-web1", "127.0.0.1", server.port, FACTS, ("blue",), check_interval_seconds=1)
+        yield Registration(
+            service="k3-node",
+            service_id="k3-node-web1",
+            address="127.0.0.1",
+            port=server.port,
+            facts=FACTS,
+            tags=("blue",),
+            check_interval_seconds=1,
+        )
 
 
 def registrar(consul: Consul, ours: Registration) -> Registrar:
@@ -51,7 +59,7 @@ async def status(consul: Consul) -> str:
 
 
 def test_an_ipv6_address_goes_into_brackets() -> None:
-    ours = Registration("k3-node", "x", "fd00::7", 7946, FACTS)
+    ours = Registration(service="k3-node", service_id="x", address="fd00::7", port=7946, facts=FACTS)
     assert ours.health_url == "http://[fd00::7]:7946/healthz"
     assert ours.document(is_proven=False)["Check"] == {
         "Name": "k3 /healthz",

@@ -33,7 +33,7 @@ from tests.servers.consul import serf
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 ID = "a" * 32
 STOPPED = ("False", "NodeShutdown")
 
@@ -55,11 +55,18 @@ class Machine:
 @contextlib.asynccontextmanager
 async def machine(consul: Consul, *, id_: str = ID) -> AsyncIterator[Machine]:
     """`web1`, whose health server answers until the end of the block. Consul asks it every ten minutes."""
-    facts = Facts("web1", ("127.0.0.1",), id=id_, boot="b" * 16)
+    facts = Facts(node="web1", addresses=("127.0.0.1",), id=id_, boot="b" * 16)
     info: Callable[[], dict[str, Any]] = lambda: {"node": "web1", "id": ID}  # noqa: E731
     async with await health.serve(Listen.parse("127.0.0.1:0"), info) as server, asyncio.TaskGroup() as tasks:
         port = server.port
-        ours = Registration("k3-node", "k3-node-web1", "127.0.0.1", port, facts, check_interval_seconds=600)
+        ours = Registration(
+            service="k3-node",
+            service_id="k3-node-web1",
+            address="127.0.0.1",
+            port=port,
+            facts=facts,
+            check_interval_seconds=600,
+        )
         made = Registrar(consul, ours, proves=lambda: answers_at("127.0.0.1", port), random=Random(1))
         serving, running = tasks.create_task(server.run()), tasks.create_task(made.run())
         yield Machine(made, running)

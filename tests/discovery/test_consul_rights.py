@@ -27,7 +27,7 @@ from tests.servers.server import Site
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 MACHINES = ("web1", "web2", "web3")
 
 TELLS_SINCE = (1, 11)
@@ -82,8 +82,10 @@ async def registered(consul: Consul) -> AsyncIterator[Registrar]:
     """A machine of our own, kept in Consul, and healthy."""
     async with speaking([reply(b"ok")]) as speaker, asyncio.TaskGroup() as tasks:
         port = int(speaker.address.rpartition(":")[2])
-        facts = Facts("self", pid=1, id="a" * 32, boot="b" * 16)
-        ours = Registration("k3-node", "k3-node-self", "127.0.0.1", port, facts, check_interval_seconds=1)
+        facts = Facts(node="self", pid=1, id="a" * 32, boot="b" * 16)
+        ours = Registration(
+            service="k3-node", service_id="k3-node-self", address="127.0.0.1", port=port, facts=facts, check_interval_seconds=1
+        )
         made = Registrar(consul, ours, proves=lambda: answers_at("127.0.0.1", port), random=Random(1))
         running = tasks.create_task(made.run())
         yield made

@@ -22,7 +22,7 @@ from tests.discovery.mirroring import GONE, ILL, LOST, UP, View, mirroring
 
 pytestmark = pytest.mark.servers("consul")
 
-SETTINGS = MirrorSettings("k3-node", watch_interval_seconds=0.5)
+SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 NAMES = [f"m{number}" for number in range(12)]
 
 

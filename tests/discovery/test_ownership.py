@@ -39,7 +39,7 @@ pytestmark = pytest.mark.servers("consul")
 STEPS = 300
 LEAST_OTHERS = 60
 NAMES = ("owned1", "owned2", "owned3", "owned4")
-FLEETING = MirrorSettings("fleet", watch_interval_seconds=0.005)
+FLEETING = MirrorSettings(service="fleet", watch_interval_seconds=0.005)
 
 
 @contextlib.asynccontextmanager
@@ -187,7 +187,7 @@ async def test_nothing_but_the_heartbeat_in_any_interleaving(
 
 
 async def test_without_heartbeats_a_controller_s_node_gets_nothing_at_all(consul: Consul, tmp_path: Path) -> None:
-    silent = MirrorSettings("fleet", watch_interval_seconds=0.02, controller_heartbeat=False)
+    silent = MirrorSettings(service="fleet", watch_interval_seconds=0.02, controller_heartbeat=False)
     async with opened("memory", tmp_path) as store, recording(store) as history:
         controller = Controller(store, Random(1))
         await controller.create("owned1")

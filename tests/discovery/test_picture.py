@@ -23,7 +23,7 @@ def machine(name: str, datacenter: str = "dc1", service_id: str = "") -> Instanc
         consul_node="host",
         service_id=service_id or f"s-{name}",
         wanted_name=name,
-        facts=Facts(name),
+        facts=Facts(node=name),
         health="passing",
         message="",
     )
@@ -100,7 +100,7 @@ def test_the_name_of_a_machine_out_of_sight_is_not_given_away() -> None:
 
 def host(name: str, boot: str = "", **more: Any) -> Instance:
     """A machine that k3 registered."""
-    facts = Facts(name, ("10.0.0.7",), port=7946, id="a" * 32, boot=boot or "b" * 16)
+    facts = Facts(node=name, addresses=("10.0.0.7",), port=7946, id="a" * 32, boot=boot or "b" * 16)
     return replace(machine(name), facts=facts, **more)
 
 

@@ -15,7 +15,18 @@ from k3.core.observation import Facts
 from k3.network.info import Info, info_document, parse_info
 
 FACTS = Facts(
-    "web1", ("10.0.0.1", "fd00::1"), 7946, 4242, "0" * 32, "1" * 16, "web1", "linux", "amd64", "0.1.0", ("10.0.0.0/24",), 90.0
+    node="web1",
+    addresses=("10.0.0.1", "fd00::1"),
+    port=7946,
+    pid=4242,
+    id="0" * 32,
+    boot="1" * 16,
+    hostname="web1",
+    os="linux",
+    arch="amd64",
+    version="0.1.0",
+    links=("10.0.0.0/24",),
+    peer_ttl_seconds=90.0,
 )
 GOOD = info_document(FACTS, 12.5, "0b5e-store")
 
@@ -42,8 +53,8 @@ def test_the_time_is_read_back_to_the_millisecond() -> None:
 
 def test_the_go_programs_document_is_enough() -> None:
     body = b'{"node":"go1","port":7946,"pid":7,"addrs":["10.0.0.7/24","fe80::1%eth0","127.0.0.1"]}'
-    assert parse_info(body) == Info(Facts("go1", ("10.0.0.7",), 7946, 7))
-    assert parse_info(b'{"node":"go1","addrs":null}').facts == Facts("go1")
+    assert parse_info(body) == Info(Facts(node="go1", addresses=("10.0.0.7",), port=7946, pid=7))
+    assert parse_info(b'{"node":"go1","addrs":null}').facts == Facts(node="go1")
 
 
 def test_fields_nobody_knows_are_ignored() -> None:

@@ -18,7 +18,16 @@ from tests.lab import Host, Lan, mdns, until
 from tests.network.speaking import Speak, Speaking
 
 LINKS = Links(
-    (Interface("eth0", 2, "", running=True, addresses=("10.77.1.1",), prefixes=("10.77.1.0/24", "fe80::/64", "fd00::/64")),)
+    (
+        Interface(
+            name="eth0",
+            index=2,
+            mac="",
+            running=True,
+            addresses=("10.77.1.1",),
+            prefixes=("10.77.1.0/24", "fe80::/64", "fd00::/64"),
+        ),
+    )
 )
 SERVICE = "_k3._tcp.local."
 GOOD = (HeardAddress(socket.inet_aton("10.77.1.9")),)

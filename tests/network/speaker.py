@@ -27,7 +27,14 @@ SERVICE = ServiceType.parse("_k3._tcp", "local.")
 
 
 def facts_of(node: str, number: int, here: Links) -> Facts:
-    return Facts(node, here.addresses, 7946, 100 + number, f"{number:08x}{node.encode().hex():0<24.24}", "0123456789abcdef")
+    return Facts(
+        node=node,
+        addresses=here.addresses,
+        port=7946,
+        pid=100 + number,
+        id=f"{number:08x}{node.encode().hex():0<24.24}",
+        boot="0123456789abcdef",
+    )
 
 
 class Speaker:

@@ -14,7 +14,7 @@ from k3.network.messages import Endpoint, Refused, Target, Withdrawal
 from k3.network.peer import NEVER
 from tests.network.test_peers import LINK, ME, WEB, Bench, answer, heard
 
-READY = Condition("Ready", "True")
+READY = Condition(type="Ready", status="True")
 GIVEN_UP = NodeView(
     name="web",
     owner="discovery",

@@ -22,7 +22,9 @@ ID, OTHER = "a" * 32, "c" * 32
 NAT = "10.0.2.15"
 """On every machine of one box: tells nobody apart."""
 
-ME = Facts("web", (NAT, "10.0.0.1"), 7946, 1, id=ID, boot="1" * 16, links=("10.0.0.0/24",), peer_ttl_seconds=90)
+ME = Facts(
+    node="web", addresses=(NAT, "10.0.0.1"), port=7946, pid=1, id=ID, boot="1" * 16, links=("10.0.0.0/24",), peer_ttl_seconds=90
+)
 TWIN = replace(ME, addresses=(NAT, "10.0.0.2"), boot="2" * 16)
 
 
@@ -42,16 +44,24 @@ class Bench:
 
 
 def announced(facts: Facts, *addresses: str) -> Announcement:
-    return Announcement("web-aaaaaaaa", facts.node, addresses or facts.addresses, 7946, facts.pid, facts.id, facts.boot)
+    return Announcement(
+        instance="web-aaaaaaaa",
+        node=facts.node,
+        addresses=addresses or facts.addresses,
+        port=7946,
+        pid=facts.pid,
+        id=facts.id,
+        boot=facts.boot,
+    )
 
 
 def answer(facts: Facts, at: str) -> Answered:
-    return Answered(facts, Endpoint(at, 7946), 0)
+    return Answered(facts=facts, endpoint=Endpoint(at, 7946), group=0)
 
 
 def shown(facts: Facts, *, agent: str | None = None, now: datetime = NOW) -> NodeView:
     """The Node that this machine's own agent writes."""
-    decision = policy.decide(None, Joined(facts.node, facts, fresh=True), now=now)
+    decision = policy.decide(None, Joined(name=facts.node, facts=facts, fresh=True), now=now)
     assert isinstance(decision, Create)
     seen = node.view_manifest(facts.node, decision.manifest)
     return seen if agent is None else replace(seen, agent=agent)
@@ -147,9 +157,9 @@ def written(current: Any, seen: Any) -> Update:
 
 
 def test_a_clone_stands_on_the_node_and_in_one_event() -> None:
-    made = policy.decide(None, Joined("web", ME, fresh=True), now=NOW)
+    made = policy.decide(None, Joined(name="web", facts=ME, fresh=True), now=NOW)
     assert isinstance(made, Create)
-    found = Joined("web", ME, fresh=False, clone_at="10.0.0.2", advice="do this")
+    found = Joined(name="web", facts=ME, fresh=False, clone_at="10.0.0.2", advice="do this")
     told = written(made.manifest, found)
     assert told.transition is not None
     assert (told.transition.reason, told.transition.warning) == ("IdentityCloned", True)
@@ -168,15 +178,17 @@ def test_a_clone_stands_on_the_node_and_in_one_event() -> None:
 
 
 def test_who_was_set_apart_says_whose_clone_it_is_until_it_is_not() -> None:
-    made = policy.decide(None, Alive("web", replace(ME, clone_of=OTHER), "hub", Evidence()), now=NOW)
+    made = policy.decide(
+        None, Alive(name="web", facts=replace(ME, clone_of=OTHER), seen_by="hub", evidence=Evidence()), now=NOW
+    )
     assert isinstance(made, Create)
     assert node.view_manifest("web", made.manifest).annotations["k3.network/clone-of"] == OTHER
-    cured = written(made.manifest, Joined("web", replace(ME, id="f" * 32), fresh=True, displaces=ID))
+    cured = written(made.manifest, Joined(name="web", facts=replace(ME, id="f" * 32), fresh=True, displaces=ID))
     assert "k3.network/clone-of" not in node.view_manifest("web", cured.manifest).annotations
 
 
 def test_an_explanation_changes_the_words_and_nothing_else() -> None:
-    made = policy.decide(None, Joined("web", ME, fresh=True), now=NOW)
+    made = policy.decide(None, Joined(name="web", facts=ME, fresh=True), now=NOW)
     assert isinstance(made, Create)
     evidence = node.view_manifest("web", made.manifest).evidence
     assert isinstance(policy.decide(made.manifest, Explained("web", evidence, "no"), now=NOW), Keep), "it is Ready"

@@ -28,12 +28,12 @@ BRIDGES = (*DOCKER, "virbr0", "cni0", "nerdctl0", "podman0", "lxcbr0", "lxdbr0",
 
 
 def entry(name: str, index: int = 2, *, kind: str = "", flags: int = 0, master: int = 0) -> LinkEntry:
-    return LinkEntry(index, name, UP | flags, master, "", kind)
+    return LinkEntry(index=index, name=name, flags=UP | flags, master=master, mac="", kind=kind)
 
 
 def address(text: str, *, flags: int = 0, protocol: int = 0) -> AddressEntry:
     literal, _, length = text.partition("/")
-    return AddressEntry(2, literal, int(length), flags, protocol)
+    return AddressEntry(index=2, address=literal, prefix_length=int(length), flags=flags, protocol=protocol)
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,19 @@ def test_addresses_that_programs_move_are_spare() -> None:
 
 
 def test_spare_addresses_come_last_whatever_the_interface() -> None:
-    nat = Interface("eth0", 2, "", True, ("10.0.2.15",), ("10.0.2.0/24",), ("10.0.2.15",))
-    lan = Interface("eth1", 3, "", True, ("192.168.56.11",), ("192.168.56.0/24",))
+    nat = Interface(
+        name="eth0", index=2, mac="", running=True, addresses=("10.0.2.15",), prefixes=("10.0.2.0/24",), spare=("10.0.2.15",)
+    )
+    lan = Interface(name="eth1", index=3, mac="", running=True, addresses=("192.168.56.11",), prefixes=("192.168.56.0/24",))
     assert Links((nat, lan)).addresses == ("192.168.56.11", "10.0.2.15")
 
 
 # --- where others have really arrived
 
-UPLINK = Interface("eth0", 2, "", True, ("10.1.0.5",), ("10.1.0.0/24",))
-CLUSTER = Interface("eth1", 3, "", True, ("10.2.0.5", "10.2.0.6"), ("10.2.0.0/24", "10.2.0.0/24"))
+UPLINK = Interface(name="eth0", index=2, mac="", running=True, addresses=("10.1.0.5",), prefixes=("10.1.0.0/24",))
+CLUSTER = Interface(
+    name="eth1", index=3, mac="", running=True, addresses=("10.2.0.5", "10.2.0.6"), prefixes=("10.2.0.0/24", "10.2.0.0/24")
+)
 BOTH = Links((UPLINK, CLUSTER))
 
 
@@ -132,7 +136,7 @@ def test_oneself_and_strangers_are_no_neighbours(local: str, remote: str) -> Non
 
 
 def test_neighbours_on_a_link_with_link_local_addresses_only() -> None:
-    link = Links((Interface("eth0", 2, "", True, ("fe80::1",), ("fe80::/64",)),))
+    link = Links((Interface(name="eth0", index=2, mac="", running=True, addresses=("fe80::1",), prefixes=("fe80::/64",)),))
     assert Reached().met("fe80::1%eth0", "fe80::2%eth0", link)
     assert not Reached().met("fe80::1%eth0", "fe80::1%eth0", link)
 
@@ -147,8 +151,8 @@ def test_the_order_of_the_last_run_holds_until_somebody_arrives() -> None:
 
 # --- two interfaces on one network
 
-DEAD = Interface("eth0", 2, "", False, ("10.1.0.5",), ("10.1.0.0/24",))
-TWIN = Interface("eth2", 4, "", True, ("10.1.0.6",), ("10.1.0.0/24",))
+DEAD = Interface(name="eth0", index=2, mac="", running=False, addresses=("10.1.0.5",), prefixes=("10.1.0.0/24",))
+TWIN = Interface(name="eth2", index=4, mac="", running=True, addresses=("10.1.0.6",), prefixes=("10.1.0.0/24",))
 
 
 def test_what_the_kernel_would_send_into_a_dead_link_goes_by_the_live_one() -> None:
@@ -161,7 +165,9 @@ def test_what_the_kernel_would_send_into_a_dead_link_goes_by_the_live_one() -> N
 
 
 def test_the_best_way_to_a_peer_is_tried_first() -> None:
-    spare = Interface("eth0", 2, "", True, ("10.0.2.15",), ("10.0.2.0/24",), ("10.0.2.15",))
+    spare = Interface(
+        name="eth0", index=2, mac="", running=True, addresses=("10.0.2.15",), prefixes=("10.0.2.0/24",), spare=("10.0.2.15",)
+    )
     links = Links((spare, CLUSTER, UPLINK))
     tried = sorted(["10.0.2.16", "10.1.0.9", "10.2.0.9", "10.9.0.9"], key=links.place)
     assert tried == ["10.2.0.9", "10.1.0.9", "10.0.2.16", "10.9.0.9"]

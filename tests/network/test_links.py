@@ -16,9 +16,9 @@ from tests.lab import Host, Lan, Process, until
 from tests.network.speaking import ROOT
 
 ETH0 = Interface(
-    "eth0",
-    2,
-    "02:00:00:00:00:01",
+    name="eth0",
+    index=2,
+    mac="02:00:00:00:00:01",
     running=True,
     addresses=("10.0.0.1", "fd00::1", "fe80::1"),
     prefixes=("10.0.0.0/24", "fd00::/64", "fe80::/64"),
@@ -172,6 +172,9 @@ def test_changes_are_told_by_the_kernel_and_not_only_found_by_polling(lan: Lan) 
 
 
 async def test_a_change_before_anybody_watches_is_seen_at_once() -> None:
-    old, new = Links(()), Links((Interface("eth0", 2, "", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",)),))
+    old, new = (
+        Links(()),
+        Links((Interface(name="eth0", index=2, mac="", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",)),)),
+    )
     async with asyncio.timeout(2), aclosing(link_changes.changes(old, poll_seconds=60, look=lambda _: new)) as news:
         assert await anext(news) == new

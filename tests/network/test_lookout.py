@@ -13,12 +13,12 @@ from k3.network.lookout import UNHEARD_SECONDS, UNVISITED_SECONDS, Lookout, desc
 from k3.network.messages import Announcement, Answered, Endpoint, NoAnswer, Refused, Target
 from k3.network.multicast import Blocked
 
-HERE = Links((Interface("eth0", 2, "", True, ("10.0.0.1",), ("10.0.0.0/24",)),))
-WEB2 = Announcement("web2-00000000", "web2", ("10.0.0.2",), 7946)
+HERE = Links((Interface(name="eth0", index=2, mac="", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",)),))
+WEB2 = Announcement(instance="web2-00000000", node="web2", addresses=("10.0.0.2",), port=7946)
 END = Endpoint("10.0.0.2", 7946)
 TARGET = Target("web2", ((END,),))
-KNOWN = Answered(Facts("web2", id="f" * 32), END, 0)
-PLAIN = Answered(Facts("web2"), END, 0)
+KNOWN = Answered(facts=Facts(node="web2", id="f" * 32), endpoint=END, group=0)
+PLAIN = Answered(facts=Facts(node="web2"), endpoint=END, group=0)
 
 
 class Bench:

@@ -18,7 +18,18 @@ from k3.network.info import info_document, parse_info
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 BOOT = "0ef70068-16e7-4588-b559-d2812d7acb23"
 SYSTEM = System("Debian GNU/Linux 12 (bookworm)", "6.1.0-18-amd64", "f" * 32, BOOT)
-WEB1 = Facts("web1", ("10.0.0.7",), 7946, 1, "0" * 32, "1" * 16, "web1", "linux", "amd64", system=SYSTEM)
+WEB1 = Facts(
+    node="web1",
+    addresses=("10.0.0.7",),
+    port=7946,
+    pid=1,
+    id="0" * 32,
+    boot="1" * 16,
+    hostname="web1",
+    os="linux",
+    arch="amd64",
+    system=SYSTEM,
+)
 
 
 def test_what_is_read(tmp_path: Path) -> None:
@@ -71,7 +82,7 @@ def test_what_breaks_a_bound_is_refused(field: str, value: object) -> None:
 
 
 def seen(of: Facts, current: dict[str, Any] | None = None) -> dict[str, Any]:
-    decision = policy.decide(current, Alive("web1", of, "web2", Evidence()), now=NOW)
+    decision = policy.decide(current, Alive(name="web1", facts=of, seen_by="web2", evidence=Evidence()), now=NOW)
     assert isinstance(decision, Create | Update)
     return dict(decision.manifest["status"].get("nodeInfo", {}))
 
@@ -85,8 +96,8 @@ def test_it_stands_on_the_node_and_no_kubelet_does() -> None:
 
 
 def test_a_machine_that_says_nothing_of_it_takes_nothing_away() -> None:
-    decision = policy.decide(None, Alive("web1", WEB1, "web2", Evidence()), now=NOW)
+    decision = policy.decide(None, Alive(name="web1", facts=WEB1, seen_by="web2", evidence=Evidence()), now=NOW)
     assert isinstance(decision, Create)
-    plain = Facts("web1", ("10.0.0.8",), 7946, 1, "0" * 32, "2" * 16)
+    plain = Facts(node="web1", addresses=("10.0.0.8",), port=7946, pid=1, id="0" * 32, boot="2" * 16)
     assert seen(plain, dict(decision.manifest))["osImage"] == SYSTEM.os_image
     assert seen(plain) == {}

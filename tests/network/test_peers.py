@@ -55,15 +55,17 @@ T = 6.0
 TIMING = Timing.of(T)
 LINK = "10.0.0.0/24"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-ME = Facts("me", ("10.0.0.1",), 7946, 1, id="0" * 32, boot="me.1", links=(LINK,), peer_ttl_seconds=T)
-WEB = Facts("web", ("10.0.0.2",), 7946, 2, id="1" * 32, boot="web.1", links=(LINK,), peer_ttl_seconds=T)
+ME = Facts(node="me", addresses=("10.0.0.1",), port=7946, pid=1, id="0" * 32, boot="me.1", links=(LINK,), peer_ttl_seconds=T)
+WEB = Facts(node="web", addresses=("10.0.0.2",), port=7946, pid=2, id="1" * 32, boot="web.1", links=(LINK,), peer_ttl_seconds=T)
 SILENCE = NoAnswer("timeout")
 MILLISECOND = timedelta(milliseconds=1)
 
 
 def heard(facts: Facts, instance: str = "") -> Announcement:
     name = instance or f"{facts.node}-{facts.id[:8]}"
-    return Announcement(name, facts.node, facts.addresses, facts.port, facts.pid, facts.id, facts.boot)
+    return Announcement(
+        instance=name, node=facts.node, addresses=facts.addresses, port=facts.port, pid=facts.pid, id=facts.id, boot=facts.boot
+    )
 
 
 class Bench:
@@ -71,7 +73,9 @@ class Bench:
 
     def __init__(self, *, settings: Settings | None = None, online: bool = True) -> None:
         self.now = 1_000.0
-        self.table = PeerTable(settings or Settings("me", ME.id, T), chance=Random(7).random, now=self.now)
+        self.table = PeerTable(
+            settings or Settings(name="me", id=ME.id, peer_ttl_seconds=T), chance=Random(7).random, now=self.now
+        )
         self.nodes: dict[str, Manifest] = {}
         self.log: list[tuple[float, Action]] = []
         self.reports: list[Observation] = []
@@ -133,7 +137,7 @@ class Bench:
 
 
 def answer(facts: Facts) -> Answered:
-    return Answered(facts, Endpoint(facts.addresses[0], facts.port), 0)
+    return Answered(facts=facts, endpoint=Endpoint(facts.addresses[0], facts.port), group=0)
 
 
 def known(facts: Facts = WEB) -> tuple[Bench, dict[str, Outcome]]:
@@ -342,7 +346,9 @@ def test_announced_but_never_answering_is_shown_once_and_dropped_when_gone() -> 
 
 
 def fake(number: int) -> Facts:
-    return Facts(f"fake{number}", (f"10.0.0.{3 + number % 250}",), 1 + number, id=f"{number:032x}", boot="x")
+    return Facts(
+        node=f"fake{number}", addresses=(f"10.0.0.{3 + number % 250}",), port=1 + number, id=f"{number:032x}", boot="x"
+    )
 
 
 def test_a_flood_of_names_is_bounded_and_a_newcomer_is_still_found() -> None:
@@ -392,13 +398,13 @@ def test_our_own_node_is_written_on_joining_on_change_and_when_nobody_else_looks
     bench = Bench()
     bench.give(SelfProven(ME))
     bench.run(0)
-    assert bench.said(Joined)[0][1] == Joined("me", ME, fresh=True)
+    assert bench.said(Joined)[0][1] == Joined(name="me", facts=ME, fresh=True)
     bench.run(10 * TIMING.write)
     assert len(bench.said(Joined)) == pytest.approx(11, abs=1)
     moved = replace(ME, addresses=("10.0.0.100",))
     bench.give(SelfProven(moved))
     bench.run(0)
-    assert bench.said(Joined)[-1][1] == Joined("me", moved, fresh=False)
+    assert bench.said(Joined)[-1][1] == Joined(name="me", facts=moved, fresh=False)
     assert bench.seen("me").addresses == ("10.0.0.100",)
 
 
@@ -454,13 +460,13 @@ def test_our_name_on_another_machine_is_contested_and_may_be_kept() -> None:
 
 
 def _manifest(facts: Facts) -> Manifest:
-    made = decide(None, Alive(facts.node, facts, "x", Evidence()), now=EPOCH)
+    made = decide(None, Alive(name=facts.node, facts=facts, seen_by="x", evidence=Evidence()), now=EPOCH)
     assert isinstance(made, Create)
     return made.manifest
 
 
 def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
-    bench = Bench(settings=Settings("me", ME.id, T, forget_after_seconds=30))
+    bench = Bench(settings=Settings(name="me", id=ME.id, peer_ttl_seconds=T, forget_after_seconds=30))
     bench.give(heard(WEB))
     bench.run(1, {"web": answer(WEB)})
     bench.run(T + 29)
@@ -470,7 +476,7 @@ def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
 
 
 def test_an_empty_table_wants_nothing() -> None:
-    table = PeerTable(Settings("me", ME.id, T, register_self=False), chance=Random(1).random, now=0.0)
+    table = PeerTable(Settings(name="me", id=ME.id, peer_ttl_seconds=T, register_self=False), chance=Random(1).random, now=0.0)
     assert table.handle(Synced(()), 0.0) == []
     assert table.deadline == NEVER
 
@@ -505,7 +511,7 @@ def test_a_restart_invents_no_sign_of_life() -> None:
 
 def test_a_machine_that_registered_itself_is_looked_at_from_outside_at_once() -> None:
     bench = Bench()
-    made = decide(None, Joined("web", WEB, fresh=True), now=EPOCH)
+    made = decide(None, Joined(name="web", facts=WEB, fresh=True), now=EPOCH)
     assert isinstance(made, Create)
     bench.nodes["web"] = made.manifest
     shown = bench.now
@@ -521,7 +527,7 @@ def living(facts: Facts = WEB, *, links: tuple[str, ...] = (LINK,)) -> tuple[Ben
     """A bench on a store that shows a machine whose own agent wrote its Node, and which has never answered here."""
     bench = Bench()
     bench.give(SelfProven(ME))
-    made = decide(None, Joined(facts.node, replace(facts, links=links), fresh=True), now=EPOCH)
+    made = decide(None, Joined(name=facts.node, facts=replace(facts, links=links), fresh=True), now=EPOCH)
     assert isinstance(made, Create)
     bench.nodes[facts.node] = made.manifest
     bench.give(NodeShown(bench.seen(facts.node)))
@@ -529,7 +535,7 @@ def living(facts: Facts = WEB, *, links: tuple[str, ...] = (LINK,)) -> tuple[Ben
 
 
 def writes_itself(bench: Bench, facts: Facts = WEB) -> None:
-    assert bench.write(Joined(facts.node, facts, fresh=False))
+    assert bench.write(Joined(name=facts.node, facts=facts, fresh=False))
 
 
 def test_who_never_reached_a_machine_has_no_say_over_it_while_its_own_agent_writes() -> None:
@@ -659,7 +665,7 @@ def test_who_was_refuted_has_no_say_until_it_is_answered_again() -> None:
     bench.run(2 * TIMING.period + TIMING.retry + 0.1)
     assert len(bench.said(Suspected)) == 1
     for _ in range(20):
-        bench.write(Alive("web", WEB, "other", bench.seen("web").evidence))
+        bench.write(Alive(name="web", facts=WEB, seen_by="other", evidence=bench.seen("web").evidence))
         bench.run(TIMING.write)
     assert len(bench.said(Suspected)) == 1
     bench.run(12 * TIMING.period, answers)
@@ -675,7 +681,9 @@ def test_an_unknown_that_rests_on_no_failure_is_ours_to_take_back() -> None:
     assert bench.seen("me").ready.status == "Unknown"  # type: ignore[union-attr]
     bench.run(1)
     assert bench.seen("me").is_ready
-    assert bench.write(Suspected("me", bench.seen("me").evidence, None, "…", "other"))
+    assert bench.write(
+        Suspected(name="me", evidence=bench.seen("me").evidence, silent_seconds=None, message="…", seen_by="other")
+    )
     assert bench.write(Silent("me", bench.seen("me").evidence, standing=False, message="firewall?"))
     bench.run(3 * T)
     assert bench.seen("me").ready.status == "Unknown", "somebody asked, and was not answered"  # type: ignore[union-attr]
@@ -699,7 +707,7 @@ def test_our_own_former_name_is_explained_and_goes_to_who_claims_it() -> None:
     bench = Bench()
     bench.give(SelfProven(ME))
     bench.run(1)
-    made = decide(None, Joined("old", replace(ME, node="old", boot="old.1"), fresh=True), now=EPOCH)
+    made = decide(None, Joined(name="old", facts=replace(ME, node="old", boot="old.1"), fresh=True), now=EPOCH)
     assert isinstance(made, Create)
     bench.nodes["old"] = made.manifest
     bench.give(NodeShown(bench.seen("old")))

@@ -18,7 +18,20 @@ from k3.network.probe import HEAD_START_SECONDS, probe
 from k3.settings.listen import Listen
 from tests.lab import Host, Lan
 
-FACTS = Facts("web1", ("10.0.0.1",), 7946, 4242, "0" * 32, "1" * 16, "web1", "linux", "amd64", "0.1.0", ("10.0.0.0/24",), 90.0)
+FACTS = Facts(
+    node="web1",
+    addresses=("10.0.0.1",),
+    port=7946,
+    pid=4242,
+    id="0" * 32,
+    boot="1" * 16,
+    hostname="web1",
+    os="linux",
+    arch="amd64",
+    version="0.1.0",
+    links=("10.0.0.0/24",),
+    peer_ttl_seconds=90.0,
+)
 BODY = json.dumps(info_document(FACTS, 1.5, "store-1")).encode()
 HANG_GUARD_SECONDS = 20.0
 
@@ -73,7 +86,7 @@ def response(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 
 async def test_an_answer_brings_everything(peer: Endpoint) -> None:
     found = await probe(target((peer,), id_=FACTS.id), timeout_seconds=HANG_GUARD_SECONDS)
-    assert found == Answered(FACTS, peer, 0, 1.5, "store-1")
+    assert found == Answered(facts=FACTS, endpoint=peer, group=0, uptime_seconds=1.5, store_id="store-1")
 
 
 async def test_the_go_program_answers_in_chunks_and_with_less() -> None:
@@ -82,7 +95,7 @@ async def test_the_go_program_answers_in_chunks_and_with_less() -> None:
     for answer in (response(body), chunked, b"HTTP/1.0 200 OK\r\n\r\n" + body):
         found = await outcome_of(answer)
         assert isinstance(found, Answered)
-        assert found.facts == Facts("web1", (), 7946, 3)
+        assert found.facts == Facts(node="web1", addresses=(), port=7946, pid=3)
 
 
 @pytest.mark.parametrize(("name", "id_"), [("web2", ""), ("web1", "f" * 32), ("web2", "0" * 32)])

@@ -13,7 +13,9 @@ from tests.network.test_clones import answer as answered_at
 from tests.network.test_peers import LINK, WEB, T, answer, heard, known
 
 FAR_LINK = "10.5.0.0/24"
-FAR = Facts("far", ("10.5.0.2",), 7946, 3, id="2" * 32, boot="far.1", links=(FAR_LINK,), peer_ttl_seconds=T)
+FAR = Facts(
+    node="far", addresses=("10.5.0.2",), port=7946, pid=3, id="2" * 32, boot="far.1", links=(FAR_LINK,), peer_ttl_seconds=T
+)
 
 
 def test_one_silent_peer_on_each_of_two_links_is_no_doubt_about_either() -> None:

@@ -13,7 +13,7 @@ from k3.stores.log.fanout import Fanout
 
 
 def change(revision: int, kind: Kind = NODE) -> Change:
-    return Change("ADDED", Object(Key(kind, f"n{revision}", "default"), uid="u", revision=revision, document=b"{}"))
+    return Change("ADDED", Object(key=Key(kind, f"n{revision}", "default"), uid="u", revision=revision, document=b"{}"))
 
 
 async def no_replay(_kind: Kind, _since: int, _until: int) -> tuple[Sequence[Change], int]:

@@ -18,7 +18,7 @@ def write(name: str) -> Write:
 
 
 def result(written: Write) -> Object:
-    return Object(written.key, uid="u", revision=1, document=b"{}")
+    return Object(key=written.key, uid="u", revision=1, document=b"{}")
 
 
 @asynccontextmanager

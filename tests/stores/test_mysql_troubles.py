@@ -457,7 +457,7 @@ async def test_any_key_and_any_bytes_are_stored_as_they_are(store: MysqlStore) -
 async def test_a_list_and_compaction_use_the_indexes(store: MysqlStore, server: Mariadb, storage: MysqlStorage) -> None:
     """Nothing reads a whole table."""
     await create_many(store, 400, prefix="n")
-    statement, parameters = _sql.ListQuery(NODE, "", 10, node("n-200"), None).statement()
+    statement, parameters = _sql.ListQuery(kind=NODE, namespace="", limit=10, after=node("n-200"), at=None).statement()
     statements = [text.render(statement, *parameters), text.render(_sql.GET, node("n-1").path.encode())]
     statements += text.forget(1, 2)[:2]
     statements += text.for_keys(_sql.GET, [node("n-1").path, node("n-2").path], limit=10_000)

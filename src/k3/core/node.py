@@ -31,7 +31,7 @@ def valid_name(name: str) -> bool:
     return len(name) <= limits.NAME_BYTES and _NAME.fullmatch(name) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """One entry of `status.conditions`."""
 
@@ -142,10 +142,10 @@ def condition(manifest: Manifest, type_: str) -> Condition | None:
         if entry.get("type") == type_:
             texts = _texts(entry)
             return Condition(
-                type_,
-                texts.get("status", ""),
-                texts.get("reason", ""),
-                texts.get("message", ""),
+                type=type_,
+                status=texts.get("status", ""),
+                reason=texts.get("reason", ""),
+                message=texts.get("message", ""),
                 transition=texts.get("lastTransitionTime", ""),
                 heartbeat=texts.get("lastHeartbeatTime", ""),
             )

@@ -27,7 +27,7 @@ def copied(value: Any) -> Any:  # noqa: ANN401 - JSON
     return [copied(each) for each in value] if isinstance(value, list) else value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """A Kubernetes group, version and kind."""
 
@@ -43,9 +43,9 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-NODE: Final = Kind("", "v1", "Node", "nodes", namespaced=False)
-EVENT: Final = Kind("", "v1", "Event", "events", namespaced=True)
-LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
+NODE: Final = Kind(group="", version="v1", name="Node", plural="nodes", namespaced=False)
+EVENT: Final = Kind(group="", version="v1", name="Event", plural="events", namespaced=True)
+LEASE: Final = Kind(group="coordination.k8s.io", version="v1", name="Lease", plural="leases", namespaced=True)
 KINDS: Final = (NODE, EVENT, LEASE)
 
 
@@ -109,7 +109,7 @@ def decode(document: bytes) -> Manifest:
     return manifest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
     """One stored object at one revision."""
 

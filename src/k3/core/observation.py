@@ -32,7 +32,7 @@ class System:
     """The kernel's: another one after each boot."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a machine says of itself, already held to `limits`.
 
@@ -69,7 +69,7 @@ class Evidence:
     """Status of Reachable."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
     """The machine was asked and answered with the right identity."""
 
@@ -85,7 +85,7 @@ class Alive:
     """If the Node is k3 discovery's: what it showed when it had not been Ready for so long that it may be adopted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """The agent's own machine starts, changes, or refreshes its Node; it has answered its own probe.
 
@@ -106,7 +106,7 @@ class Joined:
     """As for Alive, where no other agent looks after this machine."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suspected:
     """The machine stopped answering.
 

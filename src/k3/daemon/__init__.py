@@ -98,13 +98,13 @@ def _network_options(config: NetworkConfig) -> Options:
         msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {NODE_BYTES}"
         raise Invalid(msg)
     return Options(
-        config.service,
-        name,
-        config.is_name_explicit,
-        config.peer_ttl_seconds,
-        config.register_self,
-        config.forget_after_seconds,
-        config.interfaces,
+        service=config.service,
+        name=name,
+        explicit=config.is_name_explicit,
+        peer_ttl_seconds=config.peer_ttl_seconds,
+        register_self=config.register_self,
+        forget_after_seconds=config.forget_after_seconds,
+        interfaces=config.interfaces,
     )
 
 

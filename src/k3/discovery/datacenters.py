@@ -23,7 +23,7 @@ FIRST_DOUBT_SECONDS: Final = 3.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Datacenter:
     """What is known of one datacenter, and how far that is believed."""
 
@@ -72,7 +72,7 @@ class Directory:
 
     def add(self, name: str) -> Datacenter:
         """Have it watched from now on."""
-        place = self.places[name] = Datacenter(name, Snapshot(name))
+        place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(name))
         return place
 
     def tell(self, patience_seconds: float) -> None:

@@ -42,7 +42,7 @@ WRITING_SECONDS: Final = 5.0
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorSettings:
     """What to mirror. No datacenters: all that Consul knows."""
 

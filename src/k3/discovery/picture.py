@@ -188,8 +188,8 @@ def _lost(service: str, name: str, datacenter: str, sight: Sight) -> SourceLost:
 def _mirrored(service: str, named: Named) -> Mirrored:
     instance = named.instance
     return Mirrored(
-        named.name,
-        instance.facts,
+        name=named.name,
+        facts=instance.facts,
         service=service,
         service_id=instance.service_id,
         consul_node=instance.consul_node,

@@ -76,7 +76,7 @@ _number = partial(numbered, source=DISCOVERY)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mirrored:
     """The registry lists the machine and says how it is."""
 

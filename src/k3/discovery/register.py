@@ -47,7 +47,7 @@ MARK_BYTES: Final = 4
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """What Consul is told of this machine. `facts.addresses` is not: `address` is where Consul and others reach it."""
 

@@ -47,7 +47,7 @@ ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryOptions:
     """What `k3 discovery` was told. Raises ConfigInvalid when made of what cannot work."""
 
@@ -106,7 +106,12 @@ class DiscoveryOptions:
     @property
     def mirror(self) -> MirrorSettings:
         """The part of it that the mirror needs."""
-        return MirrorSettings(self.service, self.datacenters, self.watch_interval_seconds, self.controller_heartbeat)
+        return MirrorSettings(
+            service=self.service,
+            datacenters=self.datacenters,
+            watch_interval_seconds=self.watch_interval_seconds,
+            controller_heartbeat=self.controller_heartbeat,
+        )
 
 
 def _is_address(text: str) -> bool:
@@ -148,7 +153,7 @@ class DiscoveryAgent:
         self._is_lost = False
         """No route says which address we have: Consul's agent is asked."""
         self._started_at = asyncio.get_running_loop().time()
-        self.facts = Facts(options.name, boot=boot or facts.boot_id(), pid=os.getpid(), version=__version__)
+        self.facts = Facts(node=options.name, boot=boot or facts.boot_id(), pid=os.getpid(), version=__version__)
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that discovery leaves alone."""
         self._leadership = Leadership(
@@ -182,12 +187,12 @@ class DiscoveryAgent:
         options = self._options
         self.facts = replace(self.facts, port=port)
         registration = Registration(
-            options.service,
-            options.full_service_id,
-            self.facts.addresses[0],
-            port,
-            self.facts,
-            options.tags,
+            service=options.service,
+            service_id=options.full_service_id,
+            address=self.facts.addresses[0],
+            port=port,
+            facts=self.facts,
+            tags=options.tags,
             register_self=options.register_self,
             check_interval_seconds=options.check_interval_seconds,
             check_timeout_seconds=options.check_timeout_seconds,

@@ -53,7 +53,7 @@ class Clones:
         self._say = tell
         self._part = part
         self._start = start
-        self._me = Facts("")
+        self._me = Facts(node="")
         self._ours: set[str] = set()
         self._looking: set[tuple[str, str]] = set()
         self._rewritten: dict[str, int] = {}

@@ -7,7 +7,7 @@ from k3.core.observation import Facts, Observation
 from k3.network.messages import Announcement, Outcome, Target, Withdrawal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What this agent is told at start."""
 

@@ -20,7 +20,7 @@ _ADDRESSES_KEPT: Final = 4 * limits.PEER_ADDRESSES
 _FLUSH_AFTER_MS: Final = 1_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Instance:
     """The records of one instance as heard last, and what was made of them."""
 

@@ -70,7 +70,15 @@ def _interface(found: Addressed) -> Interface:
     literals = tuple(each.address for each in found.addresses)
     nets = (ipaddress.ip_network((each.address, each.prefix_length), strict=False) for each in found.addresses)
     running = bool(entry.flags & netlink.IFF_RUNNING)
-    return Interface(entry.name, entry.index, entry.mac, running, literals, tuple(str(net) for net in nets), found.spare)
+    return Interface(
+        name=entry.name,
+        index=entry.index,
+        mac=entry.mac,
+        running=running,
+        addresses=literals,
+        prefixes=tuple(str(net) for net in nets),
+        spare=found.spare,
+    )
 
 
 async def changes(

@@ -7,7 +7,7 @@ from typing import Final
 from k3.core.observation import Facts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     """A peer's mDNS records, parsed and held to limits. A hint: nothing in it is proven.
 
@@ -59,7 +59,7 @@ class Target:
     """Who asks: `AGENT`, whose announcements the other one expects to hear, or `READER`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """It answered, and is who it should be. `group` is the place of the endpoint's group in the target."""
 

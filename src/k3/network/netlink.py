@@ -61,7 +61,7 @@ _TIMEOUT_SECONDS: Final = 2.0
 _ATTEMPTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkEntry:
     """One interface. `master` is the index of the bridge or bond it is part of, 0: none."""
 
@@ -73,7 +73,7 @@ class LinkEntry:
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddressEntry:
     """One address of an interface, as a literal without scope. `flags` are IFA_F_*, `protocol` says who added it."""
 
@@ -239,4 +239,6 @@ def _address(body: bytes) -> AddressEntry | None:
     if _IFA_FLAGS in found:
         flags = _WORD.unpack(found[_IFA_FLAGS])[0]
     protocol = found.get(_IFA_PROTO, b"\0")[0]
-    return AddressEntry(index, socket.inet_ntop(family, raw), prefix_length, flags, protocol)
+    return AddressEntry(
+        index=index, address=socket.inet_ntop(family, raw), prefix_length=prefix_length, flags=flags, protocol=protocol
+    )

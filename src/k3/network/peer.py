@@ -24,7 +24,7 @@ BACKOFF_CEILING_SECONDS: Final = 60.0
 ROUNDS_PER_PERIOD: Final = 8
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Peer:
     """Private knowledge of one name: a Node of the store, a candidate that is only announced, or both."""
 

@@ -98,8 +98,8 @@ class PeerTable:
         self._online = False
         self._listing = 0
         """How many Nodes the store is just telling us about, all in one list."""
-        self._me = Member(settings.name, ranks.place(settings.id), frozenset())
-        self._self = Peer(settings.name, self._me, self._timing, now)
+        self._me = Member(name=settings.name, place=ranks.place(settings.id), links=frozenset())
+        self._self = Peer(name=settings.name, member=self._me, timing=self._timing, ref=now)
         self._facts: Facts | None = None
         self._displaces = ""
         self._clone = CloneFound("")
@@ -395,7 +395,9 @@ class PeerTable:
             return None
         peer = self._peer(heard.node, now)
         addresses = tuple(address.partition("%")[0] for address in heard.addresses)
-        peer.member = Member(heard.node, ranks.place(heard.id or heard.node), frozenset(), frozenset(addresses))
+        peer.member = Member(
+            name=heard.node, place=ranks.place(heard.id or heard.node), links=frozenset(), addresses=frozenset(addresses)
+        )
         self._crowd.names[heard.node] = None
         return peer
 
@@ -429,7 +431,7 @@ class PeerTable:
     def _relinked(self, links: tuple[str, ...], interfaces: tuple[str, ...], now: float) -> None:
         self._doubt.is_cut_off = not links
         self._ours.change(links, interfaces)
-        self._me = Member(self._me.name, self._me.place, frozenset(links))
+        self._me = Member(name=self._me.name, place=self._me.place, links=frozenset(links))
         for peer in self.peers.values():
             self._relocate(peer, now)
         self._rerank_soon(now)
@@ -521,7 +523,18 @@ class PeerTable:
         healthy = seen is not None and seen.is_ready and seen.is_reachable
         aged = now - peer.stored_at >= peer.timing.write - peer.timing.period / 2
         if not healthy or displaces or aged or not peer.same_facts(facts):
-            self._report(peer, Alive(peer.name, facts, self._me.name, peer.probe_evidence, displaces, self.settings.boot), now)
+            self._report(
+                peer,
+                Alive(
+                    name=peer.name,
+                    facts=facts,
+                    seen_by=self._me.name,
+                    evidence=peer.probe_evidence,
+                    displaces=displaces,
+                    seen_run=self.settings.boot,
+                ),
+                now,
+            )
 
     def _failed(self, peer: Peer, outcome: Outcome, now: float) -> None:
         peer.failures += 1
@@ -576,7 +589,18 @@ class PeerTable:
             # Only an answer of its own that the store has not seen may move lastSeen; `ref` may be no more than a restart.
             silent = now - peer.answered_at if peer.answered_at > peer.stored_at else None
             message = peer.is_now or f"does not answer {self._me.name}"
-            self._report(peer, Suspected(peer.name, seen.evidence, silent, message, self._me.name, self.settings.boot), now)
+            self._report(
+                peer,
+                Suspected(
+                    name=peer.name,
+                    evidence=seen.evidence,
+                    silent_seconds=silent,
+                    message=message,
+                    seen_by=self._me.name,
+                    seen_run=self.settings.boot,
+                ),
+                now,
+            )
         elif peer.is_now and not seen.is_ready and (peer.was_renamed or places.was_last_answered(peer, self._me.name)):
             self._explain(peer, seen, peer.is_now, now)
 
@@ -594,7 +618,9 @@ class PeerTable:
             return
         self._crowd.show(peer.name, self._me.name)
         ttl = self.settings.peer_ttl_seconds
-        facts = Facts(heard.node, heard.addresses, heard.port, heard.pid, heard.id, peer_ttl_seconds=ttl)
+        facts = Facts(
+            node=heard.node, addresses=heard.addresses, port=heard.port, pid=heard.pid, id=heard.id, peer_ttl_seconds=ttl
+        )
         where = peers_.written(peer.ends[0][0]) if peer.ends else f"port {heard.port}"
         message = f"announced, but {where} never answered: firewall?"
         self._report(peer, Unproven(peer.name, facts, self._me.name, message), now)
@@ -752,7 +778,15 @@ class PeerTable:
         if me.is_overwritten:
             me.restored_at = now
         clone = self._clone
-        joined = Joined(me.name, self._facts, fresh, self.settings.conflict_with, self._displaces, clone.address, clone.advice)
+        joined = Joined(
+            name=me.name,
+            facts=self._facts,
+            fresh=fresh,
+            conflict_with=self.settings.conflict_with,
+            displaces=self._displaces,
+            clone_at=clone.address,
+            advice=clone.advice,
+        )
         self._report(me, joined, now)
 
     def _replan_self(self, now: float) -> None:
@@ -779,7 +813,9 @@ class PeerTable:
             if seen.name == self._me.name:
                 self._adopt_self(seen)
             elif heard is not None and seen.name not in self._adopting:
-                member = Member(seen.name, ranks.place(seen.id), frozenset(), frozenset(seen.addresses))
+                member = Member(
+                    name=seen.name, place=ranks.place(seen.id), links=frozenset(), addresses=frozenset(seen.addresses)
+                )
                 if ranks.rank(self._me, member, self._lines.all) <= HINT_RANKS:
                     self._adopting[seen.name] = seen.evidence
                     ends = tuple(places.announced_ends(heard))
@@ -788,7 +824,16 @@ class PeerTable:
     def _adopt(self, name: str, outcome: Outcome, evidence: Evidence) -> None:
         if isinstance(outcome, Answered) and self._online:
             self._actions.append(
-                Report(Alive(name, outcome.facts, self._me.name, evidence, seen_run=self.settings.boot, adopts=evidence))
+                Report(
+                    Alive(
+                        name=name,
+                        facts=outcome.facts,
+                        seen_by=self._me.name,
+                        evidence=evidence,
+                        seen_run=self.settings.boot,
+                        adopts=evidence,
+                    )
+                )
             )
 
     def _adopt_self(self, seen: NodeView) -> None:
@@ -799,7 +844,7 @@ class PeerTable:
             and seen.id == self.settings.id
             and not self._has_observers()
         ):
-            self._actions.append(Report(Joined(seen.name, self._facts, fresh=True, adopts=seen.evidence)))
+            self._actions.append(Report(Joined(name=seen.name, facts=self._facts, fresh=True, adopts=seen.evidence)))
 
     # Bookkeeping
 
@@ -823,7 +868,9 @@ class PeerTable:
     def _peer(self, name: str, now: float) -> Peer:
         peer = self.peers.get(name)
         if peer is None:
-            peer = self.peers[name] = Peer(name, Member(name, ranks.place(name), frozenset()), self._timing, now)
+            peer = self.peers[name] = Peer(
+                name=name, member=Member(name=name, place=ranks.place(name), links=frozenset()), timing=self._timing, ref=now
+            )
         return peer
 
     def _named(self, name: str) -> Peer | None:

@@ -126,7 +126,7 @@ class Lines:
 
     def rebuild(self, peers: Mapping[str, Peer], now: float) -> float:
         """Sort them anew; returns when to do so again (maybe never)."""
-        self.anywhere = {name: Member(name, each.place, frozenset()) for name, each in self.all.items()}
+        self.anywhere = {name: Member(name=name, place=each.place, links=frozenset()) for name, each in self.all.items()}
         vouched = {peer.known.seen_by for peer in peers.values() if peer.known is not None and peer.is_here}
         self._hears = any(peer.heard and peer.stored is not None for peer in peers.values())
         self._possible, self._heard, again = {}, {}, NEVER

@@ -142,7 +142,9 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
     facts = said.facts
     if facts.node != target.name or (target.id and facts.id != target.id):
         return Impostor(facts.node, facts.id, endpoint)
-    return Answered(facts, endpoint, group, said.uptime_seconds, said.store_id, said.time)
+    return Answered(
+        facts=facts, endpoint=endpoint, group=group, uptime_seconds=said.uptime_seconds, store_id=said.store_id, time=said.time
+    )
 
 
 async def _fetch(target: Target, endpoint: Endpoint, interface: str) -> bytes | NoAnswer:

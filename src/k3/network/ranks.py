@@ -22,7 +22,7 @@ _MIX: Final = 0x9E3779B97F4A7C15
 _WORD: Final = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """All times, in seconds, as they follow from the time to live of one Node."""
 
@@ -95,7 +95,7 @@ def link_of(address: str, links: frozenset[str]) -> str:
     return next((link for link in sorted(links) if within(address, frozenset({link}))), "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One machine as the order sees it."""
 
@@ -125,7 +125,13 @@ class Member:
 
 def member(seen: NodeView) -> Member:
     """A Node's entry in the order."""
-    return Member(seen.name, place(seen.id or seen.name), frozenset(seen.links), frozenset(seen.addresses), seen.port)
+    return Member(
+        name=seen.name,
+        place=place(seen.id or seen.name),
+        links=frozenset(seen.links),
+        addresses=frozenset(seen.addresses),
+        port=seen.port,
+    )
 
 
 def is_observer(seen: NodeView) -> bool:

@@ -92,7 +92,7 @@ class NameLost(Exception):
         self.former = former
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What `k3 network` was told, as far as the agent goes."""
 
@@ -150,7 +150,7 @@ class Agent:
         """Set once it is settled which name `facts` gives."""
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that k3 leaves alone."""
-        self.facts = Facts(options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+        self.facts = Facts(node=options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
 
     @property
     def _links(self) -> Links:
@@ -213,13 +213,13 @@ class Agent:
 
     def _begin(self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]) -> None:
         settings = Settings(
-            self.facts.node,
-            self.facts.id,
-            self._options.peer_ttl_seconds,
-            self._options.register_self,
-            self._options.forget_after_seconds,
-            self.facts.boot,
-            self._claim.conflict_with,
+            name=self.facts.node,
+            id=self.facts.id,
+            peer_ttl_seconds=self._options.peer_ttl_seconds,
+            register_self=self._options.register_self,
+            forget_after_seconds=self._options.forget_after_seconds,
+            boot=self.facts.boot,
+            conflict_with=self._claim.conflict_with,
         )
         now = asyncio.get_running_loop().time()
         self._table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing

@@ -16,7 +16,7 @@ from k3.settings import parsing
 from k3.settings.structs import Given
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One of them. `words` are texts with commas between; a `list` is a flag that may be repeated."""
 
@@ -30,37 +30,50 @@ class Option:
 
 
 MACHINE: Final = (
-    Option("node-name", "NAME", "its name (NODE_NAME, else the host name)", environ="NODE_NAME"),
-    Option("register-self", "BOOL", "be a Node too (true)", "true", kind="switch"),
-    Option("store-wait", "TIME", "wait at the start for a store to answer (60s; 0: not)", "60s"),
+    Option(name="node-name", metavar="NAME", help="its name (NODE_NAME, else the host name)", environ="NODE_NAME"),
+    Option(name="register-self", metavar="BOOL", help="be a Node too (true)", default="true", kind="switch"),
+    Option(name="store-wait", metavar="TIME", help="wait at the start for a store to answer (60s; 0: not)", default="60s"),
 )
 """What this machine is called, whether it is a Node too, how it starts: both modules have these."""
 
 NETWORK: Final = (
-    Option("listen", "ADDR", "health server, and the port announced (:7946)", ":7946"),
-    Option("service", "NAME", "mDNS service (_k3._tcp)", "_k3._tcp"),
-    Option("domain", "NAME", "mDNS domain (local.)", "local."),
-    Option("peer-ttl", "TIME", "silence after which a peer is NotReady (90s)", "90s"),
-    Option("interface", "NAME", "only this one; may be repeated", kind="list"),
-    Option("forget-after", "TIME", "remove Nodes that long not Ready (0: never)", "0"),
+    Option(name="listen", metavar="ADDR", help="health server, and the port announced (:7946)", default=":7946"),
+    Option(name="service", metavar="NAME", help="mDNS service (_k3._tcp)", default="_k3._tcp"),
+    Option(name="domain", metavar="NAME", help="mDNS domain (local.)", default="local."),
+    Option(name="peer-ttl", metavar="TIME", help="silence after which a peer is NotReady (90s)", default="90s"),
+    Option(name="interface", metavar="NAME", help="only this one; may be repeated", kind="list"),
+    Option(name="forget-after", metavar="TIME", help="remove Nodes that long not Ready (0: never)", default="0"),
 )
 
 DISCOVERY: Final = (
-    Option("consul-addr", "ADDR", "localhost:8500 (CONSUL_HTTP_ADDR)", environ="CONSUL_HTTP_ADDR"),
-    Option("consul-token", "TOKEN", "better in CONSUL_HTTP_TOKEN or its _FILE"),
-    Option("service-name", "NAME", "service in Consul (k3-node)", "k3-node"),
-    Option("service-id", "ID", "its ID (service-name-node-name)"),
-    Option("service-address", "IP", "where we are reached (the route to Consul's)"),
-    Option("tags", "A,B", "tags of the service", kind="words"),
-    Option("datacenter", "NAME", "only this one; may be repeated", kind="list"),
-    Option("watch-interval", "TIME", "compare with the store at least so often (15s)", "15s"),
-    Option("health-check-interval", "TIME", "how often Consul asks us (10s)", "10s"),
-    Option("health-check-timeout", "TIME", "how long Consul waits for us (3s)", "3s"),
-    Option("deregister-after", "TIME", "out of Consul after being critical so long (30s, acts as 1m)", "30s"),
-    Option("controller-heartbeat", "BOOL", "tell controllers' Nodes that their machine is alive (true)", "true", kind="switch"),
+    Option(name="consul-addr", metavar="ADDR", help="localhost:8500 (CONSUL_HTTP_ADDR)", environ="CONSUL_HTTP_ADDR"),
+    Option(name="consul-token", metavar="TOKEN", help="better in CONSUL_HTTP_TOKEN or its _FILE"),
+    Option(name="service-name", metavar="NAME", help="service in Consul (k3-node)", default="k3-node"),
+    Option(name="service-id", metavar="ID", help="its ID (service-name-node-name)"),
+    Option(name="service-address", metavar="IP", help="where we are reached (the route to Consul's)"),
+    Option(name="tags", metavar="A,B", help="tags of the service", kind="words"),
+    Option(name="datacenter", metavar="NAME", help="only this one; may be repeated", kind="list"),
+    Option(name="watch-interval", metavar="TIME", help="compare with the store at least so often (15s)", default="15s"),
+    Option(name="health-check-interval", metavar="TIME", help="how often Consul asks us (10s)", default="10s"),
+    Option(name="health-check-timeout", metavar="TIME", help="how long Consul waits for us (3s)", default="3s"),
+    Option(
+        name="deregister-after",
+        metavar="TIME",
+        help="out of Consul after being critical so long (30s, acts as 1m)",
+        default="30s",
+    ),
+    Option(
+        name="controller-heartbeat",
+        metavar="BOOL",
+        help="tell controllers' Nodes that their machine is alive (true)",
+        default="true",
+        kind="switch",
+    ),
 )
 
-SERVICE_PORT: Final = Option("service-port", "PORT", "health server, and the port registered (7946)", "7946")
+SERVICE_PORT: Final = Option(
+    name="service-port", metavar="PORT", help="health server, and the port registered (7946)", default="7946"
+)
 """Of `k3 discovery` alone: with `k3 up`, --listen is the one port for both."""
 
 SECTIONS: Final[Mapping[str, Sequence[Option]]] = {

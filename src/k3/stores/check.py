@@ -27,7 +27,7 @@ class Telling(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What was found. Times are in seconds."""
 
@@ -52,7 +52,9 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
     counts = {kind: await count(store, kind) for kind in KINDS}
     refusal = await _refusal(store, Key(LEASE, probe, PROBE_NAMESPACE)) if probe else ""
     revision = (await store.list(NODE, limit=1)).revision
-    return Findings(store.url, store.id, revision, counts, trip, refusal, facts)
+    return Findings(
+        url=store.url, id=store.id, revision=revision, counts=counts, round_trip_seconds=trip, refusal=refusal, facts=facts
+    )
 
 
 async def count(store: Store, kind: Kind) -> int:

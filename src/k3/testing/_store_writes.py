@@ -30,7 +30,7 @@ class WriteLaws:
 
     async def test_what_is_not_there_is_not_found(self, store: Store) -> None:
         """By any verb that needs it."""
-        ghost = Object(node("ghost"), uid="u", revision=1, document=b"{}")
+        ghost = Object(key=node("ghost"), uid="u", revision=1, document=b"{}")
         for call in (store.get(ghost.key), store.update(ghost), store.delete(ghost.key)):
             with pytest.raises(NotFound):
                 await call

@@ -64,7 +64,7 @@ NAT_ADDRESS: Final = "192.168.56.1"
 _WEIGHT: Final = (LocalFault, Refused, NoAnswer, Impostor, Answered)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SimulatedStore:
     """One store: manifests, who watches, and what was ever written."""
 
@@ -81,7 +81,7 @@ class SimulatedStore:
     reachable: bool = True
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Host:
     """One machine with its agent."""
 
@@ -142,7 +142,13 @@ class Host:
     def announcement(self) -> Announcement:
         """What mDNS would say."""
         return Announcement(
-            f"{self.name}-{self.id[:8]}", self.name, self.addresses, 7946, id=self.id, boot=self.boot, pid=1000 + self.boots
+            instance=f"{self.name}-{self.id[:8]}",
+            node=self.name,
+            addresses=self.addresses,
+            port=7946,
+            id=self.id,
+            boot=self.boot,
+            pid=1000 + self.boots,
         )
 
 
@@ -168,19 +174,28 @@ class Fleet:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
         self._places, self._nat = places, nat
-        one = SimulatedStore("shared")
-        self.hosts = [self._host(n, one if shared else SimulatedStore(f"store-{n}"), ttl) for n in range(count)]
+        one = SimulatedStore(name="shared")
+        self.hosts = [self._host(n, one if shared else SimulatedStore(name=f"store-{n}"), ttl) for n in range(count)]
         self._by_address = {(host.place, host.address): host for host in self.hosts}
 
     def _host(self, number: int, store: SimulatedStore, ttl: float) -> Host:
         place, there = number % self._places, number // self._places
         address = f"10.{there // 65536}.{there // 256 % 256}.{there % 256}"
         skew = timedelta(seconds=self.random.uniform(-3600, 3600))
-        return Host(f"h{number}", address, store, ttl, skew, f"{self.random.getrandbits(128):032x}", place, self._nat)
+        return Host(
+            name=f"h{number}",
+            address=address,
+            store=store,
+            ttl=ttl,
+            skew=skew,
+            id=f"{self.random.getrandbits(128):032x}",
+            place=place,
+            has_nat=self._nat,
+        )
 
     def _new_table(self, host: Host) -> PeerTable:
         chance = Random(self.random.random())  # noqa: S311 - a simulation wants repeatable numbers
-        return PeerTable(Settings(host.name, host.id, host.ttl), chance=chance.random, now=self.now)
+        return PeerTable(Settings(name=host.name, id=host.id, peer_ttl_seconds=host.ttl), chance=chance.random, now=self.now)
 
     # ── what a test does to the fleet ───────────────────────────────────────────────────────────────────────────────
 
@@ -215,7 +230,7 @@ class Fleet:
         for host in self.hosts:
             host.boots, host.running = 1, True
             host.table = self._new_table(host)
-            joined = decide(None, Joined(host.name, host.facts, fresh=True), now=EPOCH + host.skew)
+            joined = decide(None, Joined(name=host.name, facts=host.facts, fresh=True), now=EPOCH + host.skew)
             if isinstance(joined, Create):
                 self.put(host.store, host.name, joined.manifest)
             host.store.watchers.append(host)
@@ -399,7 +414,7 @@ class Fleet:
             return Refused()
         if there.name != target.name or (target.id and target.id != there.id):
             return Impostor(there.name, there.id)
-        return Answered(there.facts, end, group)
+        return Answered(facts=there.facts, endpoint=end, group=group)
 
     def _report(self, host: Host, observation: Observation) -> None:
         now, skew = EPOCH + timedelta(seconds=self.now), host.skew

@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The newest state is replaced, unless nothing differs."""
         stored = self.model.get(name)
         if stored is None:
-            ghost = Object(Key(NODE, name), uid="ghost", revision=self.start, document=encode(content))
+            ghost = Object(key=Key(NODE, name), uid="ghost", revision=self.start, document=encode(content))
             assert isinstance(self.attempt(self.store.update(ghost)), NotFound)
             return
         wanted = stored.with_manifest({**stored.manifest(), **content})

@@ -25,7 +25,7 @@ class Moment:
     is_observed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A Node's health as people read it. Reason and message may be empty, and are shown word for word."""
 
@@ -106,10 +106,12 @@ def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
     cordoned = ",SchedulingDisabled" if part(manifest, "spec").get("unschedulable") is True else ""
     ready, reachable = seen.ready, seen.reachable
     if ready is None:
-        return State("Unknown" + cordoned, reason="NoCondition", message="the Node has no Ready condition")
+        return State(word="Unknown" + cordoned, reason="NoCondition", message="the Node has no Ready condition")
     if seen.is_ready and not at.is_observed:
         message = f"no agent has refreshed this Node since {seen.last_seen}"
-        return State("Unknown" + cordoned, remark="no observer", reason="NoObserver", message=message, since=seen.last_seen)
+        return State(
+            word="Unknown" + cordoned, remark="no observer", reason="NoObserver", message=message, since=seen.last_seen
+        )
     if seen.is_ready and reachable is not None and not seen.is_reachable:
         return _state_by(reachable, "Ready" + cordoned, remark="not answering")
     if seen.is_ready and (cloned := node.condition(manifest, node.CLONED)) is not None:
@@ -118,7 +120,7 @@ def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
 
 
 def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:
-    return State(word, remark=remark, reason=condition.reason, message=condition.message, since=condition.transition)
+    return State(word=word, remark=remark, reason=condition.reason, message=condition.message, since=condition.transition)
 
 
 def labels(manifest: Manifest) -> dict[str, str]:

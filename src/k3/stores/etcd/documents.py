@@ -75,7 +75,9 @@ class Documents:
         """The object a document is."""
         created = metadata.get("creationTimestamp")
         uid: str = metadata["uid"] if _is_uid(metadata.get("uid")) else self._uid(key, create_revision)
-        return Object(key, uid, revision, document, created if isinstance(created, str) else "")
+        return Object(
+            key=key, uid=uid, revision=revision, document=document, created=created if isinstance(created, str) else ""
+        )
 
     def updated(self, former: Object, document: bytes, *, metadata: Manifest, revision: int) -> Object | None:
         """What `former` is with a new document. None: only a read will tell, as a uid that somebody wrote was left out."""

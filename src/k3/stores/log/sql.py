@@ -88,7 +88,7 @@ def is_old(written_at: float, now: float) -> bool:
     return not now - limits.HISTORY_SECONDS <= written_at <= now + limits.HISTORY_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
     """The arguments of `Store.list`."""
 
@@ -119,7 +119,7 @@ class ListQuery:
 def read_object(row: ObjectRow) -> Object | None:
     """A row as an object; None for a kind this k3 does not know."""
     key = key_from_path(row[0])
-    return None if key is None else Object(key, row[2], row[1], bytes(row[4]), row[3])
+    return None if key is None else Object(key=key, uid=row[2], revision=row[1], document=bytes(row[4]), created=row[3])
 
 
 def read_changes(rows: Iterable[ChangeRow]) -> list[Change]:

@@ -126,19 +126,19 @@ def apply(write: Write, current: Object | None, revision: int) -> Entry | None:
         if current is not None:
             msg = f"{write.key} already exists"
             raise AlreadyExists(msg)
-        made = Object(write.key, write.uid, revision, write.document, write.created)
+        made = Object(key=write.key, uid=write.uid, revision=revision, document=write.document, created=write.created)
         return Entry(Change("ADDED", made), None)
     if current is None:
         msg = f"{write.key} not found"
         raise NotFound(msg)
     if isinstance(write, Delete):
         _expect(current, revision=write.revision, uid=write.uid)
-        gone = Object(current.key, current.uid, revision, current.document, current.created)
+        gone = Object(key=current.key, uid=current.uid, revision=revision, document=current.document, created=current.created)
         return Entry(Change("DELETED", gone), current)
     _expect(current, revision=write.item.revision, uid=write.item.uid)
     if _same(write, current):
         return None
-    made = Object(current.key, current.uid, revision, write.item.document, current.created)
+    made = Object(key=current.key, uid=current.uid, revision=revision, document=write.item.document, created=current.created)
     return Entry(Change("MODIFIED", made), current)
 
 

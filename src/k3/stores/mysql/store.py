@@ -88,7 +88,7 @@ class MysqlStore(LoggedStore):
         self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
     ) -> Page:
         """See `Store.list`."""
-        query = sql.ListQuery(kind, namespace, limit, after, at)
+        query = sql.ListQuery(kind=kind, namespace=namespace, limit=limit, after=after, at=at)
         statement, parameters = query.statement()
         answers = await self._server.read(*text.SNAPSHOT, text.render(statement, *parameters), text.END_READ)
         head = _head(answers[1])

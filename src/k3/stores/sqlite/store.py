@@ -100,7 +100,7 @@ class SqliteStore(LoggedStore):
         self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
     ) -> Page:
         """See `Store.list`."""
-        query = sql.ListQuery(kind, namespace, limit, after, at)
+        query = sql.ListQuery(kind=kind, namespace=namespace, limit=limit, after=after, at=at)
 
         def job(database: Database) -> Page:
             with self._file.in_place(database), database.snapshot() as head:
@@ -131,7 +131,7 @@ class SqliteStore(LoggedStore):
             current = {}
             for key in {write.key for write in writes}:
                 for _path, revision, uid, created, document in database.rows(sql.GET, key.path):
-                    current[key] = Object(key, uid, revision, document, created)
+                    current[key] = Object(key=key, uid=uid, revision=revision, document=document, created=created)
             batch = apply_all(writes, current, head.revision)
             if not batch.entries:
                 database.execute("ROLLBACK")

@@ -1,0 +1,31 @@
+"""The shape of the code: how many fields are given by position, and how much one class does."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+SOURCE: Final = Path(__file__).parent.parent / "src"
+FIELDS: Final = 4
+"""More of them are given by name."""
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(found, ast.ClassDef):
+                yield f"{path.relative_to(SOURCE)}: {found.name}", found
+
+
+def is_positional_record(found: ast.ClassDef) -> bool:
+    decorators = [ast.unparse(each) for each in found.decorator_list]
+    return any(each.startswith("dataclass") and "kw_only=True" not in each for each in decorators)
+
+
+def test_records_of_many_fields_are_made_by_name() -> None:
+    wide = {
+        name: fields
+        for name, found in classes()
+        if is_positional_record(found) and (fields := sum(isinstance(each, ast.AnnAssign) for each in found.body)) > FIELDS
+    }
+    assert wide == {}
