@@ -13,7 +13,7 @@ from k3.cli.follow import Shown
 from k3.cli.printers import Read
 from k3.core.errors import Expired, Unavailable
 from k3.core.objects import NODE, Key, Kind, Object
-from k3.core.sources import DISCOVERY, NETWORK, Source
+from k3.core.sources import DISCOVERY, NETWORK, SourceRow
 from k3.core.store import ChangeType, Event, Page, Store
 from k3.core.times import precise_timestamp
 from k3.stores import connect
@@ -173,7 +173,7 @@ async def test_what_stops_fitting_is_gone_and_what_starts_fitting_is_new() -> No
     ids=["network", "discovery"],
 )
 async def test_a_node_that_is_no_longer_refreshed_is_shown_once_more_as_unknown(
-    source: Source, reason: str, limit: float
+    source: SourceRow, reason: str, limit: float
 ) -> None:
     """Of each source: printed once, not again while it is fresh, and its turn to Unknown exactly once."""
     now, record, states = 7.0, Record(), []

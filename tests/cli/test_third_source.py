@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from k3.core.sources import SOURCES, Source
+from k3.core.sources import SOURCES, SourceRow
 from k3.core.times import precise_timestamp
 from tests.cli.conftest import K3, StoreFile, node
 
-HOSTS = Source(name="hosts", reasons=frozenset({"Listed"}), refresh_seconds=60.0, returns="It returns while the file lists it.")
+HOSTS = SourceRow(
+    name="hosts", reasons=frozenset({"Listed"}), refresh_seconds=60.0, returns="It returns while the file lists it."
+)
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from k3.core import freshness, node, ownership, times
 from k3.core.decision import Keep, Update
 from k3.core.objects import Manifest
 from k3.core.observation import Alive, Evidence, Facts
-from k3.core.sources import DISCOVERY, NETWORK, SOURCES, Source
+from k3.core.sources import DISCOVERY, NETWORK, SOURCES, SourceRow
 from k3.network import policy
 from k3.view import node_table
 from k3.view.node_table import Moment
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "k3"
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
-HOSTS = Source(
+HOSTS = SourceRow(
     name="hosts", reasons=frozenset({"Listed", "Unlisted"}), refresh_seconds=60.0, returns="It returns while the file lists it."
 )
 

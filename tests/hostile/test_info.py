@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from k3.agent.info import Info, info_document, parse_info
 from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.node import valid_name
 from k3.core.observation import Facts
-from k3.network.info import Info, info_document, parse_info
 
 FACTS = Facts(
     node="web1",

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from k3.agent import facts
+from k3.agent.info import info_document, parse_info
 from k3.core.decision import Create, Update
 from k3.core.errors import Invalid
 from k3.core.observation import Alive, Evidence, Facts, System
 from k3.network import policy
-from k3.network.info import info_document, parse_info
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 BOOT = "0ef70068-16e7-4588-b559-d2812d7acb23"

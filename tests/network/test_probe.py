@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from k3.agent import health
+from k3.agent.info import info_document
 from k3.core import limits
 from k3.core.observation import Facts
-from k3.network.info import info_document
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 from k3.network.probe import HEAD_START_SECONDS, probe
 from k3.settings.listen import Listen

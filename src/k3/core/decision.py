@@ -13,7 +13,7 @@ from k3.core import limits, node
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Facts
-from k3.core.sources import Source
+from k3.core.sources import SourceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ def set_ready(manifest: Manifest, status: str, reason: str, message: str, now: d
     node.set_condition(manifest, node.READY, status=status, reason=reason, message=message, now=now)
 
 
-def new_node(source: Source) -> Manifest:
+def new_node(source: SourceRow) -> Manifest:
     """A Node of a source that says nothing yet but whose it is."""
     return {"metadata": {"labels": source.labels, "annotations": {}}, "spec": {}, "status": {}}
 
 
-def put_machine(manifest: Manifest, facts: Facts, source: Source) -> None:
+def put_machine(manifest: Manifest, facts: Facts, source: SourceRow) -> None:
     """Write what every source knows of a machine: host name, system and architecture as labels, addresses, port and ids."""
     metadata = manifest.setdefault("metadata", {})
     labels = metadata.get("labels")
@@ -92,7 +92,7 @@ def put_machine(manifest: Manifest, facts: Facts, source: Source) -> None:
     put_notes(manifest, known, source)
 
 
-def put_notes(manifest: Manifest, notes: Mapping[str, str], source: Source) -> None:
+def put_notes(manifest: Manifest, notes: Mapping[str, str], source: SourceRow) -> None:
     """Write a source's annotations, their keys without its prefix; an empty text leaves what is there."""
     node_annotations(manifest).update({source.prefix + key: text for key, text in notes.items() if text})
 
@@ -125,7 +125,7 @@ def change_between(stored: NodeView, wanted: Manifest, *, identity: str = "") ->
     return None
 
 
-def numbered(manifest: Manifest, transition: Transition, source: Source) -> Transition:
+def numbered(manifest: Manifest, transition: Transition, source: SourceRow) -> Transition:
     """The transition with its number, which is kept on the Node in the source's annotation `transitions`."""
     notes = node_annotations(manifest)
     text = notes.get(source.prefix + "transitions", "")

@@ -19,7 +19,7 @@ from k3.core import node
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Evidence
-from k3.core.sources import DISCOVERY, NETWORK, SOURCES, Source
+from k3.core.sources import DISCOVERY, NETWORK, SOURCES, SourceRow
 
 ADOPTION_SECONDS: Final = 90.0
 
@@ -69,7 +69,7 @@ def remembered(former: NodeView, seen: NodeView) -> NodeView:
     )
 
 
-def adoptable(current: Manifest, stored: NodeView, id_: str, evidence: Evidence | None) -> Source | None:
+def adoptable(current: Manifest, stored: NodeView, id_: str, evidence: Evidence | None) -> SourceRow | None:
     """The source whose Node another one, which saw the machine `id_` alive, takes over now; None: it does not.
 
     `evidence` is what the Node showed when its time was up; None: it is not.
@@ -108,7 +108,7 @@ class Abandoned:
         return self._waits[name][2] if name in self._waits else math.inf
 
 
-def hand_over(manifest: Manifest, former: Source, new: Source) -> None:
+def hand_over(manifest: Manifest, former: SourceRow, new: SourceRow) -> None:
     """Replace the former owner's labels, notes and conditions; how often the state has changed is counted on.
 
     A cordon of discovery's stays, with its mark: only discovery knows when the maintenance is over.

@@ -13,7 +13,7 @@ from k3.core.objects import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceRow:
     """One row: how the Nodes of a source look, and what readers may expect of them."""
 
     name: str
@@ -51,7 +51,7 @@ class Source:
         return reason in self.reasons or reason in self.original_reasons
 
 
-NETWORK: Final = Source(
+NETWORK: Final = SourceRow(
     name="network",
     reasons=frozenset({"PeerAlive", "SelfRegistered", "PeerUnreachable", "PeerLeft", "NodeShutdown", "ObserverLost"}),
     original_reasons=frozenset({"PeerAlive", "LANDiscovery", "PeerExpired"}),
@@ -59,7 +59,7 @@ NETWORK: Final = Source(
     machines_write=True,
     returns="If that machine still runs k3 network, its Node returns at its next probe, with a new uid.",
 )
-DISCOVERY: Final = Source(
+DISCOVERY: Final = SourceRow(
     name="discovery",
     reasons=frozenset({"ConsulPassing", "ConsulCritical", "ConsulDeregistered", "SourceUnreachable", "NodeShutdown"}),
     original_reasons=frozenset({"ConsulRegistered", "ConsulHealthCheck"}),
@@ -68,7 +68,7 @@ DISCOVERY: Final = Source(
     returns="If that machine is still in Consul, its Node returns with the next look there, with a new uid.",
 )
 
-SOURCES: Final[dict[str, Source]] = {row.name: row for row in (NETWORK, DISCOVERY)}
+SOURCES: Final[dict[str, SourceRow]] = {row.name: row for row in (NETWORK, DISCOVERY)}
 """All of them, by name. Where a Node carries the labels of two, the first one counts."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from k3.agent import facts
 from k3.agent.cache import Cache
 from k3.agent.health import HealthServer
+from k3.agent.info import info_document
 from k3.agent.reconciler import Reconciler, Work
 from k3.core.decision import Decision
 from k3.core.objects import NODE
@@ -20,7 +21,6 @@ from k3.discovery import policy as discovery_policy
 from k3.discovery.consul import Consul
 from k3.discovery.service import DiscoveryAgent, DiscoveryOptions
 from k3.network import policy as network_policy
-from k3.network.info import info_document
 from k3.network.service import Agent, Options
 
 STORE_FIRST_SECONDS: Final = 0.5

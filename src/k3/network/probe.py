@@ -13,12 +13,12 @@ from functools import partial
 from typing import Final
 
 from k3.agent.http import Conversation, HttpError, NotHttp, Request
+from k3.agent.info import parse_info
 from k3.agent.refusals import EXHAUSTED
 from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import Invalid
-from k3.network.info import parse_info
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 
 HEAD_START_SECONDS: Final = 0.25
