@@ -179,14 +179,17 @@ def ending(process: Process) -> Iterator[Process]:
 async def shown(store: Store, count: int, process: Process, *, guard_seconds: float) -> float:
     """When (time.monotonic) a watcher of the store had so many machines before it. `process` is to put them there."""
     cache, found = Cache(store, NODE, random=Random(1)), 0
-    try:
-        async with asyncio.timeout(guard_seconds), contextlib.aclosing(cache.follow()) as notices:
-            async for _ in notices:
-                found = len(cache.objects)
-                if found >= count and found - (Key(NODE, MIRROR) in cache.objects) >= count:
-                    return time.monotonic()
-    except TimeoutError:
-        pass
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(guard_seconds):
+            following = tasks.create_task(cache.run())
+            with cache.subscribe() as notices:
+                async for _ in notices:
+                    found = len(cache.objects)
+                    if found >= count and found - (Key(NODE, MIRROR) in cache.objects) >= count:
+                        break
+            at = time.monotonic()
+            following.cancel()
+        return at
     state = "runs" if process.running else "has ended"
     msg = f"{found} of {count} machines are in the store after {guard_seconds:g} s; the mirror {state}:\n{process.text[-3000:]}"
     raise AssertionError(msg)

@@ -28,11 +28,11 @@ from zeroconf.const import _CLASS_IN, _TYPE_PTR
 from benchmarks.figures import Figure, tell
 from benchmarks.scene import PORT, SERVICE, cpu_seconds, is_quick, role, stage
 from k3.agent import health
+from k3.agent.info import info_document
 from k3.core import node
 from k3.core.objects import NODE
 from k3.core.observation import Facts
 from k3.core.store import Store
-from k3.agent.info import info_document
 from k3.network.messages import Endpoint, Target
 from k3.network.probe import probe
 from k3.network.questions import ask_who

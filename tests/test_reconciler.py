@@ -2,23 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from random import Random
 from typing import Any
 
 import pytest
 
-from k3.agent.cache import Cache, Listed, Lost
-from k3.agent.reconciler import Reconciler, Work
+from k3.agent.reconciler import Author, Decide, Reconciler, Writer
 from k3.core import limits, node
-from k3.core.decision import Decision
-from k3.core.objects import EVENT, NODE, Key, Manifest
+from k3.core.decision import Create, Decision, Keep
+from k3.core.objects import EVENT, NODE, Key, Manifest, Object
 from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
 from k3.core.store import Change, Store
+from k3.discovery import policy as discovery_policy
+from k3.discovery.policy import Mirrored
 from k3.network.policy import decide
 from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import LOST, REFUSED, FaultyStore
+from tests.lab import until_so
 
 FACTS = Facts(node="web", addresses=("10.0.0.2",), port=7946, pid=2, id="1" * 32, boot="b", peer_ttl_seconds=90)
 WEB = Key(NODE, "web")
@@ -28,6 +31,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def alive(name: str = "web", facts: Facts = FACTS) -> Alive:
+    return Alive(name=name, facts=facts, seen_by="hub", evidence=Evidence())
+
+
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
     memory = MemoryStore()
@@ -35,8 +42,29 @@ async def store() -> AsyncIterator[Store]:
     await memory.aclose()
 
 
-def reconciler(store: Store) -> Reconciler:
-    return Reconciler(store, lookup=lambda _: None, reporter="k3-test", policy=decide)
+def reconciler(store: Store, item: Object | None = None) -> Reconciler:
+    """A reconciler that last saw `item`."""
+    return Reconciler(store, lookup=lambda _: item)
+
+
+def writer(store: Store, item: Object | None = None, *, policy: Decide = decide) -> Writer:
+    return reconciler(store, item).writer(Author(name="test", decide=policy))
+
+
+@asynccontextmanager
+async def running(reconciler: Reconciler) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        task = tasks.create_task(reconciler.run())
+        yield
+        task.cancel()
+
+
+async def first_change(store: Store, since: int) -> Change:
+    async with store.watch(NODE, since) as changes:
+        async for change in changes:
+            if isinstance(change, Change):
+                return change
+    raise AssertionError
 
 
 async def events(store: Store) -> list[tuple[str, str]]:
@@ -45,49 +73,41 @@ async def events(store: Store) -> list[tuple[str, str]]:
 
 
 async def test_an_observation_becomes_a_node_and_an_event(store: Store) -> None:
-    await reconciler(store).settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
+    await writer(store).settle(alive(), now())
     item = await store.get(WEB)
     assert node.view(item).is_ready
     assert await events(store) == [("web.1", "Registered")]
     event = (await store.list(EVENT)).objects[0].manifest()
     assert event["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "web", "uid": item.uid}
     assert event["metadata"]["namespace"] == "default"
+    assert event["reportingComponent"] == "k3-test"
 
 
 async def test_of_many_agents_with_one_verdict_one_writes_and_one_tells(store: Store) -> None:
-    await reconciler(store).settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
+    await writer(store).settle(alive(), now())
     seen = node.view(await store.get(WEB))
-    verdict = Work(Silent("web", seen.evidence, standing=True, message="no answer for 90s"), now())
+    verdict = Silent("web", seen.evidence, standing=True, message="no answer for 90s")
     item = await store.get(WEB)
-    agents = [Reconciler(store, lookup=lambda _: item, reporter="k3-test", policy=decide) for _ in range(10)]
-    await asyncio.gather(*(agent.settle(verdict) for agent in agents))
+    agents = [reconciler(store, item) for _ in range(10)]
+    await asyncio.gather(*(each.writer(Author(name="test", decide=decide)).settle(verdict, now()) for each in agents))
     assert sum(agent.writes for agent in agents) == 1
     assert await events(store) == [("web.1", "Registered"), ("web.2", "NodeNotReady")]
 
 
 async def test_events_are_bounded_and_overwritten_in_turn(store: Store) -> None:
-    agent = reconciler(store)
+    agent = writer(store)
     for turn in range(limits.EVENTS_PER_NODE + 10):
-        await agent.settle(
-            Work(
-                Joined(
-                    name="web",
-                    facts=Facts(node="web", addresses=(f"10.0.0.{turn + 1}",), port=1, id="1" * 32, boot="b"),
-                    fresh=turn == 0,
-                ),
-                now(),
-            )
-        )
+        facts = Facts(node="web", addresses=(f"10.0.0.{turn + 1}",), port=1, id="1" * 32, boot="b")
+        await agent.settle(Joined(name="web", facts=facts, fresh=turn == 0), now())
     assert len(await events(store)) == limits.EVENTS_PER_NODE
 
 
 async def test_a_write_without_an_answer_is_dropped_and_said_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Once by the store, for whoever reads and writes there."""
-    agent = reconciler(EnduringStore(FaultyStore(store, [REFUSED, REFUSED, LOST])))
+    agent = writer(EnduringStore(FaultyStore(store, [REFUSED, REFUSED, LOST])))
     with caplog.at_level("INFO", logger="k3"):
-        for _ in range(3):
-            await agent.settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
-        await agent.settle(Work(Alive(name="web", facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
+        for _ in range(4):
+            await agent.settle(alive(), now())
     assert [record.message for record in caplog.records][:2] == ["store.lost", "store.found"]
     assert len((await store.list(NODE)).objects) == 1
 
@@ -101,55 +121,105 @@ async def test_a_node_that_cannot_be_written_is_said_once(store: Store, caplog: 
             raise ValueError(msg)
         return decide(current, seen, now=now)
 
-    agent = Reconciler(store, lookup=lambda _: None, reporter="k3-test", policy=policy)
+    agent = writer(store, policy=policy)
     for name in ("bad", "bad", "web"):
-        await agent.settle(Work(Alive(name=name, facts=FACTS, seen_by="hub", evidence=Evidence()), now()))
+        await agent.settle(alive(name), now())
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["node.write_failed"]
     assert node.view(await store.get(WEB)).is_ready
 
 
 async def test_a_newer_observation_replaces_the_waiting_one(store: Store) -> None:
-    agent = reconciler(store)
+    both = reconciler(store)
+    agent = both.writer(Author(name="test", decide=decide))
     for pid in range(1, 500):
-        agent.submit(
-            Alive(
-                name="web",
-                facts=Facts(node="web", addresses=("10.0.0.2",), port=7946, pid=pid, id="1" * 32, boot="b"),
-                seen_by="hub",
-                evidence=Evidence(),
-            ),
-            now(),
-        )
+        agent.submit(alive(facts=replace(FACTS, pid=pid)), now())
     before = (await store.list(NODE)).revision
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
-        running = tasks.create_task(agent.run())
-        async with store.watch(NODE, before) as changes:
-            async for change in changes:
-                if isinstance(change, Change):
-                    break
-        running.cancel()
+    async with running(both):
+        await first_change(store, before)
     assert node.view(await store.get(WEB)).pid == 499
-    assert agent.writes == 1
+    assert both.writes == 1
 
 
-async def test_the_cache_lists_follows_and_says_when_the_store_is_away(store: Store) -> None:
-    faulty = FaultyStore(store)
-    cache = Cache(faulty, NODE, random=Random(1))
-    notices = cache.follow()
-    async with asyncio.timeout(10):
-        assert isinstance(await anext(notices), Listed)
-        await store.create(WEB, {"metadata": {"name": "web"}})
-        change = await anext(notices)
-        assert isinstance(change, Change)
-        assert change.type == "ADDED"
-        assert WEB in cache.objects
-        faulty.down = True
-        faulty.cut_watches()
-        assert isinstance(await anext(notices), Lost)
-        await store.delete(WEB)
-        assert WEB in cache.objects
-        faulty.down = False
-        while not isinstance(await anext(notices), Listed):
-            pass
-        assert WEB not in cache.objects
-    await notices.aclose()
+# ── two sources, one reconciler
+
+
+def mirrored(name: str = "web") -> Mirrored:
+    return Mirrored(
+        name=name,
+        facts=replace(FACTS, node=name),
+        service="k3-node",
+        service_id=f"k3-node-{name}",
+        datacenter="dc1",
+        consul_node="box",
+        health="passing",
+        message="",
+    )
+
+
+async def test_what_one_source_says_of_a_node_does_not_replace_what_another_says(store: Store) -> None:
+    heard: list[tuple[str, str]] = []
+
+    def note(author: str) -> Any:
+        return lambda _seen, decision, _written: heard.append((author, type(decision).__name__))
+
+    both = reconciler(store)
+    network = both.writer(Author(name="network", decide=decide, on_outcome=note("network")))
+    discovery = both.writer(Author(name="discovery", decide=discovery_policy.decide, on_outcome=note("discovery")))
+    assert network.submit(alive(), now())
+    assert discovery.submit(mirrored(), now())
+    async with running(both):
+        await until_so(lambda: len(heard) == 2)
+    assert ("network", Create.__name__) in heard
+    assert ("discovery", Keep.__name__) in heard, "whoever came second sees the first one's Node, and leaves it"
+    assert node.view(await store.get(WEB)).owner == "network"
+
+
+async def test_ten_thousand_nodes_of_one_source_do_not_keep_the_other_waiting(store: Store) -> None:
+    done: list[str] = []
+    both = reconciler(store)
+    busy = both.writer(Author(name="discovery", decide=discovery_policy.decide, on_outcome=lambda *_: done.append("discovery")))
+    quick = both.writer(Author(name="network", decide=decide, on_outcome=lambda *_: done.append("network")))
+    for number in range(10_000):
+        assert busy.submit(mirrored(f"m{number}"), now())
+    assert quick.submit(alive(), now())
+    async with running(both):
+        await until_so(lambda: "network" in done)
+    assert done.index("network") < 2 * limits.WRITERS
+
+
+async def test_a_full_queue_is_one_sources_own_and_said_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "QUEUE", 3)
+    both = reconciler(store)
+    busy, other = (both.writer(Author(name=name, decide=decide)) for name in ("discovery", "network"))
+    assert [busy.submit(alive(f"m{number}"), now()) for number in range(5)] == [True, True, True, False, False]
+    assert other.submit(alive(), now())
+    said = [record for record in caplog.records if record.message == "reconciler.full"]
+    assert [record.levelname for record in said] == ["WARNING"]
+
+
+async def test_what_a_source_wanted_that_has_ended_is_dropped(store: Store) -> None:
+    both = reconciler(store)
+    ended = both.writer(Author(name="network", decide=decide))
+    ended.submit(alive("old"), now())
+    both.dismiss(ended)
+    assert both.recorder.may_write.is_set()
+    before = (await store.list(NODE)).revision
+    async with running(both):
+        both.writer(Author(name="network", decide=decide)).submit(alive(), now())
+        assert (await first_change(store, before)).object.key.name == "web"
+    assert [item.key.name for item in (await store.list(NODE)).objects] == ["web"]
+
+
+async def test_who_may_not_write_hears_that_nothing_was_decided(store: Store) -> None:
+    heard: list[Decision | None] = []
+    both = reconciler(store)
+    author = Author(
+        name="test", decide=decide, may_write=lambda: False, on_outcome=lambda _, decision, __: heard.append(decision)
+    )
+    both.writer(author).submit(alive(), now())
+    async with running(both):
+        await until_so(lambda: heard)
+    assert heard == [None]
+    assert both.writes == 0

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
 from k3.agent.cache import Cache, Listed
-from k3.agent.reconciler import Decide, Reconciler
+from k3.agent.reconciler import Author, Decide, Reconciler
 from k3.core import node
 from k3.core.objects import NODE, Key, Manifest
 from k3.core.store import Store
@@ -75,20 +75,20 @@ async def mirroring(
 ) -> AsyncIterator[View]:
     """Run a mirror of its own until the end of the block; another `policy` writes what a broken one would."""
     cache = Cache(store, NODE, random=Random(1))
-    reconciler = Reconciler(store, lookup=cache.get, reporter="k3-discovery", policy=policy)
-    mirror = Mirror(consul, settings, cache, submit=reconciler.submit, registrar=registrar)
-    reconciler.told = mirror.told
+    reconciler = Reconciler(store, lookup=cache.get)
+    mirror = Mirror(consul, settings, cache, submit=lambda seen: writer.submit(seen, datetime.now(UTC)), registrar=registrar)
+    writer = reconciler.writer(Author(name="discovery", decide=policy, on_outcome=mirror.told))
     listed = asyncio.Event()
 
     async def follow() -> None:
-        async with aclosing(cache.follow()) as notices:
+        with cache.subscribe() as notices:
             async for notice in notices:
                 if isinstance(notice, Listed):
                     listed.set()
                 mirror.notice(notice)
 
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(follow()), tasks.create_task(reconciler.run())]
+        running = [tasks.create_task(each) for each in (cache.run(), follow(), reconciler.run())]
         await listed.wait()
         running.append(tasks.create_task(mirror.run()))
         yield View(store, mirror, reconciler)

@@ -210,7 +210,7 @@ async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
         reader = connect(from_flags(server.endpoint, await policy_token(root, ALL), {}))
         for name in NAMES:
             await put(root, name, check(name, "critical" if name == "m1" else "passing"))
-        mirror = Mirror(reader, SETTINGS, Cache(store, NODE, random=Random(1)), submit=lambda _seen, _at: None)
+        mirror = Mirror(reader, SETTINGS, Cache(store, NODE, random=Random(1)), submit=lambda _: True)
         watching = mirror._finder.watch("dc1")
         await watching.once()
         place = mirror._directory.places["dc1"]

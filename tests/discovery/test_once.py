@@ -25,9 +25,7 @@ pytestmark = pytest.mark.servers("consul")
 
 async def look(consul: Consul, store: Store) -> dict[str, Any]:
     """What one look says, by Node."""
-    mirror = Mirror(
-        consul, MirrorSettings(service="k3-node"), Cache(store, NODE, random=Random(1)), submit=lambda _seen, _at: None
-    )
+    mirror = Mirror(consul, MirrorSettings(service="k3-node"), Cache(store, NODE, random=Random(1)), submit=lambda _: True)
     return {seen.name: seen for seen, _ in await mirror.once()}
 
 

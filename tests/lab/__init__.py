@@ -14,6 +14,6 @@ a namespace lives as long as the processes in it, and those end with the test, o
 from tests.lab.host import Host, Traffic
 from tests.lab.net import AUTO, Lan, Nic
 from tests.lab.process import Process
-from tests.lab.waiting import until
+from tests.lab.waiting import until, until_so
 
-__all__ = ["AUTO", "Host", "Lan", "Nic", "Process", "Traffic", "until"]
+__all__ = ["AUTO", "Host", "Lan", "Nic", "Process", "Traffic", "until", "until_so"]

@@ -1,5 +1,6 @@
 """Waiting for a condition, never for a time. The guard only ends a wait that hangs; it is not what a test measures."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,3 +25,10 @@ def until(
             msg = f"not within {guard_seconds:g} s: {told}; last value {value!r}"
             raise AssertionError(msg)
         time.sleep(every_seconds)
+
+
+async def until_so(condition: Callable[[], object], *, guard_seconds: float = 30.0) -> None:
+    """As `until`, while the event loop goes on. Raises TimeoutError."""
+    async with asyncio.timeout(guard_seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for is no event of the test's own
+            await asyncio.sleep(0.005)

@@ -141,10 +141,11 @@ async def test_a_cache_outlives_every_answer(caplog: pytest.LogCaptureFixture) -
     inner = Angry()
     store = EnduringStore(inner)
     faulty = FaultyStore(store)
-    notices = Cache(faulty, NODE, random=Random(1)).follow()
-    async with asyncio.timeout(HANG_SECONDS):
-        assert isinstance(await anext(notices), Listed)
-        with caplog.at_level("INFO", logger="k3.stores.enduring"):
+    cache = Cache(faulty, NODE, random=Random(1))
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(HANG_SECONDS):
+        running = tasks.create_task(cache.run())
+        with cache.subscribe() as notices, caplog.at_level("INFO", logger="k3.stores.enduring"):
+            assert isinstance(await anext(notices), Listed)
             for error in (Unavailable("gone"), REFUSALS[0], REFUSALS[1], REFUSALS[3]):
                 inner.error = error
                 faulty.cut_watches()
@@ -154,7 +155,7 @@ async def test_a_cache_outlives_every_answer(caplog: pytest.LogCaptureFixture) -
             inner.error = None
             while not isinstance(await anext(notices), Listed):
                 pass
-    await notices.aclose()
+        running.cancel()
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert said == [("WARNING", "store.lost"), ("WARNING", "store.lost"), ("INFO", "store.found")]
     assert "upgrade k3" in vars(caplog.records[1])["fields"]["why"], "what to do is not kept back"
@@ -205,13 +206,9 @@ async def test_a_list_that_is_expired_again_and_again_is_not_asked_for_without_a
 
     store = Forgetful()
 
-    async def follow() -> None:
-        async for _ in Cache(store, NODE, random=Random(1)).follow():
-            pass
-
     with suppress(TimeoutError):
         async with asyncio.timeout(1.0):
-            await follow()
+            await Cache(store, NODE, random=Random(1)).run()
     assert 2 <= store.lists < 12
 
 

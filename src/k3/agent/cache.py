@@ -1,33 +1,40 @@
-"""One watch in, the current objects of a kind in memory, and word of every change out.
+"""One watch in, the current objects of a kind in memory, and word of every change out to many subscribers.
 
-It never writes. After a gap it lists again; while the store is out of reach it says so and keeps what it had.
+The cache never writes. After a gap it lists again; while the store is out of reach it says so and keeps what it had. Every
+subscriber hears first what there is, then each change in order. One that does not read is cut off with Expired and
+subscribes again: neither the cache nor another subscriber waits for it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from k3.agent.backoff import Backoff
+from k3.agent.buffer import Buffer
 from k3.core.errors import Expired, K3Error
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Bookmark, Change, Store, pages
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
+TURN: Final = 100
+"""Changes that may come at once before the subscribers get their turn to read: far fewer than `limits.WATCH_BUFFER`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The whole list, at start and after every gap; it is in the cache already."""
+    """The whole list at a revision: at the start of a subscription, and after every gap. Changes after it follow."""
 
+    objects: tuple[Object, ...]
     revision: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The store is out of reach: what the cache holds may be old until the next `Listed`."""
+    """The store is out of reach: what was heard before may be old until the next `Listed`."""
 
     why: str
 
@@ -35,53 +42,113 @@ class Lost:
 Notice = Listed | Change | Lost
 
 
+class Subscription(AsyncIterator[Notice]):
+    """What one subscriber has not read yet; to be read by one task at a time."""
+
+    def __init__(self) -> None:
+        self._buffer: Buffer[Notice] = Buffer()
+
+    def offer(self, notice: Notice) -> None:
+        """Keeps a notice for the subscriber."""
+        self._buffer.offer(notice)
+
+    async def __anext__(self) -> Notice:
+        """The next notice. Raises Expired where the subscriber has read too slowly: it is to subscribe again."""
+        if self._buffer.is_empty:
+            await self._buffer.wait()
+        return self._buffer.take()
+
+
 class Cache:
-    """The objects of one kind as the store last showed them."""
+    """The objects of one kind as the store last showed them. `run` keeps it current."""
 
     def __init__(self, store: Store, kind: Kind, *, random: Random) -> None:
+        """`random` spreads retries."""
         self._store = store
         self._kind = kind
         self._random = random
+        self._subscribers: set[Subscription] = set()
+        self._revision = 0
+        """Up to which the objects are known; 0 before the first list."""
+        self._lost: Lost | None = None
         self.objects: dict[Key, Object] = {}
 
     def get(self, key: Key) -> Object | None:
         """The object as the store last showed it."""
         return self.objects.get(key)
 
-    async def follow(self) -> AsyncGenerator[Notice, None]:
-        """Keep the cache current, for ever; yields each notice after the cache shows it."""
+    @property
+    def is_current(self) -> bool:
+        """Whether the store has been listed, and has not been lost since."""
+        return self._revision > 0 and self._lost is None
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """Every notice from here on, after the one that says how things stand."""
+        subscription = Subscription()
+        if self._lost is not None:
+            subscription.offer(self._lost)
+        elif self._revision:
+            subscription.offer(Listed(tuple(self.objects.values()), self._revision))
+        self._subscribers.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscribers.discard(subscription)
+
+    async def load(self) -> None:
+        """Reads the list once, for a caller that does not `run`. Raises K3Error."""
+        self._show(await self._list())
+
+    async def run(self) -> None:
+        """Keeps the cache current, for ever."""
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
         has_just_expired = False
         while True:
             try:
-                revision = await self._list()
-                yield Listed(revision)
-                async with self._store.watch(self._kind, revision) as events:
+                listed = await self._list()
+                self._show(listed)
+                async with self._store.watch(self._kind, listed.revision) as events:
+                    number = 0
                     async for event in events:
                         backoff.reset()
                         has_just_expired = False
-                        if not isinstance(event, Bookmark):
-                            self._apply(event)
-                            yield event
+                        if isinstance(event, Bookmark):
+                            continue
+                        self._apply(event)
+                        if (number := number + 1) % TURN == 0:
+                            await asyncio.sleep(0)
             except Expired:
                 if not has_just_expired:  # else every list is expired before its watch begins
                     has_just_expired = True
                     continue
             except K3Error as error:
-                yield Lost(str(error))
+                self._lost = Lost(str(error))
+                self._publish(self._lost)
             await asyncio.sleep(backoff.next_seconds())
 
-    async def _list(self) -> int:
-        found: dict[Key, Object] = {}
+    async def _list(self) -> Listed:
+        found: list[Object] = []
         revision = 0
         async for page in pages(self._store, self._kind):
-            found |= {item.key: item for item in page.objects}
+            found += page.objects
             revision = page.revision
-        self.objects = found
-        return revision
+        return Listed(tuple(found), revision)
+
+    def _show(self, listed: Listed) -> None:
+        self.objects = {item.key: item for item in listed.objects}
+        self._revision, self._lost = listed.revision, None
+        self._publish(listed)
 
     def _apply(self, change: Change) -> None:
         if change.type == "DELETED":
             self.objects.pop(change.object.key, None)
         else:
             self.objects[change.object.key] = change.object
+        self._revision = change.object.revision
+        self._publish(change)
+
+    def _publish(self, notice: Notice) -> None:
+        """Tells all subscribers what the cache shows already."""
+        for subscriber in self._subscribers:
+            subscriber.offer(notice)

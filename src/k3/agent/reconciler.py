@@ -1,27 +1,28 @@
-"""Observations in, one conditional write out.
+"""Observations in, one conditional write out: the one writer of Nodes in a process, for all its sources.
 
-One observation per Node is worked on at a time and one more may wait: a newer one replaces it, since it knows more. A
-write lost to somebody else's is decided again on what they wrote. When the store does not answer, the observation is
-dropped: whether the write happened is unknown, and the source, which sees what the store shows, will say it again.
-
-Nodes come first: the Events about them are written when no Node waits.
+Each source writes through a `Writer` of its own, which knows the source's policy. One observation per source and Node is worked
+on at a time and one more may wait: a newer one replaces it, since it knows more. A write that loses to another writer's is
+decided again on what that one wrote; so two sources of one process meet as two processes do (docs/adr/0039). When the store
+does not answer, the observation is dropped: whether the write happened is unknown, and the source, which sees what the store
+shows, says it again.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from k3.core import limits, times
-from k3.core.decision import Create, Decision, Delete, Keep, Transition, Update
+from k3.agent.recorder import Happened, Recorder
+from k3.core import limits
+from k3.core.decision import Create, Decision, Delete, Keep, Update
 from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, Unavailable
-from k3.core.objects import EVENT, NODE, Key, Manifest, Object
-from k3.core.store import Store, modify
+from k3.core.objects import NODE, Key, Manifest, Object
+from k3.core.store import Store
 
 ATTEMPTS: Final = 16
-NAMESPACE: Final = "default"
 
 log = logging.getLogger(__name__)
 
@@ -43,167 +44,132 @@ class Decide(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One observation and the wall-clock time it was made at."""
+class Outcome(Protocol):
+    """Hears what became of an observation, and returns at once.
 
-    observation: Seen
-    at: datetime
-
-
-class Told(Protocol):
-    """Who wants to hear what became of an observation. At once; None: the store did not let us, or we may not write."""
+    `written` is the Node as it was written, if it was. No decision: the store took no write, or the source may not write.
+    """
 
     def __call__(self, seen: Any, decision: Decision | None, written: Object | None, /) -> None:  # noqa: ANN401 - see Decide
-        """That observation has been dealt with, and this is the Node as it was written, if it was."""
+        """That observation has been dealt with."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A transition that has been written, to be told in an Event."""
+def _always() -> bool:
+    return True
 
-    node: Object
-    transition: Transition
+
+def _unheard(_seen: object, _decision: Decision | None, _written: Object | None, /) -> None:
+    """The source does not ask what becomes of its observations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """A source, as the reconciler needs to know it."""
+
+    name: str
+    """As in the table of sources; Events are signed `k3-<name>`."""
+    decide: Decide
+    may_write: Callable[[], bool] = _always
+    """What waits while this says no is dropped."""
+    on_outcome: Outcome = _unheard
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    seen: Seen
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
     decision: Decision
-    written: Object | None = None
-    told: _Told | None = None
+    written: Object | None
 
 
-def _done(decision: Decision, written: Object | None, at: datetime) -> _Done:
-    transition = decision.transition if isinstance(decision, Create | Update) else None
-    told = _Told(written, transition, at) if written is not None and transition is not None else None
-    return _Done(decision, written, told)
+class Writer:
+    """Writes what one source has seen. Made by `Reconciler.writer`."""
 
-
-def _log(told: _Told) -> None:
-    transition = told.transition
-    fields = {"node": told.node.key.name, "reason": transition.reason, "message": transition.message}
-    log.log(logging.WARNING if transition.warning else logging.INFO, "node.transition", extra={"fields": fields})
-
-
-def _nobody(_seen: object, _decision: Decision | None, _written: Object | None) -> None:
-    """Nobody wants to hear it."""
-
-
-def _always() -> bool:
-    """Nobody forbids it."""
-    return True
-
-
-class Reconciler:
-    """Turns observations into writes, several Nodes at once, each Node one at a time."""
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        lookup: Callable[[Key], Object | None],
-        reporter: str,
-        policy: Decide,
-    ) -> None:
-        """`lookup` gives the Node as last seen, to spare a read; `reporter` signs the Events (`k3-network`)."""
-        self._store = store
-        self._decide = policy
-        self.told: Told = _nobody
-        """Hears what became of each observation submitted."""
-        self.may_write: Callable[[], bool] = _always
-        """What waits while this says no is dropped."""
-        self._lookup = lookup
-        self._reporter = reporter
-        self._waiting: dict[str, Work] = {}
+    def __init__(self, reconciler: "Reconciler", author: Author) -> None:
+        self._reconciler = reconciler
+        self._author = author
+        self._waiting: dict[str, _Work] = {}
         self._busy: set[str] = set()
-        self._names: asyncio.Queue[str] = asyncio.Queue(limits.QUEUE)
-        self._events: asyncio.Queue[_Told] = asyncio.Queue(limits.QUEUE)
-        self._rests = asyncio.Event()
-        """Set while no Node waits to be written."""
-        self._rests.set()
         self._foreign: set[str] = set()
         self._failed: dict[str, str] = {}
         """Why a Node could not be written, as it was said."""
         self._is_full = False
-        self.writes = 0
-        """Nodes written so far; Events do not count."""
 
-    def submit(self, observation: Seen, at: datetime) -> bool:
-        """Have this decided soon. Never blocks; beyond the bound it is dropped (False), and the source will say it again."""
-        name = observation.name
+    @property
+    def has_work(self) -> bool:
+        """Whether any observation waits."""
+        return bool(self._waiting)
+
+    def submit(self, seen: Seen, at: datetime) -> bool:
+        """Has this decided soon. Never blocks; beyond `limits.QUEUE` it is dropped (False), and the source says it again.
+
+        `at`: the wall-clock time of the observation.
+        """
+        name = seen.name
         if name not in self._waiting and name not in self._busy:
-            if self._names.full():
+            if len(self._waiting) >= limits.QUEUE:
                 log.log(
                     logging.DEBUG if self._is_full else logging.WARNING, "reconciler.full", extra={"fields": {"node": name}}
                 )
                 self._is_full = True
                 return False
-            self._names.put_nowait(name)
-        self._waiting[name] = Work(observation, at)
-        self._rests.clear()
+            self._reconciler.turns.append(self, name)
+        self._waiting[name] = _Work(seen, at)
+        self._reconciler.recorder.may_write.clear()
         return True
 
-    async def run(self) -> None:
-        """Work for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(limits.WRITERS):
-                tasks.create_task(self._worker())
-            for _ in range(limits.EVENT_WRITERS):
-                tasks.create_task(self._event_worker())
+    async def settle(self, seen: Seen, at: datetime) -> None:
+        """Decides and writes one observation, its Event included; raises nothing. The store tells of its outages itself."""
+        work = _Work(seen, at)
+        happened = self._happened(await self._settled(work), work)
+        if happened is not None:
+            await self._reconciler.recorder.record(happened)
 
-    async def _worker(self) -> None:
-        while True:
-            name = await self._names.get()
-            self._busy.add(name)
-            try:
-                while (work := self._waiting.pop(name, None)) is not None:
-                    await self._work(work)
-            finally:
-                self._busy.discard(name)
-            if not self._waiting:
-                self._is_full = False
-                self._rests.set()
+    async def work_on(self, name: str) -> None:
+        """Works off what waits for a Node, and what comes to wait meanwhile."""
+        self._busy.add(name)
+        try:
+            while (work := self._waiting.pop(name, None)) is not None:
+                await self._work(work)
+        finally:
+            self._busy.discard(name)
+            self._is_full = self._is_full and self.has_work
 
-    async def _work(self, work: Work) -> None:
-        done = await self._settled(work) if self.may_write() else None
-        if done is not None and done.told is not None:
-            if self._events.full():
-                log.debug("event.lost", extra={"fields": {"event": done.told.node.key.name, "error": "too many at once"}})
-            else:
-                self._events.put_nowait(done.told)
-        self.told(work.observation, done.decision if done else None, done.written if done else None)
+    async def _work(self, work: _Work) -> None:
+        done = await self._settled(work) if self._author.may_write() else None
+        if (happened := self._happened(done, work)) is not None:
+            self._reconciler.recorder.submit(happened)
+        self._author.on_outcome(work.seen, done.decision if done else None, done.written if done else None)
 
-    async def _event_worker(self) -> None:
-        while True:
-            told = await self._events.get()
-            await self._rests.wait()
-            await self._record(told)
+    def _happened(self, done: _Done | None, work: _Work) -> Happened | None:
+        transition = done.decision.transition if done and isinstance(done.decision, Create | Update) else None
+        if done is None or done.written is None or transition is None:
+            return None
+        return Happened(done.written, transition, work.at, f"k3-{self._author.name}")
 
-    async def settle(self, work: Work) -> None:
-        """Decide and write one observation, its Event included; raises nothing. The store tells of its outages itself."""
-        done = await self._settled(work)
-        if done is not None and done.told is not None:
-            await self._record(done.told)
-
-    async def _settled(self, work: Work) -> _Done | None:
-        """What was decided and written, with the transition logged; None where the store did not let us."""
+    async def _settled(self, work: _Work) -> _Done | None:
+        """What was decided and written, with the transition logged; None where the store did not take it."""
+        name = work.seen.name
         try:
             done = await self._write(work)
         except (Unavailable, Forbidden) as error:
-            log.debug("node.not_written", extra={"fields": {"node": work.observation.name, "why": str(error)}})
+            log.debug("node.not_written", extra={"fields": {"node": name, "why": str(error)}})
         except Exception as error:  # noqa: BLE001 - one Node that cannot be written is no reason to let go of the others
-            self._tell_failure(work.observation.name, error)
+            self._tell_failure(name, error)
         else:
-            self._failed.pop(work.observation.name, None)
-            if done.told is not None:
-                _log(done.told)
+            self._failed.pop(name, None)
+            if (happened := self._happened(done, work)) is not None:
+                _log(happened)
             return done
         return None
 
     def _tell_failure(self, name: str, error: Exception) -> None:
-        """Once for each Node and reason."""
+        """Says it once for each Node and reason."""
         why = str(error) if isinstance(error, K3Error) else f"unexpected {type(error).__name__}: {error}"
         if self._failed.get(name) == why:
             return
@@ -213,28 +179,87 @@ class Reconciler:
         trace = None if isinstance(error, K3Error) else error
         log.error("node.write_failed", extra={"fields": {"node": name, "error": why}}, exc_info=trace)
 
-    async def _write(self, work: Work) -> _Done:
-        key = Key(NODE, work.observation.name)
-        current = self._lookup(key)
+    async def _write(self, work: _Work) -> _Done:
+        key = Key(NODE, work.seen.name)
+        current = self._reconciler.lookup(key)
         for _ in range(ATTEMPTS):
-            decision = self._decide(current.manifest() if current else None, work.observation, now=work.at)
+            decision = self._author.decide(current.manifest() if current else None, work.seen, now=work.at)
             try:
-                written = await self._apply(key, current, decision)
+                written = await self._reconciler.apply(key, current, decision)
             except (AlreadyExists, Conflict, NotFound):
-                current = await self._read(key)
+                current = await self._reconciler.read(key)
             else:
-                self._tell(key, decision)
-                return _done(decision, written, work.at)
+                self._note(key.name, decision)
+                return _Done(decision, written)
         msg = f"{key}: lost {ATTEMPTS} races in a row against other writers"
         raise Conflict(msg)
 
-    async def _read(self, key: Key) -> Object | None:
+    def _note(self, name: str, decision: Decision) -> None:
+        if not isinstance(decision, Keep):
+            self._foreign.discard(name)
+        elif decision.foreign:
+            self.disown(name, decision.why)
+        else:
+            log.debug("node.kept", extra={"fields": {"node": name, "why": decision.why}})
+
+    def disown(self, name: str, why: str) -> None:
+        """Says that a Node is not this source's: once, until the source writes it again."""
+        if name not in self._foreign:
+            self._foreign.add(name)
+            log.info("node.not_ours", extra={"fields": {"node": name, "why": why}})
+
+
+class Reconciler:
+    """Turns observations into writes, several Nodes at once. Keep `run` going."""
+
+    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None]) -> None:
+        """`lookup` gives the Node as last seen, to spare a read."""
+        self._store = store
+        self.lookup = lookup
+        self.recorder = Recorder(store)
+        self.turns = Turns()
+        self._writers: set[Writer] = set()
+        self.writes = 0
+        """Nodes written so far; Events do not count."""
+
+    def writer(self, author: Author) -> Writer:
+        """Through which a source writes from now on."""
+        writer = Writer(self, author)
+        self._writers.add(writer)
+        return writer
+
+    def dismiss(self, writer: Writer) -> None:
+        """The source has ended: what it still wanted written is dropped."""
+        self.turns.drop(writer)
+        self._writers.discard(writer)
+        self._rest()
+
+    async def run(self) -> None:
+        """Works for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.recorder.run())
+            for _ in range(limits.WRITERS):
+                tasks.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            writer, name = await self.turns.next()
+            await writer.work_on(name)
+            self._rest()
+
+    def _rest(self) -> None:
+        if not any(writer.has_work for writer in self._writers):
+            self.recorder.may_write.set()
+
+    async def read(self, key: Key) -> Object | None:
+        """The Node as the store has it now; None: it has none. Raises K3Error."""
         try:
             return await self._store.get(key)
         except NotFound:
             return None
 
-    async def _apply(self, key: Key, current: Object | None, decision: Decision) -> Object | None:
+    async def apply(self, key: Key, current: Object | None, decision: Decision) -> Object | None:
+        """Makes the write that was decided on `current`; returns the Node as written. Raises K3Error."""
         match decision:
             case Create(manifest):
                 written = await self._store.create(key, manifest)
@@ -247,48 +272,41 @@ class Reconciler:
         self.writes += 1
         return written
 
-    def _tell(self, key: Key, decision: Decision) -> None:
-        if not isinstance(decision, Keep):
-            self._foreign.discard(key.name)
-        elif decision.foreign:
-            self.disown(key.name, decision.why)
-        else:
-            log.debug("node.kept", extra={"fields": {"node": key.name, "why": decision.why}})
 
-    def disown(self, name: str, why: str) -> None:
-        """Say that a Node is not ours: once, until we write it again."""
-        if name not in self._foreign:
-            self._foreign.add(name)
-            log.info("node.not_ours", extra={"fields": {"node": name, "why": why}})
+class Turns:
+    """Which Node is worked on next: each source in its turn, and for each its Nodes in the order they came.
 
-    async def _record(self, told: _Told) -> None:
-        """Write the transition's Event, best effort: the Node and the log already say it."""
-        manifest = event_manifest(told.node, told.transition, told.at, reporter=self._reporter)
-        key = Key(EVENT, manifest["metadata"]["name"], NAMESPACE)
-        try:
-            try:
-                await self._store.create(key, manifest)
-            except AlreadyExists:
-                await modify(
-                    self._store, key, lambda old: {**manifest, "metadata": {**old["metadata"], **manifest["metadata"]}}
-                )
-        except Exception as error:  # noqa: BLE001 - whatever stands under an Event's name, the Node is written
-            log.debug("event.lost", extra={"fields": {"event": key.name, "error": str(error)}})
+    So a source that has ten thousand to write does not keep another one's first from being written.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[Writer, deque[str]] = {}
+        self._count = asyncio.Semaphore(0)
+        """At least as many as there are names: those of a source that was dropped are counted still."""
+
+    def append(self, writer: Writer, name: str) -> None:
+        """A Node has come, and is the last of its source."""
+        self._names.setdefault(writer, deque()).append(name)
+        self._count.release()
+
+    def drop(self, writer: Writer) -> None:
+        """Nothing of this source's is to be worked on."""
+        self._names.pop(writer, None)
+
+    async def next(self) -> tuple[Writer, str]:
+        """Whose turn it is; that source is the last to have another."""
+        await self._count.acquire()
+        while not self._names:
+            await self._count.acquire()
+        writer = next(iter(self._names))
+        names = self._names.pop(writer)
+        name = names.popleft()
+        if names:
+            self._names[writer] = names
+        return writer, name
 
 
-def event_manifest(about: Object, told: Transition, at: datetime, *, reporter: str) -> Manifest:
-    """A `v1 Event` about a Node, under one of its few names, which are used in turn."""
-    stamp = times.timestamp(at)
-    subject: dict[str, Any] = {"apiVersion": "v1", "kind": "Node", "name": about.key.name, "uid": about.uid}
-    return {
-        "metadata": {"name": f"{about.key.name[:240]}.{told.number % limits.EVENTS_PER_NODE}"},
-        "involvedObject": subject,
-        "reason": told.reason,
-        "message": told.message,
-        "type": "Warning" if told.warning else "Normal",
-        "source": {"component": reporter},
-        "reportingComponent": reporter,
-        "firstTimestamp": stamp,
-        "lastTimestamp": stamp,
-        "count": 1,
-    }
+def _log(happened: Happened) -> None:
+    transition = happened.transition
+    fields = {"node": happened.node.key.name, "reason": transition.reason, "message": transition.message}
+    log.log(logging.WARNING if transition.warning else logging.INFO, "node.transition", extra={"fields": fields})

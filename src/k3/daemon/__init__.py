@@ -5,11 +5,14 @@ import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from k3.agent import facts, health, logs, refusals
+from k3.agent.agent import Agent
+from k3.agent.source import Source
 from k3.agent.tasks import gather, time_limit
 from k3.core import limits
 from k3.core.decision import Keep
@@ -18,13 +21,13 @@ from k3.core.safe_text import printable
 from k3.core.store import Store
 from k3.daemon.lock import only_one
 from k3.daemon.opening import open_store, open_unless_stopped
-from k3.daemon.parts import DiscoveryPart, NetworkPart, Part
 from k3.daemon.process import collect_rarely, greet, state_directory, stop_on_signals
 from k3.discovery import policy as discovery_policy
-from k3.discovery.service import DiscoveryOptions
+from k3.discovery.consul import Consul
+from k3.discovery.service import DiscoveryOptions, DiscoverySource
 from k3.network import link_changes, naming
 from k3.network.announce import NODE_BYTES
-from k3.network.service import NameLost, Options
+from k3.network.service import NameLost, NetworkSource, Options
 from k3.settings.listen import Listen
 from k3.settings.structs import NetworkConfig, Reader, Storage
 
@@ -69,27 +72,29 @@ async def _network(config: NetworkConfig, beside: DiscoveryOptions | None, reade
         if store is None:
             return stop.result()
         while True:
-            network = NetworkPart(options, store, state_dir)
-            discovery = await _beside(stack, beside, network, store, state_dir) if beside else None
+            agent = Agent(store)
+            network = NetworkSource(options, agent.shared)
+            network.prepare(state_dir)
+            sources: list[Source] = [network]
+            if beside is not None:
+                sources.append(_beside(stack, beside, network, state_dir))
             try:
-                await gather(partial(_run, [network, *([discovery] if discovery else [])], config.listen, stop, reader))
+                await gather(partial(_run, agent, sources, config.listen, stop, reader))
             except* NameLost as lost:
-                if discovery is not None:
-                    await discovery.leave()
+                await agent.leave(sources[1:])
                 options = _starting_again(options, lost)
             else:
                 return stop.result()
 
 
-async def _beside(
-    stack: AsyncExitStack, options: DiscoveryOptions, network: NetworkPart, store: Store, state_dir: Path
-) -> DiscoveryPart:
+def _beside(stack: AsyncExitStack, options: DiscoveryOptions, network: NetworkSource, state_dir: Path) -> DiscoverySource:
     """Discovery under the name that network settles."""
-    interfaces = [each.name for each in network.agent.links.interfaces]
-    boot = network.agent.facts.boot
-    part = DiscoveryPart(options, store, state_dir, interfaces=interfaces, named=network.named, boot=boot)
-    stack.push_async_callback(part.aclose)
-    return part
+    consul = Consul(options.consul)
+    stack.push_async_callback(consul.aclose)
+    interfaces = [each.name for each in network.links.interfaces]
+    return DiscoverySource(
+        options, network.shared, consul, state_dir, interfaces=interfaces, named=network.name, boot=network.facts.boot
+    )
 
 
 def _network_options(config: NetworkConfig) -> Options:
@@ -132,11 +137,14 @@ async def _discovery(options: DiscoveryOptions, storage: Storage, reader: Reader
         store = await _open_store(stack, storage, store_wait_seconds, stop)
         if store is None:
             return stop.result()
-        part = DiscoveryPart(options, store, state_dir, interfaces=[each.name for each in link_changes.read(()).interfaces])
-        stack.push_async_callback(part.aclose)
-        await part.prepare()
+        consul = Consul(options.consul)
+        stack.push_async_callback(consul.aclose)
+        agent = Agent(store)
+        interfaces = [each.name for each in link_changes.read(()).interfaces]
+        source = DiscoverySource(options, agent.shared, consul, state_dir, interfaces=interfaces)
+        await source.prepare()
         try:
-            await _run([part], Listen("", options.service_port), stop, reader)
+            await _run(agent, [source], Listen("", options.service_port), stop, reader)
         except StartFailed as error:
             raise StartFailed(str(error).replace("--listen", "--service-port")) from error
         return stop.result()
@@ -146,9 +154,12 @@ async def _discovery_once(options: DiscoveryOptions, storage: Storage, store_wai
     async with AsyncExitStack() as stack:
         store = await open_store(storage, wait_seconds=store_wait_seconds)
         stack.push_async_callback(store.aclose)
-        part = DiscoveryPart(options, store, Path(), interfaces=())
-        stack.push_async_callback(part.aclose)
-        done = await part.once(is_dry=is_dry)
+        consul = Consul(options.consul)
+        stack.push_async_callback(consul.aclose)
+        source = DiscoverySource(options, Agent(store).shared, consul, Path())
+        done = await source.once()
+        for seen, _ in [] if is_dry else done:
+            await source.writer.settle(seen, datetime.now(UTC))
         width = max((len(printable(seen.name)) for seen, _ in done), default=0)
         lines = []
         for seen, decision in done:
@@ -166,32 +177,31 @@ async def _open_store(stack: AsyncExitStack, storage: Storage, wait_seconds: flo
     return store
 
 
-async def _run(parts: Sequence[NetworkPart | DiscoveryPart], listen: Listen, stop: asyncio.Future[int], reader: Reader) -> None:
-    """Run parts behind one health server, which speaks for the first of them, until told to stop; then stop them in order."""
+async def _run(agent: Agent, sources: Sequence[Source], listen: Listen, stop: asyncio.Future[int], reader: Reader) -> None:
+    """Run sources behind one health server, which speaks for the first of them, until told to stop; then stop in order."""
     collect_rarely()
-    first = parts[0]
+    first = sources[0]
     async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
-        for part in parts:
-            part.attend(server)
+        for source in sources:
+            source.attend(server)
         running = [
             tasks.create_task(server.run()),
-            *[tasks.create_task(part.run(server.port)) for part in parts],
-            tasks.create_task(greet(first.cache, first.store, first.agent.joined, first.hindrance, reader=reader)),
+            tasks.create_task(agent.run()),
+            tasks.create_task(agent.find(sources, server.port)),
+            tasks.create_task(greet(first, reader=reader)),
         ]
         await asyncio.shield(stop)
-        await _leave(server, parts)
+        await _leave(agent, sources, server)
         for task in running:
             task.cancel()
 
 
-async def _leave(server: health.HealthServer, parts: Sequence[Part]) -> None:
+async def _leave(agent: Agent, sources: Sequence[Source], server: health.HealthServer) -> None:
     """Stop in the order that lets others see it: no longer answer, then say goodbye everywhere at once."""
     try:
         async with time_limit(limits.SHUTDOWN_SECONDS):
             await server.aclose()
-            async with asyncio.TaskGroup() as tasks:
-                for part in parts:
-                    tasks.create_task(part.leave())
+            await agent.leave(sources)
     except TimeoutError:
         advice = "others find out by themselves that this machine is gone"
         log.warning("stop.cut_short", extra={"fields": {"why": "the store took no goodbye in time", "advice": advice}})

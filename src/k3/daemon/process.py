@@ -6,15 +6,13 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from k3.agent import logs
-from k3.agent.cache import Cache
+from k3.agent.source import Source
 from k3.core.errors import StartFailed
-from k3.core.store import Store
 from k3.settings.load import here
 from k3.settings.structs import Reader
 from k3.stores.sqlite.local_disk import DIRECTORY_MODES
@@ -66,19 +64,18 @@ def state_directory() -> Path:
     return path
 
 
-async def greet(
-    cache: Cache, store: Store, joined: asyncio.Event, hindrance: Callable[[], Awaitable[str]], *, reader: Reader
-) -> None:
+async def greet(source: Source, *, reader: Reader) -> None:
     """Once this machine is a Node, show a person what they have and what to do next.
 
-    `hindrance` says what keeps other machines from being found: nothing is promised that is known not to come.
+    Where something keeps other machines from being found, it says so: nothing is promised that is known not to come.
     """
-    await joined.wait()
-    what_now = await hindrance() or _ADD_A_SECOND
+    await source.joined.wait()
+    what_now = await source.hindrance() or _ADD_A_SECOND
     moment = node_table.Moment(datetime.now(UTC))
-    rows = [node_table.row(item.manifest(), moment, wide=False) for item in cache.objects.values()]
+    shared = source.shared
+    rows = [node_table.row(item.manifest(), moment, wide=False) for item in shared.cache.objects.values()]
     table = Table(node_table.titles(wide=False), headers=True).text(sorted(rows))
-    logs.say(f"{table}\nThis machine is on the list, kept in {store.url}.\n{what_now}{_how_to_watch(reader)}\n")
+    logs.say(f"{table}\nThis machine is on the list, kept in {shared.store.url}.\n{what_now}{_how_to_watch(reader)}\n")
 
 
 def _how_to_watch(reader: Reader) -> str:

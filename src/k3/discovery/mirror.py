@@ -69,7 +69,7 @@ class Mirror:
         settings: MirrorSettings,
         cache: Cache,
         *,
-        submit: Callable[[RegistryObservation, datetime], object],
+        submit: Callable[[RegistryObservation], bool],
         registrar: Registrar | None = None,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -141,7 +141,6 @@ class Mirror:
 
     async def _say_pending(self) -> None:
         """As long as this process may write, and the reconciler takes it; the rest waits."""
-        at = datetime.now(UTC)
         for number, name in enumerate(self._agenda.pending):
             if number % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)
@@ -149,7 +148,7 @@ class Mirror:
                 return
             if (seen := self._drawing.picture.said.get(name)) is not None:
                 self._agenda.plan(name, WRITING_SECONDS)
-                if self._submit(self._addressed(seen), at) is False:
+                if not self._submit(self._addressed(seen)):
                     return
             self._agenda.done(name)
 

@@ -1,6 +1,6 @@
-"""One running discovery agent: registers this machine in Consul, and mirrors everybody's health while it leads.
+"""The source that finds machines through Consul: registers this machine there, and mirrors everybody's health while it leads.
 
-Puts the parts together and follows the store for them; decides nothing itself.
+Puts the parts together, and decides nothing itself.
 """
 
 import asyncio
@@ -8,8 +8,8 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,16 +18,17 @@ from typing import Final
 
 from k3 import __version__
 from k3.agent import facts
-from k3.agent.cache import Cache, Listed, Lost
+from k3.agent.cache import Notice
 from k3.agent.lease import Leadership, lease_key
+from k3.agent.source import Shared, Source
 from k3.agent.tasks import time_limit
 from k3.core import limits, node, times
 from k3.core.decision import Decision
 from k3.core.errors import Forbidden
-from k3.core.objects import NODE, Key, Object
+from k3.core.objects import Manifest, Object
 from k3.core.observation import Facts
-from k3.core.store import Store
-from k3.discovery import names
+from k3.core.sources import DISCOVERY
+from k3.discovery import names, policy
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
 from k3.discovery.policy import RegistryObservation, Stopped
@@ -123,56 +124,54 @@ def _is_address(text: str) -> bool:
         return False
 
 
-class DiscoveryAgent:
-    """The agent of this machine, for one run. `facts` is what it says of itself."""
+class DiscoverySource(Source):
+    """Finds machines through Consul, for one run under one name."""
 
-    def __init__(
+    row = DISCOVERY
+
+    def __init__(  # noqa: PLR0913 - by keyword, and only where another source runs beside it
         self,
         options: DiscoveryOptions,
-        store: Store,
-        cache: Cache,
+        shared: Shared,
         consul: Consul,
+        state_dir: Path,
         *,
-        submit: Callable[[RegistryObservation, datetime], object],
+        interfaces: Sequence[str] = (),
+        named: Callable[[], Awaitable[str]] | None = None,
         boot: str = "",
     ) -> None:
-        """`submit` hands an observation to the reconciler, at once. `consul` is its caller's to close.
+        """`consul` is its caller's to close. `interfaces`: those by whose addresses this machine might be known.
 
-        `boot`: of this run, where another module of the process has one; else a new one.
+        Where another source of the process settles these, `named` gives the name to go by, and `boot` is the run's.
         """
+        super().__init__(shared, Facts(node=options.name, boot=boot or facts.boot_id(), pid=os.getpid(), version=__version__))
         self._options = options
-        self._store = store
-        self._cache = cache
-        self._submit = submit
         self._consul = consul
-        self._listed = asyncio.Event()
+        self._state_dir = state_dir
+        self._interfaces = tuple(interfaces)
+        self._named = named
         self._mirror: Mirror | None = None
         self._registrar: Registrar | None = None
-        self._has_store = True
+        self._leadership: Leadership | None = None
+        self._working: list[asyncio.Task[None]] = []
         self._is_told = False
         self._is_lost = False
         """No route says which address we have: Consul's agent is asked."""
-        self._started_at = asyncio.get_running_loop().time()
-        self.facts = Facts(node=options.name, boot=boot or facts.boot_id(), pid=os.getpid(), version=__version__)
-        self.joined = asyncio.Event()
-        """Set when the store shows this machine's own Node of this run, or another one's that discovery leaves alone."""
-        self._leadership = Leadership(
-            store,
-            lease_key(options.service),
-            f"{options.name}_{self.facts.boot}",
-            random=Random(),  # noqa: S311 - spreads retries, guards nothing
-        )
 
-    @property
-    def uptime_seconds(self) -> float:
-        """Since this run began."""
-        return asyncio.get_running_loop().time() - self._started_at
+    def decide(self, current: Manifest | None, seen: RegistryObservation, *, now: datetime) -> Decision:
+        """See `k3.discovery.policy`."""
+        return policy.decide(current, seen, now=now)
 
-    async def prepare(self, state_dir: Path, interfaces: Sequence[str]) -> None:
-        """Learn who and where this machine is. `interfaces`: those it might be known by. Raises StartFailed."""
+    def introduction(self) -> Facts:
+        """For k3 network too, where that shares the port, and may have found a clone of this machine meanwhile."""
+        who = facts.set_apart(self._state_dir, facts.Identity(self.facts.id, self.facts.clone_of))
+        return replace(self.facts, id=who.id, clone_of=who.clone_of)
+
+    async def prepare(self) -> None:
+        """Learn who and where this machine is, before `info` is asked for. Raises StartFailed."""
         address = self._options.service_address or await address_towards(self._options.consul)
         self._is_lost = not address
-        who = facts.identity(state_dir, tuple(interfaces))
+        who = facts.identity(self._state_dir, self._interfaces)
         self.facts = replace(
             self.facts,
             addresses=(address or LOOPBACK,),
@@ -183,7 +182,11 @@ class DiscoveryAgent:
         )
 
     async def run(self, port: int) -> None:
-        """Register, compete, mirror, for ever. `port` is where this machine's health server answers."""
+        """Register, compete, mirror, for ever. Raises StartFailed."""
+        if self._named is not None:
+            self._options = replace(self._options, name=await self._named())
+            self.facts = replace(self.facts, node=self._options.name)
+            await self.prepare()
         options = self._options
         self.facts = replace(self.facts, port=port)
         registration = Registration(
@@ -205,10 +208,17 @@ class DiscoveryAgent:
             random=Random(),  # noqa: S311 - spreads retries, guards nothing
             locate=self._ask_consul_where if self._is_lost else None,
         )
+        self._leadership = Leadership(
+            self.shared.store,
+            lease_key(options.service),
+            f"{options.name}_{self.facts.boot}",
+            random=Random(),  # noqa: S311 - spreads retries, guards nothing
+        )
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_store())
-            tasks.create_task(self._registrar.run())
-            tasks.create_task(self._leadership.run(self._lead))
+            self._working = [
+                tasks.create_task(self._registrar.run()),
+                tasks.create_task(self._leadership.run(self._lead)),
+            ]
 
     async def _ask_consul_where(self) -> str:
         """The address that Consul's agent tells others, if it is one of ours; else the one we have. Raises Unavailable."""
@@ -223,7 +233,7 @@ class DiscoveryAgent:
         return self.facts.addresses[0]
 
     async def _lead(self) -> None:
-        await self._listed.wait()
+        await self.listed.wait()
         if self._registrar is not None:
             # What lacks our own registration would not be believed, and would be read again in a moment.
             with suppress(TimeoutError):
@@ -232,10 +242,10 @@ class DiscoveryAgent:
         self._mirror = Mirror(
             self._consul,
             self._mirroring,
-            self._cache,
-            submit=self._submit,
+            self.shared.cache,
+            submit=self.submit,
             registrar=self._registrar,
-            may_write=lambda: self._has_store and self.may_write,
+            may_write=lambda: self.shared.cache.is_current and self.may_write,
         )
         try:
             await self._mirror.run()
@@ -247,29 +257,19 @@ class DiscoveryAgent:
         return replace(self._options.mirror, seen_by=self.facts.node, seen_run=self.facts.boot)
 
     async def once(self) -> list[tuple[RegistryObservation, Decision]]:
-        """What the mirror would say now, and what would come of it; nothing is registered and nothing written."""
-        async with aclosing(self._cache.follow()) as notices:
-            async for notice in notices:
-                if isinstance(notice, Listed):
-                    break
-        return await Mirror(self._consul, self._mirroring, self._cache, submit=self._submit).once()
+        """What the mirror would say now, and what would come of it; nothing is registered and nothing written.
 
-    async def _follow_store(self) -> None:
-        async with aclosing(self._cache.follow()) as notices:
-            async for notice in notices:
-                match notice:
-                    case Lost():
-                        self._has_store = False
-                    case Listed():
-                        self._has_store = True
-                        self._listed.set()
-                    case _:
-                        pass
-                if self._mirror is not None:
-                    self._mirror.notice(notice)
-                self._look_for_self()
+        Raises K3Error where the store or Consul is away.
+        """
+        await self.shared.cache.load()
+        return await Mirror(self._consul, self._mirroring, self.shared.cache, submit=self.submit).once()
 
-    def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
+    def on_notice(self, notice: Notice) -> None:
+        """Whatever the store shows is compared with what Consul says."""
+        if self._mirror is not None:
+            self._mirror.notice(notice)
+
+    def on_outcome(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
         """What became of an observation that was submitted."""
         if self._mirror is not None:
             self._mirror.told(seen, decision, written)
@@ -277,25 +277,23 @@ class DiscoveryAgent:
     @property
     def may_write(self) -> bool:
         """Whether it leads, and can prove it now."""
-        return self._leadership.may_write
+        return self._leadership is not None and self._leadership.may_write
 
-    def _look_for_self(self) -> None:
-        item = self._cache.get(Key(NODE, self.facts.node))
-        if item is not None and not self.joined.is_set():
-            seen = node.view(item)
-            if seen.boot == self.facts.boot or seen.owner != "discovery":
-                self.joined.set()
-
-    @property
-    def stopped(self) -> Stopped | None:
-        """What to tell the store when this run ends."""
+    async def stop(self) -> Stopped | None:
+        """Ends what would register this machine again. Returns what the store is to be told."""
+        if not self._working:
+            return None
+        for task in self._working:
+            task.cancel()
+        await asyncio.wait(self._working)
         is_shown = self._options.register_self
         return Stopped(self.facts.node, self._options.service, self.facts.boot) if is_shown else None
 
     async def leave(self) -> None:
-        """Take this machine out of Consul and let another one lead; `run` must have ended."""
+        """Take this machine out of Consul and let another one lead."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._leadership.release())
+            if self._leadership is not None:
+                tasks.create_task(self._leadership.release())
             if self._registrar is not None:
                 tasks.create_task(self._registrar.leave())
 

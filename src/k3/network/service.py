@@ -1,4 +1,4 @@
-"""One running agent: sockets, timers and the store around the `PeerTable`.
+"""The source that finds machines on the local network: sockets, timers and the store around the `PeerTable`.
 
 Everything happens on one loop: whatever arrives is handed to the table at once, and what the table asks for is started
 at once. This module decides nothing about any peer.
@@ -8,28 +8,31 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from k3 import __version__
 from k3.agent import facts
-from k3.agent.cache import Cache, Listed, Lost
+from k3.agent.cache import Listed, Lost, Notice
 from k3.agent.facts import Identity
+from k3.agent.health import HealthServer
 from k3.agent.refusals import EXHAUSTED, Trouble, descriptors_for
+from k3.agent.source import Shared, Source
 from k3.agent.tasks import time_limit
-from k3.core import limits, node
+from k3.core import limits, node, ownership
+from k3.core.decision import Decision
 from k3.core.errors import NotFound, StartFailed, Unavailable
 from k3.core.node import NodeView
-from k3.core.objects import NODE, Key, Object
-from k3.core.observation import Facts, Left
+from k3.core.objects import NODE, Key, Manifest, Object
+from k3.core.observation import Facts, Left, Observation
 from k3.core.ownership import foreign_reason, was_overwritten
-from k3.core.store import Store
-from k3.network import link_changes, naming
+from k3.core.sources import NETWORK
+from k3.network import link_changes, naming, policy
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
@@ -109,24 +112,16 @@ class Options:
     """The id it ran under until a clone of this machine turned out to have it too."""
 
 
-class Agent:
-    """The agent of this machine, for one run under one name. `facts` is what it says of itself at any moment."""
+class NetworkSource(Source):
+    """Finds machines on the local network, for one run under one name."""
 
-    def __init__(
-        self,
-        options: Options,
-        store: Store,
-        cache: Cache,
-        *,
-        submit: Callable[[Report, datetime], object],
-        disown: Callable[[str, str], None],
-    ) -> None:
-        """Both return at once: `submit` hands a report to the reconciler, `disown` says once why a Node is not ours."""
+    row = NETWORK
+
+    def __init__(self, options: Options, shared: Shared) -> None:
+        super().__init__(shared, Facts(node=options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__))
         self._options = options
-        self._store = store
-        self._cache = cache
-        self._submit = submit
-        self._disown = disown
+        self._store = shared.store
+        self._cache = shared.cache
         self.where = Whereabouts()
         self._claim = Claim(options.name)
         self._table: PeerTable | None = None
@@ -143,14 +138,15 @@ class Agent:
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
-        self._listed = asyncio.Event()
         self._leaving = False
-        self._started_at = self._beat_at = asyncio.get_running_loop().time()
+        self._beat_at = asyncio.get_running_loop().time()
         self.named = asyncio.Event()
         """Set once it is settled which name `facts` gives."""
-        self.joined = asyncio.Event()
-        """Set when the store shows this machine's own Node of this run, or another one's that k3 leaves alone."""
-        self.facts = Facts(node=options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
+        self._has_table = asyncio.Event()
+
+    def decide(self, current: Manifest | None, seen: Observation, *, now: datetime) -> Decision:
+        """See `k3.network.policy`."""
+        return policy.decide(current, seen, now=now)
 
     @property
     def _links(self) -> Links:
@@ -161,10 +157,20 @@ class Agent:
         """The links it is on."""
         return self._links
 
-    @property
-    def uptime_seconds(self) -> float:
-        """Since this run began."""
-        return asyncio.get_running_loop().time() - self._started_at
+    async def name(self) -> str:
+        """The name it goes by, once that is settled."""
+        await self.named.wait()
+        return self.facts.node
+
+    async def hindrance(self) -> str:
+        """What keeps other machines from being found, as lines for a person; empty: nothing that is known."""
+        return await self.lookout.hindrance()
+
+    def attend(self, server: HealthServer) -> None:
+        """The addresses at which others arrive come first in what this machine says of itself."""
+        server.met = self.met
+        server.asked_by = self.lookout.asked_by
+        self.where.cover = server.cover
 
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
@@ -223,6 +229,7 @@ class Agent:
         )
         now = asyncio.get_running_loop().time()
         self._table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing
+        self._has_table.set()
         if self._claim.displaces or self._options.former:
             self._handle(NameKept(self._claim.displaces or self._options.former))
         if self._clones.found:
@@ -232,7 +239,6 @@ class Agent:
         self.lookout.relinked(self._links)
         if not self._links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
-        tasks.create_task(self._follow_store())
         tasks.create_task(self._follow_network(browser, heard))
         tasks.create_task(self._follow_links(mdns, browser))
         tasks.create_task(self._prove_self())
@@ -375,7 +381,7 @@ class Agent:
 
     def _sign_of_life(self, target: Target) -> str:
         """What the store last showed of another machine under our name; empty: nothing, or that it is not Ready."""
-        item = self._cache.objects.get(Key(NODE, self.facts.node))
+        item = self.own_node
         seen = node.view(item) if item is not None else None
         return f"{seen.agent} {seen.last_seen}" if seen and seen.id == target.id and seen.is_ready and seen.agent else ""
 
@@ -395,7 +401,7 @@ class Agent:
     def _gives_way(self, other: Answered) -> bool:
         """On one store its Node says who keeps the name, and until there is one nobody knows; else whoever is up for longer."""
         if other.store_id and other.store_id == self._store.id:
-            item = self._cache.objects.get(Key(NODE, self.facts.node))
+            item = self.own_node
             if item is None:
                 return False
             if keeper := node.view(item).id:
@@ -404,44 +410,46 @@ class Agent:
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _follow_store(self) -> None:
-        async with aclosing(self._cache.follow()) as notices:
-            async for notice in notices:
-                match notice:
-                    case Listed():
-                        nodes = tuple(self._seen(item) for item in self._cache.objects.values())
-                        for seen in nodes:
-                            self._compare(seen)
-                        self._handle(Synced(nodes))
-                        self._listed.set()
-                    case Lost():
-                        self._handle(StoreLost())
-                    case _ if notice.type == "DELETED":
-                        self._handle(NodeGone(notice.object.key.name))
-                    case _:
-                        seen = self._seen(notice.object)
-                        self._compare(seen)
-                        self._handle(NodeShown(seen))
-                self._look_for_self()
+    async def follow(self) -> None:
+        """Hands what the store shows to the table, from the whole list on: so not before there is a table."""
+        await self._has_table.wait()
+        await super().follow()
+
+    def on_notice(self, notice: Notice) -> None:
+        """Takes in what the store shows."""
+        match notice:
+            case Listed(objects):
+                nodes = tuple(self._seen(item) for item in objects)
+                for seen in nodes:
+                    self._compare(seen)
+                self._handle(Synced(nodes))
+            case Lost():
+                self._handle(StoreLost())
+            case _ if notice.type == "DELETED":
+                self._handle(NodeGone(notice.object.key.name))
+            case _:
+                seen = self._seen(notice.object)
+                self._compare(seen)
+                self._handle(NodeShown(seen))
 
     def _seen(self, item: Object, *, is_here: bool = False) -> NodeView:
         """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say.
 
-        `is_here`: its machine is known to be on this network, or is this one.
+        `is_here`: its machine is known to be on this network.
         """
         manifest = item.manifest()
         seen = node.view_manifest(item.key.name, manifest)
-        why = foreign_reason(manifest, seen, "network")
+        why = foreign_reason(manifest, seen, self.row.name)
         if not why:
             return seen
-        if is_here or seen.owner == "network" or (self._table is not None and seen.name in self._table.peers):
-            self._disown(seen.name, why)
-        is_discovery_s = seen.owner == "discovery" and not foreign_reason(manifest, seen, "discovery")
-        return seen if is_discovery_s else replace(seen, owner=None)
+        is_known = seen.name == self.facts.node or (self._table is not None and seen.name in self._table.peers)
+        if is_here or is_known or seen.owner == self.row.name:
+            self.writer.disown(seen.name, why)
+        return ownership.view(item.key.name, manifest)
 
     def _compare(self, seen: NodeView) -> None:
         """Does another machine write with our id? Of what the table was shown last, this is what the store shows now."""
-        if seen.owner == "network" and self._table is not None:
+        if seen.owner == self.row.name and self._table is not None:
             former = self._table.shown(seen.name)
             on_link = tuple(address for address in seen.addresses if self._links.on_link(address))
             self._clones.shown(seen, former, joined=self.joined.is_set(), on_link=on_link)
@@ -449,16 +457,9 @@ class Agent:
                 self._is_overwritten = True
                 log.warning("node.overwritten", extra={"fields": {"node": seen.name, "advice": OVERWRITTEN}})
 
-    def _look_for_self(self) -> None:
-        item = self._cache.objects.get(Key(NODE, self.facts.node))
-        if item is not None and not self.joined.is_set():
-            seen = self._seen(item, is_here=True)
-            if seen.agent == self.facts.boot or seen.owner != "network":
-                self.joined.set()
-
     async def _follow_network(self, browser: Browser, before: list[Announcement | Withdrawal]) -> None:
         """Nothing heard is of use before the store has said what it knows: until then the browser keeps it."""
-        await self._listed.wait()
+        await self.listed.wait()
         for early in before:
             if isinstance(early, Announcement):
                 self.lookout.heard(early)
@@ -563,8 +564,8 @@ class Agent:
             match action:
                 case StartProbe():
                     self._start(self._probe(action))
-                case Report():
-                    self._submit(action, datetime.now(UTC))
+                case Report(observation):
+                    self.submit(observation)
                 case Suspecting(name, where):
                     log.info("peer.suspected", extra={"fields": {"node": name, "where": where}})
                 case Reannounce():
@@ -605,15 +606,15 @@ class Agent:
         if self._announcer is not None and not self._leaving:
             self._announcer.announce(self.facts)
 
-    def leave(self) -> Left | None:
+    async def stop(self) -> Left | None:
         """Stop handling anything; returns what to tell the store."""
         self._leaving = True
-        item = self._cache.objects.get(Key(NODE, self.facts.node))
+        item = self.own_node
         if item is None or not self._options.register_self:
             return None
         return Left(self.facts.node, node.view(item).evidence, by_itself=True, boot=self.facts.boot)
 
-    async def say_goodbye(self) -> None:
+    async def leave(self) -> None:
         """Tell the network that we are going."""
         if self._announcer is not None:
             await self._announcer.aclose()

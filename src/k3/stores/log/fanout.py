@@ -5,15 +5,14 @@ Nobody waits for a slow reader: one whose buffer is full is cut off with Expired
 does I/O of its own.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Self
 
-from k3.agent.tasks import time_limit
+from k3.agent.buffer import Buffer
 from k3.core import limits
-from k3.core.errors import Expired, K3Error, Unavailable
+from k3.core.errors import K3Error, Unavailable
 from k3.core.objects import Kind
 from k3.core.store import Bookmark, Change, Event
 
@@ -75,7 +74,7 @@ class Subscription(AsyncIterator[Event]):
     """One watch. To be read by one task at a time; a cancelled read loses nothing."""
 
     def __init__(self, fanout: Fanout, kind: Kind, since: int, replay: Replay) -> None:
-        """Begin behind `since`; what is published from here on is kept for the reader."""
+        """Begins behind `since`; what is published from here on is kept for the reader."""
         self._fanout = fanout
         self._kind = kind
         self._since = since
@@ -83,27 +82,18 @@ class Subscription(AsyncIterator[Event]):
         self._reached = since
         self._start = fanout.revision
         self._missed: deque[Event] = deque()
-        self._live: deque[Event] = deque()
-        self._wake = asyncio.Event()
-        self._end: K3Error | None = None
+        self._live: Buffer[Change] = Buffer()
         if self._reached >= self._start:
             self._missed.append(Bookmark(self._reached))
 
     def offer(self, change: Change) -> None:
-        """Keep a published change for the reader, or cut it off if it has read too little of what is there."""
-        if change.object.revision <= self._since or self._end is not None:
-            return
-        if len(self._live) >= limits.WATCH_BUFFER:
-            self._live.clear()
-            self.end(Expired(f"the reader fell {limits.WATCH_BUFFER} changes behind: list again"))
-            return
-        self._live.append(change)
-        self._wake.set()
+        """Keeps a published change for the reader, who is cut off if it has read too little of what is there."""
+        if change.object.revision > self._since:
+            self._live.offer(change)
 
     def end(self, error: K3Error) -> None:
-        """Raise `error` to the reader after what it has been given. The first one counts."""
-        self._end = self._end or error
-        self._wake.set()
+        """Raises `error` to the reader after what it has been given. The first one counts."""
+        self._live.end(error)
 
     def __aiter__(self) -> Self:
         """Itself."""
@@ -111,17 +101,15 @@ class Subscription(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         """The next event. Raises Expired or Unavailable, again and again."""
-        while True:
-            if self._missed:
-                return self._missed.popleft()
-            if self._live and self._reached >= self._start:
-                return self._live.popleft()
-            if self._end is not None:
-                raise self._end.with_traceback(None)
+        while not self._missed:
             if self._reached < self._start:
+                self._live.check()  # what is live is behind a gap until the reader has caught up
                 await self._catch_up()
+            elif not self._live.is_empty:
+                return self._live.take()
             elif await self._is_idle():
                 return Bookmark(max(self._since, self._fanout.revision))
+        return self._missed.popleft()
 
     async def _catch_up(self) -> None:
         changes, self._reached = await self._replay(self._kind, self._reached, self._start)
@@ -130,10 +118,8 @@ class Subscription(AsyncIterator[Event]):
             self._missed.append(Bookmark(self._reached))
 
     async def _is_idle(self) -> bool:
-        self._wake.clear()
         try:
-            async with time_limit(self._fanout.bookmark_seconds):
-                await self._wake.wait()
+            await self._live.wait(self._fanout.bookmark_seconds)
         except TimeoutError:
-            return not self._live and self._end is None
+            return True
         return False

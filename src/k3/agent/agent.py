@@ -1,0 +1,64 @@
+"""An agent: the sources of one process on one store, with one cache and one reconciler between them.
+
+source ─► writer ─► reconciler ─► store ─► watch ─► cache ─► every source
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+
+from k3.agent.cache import Cache
+from k3.agent.reconciler import Reconciler
+from k3.agent.source import Shared, Source
+from k3.core.objects import NODE
+from k3.core.store import Store
+
+STORE_FIRST_SECONDS: Final = 0.5
+"""How long the store may take to hear that this machine goes before all others do, who then find the machine's own word there.
+
+A store that does not answer keeps the others from hearing for no longer."""
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """Keep `run` going; sources may come and go meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
+        self.shared = Shared(store, cache, Reconciler(store, lookup=cache.get))
+
+    async def run(self) -> None:
+        """Follows the store and writes what the sources submit, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.shared.cache.run())
+            tasks.create_task(self.shared.reconciler.run())
+
+    async def find(self, sources: Sequence[Source], port: int) -> None:
+        """Runs sources, until one of them fails. `port` is where this machine's health server answers. Raises what they do."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for source in sources:
+                    tasks.create_task(source.follow())
+                    tasks.create_task(source.run(port))
+        finally:
+            for source in sources:
+                self.shared.reconciler.dismiss(source.writer)
+
+    async def leave(self, sources: Sequence[Source]) -> None:
+        """Tells the store, and everybody, that this machine goes. Sockets of sources that still run are used for it."""
+        async with asyncio.TaskGroup() as tasks:
+            for source in sources:
+                tasks.create_task(self._leave(source))
+
+    async def _leave(self, source: Source) -> None:
+        last = await source.stop()
+        async with asyncio.TaskGroup() as tasks:
+            if last is not None:
+                telling = tasks.create_task(source.writer.settle(last, datetime.now(UTC)))
+                await asyncio.wait([telling], timeout=STORE_FIRST_SECONDS)
+            tasks.create_task(source.leave())
+        log.info("%s.stopped", source.row.name)
