@@ -14,9 +14,14 @@ from tests.servers.server import Server, left_running
 
 
 def pytest_configure() -> None:
-    """What runs in the background of a script, as CI may, ignores SIGINT, and so would every command that a test interrupts."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What runs in the background of a script, or under nohup, as CI may, ignores signals, and so would all that a test starts."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     # How fast examples are made says how busy the machine is, and nothing about k3.
     hypothesis.settings.register_profile("k3", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile("k3")
