@@ -14,7 +14,7 @@ from tests.servers.server import Server, left_running
 
 
 def pytest_configure() -> None:
-    """What runs in the background of a script, or under nohup, as CI may, ignores signals, and so would all that a test starts."""
+    """What a script runs in the background, or under nohup, as CI may, ignores signals, and so would all that a test starts."""
     for number, handler in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGQUIT, signal.SIG_DFL),

@@ -102,6 +102,9 @@ class Source(ABC):
     async def leave(self) -> None:
         """Tells everybody but the store that this machine goes. After `stop`; `run` may still go on."""
 
+    async def aclose(self) -> None:
+        """Lets go of what the source holds open. After `run`."""
+
     # ── what every source has ───────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
     settings = settings_of(chosen, reading=chosen.once and chosen.dry_run)
     told = discovery_options(chosen, settings, os.environ)
     wait = values_of(chosen, options.MACHINE, settings, os.environ, section="discovery").seconds("store-wait")
-    from k3.daemon import run_discovery, run_discovery_once  # noqa: PLC0415 - a mistake in the flags is told before all is loaded
+    from k3.daemon.discovery import run_discovery, run_discovery_once  # noqa: PLC0415 - mistakes are told before all is loaded
 
     if chosen.once:
         answer(run_discovery_once(told, settings.storage, store_wait_seconds=wait, is_dry=chosen.dry_run))

@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> int:
     chosen = parser().parse_args(arguments)
     settings = settings_of(chosen, reading=False)
     config = network_config(chosen, settings, os.environ)
-    from k3.daemon import run_network  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
+    from k3.daemon.network import run_network  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
     return run_network(config, settings.reader)
 

@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
     settings = settings_of(chosen, reading=False)
     config = network_config(chosen, as_one_machine(settings), os.environ)
     discovery = discovery_options(chosen, as_one_machine(settings), os.environ, one_port=config.listen.port)
-    from k3.daemon import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
+    from k3.daemon.up import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
     return run_up(config, discovery, settings.reader)
 

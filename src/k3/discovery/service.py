@@ -129,24 +129,23 @@ class DiscoverySource(Source):
 
     row = DISCOVERY
 
-    def __init__(  # noqa: PLR0913 - by keyword, and only where another source runs beside it
+    def __init__(
         self,
         options: DiscoveryOptions,
         shared: Shared,
-        consul: Consul,
         state_dir: Path,
         *,
         interfaces: Sequence[str] = (),
         named: Callable[[], Awaitable[str]] | None = None,
         boot: str = "",
     ) -> None:
-        """`consul` is its caller's to close. `interfaces`: those by whose addresses this machine might be known.
+        """`interfaces`: those by whose addresses this machine might be known. Raises ConfigInvalid for unusable TLS files.
 
         Where another source of the process settles these, `named` gives the name to go by, and `boot` is the run's.
         """
         super().__init__(shared, Facts(node=options.name, boot=boot or facts.boot_id(), pid=os.getpid(), version=__version__))
         self._options = options
-        self._consul = consul
+        self._consul = Consul(options.consul)
         self._state_dir = state_dir
         self._interfaces = tuple(interfaces)
         self._named = named
@@ -296,6 +295,10 @@ class DiscoverySource(Source):
                 tasks.create_task(self._leadership.release())
             if self._registrar is not None:
                 tasks.create_task(self._registrar.leave())
+
+    async def aclose(self) -> None:
+        """Lets go of the connections to Consul."""
+        await self._consul.aclose()
 
 
 async def address_towards(consul: ConsulSettings) -> str:

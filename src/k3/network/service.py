@@ -66,7 +66,7 @@ from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
 from k3.network.whereabouts import Whereabouts
-from k3.settings.service_type import ServiceType
+from k3.settings.structs import NetworkConfig
 
 BEAT_SECONDS: Final = 0.5
 LISTEN_SECONDS: Final = 0.3
@@ -97,15 +97,12 @@ class NameLost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `k3 network` was told, as far as the agent goes."""
+    """One run of `k3 network`: what it was told, and under which name it runs."""
 
-    service: ServiceType
+    config: NetworkConfig
     name: str
     explicit: bool
-    peer_ttl_seconds: float
-    register_self: bool
-    forget_after_seconds: float
-    interfaces: tuple[str, ...]
+    """It is this name or none: a person chose it, or another run has settled it."""
     conflict_with: str = ""
     """The name it ran under until another live machine turned out to keep that."""
     former: str = ""
@@ -174,7 +171,7 @@ class NetworkSource(Source):
 
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
-        self.where.links = link_changes.read(self._options.interfaces)
+        self.where.links = link_changes.read(self._options.config.interfaces)
         self._state_dir = state_dir
         self._identity = facts.identity(state_dir, tuple(each.name for each in self._links.interfaces))
         self._clones.advice = facts.new_identity_advice(state_dir)
@@ -188,7 +185,7 @@ class NetworkSource(Source):
             hostname=hostname if node.valid_name(hostname) else "",
             os="linux",
             arch=facts.architecture(),
-            peer_ttl_seconds=self._options.peer_ttl_seconds,
+            peer_ttl_seconds=self._options.config.peer_ttl_seconds,
             system=facts.system(state_dir),
         )
 
@@ -200,8 +197,8 @@ class NetworkSource(Source):
         self.facts = replace(self.facts, port=port)
         mdns = await Mdns.open(self._links)
         try:
-            self._announcer = Announcer(mdns, self._options.service)
-            self._browser = browser = Browser(mdns, self._options.service)
+            self._announcer = Announcer(mdns, self._options.config.service)
+            self._browser = browser = Browser(mdns, self._options.config.service)
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(browser.run())
@@ -221,9 +218,9 @@ class NetworkSource(Source):
         settings = Settings(
             name=self.facts.node,
             id=self.facts.id,
-            peer_ttl_seconds=self._options.peer_ttl_seconds,
-            register_self=self._options.register_self,
-            forget_after_seconds=self._options.forget_after_seconds,
+            peer_ttl_seconds=self._options.config.peer_ttl_seconds,
+            register_self=self._options.config.register_self,
+            forget_after_seconds=self._options.config.forget_after_seconds,
             boot=self.facts.boot,
             conflict_with=self._claim.conflict_with,
         )
@@ -285,7 +282,7 @@ class NetworkSource(Source):
 
     async def _goes_on(self, holder: NodeView) -> bool:
         """Whether the store shows that a machine which could not be asked lives: its Node is refreshed, or its run changes."""
-        patience = naming.patience_seconds(holder, self._options.peer_ttl_seconds)
+        patience = naming.patience_seconds(holder, self._options.config.peer_ttl_seconds)
         fields = {
             "wanted": holder.name,
             "held": holder.addresses,
@@ -371,7 +368,7 @@ class NetworkSource(Source):
                 now = asyncio.get_running_loop().time()
                 if life != (life := self._sign_of_life(target)):
                     changed_at = now
-                if not life or now - changed_at >= self._options.peer_ttl_seconds:
+                if not life or now - changed_at >= self._options.config.peer_ttl_seconds:
                     break
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
@@ -477,7 +474,7 @@ class NetworkSource(Source):
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
-        async with aclosing(link_changes.changes(self._links, only=self._options.interfaces)) as changes:
+        async with aclosing(link_changes.changes(self._links, only=self._options.config.interfaces)) as changes:
             async for links in changes:
                 self.where.move(links)
                 if links.interfaces:
@@ -610,7 +607,7 @@ class NetworkSource(Source):
         """Stop handling anything; returns what to tell the store."""
         self._leaving = True
         item = self.own_node
-        if item is None or not self._options.register_self:
+        if item is None or not self._options.config.register_self:
             return None
         return Left(self.facts.node, node.view(item).evidence, by_itself=True, boot=self.facts.boot)
 

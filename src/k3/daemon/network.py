@@ -1,0 +1,88 @@
+"""`k3 network`, alone or with another source in the same process, which goes by the name that network settles."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from k3.agent import facts, logs, refusals
+from k3.agent.agent import Agent
+from k3.agent.source import Source
+from k3.agent.tasks import gather
+from k3.core.errors import Invalid
+from k3.core.sources import NETWORK, SourceRow
+from k3.daemon.lock import only_one
+from k3.daemon.process import state_directory, stop_on_signals
+from k3.daemon.running import run_until_stopped, store_until_stopped
+from k3.network import naming
+from k3.network.announce import NODE_BYTES
+from k3.network.service import NameLost, NetworkSource, Options
+from k3.settings.structs import NetworkConfig, Reader
+
+log = logging.getLogger(__name__)
+
+
+Beside = Callable[[NetworkSource, Path], Source]
+"""Makes the other source. The path is the state directory."""
+
+
+def run_network(config: NetworkConfig, reader: Reader, *, beside: tuple[SourceRow, Beside] | None = None) -> int:
+    """Runs until told to stop; returns the exit code. Raises K3Error for whatever it cannot start or go on with.
+
+    `beside`: the other source's row and how it is made, anew for each name.
+    """
+    with logs.in_background():
+        return asyncio.run(_network(config, reader, beside))
+
+
+async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRow, Beside] | None) -> int:
+    refusals.take_all_descriptors()
+    state_dir = state_directory()
+    options = _options(config)
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        for row in (NETWORK, *([beside[0]] if beside else [])):
+            stack.enter_context(only_one(row.name, state_dir, options.name))
+        store = await store_until_stopped(stack, config.storage, config.store_wait_seconds, stop)
+        if store is None:
+            return stop.result()
+        while True:
+            agent = Agent(store)
+            network = NetworkSource(options, agent.shared)
+            network.prepare(state_dir)
+            others = [beside[1](network, state_dir)] if beside else []
+            for other in others:
+                stack.push_async_callback(other.aclose)
+            try:
+                await gather(partial(run_until_stopped, agent, [network, *others], config.listen, stop, reader))
+            except* NameLost as lost:
+                await agent.leave(others)
+                options = _starting_again(options, lost)
+            else:
+                return stop.result()
+
+
+def _options(config: NetworkConfig) -> Options:
+    name = config.node_name or facts.default_node_name()
+    if len(name) > NODE_BYTES:
+        msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {NODE_BYTES}"
+        raise Invalid(msg)
+    return Options(config=config, name=name, explicit=config.is_name_explicit)
+
+
+def _starting_again(options: Options, lost: BaseException) -> Options:
+    """How to go on after another machine turned out to have our name, our identity, or both."""
+    while isinstance(lost, BaseExceptionGroup):
+        lost = lost.exceptions[0]
+    if not isinstance(lost, NameLost):
+        return options
+    if lost.second == options.name:
+        return replace(options, explicit=True, former=lost.former)
+    # The name it would have had, however often it has lost one since.
+    first = options.conflict_with or options.name
+    fields = {"name": first, "using": lost.second, "held": lost.held_at, "advice": naming.ADVICE}
+    log.warning("name.lost", extra={"fields": fields})
+    return replace(options, name=lost.second, explicit=True, conflict_with=first, former=lost.former or options.former)

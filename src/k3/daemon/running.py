@@ -1,0 +1,104 @@
+"""Runs sources on one store behind one health server, until a signal; then stops them in order."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from k3.agent import health, logs, refusals
+from k3.agent.agent import Agent
+from k3.agent.health import HealthServer
+from k3.agent.source import Shared, Source
+from k3.agent.tasks import time_limit
+from k3.core import limits
+from k3.core.sources import SOURCES, SourceRow
+from k3.core.store import Store
+from k3.daemon.lock import only_one
+from k3.daemon.opening import open_unless_stopped
+from k3.daemon.process import collect_rarely, greet, state_directory, stop_on_signals
+from k3.settings.listen import Listen
+from k3.settings.structs import Reader, Storage
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[Shared, Path], Awaitable[Source]]
+"""Makes a source, ready to run. The path is the state directory: what must survive a restart is kept there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a source is to run, as the command line and the file say."""
+
+    row: SourceRow
+    node_name: str
+    """Of this machine; one agent of a source runs under it."""
+    storage: Storage
+    store_wait_seconds: float = 60.0
+    listen: Listen = field(default_factory=Listen)
+    reader: Reader = field(default_factory=Reader)
+
+
+def run_source(make: Make, run: Run) -> int:
+    """Runs one source of any package until told to stop; returns the exit code. Raises K3Error where it cannot start."""
+    SOURCES.setdefault(run.row.name, run.row)
+    with logs.in_background():
+        return asyncio.run(_run_source(make, run))
+
+
+async def _run_source(make: Make, run: Run) -> int:
+    refusals.take_all_descriptors()
+    state_dir = state_directory()
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_one(run.row.name, state_dir, run.node_name))
+        store = await store_until_stopped(stack, run.storage, run.store_wait_seconds, stop)
+        if store is not None:
+            agent = Agent(store)
+            source = await make(agent.shared, state_dir)
+            stack.push_async_callback(source.aclose)
+            await run_until_stopped(agent, [source], run.listen, stop, run.reader)
+        return stop.result()
+
+
+async def store_until_stopped(
+    stack: AsyncExitStack, storage: Storage, wait_seconds: float, stop: asyncio.Future[int]
+) -> Store | None:
+    """The store, closed when the stack is. None: told to stop while it was waited for."""
+    store = await open_unless_stopped(stop, storage, wait_seconds=wait_seconds)
+    if store is not None:
+        stack.push_async_callback(store.aclose)
+    return store
+
+
+async def run_until_stopped(
+    agent: Agent, sources: Sequence[Source], listen: Listen, stop: asyncio.Future[int], reader: Reader
+) -> None:
+    """Runs sources behind one health server, which speaks for the first of them. Raises what they do."""
+    collect_rarely()
+    first = sources[0]
+    async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
+        for source in sources:
+            source.attend(server)
+        running = [
+            tasks.create_task(server.run()),
+            tasks.create_task(agent.run()),
+            tasks.create_task(agent.find(sources, server.port)),
+            tasks.create_task(greet(first, reader=reader)),
+        ]
+        await asyncio.shield(stop)
+        await _leave(agent, sources, server)
+        for task in running:
+            task.cancel()
+
+
+async def _leave(agent: Agent, sources: Sequence[Source], server: HealthServer) -> None:
+    """Stops in the order that lets others see it: no longer answer, then say goodbye everywhere at once."""
+    try:
+        async with time_limit(limits.SHUTDOWN_SECONDS):
+            await server.aclose()
+            await agent.leave(sources)
+    except TimeoutError:
+        advice = "others find out by themselves that this machine is gone"
+        log.warning("stop.cut_short", extra={"fields": {"why": "the store took no goodbye in time", "advice": advice}})
