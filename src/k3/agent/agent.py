@@ -4,7 +4,6 @@ source ─► writer ─► reconciler ─► store ─► watch ─► cache �
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
@@ -20,8 +19,6 @@ STORE_FIRST_SECONDS: Final = 0.5
 """How long the store may take to hear that this machine goes before all others do, who then find the machine's own word there.
 
 A store that does not answer keeps the others from hearing for no longer."""
-
-log = logging.getLogger(__name__)
 
 
 class Agent:
@@ -61,4 +58,3 @@ class Agent:
                 telling = tasks.create_task(source.writer.settle(last, datetime.now(UTC)))
                 await asyncio.wait([telling], timeout=STORE_FIRST_SECONDS)
             tasks.create_task(source.leave())
-        log.info("%s.stopped", source.row.name)

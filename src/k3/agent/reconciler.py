@@ -2,7 +2,7 @@
 
 Each source writes through a `Writer` of its own, which knows the source's policy. One observation per source and Node is worked
 on at a time and one more may wait: a newer one replaces it, since it knows more. A write that loses to another writer's is
-decided again on what that one wrote; so two sources of one process meet as two processes do (docs/adr/0039). When the store
+decided again on what that one wrote; so two sources of one process meet as two processes do (docs/adr/0040). When the store
 does not answer, the observation is dropped: whether the write happened is unknown, and the source, which sees what the store
 shows, says it again.
 """

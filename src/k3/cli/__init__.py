@@ -79,8 +79,17 @@ def _run(arguments: list[str]) -> int:
             return 0
         name, *rest = _unaliased([*rest, "--help"])
     if name not in COMMANDS:
-        raise BadUsage(_unknown(name))
+        return _run_other(name, rest)
     return int(importlib.import_module(f"{__name__}.{name}").run(rest))
+
+
+def _run_other(name: str, arguments: list[str]) -> int:
+    """Runs a source that another package brings. Raises BadUsage where there is none of this name."""
+    from k3.settings import sources  # noqa: PLC0415 - entry points are read only for a name that k3 does not know
+
+    if (source := sources.find(name)) is None:
+        raise BadUsage(_unknown(name))
+    return source.run(arguments)
 
 
 def _unknown(name: str) -> str:

@@ -10,6 +10,7 @@ from k3.core.errors import NotFound
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Store
+from k3.settings import sources
 from k3.settings.load import Flags, here, is_there, load
 from k3.settings.structs import Settings
 from k3.stores import connect
@@ -19,7 +20,9 @@ _LOG: Final = logging.getLogger(__name__)
 
 def settings_for_reading(arguments: argparse.Namespace) -> Settings:
     """Settings of a command that answers and ends: it logs only warnings unless told otherwise."""
-    return settings_of(arguments, reading=True, log_level="warning")
+    found = settings_of(arguments, reading=True, log_level="warning")
+    logs.tell(_LOG, sources.learn())
+    return found
 
 
 def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str = "info") -> Settings:

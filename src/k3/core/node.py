@@ -6,7 +6,7 @@ Reading never fails: Nodes come from kubelets, people and other programs, and an
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -39,7 +39,6 @@ class Condition:
     status: str
     reason: str = ""
     message: str = ""
-    _: KW_ONLY
     transition: str = ""
     heartbeat: str = ""
 

@@ -32,7 +32,7 @@ An instance that stays as it is costs one write per `REFRESH_SECONDS` and a litt
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
@@ -82,7 +82,6 @@ class Mirrored:
 
     name: str
     facts: Facts
-    _: KW_ONLY
     service: str
     service_id: str
     consul_node: str

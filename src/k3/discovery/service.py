@@ -295,6 +295,7 @@ class DiscoverySource(Source):
                 tasks.create_task(self._leadership.release())
             if self._registrar is not None:
                 tasks.create_task(self._registrar.leave())
+        log.info("discovery.stopped")
 
     async def aclose(self) -> None:
         """Lets go of the connections to Consul."""

@@ -615,6 +615,7 @@ class NetworkSource(Source):
         """Tell the network that we are going."""
         if self._announcer is not None:
             await self._announcer.aclose()
+        log.info("network.stopped")
 
 
 def _usable(links: Links) -> LinksChanged:

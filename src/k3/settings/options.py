@@ -8,7 +8,7 @@ names the place. No I/O.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from k3.core.errors import ConfigInvalid
@@ -24,7 +24,6 @@ class Option:
     metavar: str
     help: str
     default: str = ""
-    _: KW_ONLY
     kind: Literal["text", "switch", "list", "words"] = "text"
     environ: str = ""
 

@@ -3,6 +3,7 @@
     store_suite     StoreSuite: the laws of a Store as pytest tests; inherit it and say how to open yours
     store_steps     what such tests are made of, for tests of your own
     store_machine   StoreMachine: random histories against a plain dict (needs hypothesis)
+    policy_suite    PolicySuite: the laws of a source's policy; inherit it and say what your source may say
     faults          FaultyStore: a store that is unavailable when you say so
     clock           FakeClock: time that passes when you say so
     leaks           LeakCheck: what a test left open

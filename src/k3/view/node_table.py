@@ -4,7 +4,7 @@ Cells hold text from outside as it is: whoever prints them escapes them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -31,7 +31,6 @@ class State:
 
     word: str
     """kubectl's word: Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
-    _: KW_ONLY
     remark: str = ""
     """What has to be said beside the word, where that alone would mislead."""
     reason: str = ""
