@@ -84,7 +84,7 @@ class Directory:
     async def find(self) -> None:
         """Ask. Raises K3Error."""
         self.own = self.own or await self._ask_own()
-        self._listed = [name for name in await self._consul.datacenters() if is_datacenter(name)]
+        self._listed = [name for name in await self._consul.catalog.datacenters() if is_datacenter(name)]
 
     async def has_found(self) -> bool:
         """Ask; returns whether there was an answer."""
@@ -98,9 +98,9 @@ class Directory:
     async def _ask_own(self) -> str:
         """A token that may not ask the agent leaves the nearest one."""
         try:
-            return (await self._consul.agent()).datacenter
+            return (await self._consul.agent.read_self()).datacenter
         except Forbidden:
-            return next(iter(await self._consul.datacenters()), "")
+            return next(iter(await self._consul.catalog.datacenters()), "")
 
     def wanted(self, stored: Iterable[str]) -> tuple[str, ...]:
         """Those chosen, else all that Consul lists, and those that Nodes of the store came from (`stored`)."""

@@ -9,7 +9,7 @@ from typing import Final
 from k3.agent.tasks import time_limit
 from k3.core.errors import K3Error
 from k3.discovery import asking
-from k3.discovery.consul import Consul
+from k3.discovery.catalog import Catalog
 from k3.discovery.patience import Doubt, Patience, Why
 from k3.discovery.picture import Known, Picture, missing
 from k3.discovery.snapshot import Instance
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class Doubts:
     """What is in doubt now. `changed` is called when an answer has settled something."""
 
-    def __init__(self, consul: Consul, *, changed: Callable[[], None]) -> None:
-        self._consul = consul
+    def __init__(self, catalog: Catalog, *, changed: Callable[[], None]) -> None:
+        self._catalog = catalog
         self._changed = changed
         self._patience = Patience()
         self._silent: dict[Doubt, Instance] = {}
@@ -110,7 +110,7 @@ class Doubts:
     async def _ask_consul(self, doubt: Doubt) -> None:
         async with self._gate:
             try:
-                is_there = await self._consul.has_agent(doubt.consul_node, datacenter=doubt.datacenter)
+                is_there = await self._catalog.has_agent(doubt.consul_node, datacenter=doubt.datacenter)
             except K3Error as error:
                 log.debug("consul.no_answer", extra={"fields": {"consul_node": doubt.consul_node, "why": str(error)}})
                 return

@@ -7,7 +7,7 @@ from typing import Final
 from k3.agent.backoff import Backoff
 from k3.core.errors import Forbidden, Unavailable
 from k3.discovery import guards
-from k3.discovery.consul import Consul
+from k3.discovery.catalog import Catalog
 from k3.discovery.datacenters import DATACENTERS, Directory
 from k3.discovery.guards import Trust
 from k3.discovery.nodes import StoredNodes
@@ -20,10 +20,10 @@ class Finder:
     """Starts a watch for each datacenter that is found; `judge` takes the answers in."""
 
     def __init__(
-        self, consul: Consul, service: str, directory: Directory, nodes: StoredNodes, judge: Judge, *, random: Random
+        self, catalog: Catalog, service: str, directory: Directory, nodes: StoredNodes, judge: Judge, *, random: Random
     ) -> None:
         """`random` spreads retries."""
-        self._consul = consul
+        self._catalog = catalog
         self._service = service
         self._directory = directory
         self._nodes = nodes
@@ -55,7 +55,7 @@ class Finder:
 
     def watch(self, name: str) -> Watch:
         """A watch of this datacenter, which is known from now on."""
-        return Watch(self._consul, self._service, self._directory.add(name), self._judge, random=self._random)
+        return Watch(self._catalog, self._service, self._directory.add(name), self._judge, random=self._random)
 
     def _wanted(self) -> tuple[str, ...]:
         return self._directory.wanted(each.datacenter for each in self._nodes.known.values())
@@ -66,8 +66,8 @@ class Finder:
         if any(place.snapshot.instances for place in places):
             return
         beliefs = [place.guard.belief for place in places]
-        is_blind = not await self._consul.sees_nodes()
+        is_blind = not await self._catalog.sees_nodes()
         if beliefs and all(belief.trust is Trust.NONE for belief in beliefs):
             raise Unavailable(beliefs[0].why)
         if is_blind or any(guards.INCOMPLETE in belief.why for belief in beliefs):
-            raise Forbidden(self._consul.nothing_to_see)
+            raise Forbidden(self._catalog.nothing_to_see)

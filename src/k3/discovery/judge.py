@@ -9,7 +9,7 @@ import logging
 
 from k3.discovery import snapshot
 from k3.discovery.agenda import Agenda
-from k3.discovery.consul import Reading
+from k3.discovery.catalog import Reading
 from k3.discovery.datacenters import FIRST_DOUBT_SECONDS, Datacenter, Directory
 from k3.discovery.drawing import Drawing
 from k3.discovery.guards import Belief, Heard, Own, Trust

@@ -84,7 +84,7 @@ class Mirror:
         self._agenda = Agenda()
         self._nodes = StoredNodes(cache, settings.service)
         self._directory = Directory(consul, settings.datacenters)
-        self._doubts = Doubts(consul, changed=self._agenda.wake)
+        self._doubts = Doubts(consul.catalog, changed=self._agenda.wake)
         self._drawing = Drawing(
             settings.service,
             self._directory,
@@ -95,7 +95,7 @@ class Mirror:
         )
         judge = Judge(settings.service, self._directory, self._nodes, self._drawing, self._agenda, registrar)
         random = Random()  # noqa: S311 - spreads retries, guards nothing
-        self._finder = Finder(consul, settings.service, self._directory, self._nodes, judge, random=random)
+        self._finder = Finder(consul.catalog, settings.service, self._directory, self._nodes, judge, random=random)
 
     def notice(self, notice: Notice) -> None:
         """The store shows something new."""

@@ -26,7 +26,8 @@ from k3.core import times
 from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
-from k3.discovery.consul import MARK, Consul
+from k3.discovery.catalog import MARK
+from k3.discovery.consul import Consul
 from k3.discovery.snapshot import LEAVING
 
 CHECK_SECONDS: Final = 15
@@ -214,14 +215,16 @@ class Registrar:
             await asyncio.sleep(CHECK_SECONDS)
             return
         try:
-            self._fresh = (await self._consul.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS),)
+            self._fresh = (
+                await self._consul.agent.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS),
+            )
         except K3Error:
             self._has_lapsed = True
 
     async def _own_service(self) -> Mapping[str, Any] | None:
         """What the agent holds: as it has just said by itself, else as it says now."""
         fresh, self._fresh = self._fresh, None
-        return fresh[0] if fresh else await self._consul.own_service(self.service_id)
+        return fresh[0] if fresh else await self._consul.agent.own_service(self.service_id)
 
     async def _look(self) -> bool:
         """One round. Returns whether Consul's agent holds the registration and the catalog has shown it."""
@@ -234,7 +237,7 @@ class Registrar:
         if held is None or self._has_lapsed or not wanted.is_held_as(held):
             self.holds = held is not None
             await self._register()
-            held = await self._consul.own_service(wanted.service_id)
+            held = await self._consul.agent.own_service(wanted.service_id)
         self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         self.holds = True
         try:
@@ -255,8 +258,8 @@ class Registrar:
         self._registration = replace(self._registration, mark=secrets.token_hex(MARK_BYTES))
         if is_proven and self.holds:
             # Registered again, a check keeps the status it has: critical, in an agent that restarted.
-            await self._consul.forget_check(self.service_id)
-        await self._consul.register(self._registration.document(is_proven=is_proven))
+            await self._consul.agent.forget_check(self.service_id)
+        await self._consul.agent.register(self._registration.document(is_proven=is_proven))
         self._has_lapsed = False
         fields = {"service_id": self.service_id, "health": self._registration.health_url}
         log.info("consul.registered", extra={"fields": fields})
@@ -264,7 +267,7 @@ class Registrar:
             log.warning("self.unproven", extra={"fields": {**fields, "advice": "does the firewall let Consul in?"}})
 
     async def _is_listed(self) -> bool:
-        if await self._consul.is_listed(self._registration.service, self.service_id, self._registration.mark):
+        if await self._consul.catalog.is_listed(self._registration.service, self.service_id, self._registration.mark):
             self._unlisted_since = None
             self.listed.set()
             return True
@@ -294,12 +297,12 @@ class Registrar:
         """
         try:
             async with time_limit(LEAVE_SECONDS):
-                held = await self._consul.own_service(self.service_id)
+                held = await self._consul.agent.own_service(self.service_id)
                 if held is not None:
                     if (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
                         return False
                     await self._say_goodbye()
-                    await self._consul.deregister(self.service_id)
+                    await self._consul.agent.deregister(self.service_id)
         except (K3Error, TimeoutError) as error:
             log.warning("consul.not_deregistered", extra={"fields": {"service_id": self.service_id, "why": str(error)}})
             return False
@@ -309,9 +312,9 @@ class Registrar:
     async def _say_goodbye(self) -> None:
         """Have the catalog show that this machine leaves: a registration that is only missing may be an agent that restarts."""
         wanted = replace(self._registration, mark=secrets.token_hex(MARK_BYTES), is_leaving=True)
-        await self._consul.register(wanted.document(is_proven=False))
+        await self._consul.agent.register(wanted.document(is_proven=False))
         for _ in range(GOODBYE_LOOKS):
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
-            if await self._consul.is_listed(wanted.service, wanted.service_id, wanted.mark):
+            if await self._consul.catalog.is_listed(wanted.service, wanted.service_id, wanted.mark):
                 await asyncio.sleep(READ_SECONDS)
                 return

@@ -24,7 +24,7 @@ from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
 from k3.discovery import guards, snapshot
-from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
+from k3.discovery.catalog import WAIT_SECONDS, Catalog, Reading, next_index
 from k3.discovery.datacenters import Datacenter
 from k3.discovery.guards import Trust
 from k3.discovery.snapshot import Instance
@@ -83,9 +83,9 @@ class Judge(Protocol):
 class Watch:
     """Watches one datacenter for a service. Nothing is asked in a hurry, and no blocking query is given up."""
 
-    def __init__(self, consul: Consul, service: str, datacenter: Datacenter, judge: Judge, *, random: Random) -> None:
+    def __init__(self, catalog: Catalog, service: str, datacenter: Datacenter, judge: Judge, *, random: Random) -> None:
         """`random` spreads retries."""
-        self._consul = consul
+        self._catalog = catalog
         self._service = service
         self._datacenter = datacenter
         self._judge = judge
@@ -143,7 +143,7 @@ class Watch:
         """Wait for one whole answer and have it taken in; returns the index to ask with next."""
         place = self._datacenter
         try:
-            reading = await self._consul.health(self._service, datacenter=place.name, index=index, wait_seconds=wait_seconds)
+            reading = await self._catalog.health(self._service, datacenter=place.name, index=index, wait_seconds=wait_seconds)
         except K3Error as error:
             self._judge.take(place, Unanswered(str(error)))
             return 0
@@ -172,7 +172,7 @@ class Watch:
         place = self._datacenter
         own = self._judge.own_service_id(place)
         try:
-            reading = await self._consul.membership(
+            reading = await self._catalog.membership(
                 self._service, own, datacenter=place.name, index=index, wait_seconds=wait_seconds
             )
         except K3Error as error:
@@ -196,7 +196,7 @@ class Watch:
                 index = 0
                 await self._is_large.wait()
             try:
-                reading = await self._consul.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
+                reading = await self._catalog.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
                 await self._follow_hints(status, reading)
             except K3Error as error:
                 # The other question tells people, and decides what is believed.
@@ -226,7 +226,7 @@ class Watch:
 
     async def _look(self, names: list[str], index: int) -> bool:
         """Take in how the machines of these Consul nodes are; False where an answer does not show it. Raises K3Error."""
-        answers = await gather(*[partial(self._consul.node_checks, name, datacenter=self._datacenter.name) for name in names])
+        answers = await gather(*[partial(self._catalog.node_checks, name, datacenter=self._datacenter.name) for name in names])
         fresh: dict[str, list[Instance]] = {}
         for name, answer in zip(names, answers, strict=True):
             former = self._nodes.get(name, [])
