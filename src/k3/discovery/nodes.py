@@ -10,6 +10,7 @@ from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
 from k3.core.ownership import Abandoned, foreign_reason
+from k3.core.sources import DISCOVERY
 from k3.discovery.originals import Originals
 from k3.discovery.picture import Known
 from k3.discovery.policy import (
@@ -38,7 +39,7 @@ class StoredNodes:
         self._touched: set[str] = set()
         self._abandoned = Abandoned()
         self._evidence: dict[str, Evidence] = {}
-        """Of k3 network's Nodes, what they show."""
+        """What another source's Nodes show that name their machine."""
         self._refreshed: dict[str, tuple[str, float]] = {}
         """What a Node of discovery's says of when it was refreshed, and since when it says so by the event loop's clock."""
         self._originals = Originals()
@@ -80,7 +81,8 @@ class StoredNodes:
         item = self._cache.get(Key(NODE, name))
         manifest = item.manifest() if item else {}
         seen = node.view_manifest(name, manifest)
-        if seen.owner == "network" and seen.id and not foreign_reason(manifest, seen, "network"):
+        another = seen.owner if seen.owner != DISCOVERY.name else None
+        if another is not None and seen.id and not foreign_reason(manifest, seen, another):
             self._evidence[name] = seen.evidence
             self._abandoned.show(seen, asyncio.get_running_loop().time())
         else:
@@ -150,7 +152,7 @@ class StoredNodes:
         return item is not None and item.revision == self._written.get(name)
 
     def to_adopt(self, name: str, now: float) -> Evidence | None:
-        """What a Node of k3 network's shows that may be adopted by now."""
+        """What a Node of another source shows that may be adopted by now (ADR 15); None: it may not be."""
         return self._evidence.get(name) if now >= self._abandoned.at(name) else None
 
     def is_refresh_due(self, name: str, now: float) -> bool:
