@@ -30,7 +30,7 @@ __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "EtcdStorage", "f
 
 
 async def open_store(storage: EtcdStorage, *, reading: bool = False) -> Store:  # noqa: ARG001 - see `Backend`
-    """Connect, log in, and learn or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
+    """Connects, logs in, and learns or makes the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
     from k3.stores.etcd.store import EtcdStore  # noqa: PLC0415 - brings grpc, for whoever uses this store alone
 
     return await opened(EtcdStore(storage))

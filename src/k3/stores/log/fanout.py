@@ -1,7 +1,7 @@
-"""One log, many watchers: hands each committed change to everyone who watches its kind.
+"""One log, many watchers: hands each committed change to all watchers of its kind.
 
 A watcher first reads what it missed from the backend (`Replay`), then what is published while it is subscribed.
-Nobody waits for a slow reader: one whose buffer is full is cut off with Expired and lists again. Nothing here
+A slow reader holds up no writer: one whose buffer is full is cut off with Expired and lists again. Nothing here
 does I/O of its own.
 """
 
@@ -18,7 +18,7 @@ from k3.core.objects import Kind
 from k3.core.store import Bookmark, Change, Event
 
 BOOKMARK_SECONDS: Final = 30.0
-"""A watcher that hears nothing for this long gets a bookmark."""
+"""A watcher that gets nothing for this long gets a bookmark."""
 
 Replay = Callable[[Kind, int, int], Awaitable[tuple[Sequence[Change], int]]]
 """(kind, since, until) -> the next changes of the kind with since < revision <= until, and the revision read up to.
@@ -31,18 +31,18 @@ class Fanout:
     """Who watches, and up to which revision everything has been published."""
 
     def __init__(self, revision: int, *, bookmark_seconds: float = BOOKMARK_SECONDS) -> None:
-        """Nothing up to `revision` will be published again."""
+        """What comes up to `revision` counts as published."""
         self.revision = revision
         self.bookmark_seconds = bookmark_seconds
         self._watchers: dict[Kind, set[Subscription]] = {}
 
     @property
     def watched(self) -> bool:
-        """Whether anybody is listening."""
+        """Whether there is a watcher."""
         return any(self._watchers.values())
 
     def publish(self, changes: Iterable[Change], revision: int) -> None:
-        """Hand on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped."""
+        """Hands on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped."""
         for change in changes:
             if change.object.revision > self.revision:
                 for watcher in self._watchers.get(change.object.key.kind, ()):
@@ -51,7 +51,7 @@ class Fanout:
 
     @contextmanager
     def subscribe(self, kind: Kind, since: int, replay: Replay) -> "Iterator[Subscription]":
-        """Changes behind `since`: up to now by `replay`, then as they are published. Raises Unavailable if too many watch."""
+        """Gives the changes behind `since`, by `replay` and then as they are published. Raises Unavailable (too many)."""
         watchers = self._watchers.setdefault(kind, set())
         if len(watchers) >= limits.WATCHERS:
             msg = f"{limits.WATCHERS} watches are open already"
@@ -64,7 +64,7 @@ class Fanout:
             watchers.discard(subscription)
 
     def cut(self, error: type[K3Error], why: str) -> None:
-        """End every watch, once it has read what it was given. Whoever subscribes after this begins anew."""
+        """Ends every watch, once its reader has read what it was given. Later subscribers begin anew."""
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.end(error(why))
@@ -75,13 +75,14 @@ class Subscription(AsyncIterator[Event]):
     """One watch. To be read by one task at a time; a cancelled read loses nothing."""
 
     def __init__(self, fanout: Fanout, kind: Kind, since: int, replay: Replay) -> None:
-        """Begin behind `since`; what is published from here on is kept for the reader."""
+        """Begins behind `since`; what is published from here on is kept for the reader."""
         self._fanout = fanout
         self._kind = kind
         self._since = since
         self._replay = replay
         self._reached = since
         self._start = fanout.revision
+        # Two queues: what is published while the replay still runs must not overtake it.
         self._missed: deque[Event] = deque()
         self._live: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -90,7 +91,7 @@ class Subscription(AsyncIterator[Event]):
             self._missed.append(Bookmark(self._reached))
 
     def offer(self, change: Change) -> None:
-        """Keep a published change for the reader, or cut it off if it has read too little of what is there."""
+        """Keeps a published change for the reader, or cuts the reader off if its buffer is full."""
         if change.object.revision <= self._since or self._end is not None:
             return
         if len(self._live) >= limits.WATCH_BUFFER:
@@ -101,23 +102,23 @@ class Subscription(AsyncIterator[Event]):
         self._wake.set()
 
     def end(self, error: K3Error) -> None:
-        """Raise `error` to the reader after what it has been given. The first one counts."""
+        """Has `error` raised to the reader after what it has been given. The first one counts."""
         self._end = self._end or error
         self._wake.set()
 
     def __aiter__(self) -> Self:
-        """Itself."""
+        """Returns itself."""
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Raises Expired or Unavailable, again and again."""
+        """Returns the next event. Raises Expired or Unavailable, and the same at every call after that."""
         while True:
             if self._missed:
                 return self._missed.popleft()
             if self._live and self._reached >= self._start:
                 return self._live.popleft()
             if self._end is not None:
-                raise self._end.with_traceback(None)
+                raise self._end.with_traceback(None)  # it is raised again and again, and would keep every frame of before
             if self._reached < self._start:
                 await self._catch_up()
             elif await self._is_idle():
