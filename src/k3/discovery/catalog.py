@@ -35,7 +35,7 @@ class Reading:
 
 
 def next_index(former: int, answered: int) -> int:
-    """The index to ask with next: 0, which does not block, after it went backwards (the servers lost their state)."""
+    """Returns the index to ask with next: 0, which does not block, after it went backwards (the servers lost their state)."""
     return 0 if answered < former else max(1, answered)
 
 
@@ -59,19 +59,19 @@ class Catalog:
 
     @property
     def nothing_to_see(self) -> str:
-        """What to tell a person whose token sees nothing."""
+        """Returns what to tell a person whose token sees nothing."""
         where, needed = self._sender.where, "one that has node:read and service:read"
         if not self._sender.has_token:
             return f"Consul at {where} shows nothing to those without a token: give {needed} in CONSUL_HTTP_TOKEN"
         return f"Consul at {where} shows nothing to this token; give {needed}, see --consul-token"
 
     async def datacenters(self) -> tuple[str, ...]:
-        """All datacenters, the agent's own first where Consul knows distances."""
+        """Returns all datacenters, the agent's own first where Consul knows distances."""
         found = await self._sender.read("/v1/catalog/datacenters")
         return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list) else ()
 
     async def health(self, service: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS) -> Reading:
-        """All instances of a service in one datacenter with their checks, from any server, however far behind.
+        """Returns all instances of a service in one datacenter with their checks, from any server, however far behind.
 
         With an index: waits until something changed or the time is over. With 0: answers at once.
 
@@ -88,7 +88,7 @@ class Catalog:
     async def membership(
         self, service: str, service_id: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS
     ) -> Reading:
-        """Of a service's instances only this one, to learn cheaply that any came, left or changed; not how they are.
+        """Returns only this one of a service's instances, to learn cheaply that any came, left or changed; not how they are.
 
         A filter shortens the answer, but not what wakes it: the index is that of the whole service (ADR 16).
         """
@@ -98,12 +98,12 @@ class Catalog:
     async def ailing(
         self, status: str, service: str, *, datacenter: str, index: int, wait_seconds: int = WAIT_SECONDS
     ) -> Reading:
-        """The checks of a service, and of whole Consul nodes, that have this status. Wakes on any check of the datacenter."""
+        """Returns the checks of a service and of whole Consul nodes with this status. Wakes on any check of the datacenter."""
         only = f'ServiceName == {json.dumps(service)} or ServiceName == ""'
         return await self._watch(f"/v1/health/state/{status}", datacenter, index, wait_seconds, filter=only)
 
     async def node_checks(self, consul_node: str, *, datacenter: str) -> Reading:
-        """All checks of one Consul node."""
+        """Returns all checks of one Consul node."""
         return await self._watch(f"/v1/health/node/{quote(consul_node, safe='')}", datacenter, 0, 0)
 
     async def has_agent(self, consul_node: str, *, datacenter: str) -> bool:
@@ -117,7 +117,7 @@ class Catalog:
         return reading
 
     async def _answer(self, path: str, datacenter: str, index: int, wait_seconds: int, **more: str) -> tuple[Reading, bool]:
-        """A reading, and whether the agent took it from a stream: then it says nothing of a leader."""
+        """Returns a reading, and whether the agent took it from a stream: then it says nothing of a leader (ADR 23)."""
         parameters = {**more, **({"dc": datacenter} if datacenter else {})}
         if index:
             parameters |= {"index": str(index), "wait": f"{wait_seconds}s"}

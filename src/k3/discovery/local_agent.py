@@ -1,7 +1,6 @@
 """What the local Consul agent is asked of itself and of the services that it holds: `/v1/agent/...`.
 
-The agent answers from its own memory, so that this works while its servers are away. What the servers show of it is the
-`catalog`'s.
+The agent answers from its own memory, also while its servers are away. What the servers show of it is asked of `catalog`.
 """
 
 import json
@@ -32,7 +31,7 @@ class LocalAgent:
         self._sender = sender
 
     async def read_self(self) -> AgentSelf:
-        """Who the agent is. Raises Forbidden without agent:read."""
+        """Returns what the agent says of itself. Raises Forbidden without agent:read."""
         document = _mapping(await self._sender.read("/v1/agent/self"))
         config = _mapping(document.get("Config"))
         return AgentSelf(
@@ -62,7 +61,7 @@ class LocalAgent:
             return
 
     async def own_service(self, service_id: str, *, known_hash: str = "", wait_seconds: int = 0) -> Mapping[str, Any] | None:
-        """A service as the agent holds it, None where it does not.
+        """Returns a service as the agent holds it, None where it does not.
 
         Given the ContentHash of what is known, waits until the agent holds something else or the time is over.
         """

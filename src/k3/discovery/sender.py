@@ -23,7 +23,7 @@ _OK: Final = 200
 
 
 def read_timeout_seconds(wait_seconds: float) -> float:
-    """How long a blocking query may take: Consul adds up to a sixteenth, and a leaderless agent hangs for 7 s."""
+    """Returns how long a blocking query may take: Consul adds up to a sixteenth, and a leaderless agent hangs for 7 s."""
     return wait_seconds * 17 / 16 + 10
 
 
@@ -47,17 +47,17 @@ class Sender:
         return bool(self._token)
 
     def query(self, parameters: Mapping[str, str]) -> str:
-        """The parameters as in a URL, with the namespace where one is set; without the question mark."""
+        """Returns the parameters as in a URL, behind the question mark, with the namespace where one is set."""
         namespace = self._settings.namespace
         return urlencode({**parameters, **({"ns": namespace} if namespace else {})})
 
     async def read(self, path: str, **parameters: str) -> Any:  # noqa: ANN401 - JSON
-        """The JSON that a GET which does not block answers with. Raises what `call` raises, and Invalid for other than JSON."""
+        """Returns the JSON that a GET answers with, at once. Raises what `call` raises, and Invalid for other than JSON."""
         query = self.query(parameters)
         return self.parse(await self.call("GET", f"{path}?{query}" if query else path))
 
     async def call(self, method: str, target: str, *, body: bytes = b"", timeout_seconds: float = CALL_SECONDS) -> Answer:
-        """An answer with status 200. Where the token is refused and its file holds another one by now, tries that one too.
+        """Returns an answer with status 200. Where the token is refused and its file has another one by now, tries that too.
 
         Raises Unavailable, Forbidden, NotFound or Invalid.
         """
@@ -69,7 +69,7 @@ class Sender:
         return answer
 
     def parse(self, answer: Answer) -> Any:  # noqa: ANN401 - JSON
-        """The JSON of an answer, whose body is given up. Raises Invalid where it is none."""
+        """Returns the JSON of an answer, and lets go of its body. Raises Invalid where it is none."""
         try:
             return _parsed(answer.take_body())
         except (ValueError, RecursionError):
@@ -97,7 +97,7 @@ class Sender:
 
 
 def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """JSON; without the cyclic collector, which takes longer than the parser where there is much to read."""
+    """Parses JSON without the cyclic collector, which takes longer than the parser where there is much to read."""
     was_on = gc.isenabled()
     gc.disable()
     try:
