@@ -181,7 +181,7 @@ async def test_who_the_agent_holds_is_not_registered_again_while_the_catalog_can
     async def thrice() -> bool:
         return asked >= 3
 
-    monkeypatch.setattr(consul, "is_listed", no_server)
+    monkeypatch.setattr(consul.catalog, "is_listed", no_server)
     with caplog.at_level("INFO", logger="k3.discovery.register"):
         async with running(consul, ours):
             await eventually(thrice)

@@ -80,6 +80,7 @@ def in_background() -> Iterator[None]:
         yield
     finally:
         for handler in handlers:
+            # A lane that is still stuck in its output keeps it: the handler must not write beside it, nor wait there.
             if handler.lane is not None and handler.lane.close(_LAST_LINES_SECONDS):
                 handler.lane = None
 

@@ -134,6 +134,7 @@ def _each_once(snapshot: Snapshot, held: Mapping[Identity, str]) -> Snapshot:
 
 
 def _outdated(several: list[Instance], held: Mapping[Identity, str]) -> list[Instance]:
+    # The best is one whose agent answers, then the one that has the Node already: so the Node does not change hands.
     by_worth = sorted(several, key=lambda each: (each.health == "unknown", each.identity not in held, each.identity))
     best, others = by_worth[0], by_worth[1:]
     return [each for each in others if each.health == "unknown" or each.facts.boot == best.facts.boot]

@@ -240,12 +240,14 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
     worst, at_fault, in_maintenance, is_agent_lost, unasked = 0, "", False, False, ""
     for check in map(_mapping, checks):
         name, status = _text(check.get("CheckID")), _text(check.get("Status"))
+        # Consul puts `:<service ID>` behind the check of a service's maintenance.
         if name.startswith((NODE_MAINTENANCE, SERVICE_MAINTENANCE)):
             in_maintenance = True
         elif name == NODE_CHECK and status == "critical":
             is_agent_lost = True
         elif is_unasked(check):
             unasked = min(unasked or name, name)
+        # A status that k3 does not know counts as critical; of equally bad ones the first by name is told, so that it stays.
         elif (severity := _SEVERITY.get(status, 2)) > worst or (severity == worst and worst and name < at_fault):
             worst, at_fault = severity, name
     if is_agent_lost:

@@ -91,7 +91,7 @@ class Watch:
         self._judge = judge
         self._random = random
         self._is_large = asyncio.Event()
-        self._reading = asyncio.Lock()
+        self._reading = asyncio.Lock()  # hints are compared with the last whole answer, which must not change meanwhile
         self._whole_index = 0
         """The index of the last whole answer."""
         self._nodes: dict[str, list[Instance]] = {}

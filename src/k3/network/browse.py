@@ -34,6 +34,7 @@ from k3.settings.service_type import ServiceType
 COMPLETION_SECONDS: Final = 1.0
 """How long an instance's other records may take to arrive by themselves."""
 
+# As RFC 6762 §5.2 has queries delayed that many hosts may send at the same moment.
 _DOUBT_SECONDS: Final = (0.02, 0.1)
 _INSTANCES_PER_SECOND: Final = 2_000
 _EVALUATIONS_AT_ONCE: Final = 64

@@ -31,8 +31,11 @@ class Instance:
     port: int = 0
     text: bytes | None = None
     told: Announcement | None = None
+    """What was reported last."""
     gone: bool = False
+    """Whether the last pointer record heard was a goodbye, or has expired."""
     again: bool = False
+    """Whether to report it once more, though nothing has changed."""
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ class Interface:
     spare: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # not slotted: `cached_property` keeps its values in the instance's dict
 class Links:
     """The interfaces in use at one moment, the one that leads out first.
 

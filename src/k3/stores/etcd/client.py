@@ -122,7 +122,7 @@ class Client:
         self._settings = settings
         self._endpoints = [Endpoint(url, channel) for url, channel in _channels(settings)]
         self._current = random.randrange(len(self._endpoints))
-        self._connecting = asyncio.Lock()
+        self._connecting = asyncio.Lock()  # one task connects or logs in, and all others use what it gets
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._token: Metadata = ()
         self._lost: dict[str, str] = {}
@@ -197,7 +197,7 @@ class Client:
         """Notes that a member does not answer, and goes on with the next."""
         if endpoint is self.endpoint:
             self._current = (self._current + 1) % len(self._endpoints)
-        if self._newest and not self._lost:
+        if self._newest and not self._lost:  # before the first answer no member was in use
             self._lost = {"endpoint": endpoint.url, "why": why}
 
     async def aclose(self) -> None:

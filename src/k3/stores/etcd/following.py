@@ -179,6 +179,8 @@ class Following(AsyncIterator[Event]):
         stream = Stream(endpoint, endpoint.watch(self._client.metadata))
         try:
             start, end = self._documents.span(self._kind)
+            # `prev_kv`: a DELETED event carries the last state. `fragment`: one beyond --max-request-bytes comes in parts.
+            # `progress_notify`: the cursor moves on while nothing changes, so that a cut finds it still kept.
             wanted = messages.WatchCreateRequest(
                 key=start, range_end=end, start_revision=self._cursor + 1, progress_notify=True, prev_kv=True, fragment=True
             )

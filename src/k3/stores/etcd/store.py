@@ -63,7 +63,7 @@ class EtcdStore:
         self._client = Client(storage, random=random or Random())  # noqa: S311 - spreads load, guards nothing
         self._notes = f"{storage.prefix}/k3"
         self._compactor = Compactor(self._client, f"{self._notes}/compaction".encode(), sleep=sleep)
-        self._documents = Documents(storage.prefix, UUID(int=0))
+        self._documents = Documents(storage.prefix, UUID(int=0))  # until `open` has learnt the id
         self._remembered = Remembered()
         self._watches: set[Following] = set()
         self._group = asyncio.TaskGroup()
@@ -185,7 +185,7 @@ class EtcdStore:
             response = await self._client.write(messages.TXN, request, until=until)
             if response.succeeded:
                 self._remembered.drop(write.key)
-                return replace(former, revision=response.header.revision)
+                return replace(former, revision=response.header.revision)  # the last state, at the revision of the delete
             truth = self._read_instead(response)
             apply(write, truth, 0)
             assert truth is not None  # noqa: S101 - otherwise `apply` has raised

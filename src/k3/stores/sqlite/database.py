@@ -35,7 +35,7 @@ _TABLES: Final = (
 _PRAGMAS: Final = (
     "synchronous = FULL",  # NORMAL may lose acknowledged commits with the power, and would hand out their revisions again
     f"journal_size_limit = {WAL_BYTES}",
-    "secure_delete = OFF",
+    "secure_delete = OFF",  # Debian builds SQLite with it on: each page of old history would be overwritten with zeros
     "temp_store = MEMORY",
 )
 
@@ -112,6 +112,7 @@ class DatabaseFile:
             return self._open(before)
 
     def _open(self, before: Inode | None) -> Database:
+        # With an isolation level, Python's sqlite3 would begin deferred transactions by itself.
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
         try:
             self._set_up(database)
