@@ -1,4 +1,4 @@
-"""Asks whoever can settle a doubt (see `patience`), Consul or the machine, while the mirror goes on."""
+"""Asks Consul, or the machine itself, to settle a doubt (see `patience`), while the mirror goes on."""
 
 import asyncio
 import logging
@@ -73,7 +73,7 @@ class Doubts:
             tasks.create_task(self._ask_silent())
 
     async def ask_once(self) -> None:
-        """Asks all who can settle a doubt, once."""
+        """Asks about every doubt that can be settled, once."""
         async with asyncio.TaskGroup() as tasks:
             for doubt in self._missing:
                 tasks.create_task(self._ask_consul(doubt))

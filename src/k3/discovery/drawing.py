@@ -100,7 +100,7 @@ class Drawing:
         return self._doubts.over(asyncio.get_running_loop().time(), self._grace_seconds)
 
     def _doubt(self, fresh: Picture, former: Picture, now: float) -> bool:
-        """Hands the doubts on to those who ask; returns whether some of them are over already."""
+        """Hands the doubts on to be settled; returns whether some of them are over already."""
         if not fresh.doubts and not former.doubts:
             return False
         before = self._over()

@@ -4,7 +4,7 @@ A Consul agent that restarts takes the registrations of its machine with it, or 
 that have not run yet. Each is a *doubt*: the machine may be as well as before, and its Node stays as it is, until
 
 * the grace is over, or
-* it is *settled*: what can know was asked (see `asking`), Consul or the machine, and there is no doubt any more.
+* it is *settled*: Consul, or the machine itself (see `asking`), has answered, and there is no doubt any more.
 
     doubt     what Consul shows                      who is asked                   settled by
     ─────     ─────────────────                      ────────────                   ──────────
@@ -58,7 +58,7 @@ class Patience:
             self._since[new] = now
 
     def settle(self, doubt: Doubt, *, is_over: bool) -> bool:
-        """Takes in what the answer of one who can know means for a doubt. Returns whether that changes anything."""
+        """Takes in what an answer means for a doubt. Returns whether that changes anything."""
         if doubt not in self._since or is_over == (doubt in self._settled):
             return False
         (self._settled.add if is_over else self._settled.discard)(doubt)

@@ -135,7 +135,7 @@ async def answers_at(address: str, port: int) -> bool:
 
 
 class Registrar:
-    """Registers this machine. Level-triggered: every round looks at what is there, and mends it."""
+    """Registers this machine. Level-triggered: every round looks at what is there, and repairs it."""
 
     def __init__(
         self,

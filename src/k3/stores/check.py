@@ -58,7 +58,7 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
 
 
 async def count(store: Store, kind: Kind) -> int:
-    """How many objects of a kind there are, as of one moment."""
+    """Returns how many objects of a kind there are, as of one moment."""
     return sum([len(page.objects) async for page in pages(store, kind)])
 
 

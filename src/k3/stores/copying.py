@@ -96,7 +96,7 @@ def _content(manifest: Manifest) -> Manifest:
 
 
 async def _verify(target: Store, kind: Kind, keys: set[Key]) -> int:
-    """How many others of the kind the target has. Raises Conflict where one of `keys` is missing."""
+    """Returns how many others of the kind the target has. Raises Conflict where one of `keys` is missing."""
     found = {item.key async for page in pages(target, kind) for item in page.objects}
     if missing := keys - found:
         some = ", ".join(sorted(map(str, missing))[:3])

@@ -4,8 +4,8 @@ What a verb may answer by the port (a conflict, an expired revision) passes. All
 text: no answer, a right that was taken away, a locked account, an expired certificate, another program's table, and a fault
 of k3's own. So the rest of the agent needs to know no backend's errors.
 
-An outage is one warning when it begins and one word when it is over, however many verbs and watches fail in between. A
-refusal that follows silence is told too, once: it says what to do.
+An outage is one warning when it begins and one line when it is over, however many verbs and watches fail in between. A
+refusal that follows silence is logged too, once: it says what to do.
 """
 
 import logging
@@ -113,7 +113,7 @@ class EnduringStore:
         return Unavailable(why)
 
     def _answered(self, side: Side) -> None:
-        """A read that succeeds again ends an outage of all; where writes alone are refused (a full disk), only a write does."""
+        """Ends an outage, if it is over: any success ends one of all, only a write ends one of writes alone (a full disk)."""
         if side not in self._failing:
             return
         if side == "writes":

@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, content=CONTENT)
     def create(self, name: str, content: Manifest) -> None:
-        """A free name is taken, a taken one refused."""
+        """Creates: a free name is taken, a taken one refused."""
         got = self.attempt(self.store.create(Key(NODE, name), content))
         if name in self.model:
             assert isinstance(got, AlreadyExists)
@@ -94,7 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, content=CONTENT)
     def update(self, name: str, content: Manifest) -> None:
-        """The newest state is replaced, unless nothing differs."""
+        """Updates: the newest state is replaced, unless nothing differs."""
         stored = self.model.get(name)
         if stored is None:
             ghost = Object(key=Key(NODE, name), uid="ghost", revision=self.start, document=encode(content))
@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.dead)
     @rule(data=st.data(), content=CONTENT)
     def update_from_the_past(self, data: st.DataObject, content: Manifest) -> None:
-        """A writer that read an earlier revision, or an earlier object of that name, is refused."""
+        """Updates with an earlier revision, or an earlier object of that name, and is refused."""
         old = data.draw(st.sampled_from(self.dead))
         got = self.attempt(self.store.update(replace(old, document=encode({**content, "stale": True}))))
         assert isinstance(got, Conflict if old.key.name in self.model else NotFound)
@@ -120,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.dead)
     @rule(data=st.data())
     def delete_from_the_past(self, data: st.DataObject) -> None:
-        """The same for deletes that say what they expect."""
+        """Deletes expecting an earlier revision or object, and is refused."""
         old = data.draw(st.sampled_from(self.dead))
         stored = self.model.get(old.key.name)
         if stored is None or stored.uid != old.uid:
@@ -131,7 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, expecting=st.booleans())
     def delete(self, name: str, expecting: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
-        """What is there goes, and its last state is the answer."""
+        """Deletes: what is there goes, and its last state is the answer."""
         key, stored = Key(NODE, name), self.model.get(name)
         if stored is None:
             assert isinstance(self.attempt(self.store.delete(key)), NotFound)
@@ -146,19 +146,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def get(self, name: str) -> None:
-        """The newest state."""
+        """Gets the newest state."""
         got = self.attempt(self.store.get(Key(NODE, name)))
         assert got == self.model[name] if name in self.model else isinstance(got, NotFound)
 
     @rule(limit=st.integers(0, 3))
     def list_in_pages(self, limit: int) -> None:
-        """All pages together are the newest state."""
+        """Lists in pages, which together are the newest state."""
         assert self.pages(limit, at=None) == sorted(self.model.values(), key=lambda item: item.key.path)
 
     @precondition(lambda self: self.history)
     @rule(data=st.data(), limit=st.integers(0, 3))
     def list_the_past(self, data: st.DataObject, limit: int) -> None:
-        """A state of the past, whatever has happened since."""
+        """Lists a state of the past, whatever has happened since."""
         number = data.draw(st.integers(0, len(self.history) - 1))
         past: dict[str, Object] = {}
         for change in self.history[: number + 1]:
@@ -171,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.watchers) < 4)  # noqa: PLR2004 - enough
     @rule(data=st.data())
     def watch_from_the_past(self, data: st.DataObject) -> None:
-        """One more watcher, from any revision there was."""
+        """Adds a watcher from any revision there was."""
         self.watch_from(data.draw(st.sampled_from([self.start, *(change.object.revision for change in self.history)])))
 
     @rule()

@@ -6,8 +6,8 @@
     client       endpoints, failover, login, time limits; one call at a time, never a write twice
     documents    keys and values of etcd as keys and objects of k3
     remembered   what was read or written last
-    following    one watch: resumes by itself, and distrusts silence
-    compaction   lets history go, by whichever process wins
+    following    one watch: resumes by itself, and checks a stream that is silent
+    compaction   removes old history, by the process that wins the right to
     store        the verbs
 
 Nothing outside this package imports grpc or protobuf.

@@ -90,11 +90,11 @@ class Endpoint:
         return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def call(self, method: Method, request: Message, *, timeout: float, metadata: Metadata = ()) -> Message:  # noqa: ASYNC109 - grpc's own
-        """One call. Raises AioRpcError."""
+        """Makes one call. Raises AioRpcError."""
         return await self._calls[method.path](request, timeout=timeout, metadata=metadata)
 
     def watch(self, metadata: Metadata) -> Any:  # noqa: ANN401 - grpc's call object, typed by its messages alone
-        """A stream of watch requests and responses. Cancelling a read of it ends it."""
+        """Opens a stream of watch requests and responses. Cancelling a read of it ends it."""
         return self._watch(metadata=metadata)
 
     async def reach(self, timeout: float) -> None:  # noqa: ASYNC109 - grpc's own
@@ -296,7 +296,7 @@ class Client:
 
 
 def deadline() -> float:
-    """When to give up on what begins now, by the event loop's clock."""
+    """Returns when to give up on what begins now, by the event loop's clock."""
     return asyncio.get_running_loop().time() + limits.STORE_TIMEOUT_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""Lets history go: etcd never does by itself, and at its quota it takes no more writes.
+"""Removes old history: etcd never does by itself, and at its quota it takes no more writes.
 
 Every `limits.HISTORY_SECONDS` each process tries to move a note on by compare-and-swap; the one that succeeds compacts to the
 revision it saw at its last round. So at least that long, and `limits.HISTORY_REVISIONS`, are kept, by the winner's own clock,

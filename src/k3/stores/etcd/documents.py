@@ -42,7 +42,7 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
 
 
 def metadata_of(document: bytes) -> Manifest:
-    """The metadata of a manifest. Raises ValueError unless the document is one: JSON, an object, its metadata an object."""
+    """Returns the metadata of a manifest. Raises ValueError unless it is one: JSON, an object, its metadata an object."""
     try:
         manifest = _DECODER.decode(document.decode())
     except RecursionError as odd:
@@ -56,7 +56,7 @@ def metadata_of(document: bytes) -> Manifest:
 
 
 class Documents:
-    """Reading and naming what lies under one prefix, for the store with one id."""
+    """Reads and names what lies under one prefix, for the store with one id."""
 
     def __init__(self, prefix: str, store_id: UUID) -> None:
         self.store_id = store_id

@@ -98,7 +98,7 @@ def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> E
 
 
 def _endpoint(text: str, scheme: str, where: str) -> str:
-    """One endpoint as `http[s]://host:port`."""
+    """Returns one endpoint as `http[s]://host:port`."""
     found = _ENDPOINT.fullmatch(text)
     if found is None:
         msg = f"{where}: bad etcd endpoint, expected http://host:2379 or https://host:2379 (the user has its own key)"

@@ -32,7 +32,7 @@ _LAST_ERROR: Final = re.compile(r"last error: \w+: (?:ipv[46]:\S+:\d+: )?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, and whom: what an error message may name."""
+    """What an error message may name of a call: where it went, as which user, and for which prefix."""
 
     endpoint: str
     user: str

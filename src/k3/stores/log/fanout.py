@@ -28,7 +28,7 @@ Raises Expired where they are no longer kept.
 
 
 class Fanout:
-    """Who watches, and up to which revision everything has been published."""
+    """The watchers, and the revision up to which everything has been published."""
 
     def __init__(self, revision: int, *, bookmark_seconds: float = BOOKMARK_SECONDS) -> None:
         """What comes up to `revision` counts as published."""

@@ -76,7 +76,7 @@ _FORGET: Final = (
 
 
 def lock_schema(database: str) -> bytes:
-    """The statement that takes the lock under which the tables of this database are made; it answers 1 where it was got."""
+    """The statement that takes the lock under which the tables of this database are made; it answers 1 where it got it."""
     return b"SELECT GET_LOCK(" + _lock_name(database) + b", 4)"
 
 
