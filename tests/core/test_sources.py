@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import pytest
 
@@ -18,6 +18,7 @@ from k3.view import node_table
 from k3.view.node_table import Moment
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "k3"
+ROWS: Final = (NETWORK, DISCOVERY)
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 HOSTS = SourceRow(
     name="hosts", reasons=frozenset({"Listed", "Unlisted"}), refresh_seconds=60.0, returns="It returns while the file lists it."
@@ -96,17 +97,41 @@ _COMMANDS = {
 }
 
 
-def literals(tree: ast.AST) -> Iterator[Any]:
-    yield from (each.value for each in ast.walk(tree) if isinstance(each, ast.Constant))
+_OTHERS_KNOWN: Final = {
+    "network/foreign.py",  # discovery's Nodes, which network may adopt
+    "network/service.py",
+    "discovery/service.py",
+}
+"""Modules of one source that name another one."""
+
+
+def in_texts(tree: ast.AST) -> set[str]:
+    """The sources that a text of the code names, by the name alone or by the prefix. A docstring is none of its texts."""
+    docs = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+    nodes = (each for each in ast.walk(tree) if isinstance(each, ast.Constant) and id(each) not in docs)
+    texts = [each.value for each in nodes if isinstance(each.value, str)]
+    return {row.name for row in ROWS if any(text == row.name or row.prefix in text for text in texts)}
+
+
+def in_imports(tree: ast.AST) -> set[str]:
+    """The sources whose row of the table the code imports."""
+    imported = {each.name for each in ast.walk(tree) if isinstance(each, ast.alias)}
+    return {row.name for row in ROWS if row.name.upper() in imported}
+
+
+def modules() -> Iterator[tuple[str, ast.AST]]:
+    for path in SOURCE.rglob("*.py"):
+        yield str(path.relative_to(SOURCE)), ast.parse(path.read_text(encoding="utf-8"))
 
 
 def test_nothing_but_the_table_and_their_own_commands_names_a_source() -> None:
-    found = {
-        name
-        for path in SOURCE.rglob("*.py")
-        if (name := str(path.relative_to(SOURCE))).partition("/")[0] not in _NAMED_THERE
-        and not {"network", "discovery"}.isdisjoint(
-            each for each in literals(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(each, str)
-        )
-    }
+    found = {name for name, tree in modules() if name.partition("/")[0] not in _NAMED_THERE and in_texts(tree)}
     assert found <= _COMMANDS
+
+
+@pytest.mark.parametrize("source", [row.name for row in ROWS])
+def test_a_source_does_not_name_another_one(source: str) -> None:
+    found = {
+        name for name, tree in modules() if name.partition("/")[0] == source and (in_texts(tree) | in_imports(tree)) - {source}
+    }
+    assert found <= _OTHERS_KNOWN

@@ -165,7 +165,7 @@ def two_datacenters(lan: Lan | None = None) -> Iterator[Federation]:
 
 async def lists_both(consul: Consul) -> bool:
     """Whether this agent knows of both datacenters."""
-    return set(await consul.datacenters()) == {"dc1", "dc2"}
+    return set(await consul.catalog.datacenters()) == {"dc1", "dc2"}
 
 
 def _wan(server: Server) -> str:

@@ -64,6 +64,6 @@ async def policy_token(root: Consul, rules: str) -> str:
     name = f"policy-{len(rules)}-{abs(hash(rules)) % 10**8}"
     body = json.dumps({"Name": name, "Rules": rules}).encode()
     # A server that has just started is "in legacy mode" for a moment.
-    await eventually(lambda: root._call("PUT", "/v1/acl/policy", body=body))
-    answer = await root._call("PUT", "/v1/acl/token", body=json.dumps({"Policies": [{"Name": name}]}).encode())
+    await eventually(lambda: root._sender.call("PUT", "/v1/acl/policy", body=body))
+    answer = await root._sender.call("PUT", "/v1/acl/token", body=json.dumps({"Policies": [{"Name": name}]}).encode())
     return str(json.loads(answer.body)["SecretID"])

@@ -24,7 +24,7 @@ def ttl_service(name: str, **more: Any) -> dict[str, Any]:
 
 
 async def put(consul: Consul, path: str) -> None:
-    await consul._call("PUT", path)
+    await consul._sender.call("PUT", path)
 
 
 async def set_check(consul: Consul, name: str, status: str) -> None:

@@ -20,62 +20,66 @@ def service(service_id: str, **more: Any) -> dict[str, Any]:
 
 
 async def instances(consul: Consul) -> list[str]:
-    reading = await consul.health("web", datacenter="dc1", index=0)
+    reading = await consul.catalog.health("web", datacenter="dc1", index=0)
     return sorted(entry["Service"]["ID"] for entry in reading.document)
 
 
 async def test_the_agent_says_who_it_is(consul: Consul) -> None:
-    agent = await consul.agent()
+    agent = await consul.agent.read_self()
     assert (agent.datacenter, agent.node) == ("dc1", "consul")
     assert agent.version.count(".") == 2
-    assert await consul.datacenters() == ("dc1",)
+    assert await consul.catalog.datacenters() == ("dc1",)
 
 
 async def test_a_service_is_registered_listed_read_back_and_taken_away(consul: Consul) -> None:
     odd = "web-a/b c?d"
-    await consul.register(service(odd))
-    await eventually(lambda: consul.is_listed("web", odd))
-    found = await consul.own_service(odd)
+    await consul.agent.register(service(odd))
+    await eventually(lambda: consul.catalog.is_listed("web", odd))
+    found = await consul.agent.own_service(odd)
     assert found is not None
     assert (found["Port"], found["Meta"]) == (7946, {"node": "web1"})
-    assert not await consul.is_listed("web", "web-other")
-    await consul.deregister(odd)
-    await consul.deregister(odd)
-    assert await consul.own_service(odd) is None
+    assert not await consul.catalog.is_listed("web", "web-other")
+    await consul.agent.deregister(odd)
+    await consul.agent.deregister(odd)
+    assert await consul.agent.own_service(odd) is None
 
 
 async def test_a_blocking_query_ends_with_the_change_and_not_before(consul: Consul) -> None:
-    before = await consul.health("web", datacenter="dc1", index=0)
+    before = await consul.catalog.health("web", datacenter="dc1", index=0)
     assert before.has_leader
     assert not before.is_filtered
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
-        waiting = tasks.create_task(consul.health("web", datacenter="dc1", index=before.index, wait_seconds=20))
-        await consul.datacenters()
+        waiting = tasks.create_task(consul.catalog.health("web", datacenter="dc1", index=before.index, wait_seconds=20))
+        await consul.catalog.datacenters()
         assert not waiting.done()
-        await consul.register(service("web-1"))
+        await consul.agent.register(service("web-1"))
     after = waiting.result()
     assert after.index > before.index
     await eventually(lambda: instances(consul))
     assert await instances(consul) == ["web-1"]
-    await consul.deregister("web-1")
+    await consul.agent.deregister("web-1")
 
 
 async def test_what_consul_does_not_take_is_one_line(consul: Consul) -> None:
     with pytest.raises(Invalid, match=r"does not take the request: .*Port"):
-        await consul.register({"Name": "web", "Port": "many"})
+        await consul.agent.register({"Name": "web", "Port": "many"})
     with pytest.raises(Unavailable, match="No path to datacenter"):
-        await consul.health("web", datacenter="nowhere", index=0)
+        await consul.catalog.health("web", datacenter="nowhere", index=0)
 
 
 async def test_tokens(connect: Connect) -> None:
     with special_agent(LOCKED) as server:
         root, wrong = connect(from_flags(server.endpoint, ROOT, {})), connect(from_flags(server.endpoint, "no-such-token", {}))
         anonymous = connect(from_flags(server.endpoint, "", {}))
-        await eventually(root.agent)
-        await root.register(service("web-1"))
+        await eventually(root.agent.read_self)
+        await root.agent.register(service("web-1"))
         await eventually(lambda: instances(root))
         assert await instances(anonymous) == []
-        for refused in (anonymous.register(service("web-2")), wrong.health("web", datacenter="dc1", index=0), wrong.agent()):
+        for refused in (
+            anonymous.agent.register(service("web-2")),
+            wrong.catalog.health("web", datacenter="dc1", index=0),
+            wrong.agent.read_self(),
+        ):
             with pytest.raises(Forbidden, match="refuses the token") as told:
                 await refused
             assert "no-such-token" not in str(told.value)
@@ -86,11 +90,11 @@ async def test_tls_with_client_certificates(connect: Connect, certificates: Cert
     port = Site(None, None).free_port()
     with special_agent(certificates.server, https_port=port) as server:
         address = f"https://127.0.0.1:{port}"
-        assert await connect(from_flags(address, "", environ)).datacenters() == ("dc1",)
+        assert await connect(from_flags(address, "", environ)).catalog.datacenters() == ("dc1",)
         named = {**environ, "CONSUL_TLS_SERVER_NAME": "server.dc1.consul"}
-        assert await connect(from_flags(address, "", named)).datacenters() == ("dc1",)
+        assert await connect(from_flags(address, "", named)).catalog.datacenters() == ("dc1",)
         unverified = {**environ, "CONSUL_CACERT": "", "CONSUL_HTTP_SSL_VERIFY": "false"}
-        assert await connect(from_flags(address, "", unverified)).datacenters() == ("dc1",)
+        assert await connect(from_flags(address, "", unverified)).catalog.datacenters() == ("dc1",)
         await _refused(connect, address, {"CONSUL_CACERT": environ["CONSUL_CACERT"]}, "TLS failed|closed the connection")
         await _refused(connect, address, {**environ, "CONSUL_CACERT": ""}, "is not trusted")
         await _refused(connect, address, {**environ, "CONSUL_TLS_SERVER_NAME": "other"}, "is not trusted")
@@ -100,4 +104,4 @@ async def test_tls_with_client_certificates(connect: Connect, certificates: Cert
 
 async def _refused(connect: Connect, address: str, environ: dict[str, str], why: str) -> None:
     with pytest.raises(K3Error, match=why):
-        await connect(from_flags(address, "", environ)).datacenters()
+        await connect(from_flags(address, "", environ)).catalog.datacenters()

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
-from k3.discovery.consul import Consul, next_index, read_timeout_seconds
+from k3.discovery.catalog import next_index
+from k3.discovery.consul import Consul
+from k3.discovery.sender import read_timeout_seconds
 from k3.discovery.settings import from_flags
 from k3.discovery.troubles import refusal
 from k3.testing.leaks import LeakCheck
@@ -55,7 +57,7 @@ async def test_the_token_goes_into_its_header_and_nowhere_else(connect: Connect)
     async with speaking([reply(b"ACL not found", status="403 Forbidden")]) as speaker:
         consul = connect(from_flags(speaker.address, TOKEN, {"CONSUL_NAMESPACE": "team a"}))
         with pytest.raises(Forbidden) as refused:
-            await consul.own_service("k3-node/web 1")
+            await consul.agent.own_service("k3-node/web 1")
         assert TOKEN not in str(refused.value)
         assert f"X-Consul-Token: {TOKEN}\r\n".encode() in speaker.asked[0]
         line = speaker.asked[0].partition(b"\r\n")[0]
@@ -68,7 +70,7 @@ async def test_a_token_file_that_was_replaced_is_read_again(connect: Connect, tm
     async with speaking([reply(b"ACL not found", status="403 Forbidden"), reply(b'["dc1"]')]) as speaker:
         consul = connect(from_flags(speaker.address, "", {"CONSUL_HTTP_TOKEN_FILE": str(file)}))
         file.write_text("new\n", encoding="ascii")
-        assert await consul.datacenters() == ("dc1",)
+        assert await consul.catalog.datacenters() == ("dc1",)
         assert [b"X-Consul-Token: new" in asked for asked in speaker.asked] == [False, True]
 
 
@@ -77,8 +79,8 @@ async def test_what_consul_says_of_its_answer_is_kept(connect: Connect) -> None:
     filtered = "X-Consul-Index: rubbish\r\nX-Consul-Results-Filtered-By-ACLs: true\r\n"
     async with speaking([reply(b"[1]", headers=headers), reply(b"[]", headers=filtered)]) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
-        first = await consul.health("k3-node", datacenter="dc 2", index=0)
-        second = await consul.health("k3-node", datacenter="", index=8)
+        first = await consul.catalog.health("k3-node", datacenter="dc 2", index=0)
+        second = await consul.catalog.health("k3-node", datacenter="", index=8)
     assert (first.document, first.index, first.has_leader, first.is_filtered) == ([1], 9, False, False)
     assert first.last_contact_seconds == pytest.approx(12.239)
     assert (second.index, second.has_leader, second.last_contact_seconds, second.is_filtered) == (1, True, 0.0, True)
@@ -105,7 +107,7 @@ async def test_a_stream_says_nothing_of_a_leader_and_a_server_is_asked(
 ) -> None:
     """As Consul 1.10 and newer answer (consul#9776): the header is false whatever is so."""
     async with speaking([reply(b"[1]", headers=STREAM), reply(b"[]", headers=SERVER + server_says)]) as speaker:
-        reading = await connect(from_flags(speaker.address, "", {})).health("k3-node", datacenter="dc1", index=8)
+        reading = await connect(from_flags(speaker.address, "", {})).catalog.health("k3-node", datacenter="dc1", index=8)
     assert (reading.document, reading.index) == ([1], 14)
     assert reading.has_leader is has_leader
     assert reading.last_contact_seconds == pytest.approx(last_contact_seconds)
@@ -117,7 +119,7 @@ async def test_a_stream_says_nothing_of_a_leader_and_a_server_is_asked(
 async def test_a_server_that_answers_a_blocking_query_is_believed_of_its_leader(connect: Connect) -> None:
     without = "X-Consul-Knownleader: false\r\nX-Consul-Lastcontact: 7000\r\n"
     async with speaking([reply(b"[]", headers=SERVER + without)]) as speaker:
-        reading = await connect(from_flags(speaker.address, "", {})).health("k3-node", datacenter="dc1", index=8)
+        reading = await connect(from_flags(speaker.address, "", {})).catalog.health("k3-node", datacenter="dc1", index=8)
     assert (reading.has_leader, reading.last_contact_seconds, len(speaker.asked)) == (False, 7.0, 1)
 
 
@@ -125,7 +127,7 @@ async def test_a_kept_connection_is_used_again_and_one_found_dead_replaced(conne
     async with speaking([GOOD, GOOD, b"", GOOD]) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
         for _ in range(3):
-            assert await consul.datacenters() == ()
+            assert await consul.catalog.datacenters() == ()
         assert len(speaker.asked) == 4
 
 
@@ -146,15 +148,15 @@ async def test_an_answer_that_is_none(connect: Connect, answer: bytes, kind: typ
     async with speaking([answer], once=True) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
         with pytest.raises(kind, match=told):
-            await consul.datacenters()
+            await consul.catalog.datacenters()
 
 
 async def test_an_answer_beyond_the_bound_is_refused(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     async with speaking([reply(b" " * (2**20 + 1))]) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
-        monkeypatch.setattr(consul._http, "_answer_bytes", 2**20)
+        monkeypatch.setattr(consul._sender._http, "_answer_bytes", 2**20)
         with pytest.raises(Invalid, match="gave an answer of more than 1,048,576 bytes"):
-            await consul.datacenters()
+            await consul.catalog.datacenters()
 
 
 async def test_silence_and_absence_are_unavailable_and_leave_nothing_open(tmp_path: Path) -> None:
@@ -162,18 +164,18 @@ async def test_silence_and_absence_are_unavailable_and_leave_nothing_open(tmp_pa
         leaks = LeakCheck()
         client = Consul(from_flags(speaker.address, "", {}))
         with pytest.raises(Unavailable, match="did not answer within 0 s"):
-            await client._call("GET", "/", timeout_seconds=0.05)
+            await client._sender.call("GET", "/", timeout_seconds=0.05)
         await client.aclose()
         await speaker.quiet()
         leaks.finish()
     for address in [speaker.address, f"unix://{tmp_path}/none.sock"]:
         client = Consul(from_flags(address, "", {}))
         with pytest.raises(Unavailable, match="cannot reach Consul"):
-            await client.datacenters()
+            await client.catalog.datacenters()
         await client.aclose()
 
 
 async def test_a_unix_socket_serves_as_well(connect: Connect, tmp_path: Path) -> None:
     async with speaking([reply(b'["dc1"]')], path=tmp_path / "consul.sock") as speaker:
-        assert await connect(from_flags(speaker.address, "", {})).datacenters() == ("dc1",)
+        assert await connect(from_flags(speaker.address, "", {})).catalog.datacenters() == ("dc1",)
         assert b"Host: localhost\r\n" in speaker.asked[0]

@@ -34,10 +34,10 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def one_on_each(connect: Connect, places: Mapping[str, Server]) -> dict[str, Consul]:
     """A client of each server, at which the machine of that name is registered."""
-    agents = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
-    for name, agent in agents.items():
-        await agent.register(plain_service(name))
-    return agents
+    clients = {name: connect(from_flags(server.endpoint, "", {})) for name, server in places.items()}
+    for name, client in clients.items():
+        await client.agent.register(plain_service(name))
+    return clients
 
 
 async def test_a_killed_leader_costs_only_the_machine_that_died_with_it(connect: Connect, store: Store) -> None:
@@ -49,13 +49,13 @@ async def test_a_killed_leader_costs_only_the_machine_that_died_with_it(connect:
             await view.all_show(UP, *places)
             async with recording(store) as history:
                 await cluster.kill(leader)
-                await agents["web2"].register(plain_service("web4"))
+                await agents["web2"].agent.register(plain_service("web4"))
                 await view.all_show(UP, "web4")
                 await view.all_show(LOST, "web3")
                 message = (await view.condition("web3")).message
                 await cluster.restart(leader)
                 await view.all_show(UP, "web3")
-                await agents["web1"].register(ttl_service("web5"))
+                await agents["web1"].agent.register(ttl_service("web5"))
                 await view.all_show(UP, "web5")
     history.check()
     assert message == "the Consul agent of this machine does not answer"
@@ -74,16 +74,16 @@ async def test_a_killed_leader_that_is_taken_out_of_the_catalog_is_not_false(con
                 await cluster.kill(leader)
                 await view.all_show(LOST, "web3")
                 await eventually(lambda: is_unlisted(agents["web1"], "web3"), guard_seconds=100)
-                await agents["web1"].register(plain_service("web4"))
+                await agents["web1"].agent.register(plain_service("web4"))
                 await view.all_show(UP, "web4")
-                await agents["web1"].register(plain_service("web5"))
+                await agents["web1"].agent.register(plain_service("web5"))
                 await view.all_show(UP, "web5")
     history.check()
     assert history.words("web3") == [UP, LOST]
 
 
 async def is_unlisted(consul: Consul, name: str) -> bool:
-    return not await consul.is_listed("k3-node", f"k3-node-{name}")
+    return not await consul.catalog.is_listed("k3-node", f"k3-node-{name}")
 
 
 @pytest.mark.usefixtures("short_grace")
@@ -102,7 +102,7 @@ async def test_a_lost_quorum_is_unknown_after_the_grace_and_heals(connect: Conne
                 assert "no leader" in (await view.condition("web1")).message
                 await cluster.restart(leader, other)
                 await view.all_show(UP, *places)
-                await agents["web2"].register(plain_service("web4"))
+                await agents["web2"].agent.register(plain_service("web4"))
                 await view.all_show(UP, "web4")
     history.check()
     assert [history.words(name) for name in places] == 3 * [[UP, LOST, UP]]
@@ -115,19 +115,19 @@ async def test_a_server_cut_off_from_the_others_knows_that_it_knows_nothing(conn
     with three_servers(lan, patience=600) as cluster:
         near, other = cluster.followers()
         here, there = (connect(from_flags(cluster.address(server), "", {})) for server in (near, other))
-        await here.register(plain_service("web1"))
-        await there.register(plain_service("web2"))
+        await here.agent.register(plain_service("web1"))
+        await there.agent.register(plain_service("web2"))
         async with mirroring(here, store, SETTINGS) as view:
             await view.all_show(UP, "web1", "web2")
             async with recording(store) as history:
                 cut_at = now()
                 lan.isolate(cluster.host(near))
-                await there.register(plain_service("web3"))
+                await there.agent.register(plain_service("web3"))
                 await view.all_show(LOST, "web1", "web2")
                 assert now() - cut_at >= GRACE_SECONDS
                 lan.rejoin(cluster.host(near))
                 await view.all_show(UP, "web1", "web2", "web3")
-                await there.deregister("k3-node-web3")
+                await there.agent.deregister("k3-node-web3")
                 await view.all_show(GONE, "web3")
     history.check()
     assert history.words("web1") == history.words("web2") == [UP, LOST, UP]
@@ -146,7 +146,7 @@ async def lives_on(view: View, near: Consul, history: History) -> None:
     for word, status in ((ILL, "fail"), (UP, "pass")):
         await set_check(near, "web1", status)
         await view.shows("web1", *word)
-    await near.register(plain_service("new"))
+    await near.agent.register(plain_service("new"))
     await view.all_show(UP, "new")
     assert history.words("new") == [UP]
 
@@ -157,9 +157,9 @@ async def lives_on(view: View, near: Consul, history: History) -> None:
 async def test_a_datacenter_that_is_cut_off_costs_the_other_nothing(connect: Connect, store: Store, lan: Lan) -> None:
     with two_datacenters(lan) as federation:
         near, far = await federated(connect, federation)
-        await near.register(ttl_service("web1"))
-        await far.register(plain_service("web2"))
-        await far.register(plain_service("web3"))
+        await near.agent.register(ttl_service("web1"))
+        await far.agent.register(plain_service("web2"))
+        await far.agent.register(plain_service("web3"))
         async with mirroring(near, store, SETTINGS) as view:
             await view.all_show(UP, "web1", "web2", "web3")
             async with recording(store) as history:
@@ -170,11 +170,11 @@ async def test_a_datacenter_that_is_cut_off_costs_the_other_nothing(connect: Con
                 await view.all_show(LOST, "web2", "web3")
                 assert now() - cut_at >= GRACE_SECONDS
                 assert "no word from Consul's datacenter dc2: " in (await view.condition("web2")).message
-                await near.deregister("k3-node-new")
+                await near.agent.deregister("k3-node-new")
                 await view.shows("new", *GONE)
                 lan.rejoin(federation.far_host)
                 await view.all_show(UP, "web2", "web3")
-                await far.register(plain_service("web4"))
+                await far.agent.register(plain_service("web4"))
                 await view.all_show(UP, "web4")
     history.check()
     assert history.words("web1") == [UP, ILL, UP]
@@ -185,8 +185,8 @@ async def test_a_datacenter_that_is_cut_off_costs_the_other_nothing(connect: Con
 async def test_a_mirror_that_starts_while_a_datacenter_is_away_knows_its_nodes(connect: Connect, store: Store) -> None:
     with two_datacenters() as federation:
         near, far = await federated(connect, federation)
-        await near.register(ttl_service("web1"))
-        await far.register(plain_service("web2"))
+        await near.agent.register(ttl_service("web1"))
+        await far.agent.register(plain_service("web2"))
         async with mirroring(near, store, SETTINGS) as view:
             await view.all_show(UP, "web1", "web2")
         await asyncio.to_thread(federation.far.close)
@@ -199,7 +199,7 @@ async def test_a_mirror_that_starts_while_a_datacenter_is_away_knows_its_nodes(c
                 assert now() - started_at >= GRACE_SECONDS
                 await asyncio.to_thread(federation.far.start)
                 await view.all_show(UP, "web2")
-                await far.register(plain_service("web4"))
+                await far.agent.register(plain_service("web4"))
                 await view.all_show(UP, "web4")
                 labels = (await view.manifest("web4"))["metadata"]["labels"]
                 assert labels["topology.kubernetes.io/region"] == "dc2"
@@ -211,14 +211,14 @@ async def test_a_mirror_that_starts_while_a_datacenter_is_away_knows_its_nodes(c
 async def test_a_datacenter_that_consul_has_forgotten_is_known_from_its_nodes(connect: Connect, store: Store) -> None:
     with two_datacenters() as federation:
         near, far = await federated(connect, federation)
-        await far.register(plain_service("web2"))
+        await far.agent.register(plain_service("web2"))
         async with mirroring(near, store, SETTINGS) as view:
             await view.all_show(UP, "web2")
         await put(far, "/v1/agent/leave")
         await asyncio.to_thread(federation.far.close)
 
         async def lists_one() -> bool:
-            return await near.datacenters() == ("dc1",)
+            return await near.catalog.datacenters() == ("dc1",)
 
         await eventually(lists_one)
         async with recording(store) as history, mirroring(near, store, SETTINGS) as view:

@@ -27,11 +27,11 @@ def ttl_check(check: str) -> dict[str, Any]:
 @pytest.fixture
 async def pair(consul: Consul) -> AsyncIterator[Consul]:
     """`many` with two checks, `none` without any."""
-    await consul.register(plain_service("many", Checks=[ttl_check("disk"), ttl_check("load")]))
-    await consul.register(plain_service("none"))
+    await consul.agent.register(plain_service("many", Checks=[ttl_check("disk"), ttl_check("load")]))
+    await consul.agent.register(plain_service("none"))
     yield consul
     for name in ("many", "none", "new"):
-        await consul.deregister(f"k3-node-{name}")
+        await consul.agent.deregister(f"k3-node-{name}")
 
 
 async def shows_warning(view: View, name: str, status: str, message: str) -> None:
@@ -77,7 +77,7 @@ async def test_a_check_of_the_consul_node_counts_for_all_its_machines(pair: Cons
     async with mirroring(pair, store, SETTINGS) as view:
         for name in ("many", "none"):
             await view.shows(name, *UP)
-        await pair._call("PUT", "/v1/agent/check/register", body=b'{"ID": "check-fan", "Name": "fan", "TTL": "10m"}')
+        await pair._sender.call("PUT", "/v1/agent/check/register", body=b'{"ID": "check-fan", "Name": "fan", "TTL": "10m"}')
         try:
             for name in ("many", "none"):
                 await view.shows(name, *ILL)
@@ -122,6 +122,6 @@ async def test_a_cordon_that_a_person_put_outlasts_maintenance(pair: Consul, sto
         for is_on in ("true", "false"):
             await put(pair, f"/v1/agent/maintenance?enable={is_on}")
             await shows_cordon(view, "none", is_on=is_on == "true")
-        await pair.register(ttl_service("new"))
+        await pair.agent.register(ttl_service("new"))
         await view.shows("new", *UP)
         await shows_cordon(view, "many", is_on=True)

@@ -30,8 +30,8 @@ SETTINGS = MirrorSettings(service="k3-node", watch_interval_seconds=0.5)
 
 async def test_a_machine_s_life(consul: Consul, store: Store) -> None:
     async with mirroring(consul, store, SETTINGS) as view:
-        await consul.register(ttl_service("web1"))
-        await consul.register(ttl_service("rest"))
+        await consul.agent.register(ttl_service("web1"))
+        await consul.agent.register(ttl_service("rest"))
         await view.shows("web1", "True", "ConsulPassing")
         made = node.view_manifest("web1", await view.manifest("web1"))
         assert (made.owner, made.addresses, made.port, made.pid) == ("discovery", ("10.0.0.7",), 7946, 42)
@@ -52,12 +52,12 @@ async def test_a_machine_s_life(consul: Consul, store: Store) -> None:
             return "unschedulable" not in (await view.manifest("web1"))["spec"]
 
         await eventually(is_free)
-        await consul.deregister("k3-node-web1")
+        await consul.agent.deregister("k3-node-web1")
         await view.shows("web1", "False", "ConsulDeregistered")
-        await consul.register(ttl_service("web1"))
+        await consul.agent.register(ttl_service("web1"))
         await view.shows("web1", "True", "ConsulPassing")
-        await consul.deregister("k3-node-web1")
-        await consul.deregister("k3-node-rest")
+        await consul.agent.deregister("k3-node-web1")
+        await consul.agent.deregister("k3-node-rest")
 
 
 async def _is_cordoned(manifest: Any) -> bool:
@@ -67,19 +67,19 @@ async def _is_cordoned(manifest: Any) -> bool:
 async def test_a_restart_with_nothing_changed_writes_nothing(consul: Consul, store: Store) -> None:
     names = [f"web{number}" for number in range(20)]
     for name in names:
-        await consul.register(ttl_service(name))
+        await consul.agent.register(ttl_service(name))
     async with mirroring(consul, store, SETTINGS) as view:
         for name in names:
             await view.shows(name, "True", "ConsulPassing")
         assert view.reconciler.writes == 20
     revision = (await store.list(NODE)).revision
     async with mirroring(consul, store, SETTINGS) as view:
-        await consul.register(ttl_service("web-last"))
+        await consul.agent.register(ttl_service("web-last"))
         await view.shows("web-last", "True", "ConsulPassing")
         assert view.reconciler.writes == 1
     assert (await store.list(NODE)).revision > revision
     for name in [*names, "web-last"]:
-        await consul.deregister(f"k3-node-{name}")
+        await consul.agent.deregister(f"k3-node-{name}")
 
 
 LONG_AGO = "2026-01-01T00:00:00Z"
@@ -98,7 +98,7 @@ CONTROLLERS: Manifest = {
 
 async def test_a_controller_s_node_gets_one_heartbeat_and_nothing_else(consul: Consul, store: Store) -> None:
     before = (await store.create(Key(NODE, "web1"), CONTROLLERS)).manifest()
-    await consul.register(ttl_service("web1"))
+    await consul.agent.register(ttl_service("web1"))
     async with mirroring(consul, store, SETTINGS) as view:
 
         async def is_beaten() -> bool:
@@ -107,13 +107,13 @@ async def test_a_controller_s_node_gets_one_heartbeat_and_nothing_else(consul: C
 
         await eventually(is_beaten)
         await set_check(consul, "web1", "fail")
-        await consul.register(ttl_service("rest"))
-        await consul.register(ttl_service("last"))
+        await consul.agent.register(ttl_service("rest"))
+        await consul.agent.register(ttl_service("last"))
         await view.shows("last", "True", "ConsulPassing")
-        await consul.deregister("k3-node-web1")
-        await consul.deregister("k3-node-last")
+        await consul.agent.deregister("k3-node-web1")
+        await consul.agent.deregister("k3-node-last")
         await view.shows("last", "False", "ConsulDeregistered")
-    await consul.deregister("k3-node-rest")
+    await consul.agent.deregister("k3-node-rest")
     after = (await store.get(Key(NODE, "web1"))).manifest()
     after["metadata"].pop("resourceVersion")
     before["metadata"].pop("resourceVersion")
@@ -130,7 +130,7 @@ async def test_register_fall_silent_and_answer_again(consul: Consul, store: Stor
             service="k3-node", service_id="k3-node-self", address="127.0.0.1", port=port, facts=facts, check_interval_seconds=1
         )
         registrar = Registrar(consul, ours, proves=lambda: answers_at("127.0.0.1", port), random=Random(1))
-        await consul.register(ttl_service("neighbour"))
+        await consul.agent.register(ttl_service("neighbour"))
         async with mirroring(consul, store, SETTINGS, registrar) as view, asyncio.TaskGroup() as tasks:
             running = tasks.create_task(registrar.run())
             await view.shows("self", "True", "ConsulPassing")
@@ -139,14 +139,14 @@ async def test_register_fall_silent_and_answer_again(consul: Consul, store: Stor
             answers[0] = reply(b"ok")
             await view.shows("self", "True", "ConsulPassing")
             await put(consul, "/v1/agent/service/deregister/k3-node-self")
-            await eventually(lambda: consul.own_service("k3-node-self"))
+            await eventually(lambda: consul.agent.own_service("k3-node-self"))
             await view.shows("self", "True", "ConsulPassing")
             running.cancel()
             await asyncio.wait([running])
             await registrar.leave()
             await view.shows("self", "False", "NodeShutdown")
-            assert await consul.own_service("k3-node-self") is None
-    await consul.deregister("k3-node-neighbour")
+            assert await consul.agent.own_service("k3-node-self") is None
+    await consul.agent.deregister("k3-node-neighbour")
 
 
 async def test_an_agent_that_dies_and_forgets_changes_no_node_within_the_grace(connect: Connect, store: Store) -> None:
@@ -175,7 +175,7 @@ async def test_an_agent_that_dies_and_forgets_changes_no_node_within_the_grace(c
                 await eventually(lambda: _is(registrar.holds is None))
                 await asyncio.to_thread(server.start)
                 await eventually(lambda: _is(registrar.holds is True))
-                await consul.register(ttl_service("last"))
+                await consul.agent.register(ttl_service("last"))
                 await view.shows("last", "True", "ConsulPassing")
                 assert (await store.get(Key(NODE, "self"))).revision == before
                 running.cancel()
@@ -191,7 +191,7 @@ async def test_consul_gone_for_longer_than_the_grace_is_unknown_and_heals(
     monkeypatch.setattr(guards, "LEAST_GRACE_SECONDS", 1.0)
     with special_agent() as server:
         consul = connect(from_flags(server.endpoint, "", {}))
-        await consul.register(ttl_service("web1"))
+        await consul.agent.register(ttl_service("web1"))
         async with mirroring(consul, store, SETTINGS) as view:
             await view.shows("web1", "True", "ConsulPassing")
             await asyncio.to_thread(server.close)
@@ -209,8 +209,8 @@ async def test_a_token_that_sees_nothing_marks_nothing(
 ) -> None:
     with special_agent(LOCKED) as server:
         root = connect(from_flags(server.endpoint, ROOT, {}))
-        await eventually(root.agent)
-        await root.register(ttl_service("web1"))
+        await eventually(root.agent.read_self)
+        await root.agent.register(ttl_service("web1"))
         async with mirroring(root, store, SETTINGS) as view:
             await view.shows("web1", "True", "ConsulPassing")
         before = (await store.get(Key(NODE, "web1"))).revision
@@ -235,7 +235,7 @@ async def test_two_datacenters_and_the_loss_of_one(connect: Connect, store: Stor
             await eventually(lambda: lists_both(here))
             for consul, names in ((here, ["web1", "both"]), (there, ["web2", "both"])):
                 for name in names:
-                    await consul.register(ttl_service(name))
+                    await consul.agent.register(ttl_service(name))
             async with mirroring(here, store, SETTINGS) as view:
                 for name in ("web1", "web2", "both", "both-dc2"):
                     await view.shows(name, "True", "ConsulPassing")

@@ -45,13 +45,13 @@ async def services(view: View, *names: str) -> list[str]:
 @pytest.fixture
 async def both(consul: Consul) -> AsyncIterator[Consul]:
     """Two such machines at one agent, and others that come to no harm."""
-    await consul.register(namesake("a", "1"))
-    await consul.register(namesake("b", "2"))
+    await consul.agent.register(namesake("a", "1"))
+    await consul.agent.register(namesake("b", "2"))
     for name in ("rest", "more"):
-        await consul.register(plain_service(name))
+        await consul.agent.register(plain_service(name))
     yield consul
     for name in ("a", "b", "rest", "more", "last"):
-        await consul.deregister(f"k3-node-{name}")
+        await consul.agent.deregister(f"k3-node-{name}")
 
 
 async def test_two_of_one_datacenter_keep_their_names_whatever_their_health(both: Consul, store: Store) -> None:
@@ -70,7 +70,7 @@ async def test_two_of_one_datacenter_keep_their_names_whatever_their_health(both
     async with mirroring(both, store, SETTINGS) as view:
         await set_check(both, "b", "fail")
         await view.shows(SECOND, *ILL)
-        await both.deregister("k3-node-b")
+        await both.agent.deregister("k3-node-b")
         await view.shows(SECOND, *GONE)
         assert await services(view, "web1", SECOND) == ["k3-node-a", "k3-node-b"]
         assert await view.ready("web1") == UP
@@ -83,11 +83,11 @@ async def test_the_second_keeps_its_name_when_the_first_leaves(both: Consul, sto
         for name in ("web1", SECOND):
             await view.shows(name, *UP)
         async with recording(store) as history:
-            await both.deregister("k3-node-a")
+            await both.agent.deregister("k3-node-a")
             await eventually(lambda: has_changed(history, "web1"))
-            await both.register(plain_service("last"))
+            await both.agent.register(plain_service("last"))
             await view.shows("last", *UP)
-            await both.register(namesake("a", "1"))
+            await both.agent.register(namesake("a", "1"))
             await view.shows("web1", *UP)
         assert await services(view, "web1", SECOND) == ["k3-node-a", "k3-node-b"]
     history.check()
@@ -105,10 +105,10 @@ async def test_two_of_two_datacenters_and_the_far_one_goes_by_its_datacenter(con
     with two_datacenters() as federation:
         near, far = (connect(from_flags(address, "", {})) for address in (federation.near_address, federation.far_address))
         await eventually(lambda: lists_both(near))
-        await near.register(namesake("a", "1"))
-        await far.register(namesake("b", "2"))
+        await near.agent.register(namesake("a", "1"))
+        await far.agent.register(namesake("b", "2"))
         for name in ("rest", "more"):
-            await far.register(plain_service(name))
+            await far.agent.register(plain_service(name))
         async with mirroring(near, store, SETTINGS) as view:
             for name in ("web1", "web1-dc2", "more"):
                 await view.shows(name, *UP)
@@ -116,9 +116,9 @@ async def test_two_of_two_datacenters_and_the_far_one_goes_by_its_datacenter(con
             await eventually(lambda: told(store, "NameConflict"))
             assert list(await told(store, "NameConflict")) == ["web1-dc2"]
             async with recording(store) as history:
-                await far.deregister("k3-node-b")
+                await far.agent.deregister("k3-node-b")
                 await view.shows("web1-dc2", *GONE)
-                await far.register(namesake("b", "2"))
+                await far.agent.register(namesake("b", "2"))
                 await view.shows("web1-dc2", *UP)
         history.check()
         assert history.words("web1") == [UP]

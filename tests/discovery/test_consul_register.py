@@ -53,7 +53,7 @@ async def running(consul: Consul, ours: Registration) -> AsyncIterator[Registrar
 
 
 async def status(consul: Consul) -> str:
-    reading = await consul.health("k3-node", datacenter="dc1", index=0)
+    reading = await consul.catalog.health("k3-node", datacenter="dc1", index=0)
     checks = [check for entry in reading.document for check in entry["Checks"] if check["CheckID"] != "serfHealth"]
     return checks[0]["Status"] if checks else ""
 
@@ -76,7 +76,7 @@ async def test_a_proven_machine_is_passing_the_moment_it_is_listed(consul: Consu
             await made.listed.wait()
         assert await status(consul) == "passing"
         assert made.holds
-        held = await consul.own_service("k3-node-web1")
+        held = await consul.agent.own_service("k3-node-web1")
         assert held is not None
         assert {key: text for key, text in held["Meta"].items() if key != "registration"} == {
             "node": "web1",
@@ -89,7 +89,7 @@ async def test_a_proven_machine_is_passing_the_moment_it_is_listed(consul: Consu
         }
         assert (held["Service"], held["Address"], held["Port"], held["Tags"]) == ("k3-node", "127.0.0.1", ours.port, ["blue"])
     assert await made.leave()
-    assert await consul.own_service("k3-node-web1") is None
+    assert await consul.agent.own_service("k3-node-web1") is None
 
 
 async def test_a_machine_that_does_not_answer_does_not_claim_to(consul: Consul, ours: Registration) -> None:
@@ -105,14 +105,14 @@ async def test_what_is_taken_away_or_changed_comes_back(consul: Consul, ours: Re
     async with running(consul, ours) as made:
         async with asyncio.timeout(20):
             await made.listed.wait()
-        await consul.deregister("k3-node-web1")
+        await consul.agent.deregister("k3-node-web1")
         made.nudge()
-        await eventually(lambda: consul.own_service("k3-node-web1"))
-        await consul.register({**ours.document(is_proven=True), "Port": 9})
+        await eventually(lambda: consul.agent.own_service("k3-node-web1"))
+        await consul.agent.register({**ours.document(is_proven=True), "Port": 9})
         made.nudge()
 
         async def is_mended() -> bool:
-            held = await consul.own_service("k3-node-web1")
+            held = await consul.agent.own_service("k3-node-web1")
             return held is not None and held["Port"] == ours.port
 
         await eventually(is_mended)
@@ -123,16 +123,16 @@ async def test_another_machine_s_registration_is_left_alone(
     consul: Consul, ours: Registration, caplog: pytest.LogCaptureFixture
 ) -> None:
     theirs = replace(ours, address="127.0.0.2", facts=replace(FACTS, id="c" * 32, boot="d" * 16))
-    await consul.register(theirs.document(is_proven=False))
+    await consul.agent.register(theirs.document(is_proven=False))
     async with running(consul, ours) as made:
         await eventually(lambda: _is_told(caplog, "consul.id_taken"))
-        held = await consul.own_service("k3-node-web1")
+        held = await consul.agent.own_service("k3-node-web1")
         assert held is not None
         assert theirs.is_held_as(held)
         assert made.holds is False
     assert not await made.leave()
-    assert await consul.own_service("k3-node-web1") is not None
-    await consul.deregister("k3-node-web1")
+    assert await consul.agent.own_service("k3-node-web1") is not None
+    await consul.agent.deregister("k3-node-web1")
 
 
 async def _is_told(caplog: pytest.LogCaptureFixture, event: str) -> bool:
@@ -181,7 +181,7 @@ async def test_who_the_agent_holds_is_not_registered_again_while_the_catalog_can
     async def thrice() -> bool:
         return asked >= 3
 
-    monkeypatch.setattr(consul, "is_listed", no_server)
+    monkeypatch.setattr(consul.catalog, "is_listed", no_server)
     with caplog.at_level("INFO", logger="k3.discovery.register"):
         async with running(consul, ours):
             await eventually(thrice)
@@ -194,7 +194,7 @@ async def test_without_rights_it_says_so_and_goes_on(
 ) -> None:
     with special_agent(LOCKED) as server:
         root = connect(from_flags(server.endpoint, ROOT, {}))
-        await eventually(root.agent)
+        await eventually(root.agent.read_self)
         token = await policy_token(root, 'service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }')
         async with running(connect(from_flags(server.endpoint, "", {})), ours) as refused:
             await eventually(lambda: _is_told(caplog, "consul.unavailable"))

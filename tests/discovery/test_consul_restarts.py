@@ -82,7 +82,7 @@ def client_of(server: Server, **config: Any) -> Any:
 
 
 async def is_listed(consul: Consul, service_id: str) -> bool:
-    return await consul.is_listed("k3-node", service_id)
+    return await consul.catalog.is_listed("k3-node", service_id)
 
 
 async def end(agent: Server, number: int) -> None:
@@ -95,7 +95,7 @@ async def end(agent: Server, number: int) -> None:
 async def has_come_back(view: View, here: Consul, since: int) -> None:
     """Until the mirror has read of the machine's new registration: what is written later is written after that."""
     await eventually(lambda: marks_seen(here, since))
-    await here.register(plain_service("after"))
+    await here.agent.register(plain_service("after"))
     await view.all_show(UP, "after")
 
 
@@ -103,7 +103,7 @@ MARKS: set[str] = set()
 
 
 async def marks_seen(here: Consul, count: int) -> bool:
-    reading = await here.health("k3-node", datacenter="dc1", index=0)
+    reading = await here.catalog.health("k3-node", datacenter="dc1", index=0)
     for entry in reading.document:
         if entry["Service"]["ID"] == "k3-node-web1":
             MARKS.add(entry["Service"]["Meta"].get("registration", ""))
@@ -144,7 +144,7 @@ async def test_a_client_agent_that_restarts_costs_a_living_machine_nothing(
                 await asyncio.sleep(1.0)  # for longer than the mirror takes to write what it reads
                 await asyncio.to_thread(agent.start)
                 await has_come_back(view, here, 2)
-                reading = await here.health("k3-node", datacenter="dc1", index=0)
+                reading = await here.catalog.health("k3-node", datacenter="dc1", index=0)
                 mine = next(each for each in reading.document if each["Service"]["ID"] == "k3-node-web1")
                 ours = [check for check in mine["Checks"] if check["ServiceID"]]  # of its agent, Serf tells when it likes
                 assert [check["Status"] for check in ours] == ["passing"], "passing at once: it answers"
@@ -153,7 +153,7 @@ async def test_a_client_agent_that_restarts_costs_a_living_machine_nothing(
 
 async def consul_says(here: Consul, ends: str) -> bool:
     """Whether its agent is known to be silent, or (`ends` is empty) not known any more."""
-    found = (await here.health("k3-node", datacenter="dc1", index=0)).document
+    found = (await here.catalog.health("k3-node", datacenter="dc1", index=0)).document
     told = [check["Status"] for each in found for check in each["Checks"] if check["CheckID"] == "serfHealth"]
     return ends in told if ends else not told
 
@@ -176,7 +176,7 @@ async def test_an_agent_that_comes_back_under_another_name(
                 await has_come_back(view, here, 2)
                 if is_fresh:
                     await eventually(lambda: consul_says(here, "critical"))
-                await here.register(plain_service("later"))
+                await here.agent.register(plain_service("later"))
                 await view.all_show(UP, "later")
     held(history)
     assert set(history.last) == {"web1", "after", "later"}
@@ -214,7 +214,7 @@ async def test_what_is_missing_for_longer_than_the_grace_is_gone(
     with consul_agent(node="srv") as server, client_of(server, leave_on_terminate=True) as agent:
         here, there = (connect(from_flags(each.endpoint, "", {})) for each in (server, agent))
         async with mirroring(here, store, SETTINGS) as view, machine(there) as web1:
-            await there.register(plain_service("box"))
+            await there.agent.register(plain_service("box"))
             await view.all_show(UP, "web1", "box")
             async with recording(store) as history:
                 left_at = now()
@@ -235,14 +235,14 @@ async def test_a_client_agent_knows_its_leader_whatever_answers(
     with consul_agent(node="srv") as server, client_of(server) as agent:
         there = connect(from_flags(agent.endpoint, "", {}))
         async with mirroring(there, store, SETTINGS) as view:
-            await there.register(ttl_service("box"))
-            await there.register(plain_service("rest"))
+            await there.agent.register(ttl_service("box"))
+            await there.agent.register(plain_service("rest"))
             await view.all_show(UP, "box", "rest")
             for status, word in (("fail", ILL), ("pass", UP), ("fail", ILL), ("pass", UP)):
                 await set_check(there, "box", status)
                 await view.shows("box", *word)
             began = now()
-            await there.deregister("k3-node-box")
+            await there.agent.deregister("k3-node-box")
             await view.all_show(GONE, "box")
             assert now() - began < guards.LEAST_GRACE_SECONDS / 2
     assert not await _is_told(caplog, "datacenter.doubted")
@@ -253,11 +253,11 @@ async def test_a_goodbye_and_a_deregistration_are_no_doubt(connect: Connect, sto
     with consul_agent(node="srv") as server, client_of(server) as agent:
         here, there = (connect(from_flags(each.endpoint, "", {})) for each in (server, agent))
         async with machine(there) as web1, mirroring(here, store, SETTINGS) as view:
-            await there.register(plain_service("box"))
+            await there.agent.register(plain_service("box"))
             await view.all_show(UP, "web1", "box")
             async with recording(store) as history:
                 began = now()
-                await there.deregister("k3-node-box")
+                await there.agent.deregister("k3-node-box")
                 await view.all_show(GONE, "box")
                 await web1.stop()
                 await view.all_show(STOPPED, "web1")
@@ -279,7 +279,7 @@ async def test_one_that_runs_and_is_taken_out_stays_what_it_is(connect: Connect,
             await view.all_show(UP, "web1")
             await marks_seen(here, 1)
             async with recording(store) as history:
-                await there.deregister("k3-node-web1")
+                await there.agent.deregister("k3-node-web1")
                 await has_come_back(view, here, 2)
     held(history)
 

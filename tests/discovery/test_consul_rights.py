@@ -65,16 +65,16 @@ class Token:
     async def may(self, rules: str) -> None:
         """These are its rights from now on."""
         body = json.dumps({"Name": "k3", "Rules": rules}).encode()
-        answer = await self._root._call("PUT", f"/v1/acl/policy{self._policy}", body=body)
+        answer = await self._root._sender.call("PUT", f"/v1/acl/policy{self._policy}", body=body)
         self._policy = f"/{json.loads(answer.body)['ID']}"
 
     async def issue(self) -> None:
         """Make it, or make it again with the same secret."""
         token = {"SecretID": self.secret, "AccessorID": self._accessor, "Policies": [{"Name": "k3"}]}
-        await self._root._call("PUT", "/v1/acl/token", body=json.dumps(token).encode())
+        await self._root._sender.call("PUT", "/v1/acl/token", body=json.dumps(token).encode())
 
     async def revoke(self) -> None:
-        await self._root._call("DELETE", f"/v1/acl/token/{self._accessor}")
+        await self._root._sender.call("DELETE", f"/v1/acl/token/{self._accessor}")
 
 
 @contextlib.asynccontextmanager
@@ -97,9 +97,9 @@ async def root(connect: Connect) -> AsyncIterator[Consul]:
     """All rights at an agent that gives none by default, where three machines are registered."""
     with special_agent(LOCKED) as server:
         consul = connect(from_flags(server.endpoint, ROOT, {}))
-        await eventually(consul.agent)
+        await eventually(consul.agent.read_self)
         for name in MACHINES:
-            await consul.register(plain_service(name))
+            await consul.agent.register(plain_service(name))
         yield consul
 
 
@@ -127,7 +127,7 @@ async def test_rights_taken_away_are_unknown_after_the_grace_and_heal(
         async with recording(store) as history:
             taken_at = now()
             await (token.revoke() if trouble == "revoked" else token.may(BLIND))
-            await root.register(plain_service("unseen"))
+            await root.agent.register(plain_service("unseen"))
             await view.all_show(LOST, "self", *MACHINES)
             assert now() - taken_at >= guards.LEAST_GRACE_SECONDS
             blind = "the answer is not complete" if consul_version() >= TELLS_SINCE else "our own registration is missing"
@@ -135,7 +135,7 @@ async def test_rights_taken_away_are_unknown_after_the_grace_and_heal(
             assert why in (await view.condition("web1")).message
             await (token.issue() if trouble == "revoked" else token.may(ALL_RIGHTS))
             await view.all_show(UP, "self", "unseen", *MACHINES)
-            await root.register(ttl_service("late"))
+            await root.agent.register(ttl_service("late"))
             await view.all_show(UP, "late")
         history.check()
         assert [history.words(name) for name in MACHINES] == 3 * [[UP, LOST, UP]]
@@ -168,17 +168,17 @@ async def test_several_that_vanish_at_once_are_gone_only_when_that_is_confirmed(
     service_id: str, root: Consul, token: Token, connect: Connect, store: Store
 ) -> None:
     consul, far = with_token(connect, root, token), ("far1", "far2", "far3", "far4", "far5")
-    await root.register(plain_service("here", ID=service_id.format("here")))
+    await root.agent.register(plain_service("here", ID=service_id.format("here")))
     for name in far:
         service = {"Service": "k3-node", "ID": service_id.format(name), "Port": 7946, "Meta": {"node": name}}
         entry = {"Node": f"host-{name}", "Address": "10.0.0.8", "Service": service}
-        await root._call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
+        await root._sender.call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
     async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
         await view.all_show(UP, "self", "here", *MACHINES, *far)
         async with recording(store) as history:
             taken_at = now()
             await token.may(SHORT_SIGHTED)
-            await root.register(plain_service("new"))
+            await root.agent.register(plain_service("new"))
             await view.all_show(UP, "new")
             expected = [UP, GONE, UP]
             if consul_version() >= TELLS_SINCE:
@@ -188,7 +188,7 @@ async def test_several_that_vanish_at_once_are_gone_only_when_that_is_confirmed(
                 await view.all_show(GONE, *far)
                 assert now() - taken_at >= guards.CONFIRM_SECONDS
             await token.may(ALL_RIGHTS)
-            await root.register(plain_service("newer"))
+            await root.agent.register(plain_service("newer"))
             await view.all_show(UP, "newer", *far)
         history.check()
         assert [history.words(name) for name in far] == 5 * [expected]
@@ -200,7 +200,7 @@ async def test_an_agent_that_forgets_everybody_marks_them_only_when_that_is_conf
     with special_agent(dev=True) as server:
         consul = connect(from_flags(server.endpoint, "", {}))
         for name in MACHINES:
-            await consul.register(plain_service(name))
+            await consul.agent.register(plain_service(name))
         async with mirroring(consul, store, SETTINGS) as view:
             await view.all_show(UP, *MACHINES)
             async with recording(store) as history:
@@ -209,7 +209,7 @@ async def test_an_agent_that_forgets_everybody_marks_them_only_when_that_is_conf
                 lost_at = now()
                 await view.all_show(GONE, *MACHINES)
                 assert now() - lost_at >= guards.CONFIRM_SECONDS
-                await consul.register(plain_service("web1"))
+                await consul.agent.register(plain_service("web1"))
                 await view.all_show(UP, "web1")
     history.check()
     assert history.words("web1") == [UP, GONE, UP]
@@ -222,7 +222,7 @@ async def test_an_agent_that_forgets_a_few_machines_marks_them_only_when_that_is
 ) -> None:
     with special_agent(dev=True) as server:
         consul = connect(from_flags(server.endpoint, "", {}))
-        await consul.register(plain_service("web1"))
+        await consul.agent.register(plain_service("web1"))
         async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
             await view.all_show(UP, "self", "web1")
             async with recording(store) as history:
@@ -244,11 +244,11 @@ async def test_the_whole_mirror_over_tls_with_client_certificates(
         consul = connect(from_flags(f"https://127.0.0.1:{port}", "", certificates.client))
         async with registered(consul) as registrar, mirroring(consul, store, SETTINGS, registrar) as view:
             await view.all_show(UP, "self")
-            await consul.register(ttl_service("web1"))
+            await consul.agent.register(ttl_service("web1"))
             await view.all_show(UP, "web1")
             await set_check(consul, "web1", "fail")
             await view.all_show(ILL, "web1")
             await put(consul, "/v1/agent/check/pass/check-web1")
             await view.all_show(UP, "web1")
-            await consul.deregister("k3-node-web1")
+            await consul.agent.deregister("k3-node-web1")
             await view.all_show(GONE, "web1")

@@ -13,9 +13,11 @@ from k3.core import node
 from k3.core.objects import NODE
 from k3.core.store import Store
 from k3.discovery import watch
+from k3.discovery.catalog import Catalog
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
-from k3.discovery.settings import from_flags
+from k3.discovery.sender import Sender
+from k3.discovery.settings import ConsulSettings, from_flags
 from tests.discovery.conftest import Connect
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
 from tests.discovery.mirroring import GONE, ILL, LOST, UP, View, mirroring
@@ -32,11 +34,11 @@ def _large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "LARGE", 10)
 
 
-class Counting(Consul):
-    """A client that counts what it asks."""
+class CountingCatalog(Catalog):
+    """Counts what it is asked."""
 
-    def __init__(self, settings: Any) -> None:
-        super().__init__(settings)
+    def __init__(self, sender: Sender) -> None:
+        super().__init__(sender)
         self.whole = 0
         self.looks: list[str] = []
 
@@ -50,6 +52,16 @@ class Counting(Consul):
         return await super().node_checks(consul_node, **kwargs)
 
 
+class Counting(Consul):
+    """A client that counts what it asks of the catalog."""
+
+    catalog: CountingCatalog
+
+    def __init__(self, settings: ConsulSettings) -> None:
+        super().__init__(settings)
+        self.catalog = CountingCatalog(self._sender)
+
+
 def check(name: str, status: str, *, service: bool = True, check_id: str = "") -> dict[str, str]:
     found = {"Node": f"host-{name}", "CheckID": check_id or f"alive-{name}", "Name": "alive", "Status": status}
     return {**found, "ServiceID": f"k3-node-{name}"} if service else found
@@ -59,16 +71,16 @@ async def put(consul: Consul, name: str, *checks: dict[str, str], **service: Any
     """Register a machine in the catalog, as an agent of its own would."""
     its = {"Service": "k3-node", "ID": f"k3-node-{name}", "Port": 7946, "Meta": {"node": name}, **service}
     entry = {"Node": f"host-{name}", "Address": "10.0.0.8", "Service": its, "Checks": list(checks)}
-    await consul._call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
+    await consul._sender.call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
 
 
 async def remove(consul: Consul, name: str, **only: str) -> None:
-    await consul._call("PUT", "/v1/catalog/deregister", body=json.dumps({"Node": f"host-{name}", **only}).encode())
+    await consul._sender.call("PUT", "/v1/catalog/deregister", body=json.dumps({"Node": f"host-{name}", **only}).encode())
 
 
 @pytest.fixture
 async def counting(consul: Consul) -> AsyncIterator[Counting]:
-    client = Counting(consul._settings)
+    client = Counting(consul._sender._settings)
     for name in NAMES:
         await put(consul, name, check(name, "passing"))
     yield client
@@ -81,7 +93,7 @@ async def settled(view: View, counting: Counting) -> None:
     """All shown, and the second tier at work: a flip costs no whole answer any more."""
     await view.all_show(UP, *NAMES)
     await asyncio.sleep(3 * watch.ROUND_SECONDS)  # the hints of the start are asked for; nothing tells when they have come
-    counting.whole, counting.looks = 0, []
+    counting.catalog.whole, counting.catalog.looks = 0, []
 
 
 async def test_a_flip_and_its_end_move_one_node_s_checks_and_nothing_more(counting: Counting, store: Store) -> None:
@@ -93,8 +105,8 @@ async def test_a_flip_and_its_end_move_one_node_s_checks_and_nothing_more(counti
             if status == "warning":
                 await eventually(lambda: is_warned(view, "m3", "True"))
         await eventually(lambda: is_warned(view, "m3", "False"))
-        assert counting.whole == 0
-        assert set(counting.looks) == {"host-m3"}
+        assert counting.catalog.whole == 0
+        assert set(counting.catalog.looks) == {"host-m3"}
 
 
 async def is_warned(view: View, name: str, status: str) -> bool:
@@ -138,7 +150,7 @@ async def test_who_comes_leaves_or_moves_is_seen_by_the_whole_answer(counting: C
         await eventually(lambda: is_at(view, "m5", "10.9.9.9"))
         await remove(counting, "new")
         await view.shows("new", *GONE)
-        assert counting.whole >= 3
+        assert counting.catalog.whole >= 3
         assert (await view.condition("new")).status == "False"
 
 
@@ -156,7 +168,7 @@ async def test_a_storm_reads_the_whole_service_instead_of_each_machine(
             for name in NAMES:
                 tasks.create_task(put(counting, name, check(name, "critical")))
         await view.all_show(ILL, *NAMES)
-        assert counting.whole
+        assert counting.catalog.whole
         async with asyncio.TaskGroup() as tasks:
             for name in NAMES:
                 tasks.create_task(put(counting, name, check(name, "passing")))
@@ -171,10 +183,10 @@ async def test_a_service_that_becomes_small_is_watched_as_one_again(counting: Co
             await view.shows(name, *GONE)
         await remove(counting, NAMES[2])
         await view.shows(NAMES[2], *GONE)
-        counting.looks = []
+        counting.catalog.looks = []
         await put(counting, "m9", check("m9", "critical"))
         await view.shows("m9", *ILL)
-        assert counting.looks == []
+        assert counting.catalog.looks == []
         for name in NAMES[:3]:
             await put(counting, name, check(name, "passing"))
         await view.all_show(UP, *NAMES[:3])
@@ -187,10 +199,10 @@ ALL = 'service_prefix "" { policy = "write" } node_prefix "" { policy = "write" 
 
 async def restrict(root: Consul, rules: str) -> None:
     """Give the one policy of `policy_token` other rules."""
-    policies = json.loads((await root._call("GET", "/v1/acl/policies")).body)
+    policies = json.loads((await root._sender.call("GET", "/v1/acl/policies")).body)
     mine = next(each for each in policies if each["Name"].startswith("policy-"))
     body = json.dumps({"ID": mine["ID"], "Name": mine["Name"], "Rules": rules}).encode()
-    await root._call("PUT", f"/v1/acl/policy/{mine['ID']}", body=body)
+    await root._sender.call("PUT", f"/v1/acl/policy/{mine['ID']}", body=body)
 
 
 BLIND = {
@@ -206,7 +218,7 @@ async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
     """The machine is gone from the list of the ailing because the token lost its rights; it is as ill as before."""
     with special_agent(LOCKED) as server:
         root = connect(from_flags(server.endpoint, ROOT, {}))
-        await eventually(root.agent)
+        await eventually(root.agent.read_self)
         reader = connect(from_flags(server.endpoint, await policy_token(root, ALL), {}))
         for name in NAMES:
             await put(root, name, check(name, "critical" if name == "m1" else "passing"))
@@ -217,7 +229,7 @@ async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
         assert [each.wanted_name for each in place.snapshot.instances if each.health == "critical"] == ["m1"]
         await restrict(root, rules)
         await eventually(lambda: sees_nobody(reader))
-        hint = await reader.ailing("critical", "k3-node", datacenter="dc1", index=0)
+        hint = await reader.catalog.ailing("critical", "k3-node", datacenter="dc1", index=0)
         assert hint.document == []
         await watching._follow_hints("critical", hint)
         assert [each.health for each in place.snapshot.instances if each.wanted_name == "m1"] != ["passing"]
@@ -225,4 +237,4 @@ async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
 
 
 async def sees_nobody(reader: Consul) -> bool:
-    return not (await reader.health("k3-node", datacenter="dc1", index=0)).document
+    return not (await reader.catalog.health("k3-node", datacenter="dc1", index=0)).document

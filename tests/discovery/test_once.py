@@ -45,7 +45,7 @@ def locked() -> Iterator[Server]:
 )
 async def test_who_may_see_nothing_is_told_so(rules: str, told: str, locked: Server, connect: Connect, store: Store) -> None:
     root = connect(from_flags(locked.endpoint, ROOT, {}))
-    await eventually(root.agent)
+    await eventually(root.agent.read_self)
     token = await policy_token(root, rules) if rules else ""
     with pytest.raises(Forbidden, match=told) as refused:
         await look(connect(from_flags(locked.endpoint, token, {})), store)
@@ -54,7 +54,7 @@ async def test_who_may_see_nothing_is_told_so(rules: str, told: str, locked: Ser
 
 async def test_a_token_that_is_none_is_refused_and_not_out_of_reach(locked: Server, connect: Connect, store: Store) -> None:
     root = connect(from_flags(locked.endpoint, ROOT, {}))
-    await eventually(root.agent)
+    await eventually(root.agent.read_self)
     with pytest.raises(Forbidden, match="refuses the token"):
         await look(connect(from_flags(locked.endpoint, "no-such-token", {})), store)
     assert await look(root, store) == {}, "nobody is registered, which is no mistake"
@@ -70,8 +70,8 @@ async def test_a_consul_node_with_capitals_is_on_the_list_and_told_once(
 ) -> None:
     service = {"Service": "k3-node", "ID": "7", "Address": "web.example"}
     entry = {"Node": "Upper_Case", "Address": "10.0.0.8", "Service": service}
-    await consul._call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
-    await consul.register(plain_service("web1", Address="127.0.0.1"))
+    await consul._sender.call("PUT", "/v1/catalog/register", body=json.dumps(entry).encode())
+    await consul.agent.register(plain_service("web1", Address="127.0.0.1"))
     said = await look(consul, store)
     assert set(said) == {"upper-case", "web1"}
     upper = said["upper-case"]
@@ -79,5 +79,5 @@ async def test_a_consul_node_with_capitals_is_on_the_list_and_told_once(
     assert (upper.consul_node, upper.facts.addresses) == ("Upper_Case", ("10.0.0.8",))
     told = [record for record in caplog.records if record.message == "consul.node_renamed"]
     assert [record.fields["node"] for record in told] == ["upper-case"]  # type: ignore[attr-defined]
-    await consul._call("PUT", "/v1/catalog/deregister", body=json.dumps({"Node": "Upper_Case"}).encode())
-    await consul.deregister("k3-node-web1")
+    await consul._sender.call("PUT", "/v1/catalog/deregister", body=json.dumps({"Node": "Upper_Case"}).encode())
+    await consul.agent.deregister("k3-node-web1")

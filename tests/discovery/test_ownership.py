@@ -81,13 +81,13 @@ async def flip(consul: Consul, dice: Random) -> None:
             case 0:
                 await set_check(consul, name, dice.choice(["fail", "warn"]))
             case 1:
-                await consul.deregister(service_id)
+                await consul.agent.deregister(service_id)
             case 2:
                 await put(consul, f"/v1/agent/service/maintenance/{service_id}?enable={dice.choice(['true', 'false'])}")
             case 3 | 4:
                 await set_check(consul, name, "pass")
             case _:
-                await consul.register(ttl_service(name, Name="fleet"))
+                await consul.agent.register(ttl_service(name, Name="fleet"))
 
 
 class Interrupted(FaultyStore):
@@ -146,7 +146,7 @@ async def contend(
 
     async with recording(store) as history:
         for name in NAMES:
-            await consul.register(ttl_service(name, Name="fleet"))
+            await consul.agent.register(ttl_service(name, Name="fleet"))
             await controller.create(name)
         seen = as_seen(store, controller, seed)
         async with mirroring(consul, seen, FLEETING, policy=policy), asyncio.timeout(60):
@@ -159,7 +159,7 @@ async def contend(
                 done += 1
             await seen.calm()
     for name in NAMES:
-        await consul.deregister(f"k3-node-{name}")
+        await consul.agent.deregister(f"k3-node-{name}")
     return history, controller
 
 
@@ -193,14 +193,14 @@ async def test_without_heartbeats_a_controller_s_node_gets_nothing_at_all(consul
         await controller.create("owned1")
         async with mirroring(consul, store, silent) as view:
             for name in ("owned1", "rest"):
-                await consul.register(ttl_service(name, Name="fleet"))
+                await consul.agent.register(ttl_service(name, Name="fleet"))
             await view.shows("rest", "True", "ConsulPassing")
             for status, expected in (("fail", ("False", "ConsulCritical")), ("pass", ("True", "ConsulPassing"))):
                 for name in ("owned1", "rest"):
                     await set_check(consul, name, status)
                 await view.shows("rest", *expected)
     for name in ("owned1", "rest"):
-        await consul.deregister(f"k3-node-{name}")
+        await consul.agent.deregister(f"k3-node-{name}")
     written = [change.object.revision for change in history.changes if change.object.key == Key(NODE, "owned1")]
     assert written == list(controller.wrote)
 
@@ -290,7 +290,7 @@ async def test_who_is_taken_over_gets_at_most_a_heartbeat_from_then_on(way: str,
     async with opened("memory", tmp_path) as store, mirroring(consul, store, FLEETING) as view:
         controller = Controller(store, Random(1))
         for name in ("taken", "rest", "more"):
-            await consul.register(ttl_service(name, Name="fleet"))
+            await consul.agent.register(ttl_service(name, Name="fleet"))
             await view.shows(name, "True", "ConsulPassing")
         async with recording(store) as history:
             await controller.change("taken", TAKEOVERS[way])
@@ -299,9 +299,9 @@ async def test_who_is_taken_over_gets_at_most_a_heartbeat_from_then_on(way: str,
                     await set_check(consul, name, status)
                 await view.shows("rest", *expected)
             for name in ("taken", "rest"):
-                await consul.deregister(f"k3-node-{name}")
+                await consul.agent.deregister(f"k3-node-{name}")
             await view.shows("rest", "False", "ConsulDeregistered")
         judge(history, controller)
         written = [change.object.revision for change in history.changes if change.object.key == Key(NODE, "taken")]
         assert way == "label" or written == list(controller.wrote), "with the label left on it, not even a heartbeat"
-        await consul.deregister("k3-node-more")
+        await consul.agent.deregister("k3-node-more")

@@ -50,29 +50,29 @@ def test_what_comes_back_begins_anew() -> None:
 def test_what_the_original_left_behind_is_taken_over_at_once(caplog: pytest.LogCaptureFixture) -> None:
     originals = Originals()
     assert originals.at("web1") == math.inf
-    originals.show("web1", 5, 100, was_ours=False)
+    originals.show("web1", 5, 100, was_own=False)
     assert originals.at("web1") == 100
-    originals.show("web1", 5, 200, was_ours=False)  # the same, read again
+    originals.show("web1", 5, 200, was_own=False)  # the same, read again
     assert originals.at("web1") == 100
     assert not caplog.records
 
 
 def test_what_it_still_writes_is_left_to_it_until_it_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
     originals = Originals()
-    originals.show("web1", 5, 0, was_ours=False)
+    originals.show("web1", 5, 0, was_own=False)
     for turn in range(1, 9):
-        originals.show("web1", 5 + turn, 15.0 * turn, was_ours=False)
+        originals.show("web1", 5 + turn, 15.0 * turn, was_own=False)
         assert originals.at("web1") == 15 * turn + 90
     assert [record.message for record in caplog.records] == ["node.written_by_original"]
 
 
 def test_what_it_takes_back_is_left_to_it_for_longer_each_time(caplog: pytest.LogCaptureFixture) -> None:
     originals, now = Originals(), 0.0
-    originals.show("web1", 5, now, was_ours=True)
+    originals.show("web1", 5, now, was_own=True)
     waits = []
     for turn in range(8):
         waits.append(originals.at("web1") - now)
         now = originals.at("web1")
-        originals.show("web1", 6 + turn, now, was_ours=True)
+        originals.show("web1", 6 + turn, now, was_own=True)
     assert waits == [90, 180, 360, 720, 1440, 2880, LONGEST_SECONDS, LONGEST_SECONDS]
     assert len(caplog.records) == 1, "it is told once"

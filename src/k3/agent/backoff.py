@@ -20,11 +20,11 @@ class Backoff:
         self._whole_seconds = floor_seconds
 
     def next_seconds(self) -> float:
-        """The pause after one more failure."""
+        """Returns the pause after one more failure."""
         whole = self._whole_seconds
         self._whole_seconds = min(2 * whole, self._ceiling_seconds)
         return whole * (0.5 + 0.5 * self._chance())
 
     def reset(self) -> None:
-        """An attempt succeeded: the next pause is the first again."""
+        """Starts again with the first pause: an attempt has succeeded."""
         self._whole_seconds = self._floor_seconds

@@ -58,7 +58,7 @@ _ARCHITECTURES: Final = {
 
 
 def machine_id(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:
-    """The id of this installation, 32 hex digits (machine-id(5)); where the system has none, a random one kept in `state_dir`.
+    """Returns the id of this installation, 32 hex digits (machine-id(5)); else a random one that is kept in `state_dir`.
 
     Raises StartFailed where one would have to be kept and cannot be.
     """
@@ -103,14 +103,14 @@ def _kept_id(state_dir: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this machine is on its network. `clone_of`: whom it would be without the part of its own that sets it apart."""
+    """The id of this machine on its network. `clone_of`: the id it would share with a clone, had it no part."""
 
     id: str
     clone_of: str = ""
 
 
 def identity(state_dir: Path, interfaces: Sequence[str] = ()) -> Identity:
-    """32 hex digits: a hash of the machine id and one MAC address, and of what sets a clone apart, if it was found to be one.
+    """Returns 32 hex digits: a hash of the machine id, one MAC address, and the part that sets a known clone apart (ADR 29).
 
     The MAC is the default route's interface's, else that of the first of `interfaces` (names) which has one, else none: a
     machine keeps its id over reboots and address changes, and whatever else is plugged in. Raises StartFailed.
@@ -124,14 +124,14 @@ def identity(state_dir: Path, interfaces: Sequence[str] = ()) -> Identity:
 
 
 def set_apart(state_dir: Path, known: Identity) -> Identity:
-    """The same machine as it is known by now: another process of it may have found a clone."""
+    """Returns the same machine as it is known by now: another process of it may have found a clone."""
     inherited = known.clone_of or known.id
     part = _parts(state_dir).get(inherited, "")
     return Identity(_digest(f"k3 clone\n{inherited}\n{part}\n"), inherited) if part else known
 
 
 def part_ways(state_dir: Path, known: Identity) -> Identity:
-    """Another identity for a machine that another one has copied: kept in the state directory, so that the next start has it.
+    """Returns another identity for a machine that is a clone of another; it is kept in the state directory for the next start.
 
     It counts for as long as the machine would have the same id as the other one. Raises OSError where it cannot be kept.
     """
@@ -148,14 +148,14 @@ def part_ways(state_dir: Path, known: Identity) -> Identity:
 
 
 def new_identity_advice(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:
-    """What a person does on one of two clones, so that they are two for every program."""
+    """Returns what a person is to do on one of two clones, so that every program can tell them apart."""
     if any(_read_id(file) for file in files):
         return f"rm -f {' '.join(map(str, files))}; systemd-machine-id-setup; and restart k3"
     return f"rm {state_dir / 'machine-id'}; and restart k3"
 
 
 def _parts(state_dir: Path) -> dict[str, str]:
-    """What sets clones apart, by the id they would have: one state directory may serve several networks."""
+    """Returns the parts that set clones apart, by the id they share: one state directory may serve several networks."""
     lines = (line.split() for line in _lines(state_dir / _PARTS))
     return {line[0]: line[1] for line in lines if len(line) == 2 and all(map(_MACHINE_ID.fullmatch, line))}  # noqa: PLR2004 - id and part
 
@@ -165,7 +165,7 @@ def _digest(text: str) -> str:
 
 
 def system(state_dir: Path, root: Path = Path("/")) -> System:
-    """What this machine runs on, as its Node shows it. What cannot be read, or is no plain text, is left out."""
+    """Returns what this machine runs on, as its Node shows it. What cannot be read, or is no plain text, is left out."""
     return System(
         os_image=_plain(_os_release(root).get("PRETTY_NAME", "")),
         kernel_version=_plain(platform.release()),
@@ -175,12 +175,12 @@ def system(state_dir: Path, root: Path = Path("/")) -> System:
 
 
 def application_id(of_machine: str) -> str:
-    """The machine id as it may be shown: machine-id(5) wants it hashed with a key of the application's, and kept to itself."""
+    """Returns the machine id as it may be shown: machine-id(5) wants it hashed with a key of the application, never bare."""
     return hmac.new(bytes.fromhex(of_machine), b"k3 nodeInfo", hashlib.sha256).hexdigest()[:ID_DIGITS]
 
 
 def _os_release(root: Path) -> dict[str, str]:
-    """os-release(5): assignments as a shell reads them, in /etc or else /usr/lib."""
+    """Reads os-release(5): assignments as a shell reads them, in /etc or else /usr/lib."""
     lines = _lines(root / "etc/os-release") or _lines(root / "usr/lib/os-release")
     values = {}
     for line in lines:
@@ -197,12 +197,12 @@ def _plain(text: str) -> str:
 
 
 def boot_id() -> str:
-    """16 random hex digits: another run, another boot id."""
+    """Returns 16 random hex digits; each run of an agent has others."""
     return secrets.token_hex(BOOT_DIGITS // 2)
 
 
 def mac_address(interface: str) -> str:
-    """`02:42:ac:11:00:02`, or empty where the interface has none or does not exist."""
+    """Returns `02:42:ac:11:00:02`, or empty where the interface has none or does not exist."""
     name = interface.encode()
     if not 0 < len(name) <= _NAME_BYTES:
         return ""
@@ -216,7 +216,7 @@ def mac_address(interface: str) -> str:
 
 
 def default_route_interfaces(proc_net: Path = _PROC_NET) -> tuple[str, ...]:
-    """Names of the interfaces that default routes leave through: IPv4 first, the smallest metric first, each once.
+    """Returns the names of the interfaces that default routes leave through: IPv4 first, the smallest metric first, each once.
 
     Raises OSError while the kernel is out of descriptors or memory: no default route is something else.
     """
@@ -247,7 +247,7 @@ def _default_routes_v6(table: Path) -> list[tuple[int, str]]:
 
 
 def _rows(table: Path) -> list[str]:
-    """A table of the kernel; empty where it has none. Raises OSError while it cannot be read."""
+    """Returns a table of the kernel; empty where it has none. Raises OSError while it cannot be read."""
     try:
         return table.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError as error:
@@ -264,12 +264,12 @@ def _lines(file: Path) -> list[str]:
 
 
 def hostname() -> str:
-    """The machine's host name as a Node name: lower case, `_` as `-`. Not checked."""
+    """Returns the machine's host name as a Node name: lower case, `_` as `-`. Not checked."""
     return socket.gethostname().lower().replace("_", "-")
 
 
 def default_node_name() -> str:
-    """The name this machine takes when nobody gave it one. Raises Invalid where the host name cannot be a Node's name."""
+    """Returns the name this machine takes when it was given none. Raises Invalid where the host name is no Node's name."""
     name = hostname()
     if not valid_name(name):
         msg = (
@@ -281,7 +281,7 @@ def default_node_name() -> str:
 
 
 def architecture(machine: str = "") -> str:
-    """The processor in Kubernetes' spelling (Go's GOARCH), such as amd64, arm64, arm or 386."""
+    """Returns the processor in Kubernetes' spelling (Go's GOARCH), such as amd64, arm64, arm or 386."""
     name = (machine or platform.machine()).lower()
     if name.startswith(("armv", "armeb")) or name == "arm":
         return "arm64" if name.startswith("armv8") and struct.calcsize("P") == struct.calcsize("Q") else "arm"
@@ -289,7 +289,7 @@ def architecture(machine: str = "") -> str:
 
 
 def holder_of_port(port: int, proc: Path = Path("/proc"), proc_net: Path = _PROC_NET) -> str:
-    """The process that listens on a TCP port here, as `name (pid 123)`; empty where that cannot be known."""
+    """Returns the process that listens on a TCP port here, as `name (pid 123)`; empty where that cannot be known."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(proc_net / table, port)}
     if not inodes:
         return ""

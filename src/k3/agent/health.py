@@ -1,6 +1,6 @@
 """The health server: `GET /healthz` and `GET /info` on `--listen`, for peers, load balancers and people.
 
-Small and hard to hurt: heads, connections and time per connection are bounded, and bodies are not read. It knows nothing
+Strangers may connect, so heads, connections and time per connection are bounded, and bodies are not read. It knows nothing
 of peers or stores; what `/info` says is handed in. Two processes of one machine may want the same port: the second one
 finds that the first answers for this machine, and leaves the port to it for as long as it lives.
 """
@@ -25,13 +25,13 @@ from k3.core.errors import StartFailed
 from k3.settings.listen import Listen
 
 Info = Callable[[], Mapping[str, Any]]
-"""What `/info` answers now."""
+"""Returns what `/info` answers now."""
 
 Met = Callable[[str, str], None]
-"""Told of every connection: our address, and the other end's."""
+"""Called for every connection, with the address of this end and of the other one."""
 
 Asked = Callable[[str], None]
-"""Told where each question of another k3 came from."""
+"""Called for each request of another k3, with the address it came from."""
 
 RETRY_SECONDS: Final = 0.25
 _ASK_SECONDS: Final = 2.0
@@ -44,11 +44,11 @@ log = logging.getLogger(__name__)
 class HealthServer:
     """A server that answers, or (`shared`) another process of this machine that does.
 
-    Keep `run` going: while the port is shared it takes it over as soon as the other process lets go.
+    The caller keeps `run` going: while the port is shared, that takes it over as soon as the other process releases it.
     """
 
     def __init__(self, host: str, port: int, info: Info) -> None:
-        """Start with `serve`."""
+        """To be started by `serve`."""
         self._host = host
         self.info = info
         self._listener: Listener | None = None
@@ -71,13 +71,13 @@ class HealthServer:
         await self.aclose()
 
     def bind(self) -> None:
-        """Take the port. Raises OSError."""
+        """Takes the port. Raises OSError."""
         sock = listening_socket(self._host, self.port)
         self.port = sock.getsockname()[1]
         self._listener = Listener(sock, self._connection)
 
     async def run(self) -> None:
-        """While the port is shared, try again and again to take it; then return."""
+        """Tries again and again to take the port while it is shared; then returns."""
         while self.shared:
             await asyncio.sleep(RETRY_SECONDS)
             with suppress(OSError):
@@ -85,38 +85,38 @@ class HealthServer:
                 log.info("health.took_over", extra={"fields": {"port": self.port}})
 
     def cover(self, interfaces: Iterable[str]) -> None:
-        """Answer on these interfaces by themselves: what comes in there goes out there, whatever the routes say.
+        """Answers on these interfaces by sockets of their own: what comes in there goes out there, whatever the routes say.
 
-        For interfaces whose neighbours the kernel believes to be behind another one, which is dead.
+        For interfaces whose neighbours the kernel routes to by another interface, which is dead.
         """
         wanted = frozenset(interfaces) if self._listener is not None else frozenset()
         for name in self._beside.keys() - wanted:
             self._beside.pop(name).close()
         for name in wanted - self._beside.keys():
-            with suppress(OSError):  # gone meanwhile, or not allowed: as without
+            with suppress(OSError):  # gone meanwhile, or SO_BINDTODEVICE is not allowed: then the routes decide, as before
                 if self._listener is not None:
                     self._listener.share()
                     self._beside[name] = Listener(listening_socket(self._host, self.port, name), self._connection)
 
     async def aclose(self) -> None:
-        """Stop listening and drop every connection."""
+        """Stops listening and drops every connection."""
         self.cover(())
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
         for connection in tuple(self._connections):
             connection.drop()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # an aborted transport closes its socket in the event loop's next round
 
     def admits(self, connection: "_Connection") -> bool:
-        """Count a new connection, unless there are as many as may be."""
+        """Counts a new connection in; returns False where there are as many as may be."""
         if len(self._connections) >= min(self._most, limits.HTTP_CONNECTIONS):
             return False
         self._connections.add(connection)
         return True
 
     def released(self, connection: "_Connection") -> None:
-        """It has ended."""
+        """Counts out a connection that has ended."""
         self._connections.discard(connection)
 
     def _connection(self) -> "_Connection":
@@ -124,9 +124,9 @@ class HealthServer:
 
 
 async def serve(listen: Listen, info: Info) -> HealthServer:
-    """Answer on `listen`; with port 0 the kernel chooses, see `HealthServer.port`.
+    """Answers on `listen`; with port 0 the kernel chooses, see `HealthServer.port`.
 
-    If the port is taken and whoever answers there speaks for this machine (same node and id), share it. Raises StartFailed
+    If the port is taken and what answers there is this machine (same node and id), the port is shared. Raises StartFailed
     where the address cannot be bound, naming the process in the way where that can be known.
     """
     host, port = listen.host, listen.port
@@ -134,7 +134,7 @@ async def serve(listen: Listen, info: Info) -> HealthServer:
     try:
         server.bind()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and await _speaks_for_us(host, port, info()):
+        if error.errno == errno.EADDRINUSE and await _is_this_machine(host, port, info()):
             log.info("health.shared", extra={"fields": {"port": port}})
             return server
         raise StartFailed(await asyncio.to_thread(_explain, listen, error)) from error
@@ -154,14 +154,14 @@ def _explain(listen: Listen, error: OSError) -> str:
     return f"cannot listen on {listen}: {error.strerror}; choose another address with --listen"
 
 
-async def _speaks_for_us(host: str, port: int, ours: Mapping[str, Any]) -> bool:
+async def _is_this_machine(host: str, port: int, own: Mapping[str, Any]) -> bool:
     server = Server(host=host or "127.0.0.1", port=port)
     try:
         theirs = json.loads((await http.get(server, "/info", timeout_seconds=_ASK_SECONDS)).body)
     except (OSError, HttpError, ValueError, RecursionError):
         return False
-    is_document = isinstance(theirs, dict) and bool(ours.get("id"))
-    return is_document and all(theirs.get(field) == ours.get(field) for field in ("node", "id"))
+    is_document = isinstance(theirs, dict) and bool(own.get("id"))
+    return is_document and all(theirs.get(field) == own.get(field) for field in ("node", "id"))
 
 
 class _Connection(asyncio.Protocol):
@@ -181,6 +181,7 @@ class _Connection(asyncio.Protocol):
         if not self._server.admits(self):
             transport.abort()
             return
+        # So `pause_writing` is called as soon as the kernel does not take a whole answer.
         transport.set_write_buffer_limits(high=0)
         self._deadline = asyncio.get_running_loop().call_later(limits.HTTP_SECONDS, self.drop)
         if self._server.met is not None:
@@ -192,16 +193,16 @@ class _Connection(asyncio.Protocol):
             self._deadline.cancel()
 
     def drop(self) -> None:
-        """End the connection now."""
+        """Ends the connection now."""
         if self._transport is not None:
             self._transport.abort()
 
     def pause_writing(self) -> None:
-        """A client that asks and does not read is none."""
+        """Ends the connection of a client that asks and does not read the answers, which would pile up here."""
         self.drop()
 
     def data_received(self, data: bytes) -> None:
-        """Of one reading so much is looked at as a head may have: what asks on and on must not keep the agent from its work."""
+        """Answers what has come, up to the length of one head: a flood of requests must not keep the agent from its work."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -233,7 +234,7 @@ class _Connection(asyncio.Protocol):
         headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
         if status == _NOT_ALLOWED:
             headers.append(("Allow", "GET, HEAD"))
-        if _has_body(request):
+        if _has_body(request):  # which is never read
             headers.append(("Connection", "close"))
         if self._server.asked_by is not None and (b"user-agent", b"k3") in request.headers:
             self._server.asked_by(_end(transport, "peername"))
@@ -261,7 +262,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _end(transport: asyncio.Transport, which: str) -> str:
-    """The address of one end of a connection, with its interface where it is link-local; empty: it is gone already."""
+    """Returns the address of one end of a connection, with its interface where link-local; empty: it is gone already."""
     address: tuple[Any, ...] = transport.get_extra_info(which) or ("",)
     scope = address[3] if len(address) > 3 else 0  # noqa: PLR2004 - an IPv6 socket's address has four parts
     with suppress(OSError):

@@ -23,15 +23,16 @@ from k3.core import limits
 from k3.core.addresses import authority
 
 READ_BYTES: Final = 256 * 1024
-"""A piece of a body is no longer."""
+"""The longest piece of a body."""
 HEADS_BYTES: Final = READ_BYTES + limits.HTTP_HEAD_BYTES
-"""Before the answer proper there may be heads that only inform (RFC 9110 §15.2), but no flood of them."""
+"""Bound for all heads of one answer: interim ones (1xx, RFC 9110 §15.2) may come before it, but no flood of them."""
+# A dead server is noticed after 10 s + 3 · 5 s, while a blocking query of Consul may be silent for a minute.
 KEEPALIVE_SECONDS: Final = 10
 KEEPALIVE_TRIES: Final = 3
 
 
 class HttpError(Exception):
-    """The server gave no whole answer. Like OSError it is the caller's to explain, and reaches no person as it is."""
+    """The server gave no whole answer. Like OSError, it is for the caller to explain: no person sees it as it is (ADR 36)."""
 
 
 class Cut(HttpError):
@@ -54,7 +55,7 @@ class LongAnswer(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. `target` is path and query, already quoted; `headers` has Host."""
+    """A request. `target` is path and query, already quoted; `headers` has Host."""
 
     method: str
     target: str
@@ -79,7 +80,7 @@ class Answer:
     body: bytes
 
     def take_body(self) -> bytes:
-        """The body, kept no longer: it may be large, and what is made of it larger."""
+        """Returns the body and keeps it no longer: it may be large, and what is made of it larger."""
         body, self.body = self.body, b""
         return body
 
@@ -96,7 +97,7 @@ class Server:
 
     @property
     def authority(self) -> str:
-        """As in a Host header."""
+        """The server as in a Host header."""
         return "localhost" if self.socket_path else authority(self.host, self.port)
 
 
@@ -119,11 +120,11 @@ class Conversation:
 
     @property
     def was_closed_before(self) -> bool:
-        """Whether the server had closed it before this request came: it has answered others, and gave no byte to this one."""
+        """Whether the server had closed it before this request came: it answered others, and sent no byte for this one."""
         return bool(self._answers) and not self._received
 
     async def ask(self, request: Request) -> Head:
-        """Send a request; returns the head of its answer. Raises Cut, NotHttp, OSError."""
+        """Sends a request; returns the head of its answer. Raises Cut, NotHttp, OSError."""
         self._received = 0
         try:
             await self._write(self._encoded(request))
@@ -135,14 +136,14 @@ class Conversation:
                 elif self._received > HEADS_BYTES:
                     msg = "informational answers without end"
                     raise NotHttp(msg)
-        except (ConnectionResetError, BrokenPipeError) as error:
+        except (ConnectionResetError, BrokenPipeError) as error:  # a kept connection that the server closed may end so too
             raise Cut from error
         if not isinstance(event, h11.Response):
             raise Cut
         return Head(event.status_code, {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers})
 
     async def pieces(self, bound: float = math.inf) -> AsyncGenerator[bytes, None]:
-        """The body of that answer, as it comes. Raises LongAnswer beyond `bound` bytes, Cut, OSError."""
+        """Gives the body of that answer, as it comes. Raises LongAnswer beyond `bound` bytes, Cut, OSError."""
         size = 0
         try:
             while not isinstance(event := self._http.next_event(), h11.EndOfMessage):
@@ -151,6 +152,7 @@ class Conversation:
                 elif isinstance(event, h11.Data):
                     size += len(event.data)
                     yield bytes(event.data)
+                # The second: a body in tiny chunks is mostly framing, which costs as much to read (ADR 36).
                 if size > bound or self._received > bound + limits.HTTP_HEAD_BYTES:
                     raise LongAnswer(bound)
         except (ConnectionResetError, h11.RemoteProtocolError) as error:
@@ -160,7 +162,7 @@ class Conversation:
             self._http.start_next_cycle()
 
     async def body(self, bound: int) -> bytes:
-        """The whole body of that answer. Raises LongAnswer beyond `bound` bytes, Cut, OSError."""
+        """Returns the whole body of that answer. Raises LongAnswer beyond `bound` bytes, Cut, OSError."""
         async with aclosing(self.pieces(bound)) as pieces:
             return b"".join([piece async for piece in pieces])
 
@@ -205,11 +207,11 @@ class _Connection:
         await self._writer.drain()
 
     def drop(self) -> None:
-        """End it at once."""
+        """Ends it at once."""
         self._writer.transport.abort()
 
     async def aclose(self) -> None:
-        """End it and wait until the socket is closed."""
+        """Ends it and waits until the socket is closed."""
         self.drop()
         with suppress(OSError):
             await self._writer.wait_closed()
@@ -227,25 +229,25 @@ class Http:
         self._is_closed = False
 
     async def request(self, request: Request, *, timeout_seconds: float) -> Answer:
-        """Ask and wait for the whole answer. Raises OSError (TimeoutError after `timeout_seconds`), HttpError."""
+        """Sends a request and waits for the whole answer. Raises OSError (TimeoutError after `timeout_seconds`), HttpError."""
         async with time_limit(timeout_seconds), self._gate, self._asked(request) as (head, conversation):
             return Answer(head.status, head.headers, await conversation.body(self._answer_bytes))
 
     @asynccontextmanager
     async def stream(self, request: Request, *, timeout_seconds: float) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
-        """Ask; gives the head of the answer, and its body in pieces as they come, however long that goes on.
+        """Sends a request; gives the head of the answer, and its body in pieces as they come, however long that goes on.
 
         The head, and then each piece, may take `timeout_seconds`. Raises OSError (TimeoutError), HttpError; so do the pieces.
         A body that is not read to its end costs the connection.
         """
         async with time_limit(timeout_seconds) as limit, self._gate, self._asked(request) as (head, conversation):
-            limit.reschedule(None)
+            limit.reschedule(None)  # from here on each piece has a limit of its own
             async with aclosing(conversation.pieces()) as pieces, aclosing(_timely(pieces, timeout_seconds)) as timely:
                 yield head, timely
 
     @asynccontextmanager
     async def _asked(self, request: Request) -> AsyncIterator[tuple[Head, Conversation]]:
-        """A connection over which the request was sent; kept if the block has read the whole answer."""
+        """Gives a connection over which the request was sent; keeps it if the block has read the whole answer."""
         connection, head = await self._ask(request)
         try:
             yield head, connection.conversation
@@ -265,7 +267,7 @@ class Http:
             except BaseException as error:
                 await connection.aclose()
                 if isinstance(error, Cut) and connection.conversation.was_closed_before:
-                    continue
+                    continue  # never for a fresh connection, which has answered nothing before: so this ends
                 raise
 
     def _kept(self) -> _Connection | None:
@@ -289,7 +291,7 @@ class Http:
         return _Connection(reader, writer)
 
     async def aclose(self) -> None:
-        """Close what is kept; requests under way are their callers' to cancel."""
+        """Closes the kept connections; requests under way are for their callers to cancel."""
         self._is_closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
@@ -297,7 +299,7 @@ class Http:
 
 
 async def get(server: Server, target: str, *, timeout_seconds: float, answer_bytes: int = limits.INFO_BYTES) -> Answer:
-    """One question to a server that is not asked again. Raises OSError (TimeoutError after `timeout_seconds`), HttpError."""
+    """Sends one GET to a server that is not asked again. Raises OSError (TimeoutError after `timeout_seconds`), HttpError."""
     http = Http(server, answer_bytes=answer_bytes)
     try:
         return await http.request(Request("GET", target, (("Host", server.authority),)), timeout_seconds=timeout_seconds)
@@ -315,7 +317,7 @@ async def _timely(pieces: AsyncIterator[bytes], timeout_seconds: float) -> Async
 
 
 def _watch_over(sock: socket.socket) -> None:
-    """Have the kernel notice a server that went away without a word, long before a blocking query would."""
+    """Has the kernel notice a server that went away without a word, long before a blocking query would."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS // 2)

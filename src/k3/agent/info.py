@@ -1,7 +1,7 @@
 """`/info`, the document by which a machine says who it is: written from `Facts` and read back in one place.
 
-What a peer sends is held to `core.limits` field by field. A document that breaks a rule is refused whole, never mended;
-fields nobody knows are ignored, and only `node` must be there (the Go k3 sends node, port, pid and addrs).
+What a peer sends is checked against `core.limits` field by field. A document that breaks a rule is refused whole, never
+mended; unknown fields are ignored, and only `node` must be there (the Go k3 sends node, port, pid and addrs).
 """
 
 import ipaddress
@@ -37,11 +37,11 @@ class Info:
     uptime_seconds: float = 0.0
     store_id: str = ""
     time: datetime | None = None
-    """What its clock shows: for a reader that wonders whose clock is wrong. Agents compare no clocks (ADR 33)."""
+    """What its clock shows: for a reader that has to know whose clock is wrong. Agents compare no clocks (ADR 33)."""
 
 
 def info_document(facts: Facts, uptime_seconds: float, store_id: str, *, now: datetime | None = None) -> dict[str, Any]:
-    """What `GET /info` answers, as JSON. Empty facts are left out."""
+    """Returns what `GET /info` answers, as JSON. Empty facts are left out."""
     document: dict[str, Any] = {
         "node": facts.node,
         "port": facts.port,
@@ -68,7 +68,7 @@ def info_document(facts: Facts, uptime_seconds: float, store_id: str, *, now: da
 
 
 def parse_info(body: bytes) -> Info:
-    """A peer's `/info`. Raises Invalid, naming the field but nothing of its content."""
+    """Reads a peer's `/info`. Raises Invalid, naming the field but nothing of its content."""
     document = _object(body)
     facts = Facts(
         node=_name(document, "node", required=True),

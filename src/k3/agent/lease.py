@@ -1,9 +1,9 @@
 """One mirror leads per service and store: leader election by a Lease object in the store.
 
 The holder renews its Lease every few seconds. A contender watches it, and takes it when it was released, or has not
-changed for its whole duration as counted by the contender's own clock: the times written in it are for people, and no
-other host's clock is believed. Every take and every renewal is conditional on the revision last seen, so one wins. A
-leader that cannot prove a renewal younger than `proof_seconds` must not write: it may have been replaced without knowing.
+changed for its whole duration as counted by the contender's own clock: the times written in it are for people, since
+no other host's clock is believed (ADR 33). Every take and every renewal is conditional on the revision last seen, so one wins.
+A leader that cannot prove a renewal younger than `proof_seconds` must not write: it may have been replaced without knowing.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ NAMESPACE: Final = "kube-system"
 RETRY_SECONDS: Final = 0.5
 RELEASE_SECONDS: Final = 1.5
 LONGEST_SECONDS: Final = 60.0
-"""A Lease written by somebody else does not make us wait longer than that."""
+"""The longest that a Lease of another program makes a contender wait, whatever duration it says."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,10 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long a Lease lasts, how often it is renewed, and how old a renewal may be for its holder to write."""
+    """How long a Lease lasts, how often it is renewed, and how old a renewal may be for its holder to write.
+
+    `proof_seconds` is shorter than `duration_seconds`: the holder has stopped writing before a contender may take over.
+    """
 
     duration_seconds: float = 15.0
     renew_seconds: float = 5.0
@@ -43,7 +46,7 @@ class Terms:
 
 
 def lease_key(service: str) -> Key:
-    """The Lease that the mirrors of a service compete for; a service whose name cannot be an object's gets a hash of it."""
+    """Returns the Lease that the mirrors of a service compete for; where its name cannot be an object's, by a hash."""
     name = f"k3-discovery-{service}"
     if not node.valid_name(name):
         name = f"k3-discovery-{hashlib.sha256(service.encode(errors='replace')).hexdigest()[:16]}"
@@ -60,17 +63,17 @@ class Leadership:
         self._random = random
         self._terms = terms or Terms()
         self._seen: Object | None = None
-        """The Lease as last seen, or as we wrote it."""
+        """The Lease as last seen, or as this process wrote it."""
         self._leads = False
         self._renewed_at = 0.0
 
     @property
     def may_write(self) -> bool:
-        """Whether we lead, and can prove it now."""
+        """Whether this process leads, and can prove it now."""
         return self._leads and asyncio.get_running_loop().time() - self._renewed_at < self._terms.proof_seconds
 
     async def run(self, work: Work) -> None:
-        """Compete for ever; while we lead, `work` runs, and it is cancelled when we do not any more."""
+        """Competes for ever; while this process leads, `work` runs, and it is cancelled when it no longer does."""
         while True:
             await self._win()
             log.info("lease.won", extra={"fields": {"lease": self._key.name}})
@@ -81,11 +84,12 @@ class Leadership:
             log.warning("lease.lost", extra={"fields": {"lease": self._key.name}})
 
     async def release(self) -> None:
-        """Let somebody else lead at once, best effort. `run` must have ended."""
+        """Lets another process lead at once, best effort. `run` must have ended."""
         led, self._leads = self._leads, False
         if not led or self._seen is None:
             return
         manifest = self._seen.manifest()
+        # As client-go releases a Lease: no holder, and a duration that any reader sees to be over.
         manifest["spec"] = {**_spec(manifest), "holderIdentity": "", "leaseDurationSeconds": 1}
         with suppress(K3Error, TimeoutError):
             async with time_limit(RELEASE_SECONDS):
@@ -95,20 +99,20 @@ class Leadership:
     # ── as a contender ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _win(self) -> None:
-        """Return once we hold the Lease."""
+        """Returns once this process holds the Lease."""
         while not self._leads:
             try:
                 if not await self._look():
                     continue
                 await self._take()
-            except (AlreadyExists, Conflict, NotFound, Expired):
+            except (AlreadyExists, Conflict, NotFound, Expired):  # another contender was first, or history is gone: look again
                 continue
             except K3Error as error:
                 log.debug("lease.unavailable", extra={"fields": {"lease": self._key.name, "why": str(error)}})
                 await asyncio.sleep(RETRY_SECONDS * self._random.uniform(0.5, 1.5))
 
     async def _look(self) -> bool:
-        """Wait until the Lease may be taken. Returns False where the watch ended before."""
+        """Waits until the Lease may be taken. Returns False where the watch ended before."""
         page = await self._store.list(LEASE, namespace=self._key.namespace)
         self._seen = next((item for item in page.objects if item.key == self._key), None)
         if self._is_free():
@@ -128,6 +132,7 @@ class Leadership:
                     self._seen = None if event.type == "DELETED" else event.object
                     if self._is_free():
                         return True
+                    # A change is a sign of life: the whole patience begins anew, by this process's own clock.
                     limit.reschedule(loop.time() + self._patience())
         return False
 
@@ -136,13 +141,14 @@ class Leadership:
         return not holder or holder == self._holder
 
     def _patience(self) -> float:
-        """How long the holder may be silent."""
+        """Returns how long the holder may be silent, in seconds."""
         written = _spec(self._seen.manifest()).get("leaseDurationSeconds") if self._seen else None
         known = isinstance(written, int | float) and not isinstance(written, bool) and 0 < written <= LONGEST_SECONDS
         return float(written) if known and written else self._terms.duration_seconds
 
     async def _take(self) -> None:
-        """Write ourselves into the Lease as last seen. Raises Conflict and the like where somebody else was first."""
+        """Writes this process into the Lease as last seen. Raises Conflict and the like where another one was first."""
+        # The proof counts from before the write: when it took effect in the store cannot be known more exactly.
         began, at = asyncio.get_running_loop().time(), _micro_time()
         former = self._seen.manifest() if self._seen else {}
         count = _spec(former).get("leaseTransitions")
@@ -161,13 +167,13 @@ class Leadership:
         self._leads, self._renewed_at = True, began
 
     def _written_duration(self) -> int | float:
-        seconds = self._terms.duration_seconds
+        seconds = self._terms.duration_seconds  # an int32 in Kubernetes; fractions are for tests
         return int(seconds) if seconds == int(seconds) else seconds
 
     # ── as the leader ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _keep(self) -> None:
-        """Renew until that fails for a whole duration, or somebody else holds the Lease."""
+        """Renews until that fails for a whole duration, or another process holds the Lease."""
         loop = asyncio.get_running_loop()
         pause = self._terms.renew_seconds
         while self._leads:
@@ -183,7 +189,7 @@ class Leadership:
                 self._leads = loop.time() - self._renewed_at < self._terms.duration_seconds
 
     async def _renew(self) -> None:
-        """One renewal. One whose outcome is unknown may have been made: then the Lease is still ours at another revision."""
+        """Renews once. A renewal of unknown outcome may have been made: the Lease is then held at another revision."""
         began = asyncio.get_running_loop().time()
         if self._seen is None:
             raise NotFound(str(self._key))
@@ -207,5 +213,5 @@ def _spec(manifest: Manifest) -> dict[str, Any]:
 
 
 def _micro_time() -> str:
-    """Kubernetes' MicroTime. For people only."""
+    """Returns the time now as Kubernetes' MicroTime. For people only."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

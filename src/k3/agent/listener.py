@@ -32,10 +32,13 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
-    """Accepts connections and hands each to a new protocol. Without descriptors or memory it waits, and says so once."""
+    """Accepts connections and hands each to a new protocol. Without descriptors or memory it waits, and says so once.
+
+    asyncio's own server would log a traceback for each of them.
+    """
 
     def __init__(self, sock: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Accept from now on; the socket is closed with the listener."""
+        """Accepts from now on. `sock` is closed with the listener."""
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._protocol = protocol
@@ -45,11 +48,12 @@ class Listener:
         self._loop.add_reader(sock, self._accept_all)
 
     def share(self) -> None:
-        """Let this process listen on the same port a second time; other processes are still told that it is taken."""
+        """Lets this process listen on the same port a second time; other processes are still told that it is taken."""
+        # Linux compares the options when the second socket binds (socket(7)); another program's has not set this one.
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stops listening."""
         if self._again is not None:
             self._again.cancel()
         self._loop.remove_reader(self._sock)
@@ -79,7 +83,7 @@ class Listener:
             raise
 
     def _pause(self, error: OSError) -> None:
-        """The waiting connection keeps the socket readable: not to look is all that helps."""
+        """Does not look for a while: the connection that waits keeps the socket readable, and the loop would spin."""
         self._trouble.begins(error)
         self._loop.remove_reader(self._sock)
         self._again = self._loop.call_later(self._trouble.pause_seconds, self._resume)
@@ -89,13 +93,14 @@ class Listener:
 
 
 def listening_socket(host: str, port: int, interface: str = "") -> socket.socket:
-    """A non-blocking socket on an IP literal, or on every address; on one interface only where one is named. Raises OSError."""
+    """Returns a non-blocking socket on an IP literal or on every address, of one interface if one is named. Raises OSError."""
     if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return _bound(family, host, port, interface)
     try:
         return _bound(socket.AF_INET6, "::", port, interface)
     except OSError as error:
+        # A kernel without IPv6 (ipv6.disable=1, or disable_ipv6 on every interface).
         if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}:
             raise
     return _bound(socket.AF_INET, "0.0.0.0", port, interface)  # noqa: S104 - peers on every link must reach it, and it tells nothing secret
@@ -104,6 +109,7 @@ def listening_socket(host: str, port: int, interface: str = "") -> socket.socket
 def _bound(family: socket.AddressFamily, host: str, port: int, interface: str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        # A restart finds connections of the former run in TIME_WAIT on its port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if interface:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())

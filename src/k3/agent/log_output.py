@@ -1,7 +1,7 @@
 """Where lines go: standard error, standard output, a log file. Nothing that happens to one of them ends or stops k3.
 
-A terminal that was closed, or is stopped by Ctrl-S, or whose other end sleeps; a pipe that nobody reads; a full disk; a
-file that was rotated away: what cannot be written is lost and counted, and others are told once.
+A terminal that was closed, or is stopped by Ctrl-S, or whose other end sleeps; a pipe that no process reads; a full disk; a
+file that was rotated away: what cannot be written is lost and counted, and the other outputs are told once (ADR 32).
 """
 
 import io
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final, Protocol, TextIO
 
 LINES: Final = 5_000
-"""Kept for one that is slow; later ones are lost until it has caught up."""
+"""How many are kept for an output that is slow; later ones are lost until it has caught up."""
 
 NOT_BLOCKING_SECONDS: Final = 1.0
-"""How long a descriptor that somebody else made non-blocking may be full."""
+"""How long a descriptor that another program made non-blocking may be full."""
 
 
 class Output(Protocol):
@@ -28,7 +28,7 @@ class Output(Protocol):
     name: str
 
     def write(self, text: str) -> None:
-        """Write all of it. Raises OSError; part of the text may have been written then."""
+        """Writes all of it. Raises OSError; part of the text may have been written then."""
         ...
 
 
@@ -44,7 +44,7 @@ class StreamOutput:
             self._descriptor = -1
 
     def write(self, text: str) -> None:
-        """Raises OSError."""
+        """Writes all of it. Raises OSError."""
         if self._descriptor < 0:
             self._stream.write(text)
             return
@@ -55,7 +55,7 @@ class FileOutput:
     """A log file, opened for appending. One that was moved away or deleted is made again, at the next line."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError."""
+        """Opens the file, or makes it. Raises OSError."""
         self.name = str(path)
         self._path = path
         self._descriptor = -1
@@ -63,12 +63,12 @@ class FileOutput:
         self._open()
 
     def write(self, text: str) -> None:
-        """Raises OSError. While the file cannot be made again, the former one takes the lines, if it still has a name."""
+        """Writes all of it. Raises OSError. The former file takes the lines while no new one can be made, if it has a name."""
         if self._has_moved():
             try:
                 self._open()
             except OSError:
-                if os.fstat(self._descriptor).st_nlink == 0:  # whatever is written there, nobody can read
+                if os.fstat(self._descriptor).st_nlink == 0:  # deleted: what is written there cannot be read any more
                     raise
         data = text.encode()
         try:
@@ -79,12 +79,12 @@ class FileOutput:
         self._is_cut = False
 
     def close(self) -> None:
-        """No more lines will come."""
+        """Closes the file: no more lines will come."""
         os.close(self._descriptor)
 
     def _open(self) -> None:
         new = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
-        os.set_blocking(new, True)  # it was not, lest a pipe that nobody reads be waited for
+        os.set_blocking(new, True)  # opened without waiting, since the path may be a pipe that no process reads (fifo(7))
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = new
@@ -97,7 +97,7 @@ class FileOutput:
         return not os.path.samestat(there, os.fstat(self._descriptor))
 
     def _ends_a_line(self) -> bool:
-        """After a failure: whether the file ends with a whole line. What cannot be known counts as yes."""
+        """Whether the file ends with a whole line, after a failure. What cannot be known counts as yes."""
         try:
             with self._path.open("rb") as file:
                 file.seek(-1, os.SEEK_END)
@@ -124,18 +124,18 @@ class Outlet:
         self._failed = failed
         self._resumed = resumed
         self._refused = 0
-        """Lines of which the output took no more than a part. Counted by whoever writes."""
+        """Lines of which the output took no more than a part. Counted by the thread that writes."""
         self._passed_over = 0
-        """Lines that did not even come here, from the beginning. Counted by whoever hands them over."""
+        """Lines that were never handed to `write`, since the beginning. Counted by the threads that hand them over."""
         self._told = 0
-        """How many of those the output has been told of."""
+        """How many of `_passed_over` a line of the output has reported."""
 
     def lose(self) -> None:
-        """A line did not even come here."""
+        """Counts a line that is not handed to `write`."""
         self._passed_over += 1
 
     def write(self, text: str) -> None:
-        """Write whole lines. Raises nothing."""
+        """Writes whole lines, after a word on those that were lost before. Raises nothing."""
         passed_over = self._passed_over
         lost = self._refused + passed_over - self._told
         try:
@@ -161,7 +161,7 @@ class Lane:
         threading.Thread(target=self._run, name="k3-output", daemon=True).start()
 
     def put(self, outlet: Outlet, text: str) -> None:
-        """Have it written. Never waits."""
+        """Has the text written. Never waits."""
         with self._news:
             if len(self._waiting) >= LINES:
                 outlet.lose()
@@ -170,7 +170,7 @@ class Lane:
             self._news.notify_all()
 
     def close(self, seconds: float) -> bool:
-        """Wait until all is written, so long at most, and end. Returns whether all is written."""
+        """Ends the thread; waits at most `seconds` for it to write what it has. Returns whether all is written."""
         with self._news:
             self._is_closed = True
             self._news.notify_all()

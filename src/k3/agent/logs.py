@@ -3,7 +3,7 @@
     log.info("peer.ready", extra={"fields": {"node": "web1", "port": 7946}})
     2026-11-23T08:00:00.123Z INFO peer.ready node=web1 port=7946
 
-An event is a name chosen by us; everything else stands in fields. A field may hold what a stranger sent: it is quoted
+An event is a name that k3 chose; everything else stands in fields. A field may hold what a stranger sent: it is quoted
 and escaped, so that it can neither end a line, nor move a terminal's cursor, nor pass for another field.
 """
 
@@ -27,7 +27,7 @@ from k3.settings.structs import LogSettings, Note
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_.:/@%+,*-]+")
 _WORDS: Final = {"WARNING": "WARN", "CRITICAL": "ERROR"}
-_OURS: Final = "k3"
+_K3: Final = "k3"
 _VALUE_CHARACTERS: Final = 4_096
 _STDERR: Final = "standard error"
 _LAST_LINES_SECONDS: Final = 1.0
@@ -35,7 +35,7 @@ _LAST_LINES_SECONDS: Final = 1.0
 
 
 def set_up(settings: LogSettings, *, stream: TextIO | None = None) -> None:
-    """Send every record of this process to stderr (and the file, if one is named). Raises ConfigInvalid."""
+    """Sends every record of this process to stderr (and the file, if one is named). Raises ConfigInvalid."""
     formatter = JsonFormatter() if settings.format == "json" else TextFormatter()
     handlers = [LineHandler(StreamOutput(stream or sys.stderr, _STDERR))]
     if settings.path:
@@ -49,7 +49,7 @@ def set_up(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         root.addHandler(handler)
     level = logging.getLevelName(settings.level.upper())
     root.setLevel(max(level, logging.WARNING))  # libraries are heard only where something is wrong
-    logging.getLogger(_OURS).setLevel(level)
+    logging.getLogger(_K3).setLevel(level)
 
 
 def _handlers() -> "list[LineHandler]":
@@ -72,7 +72,7 @@ def _file(text: str) -> FileOutput:
 
 @contextmanager
 def in_background() -> Iterator[None]:
-    """Have lines written by threads of their own: an agent does not wait for a terminal or a disk."""
+    """Has lines written by threads of their own: an agent does not wait for a terminal or a disk (ADR 32)."""
     handlers = _handlers()
     for handler in handlers:
         handler.lane = Lane()
@@ -80,12 +80,13 @@ def in_background() -> Iterator[None]:
         yield
     finally:
         for handler in handlers:
+            # A lane that is still stuck in its output keeps it: the handler must not write beside it, nor wait there.
             if handler.lane is not None and handler.lane.close(_LAST_LINES_SECONDS):
                 handler.lane = None
 
 
 def say(text: str) -> None:
-    """Print for a person, on standard output, behind what was logged. Like a log line it may get lost, and stops nobody."""
+    """Prints to standard output, for a person, behind what was logged. As a log line it may be lost and is not waited for."""
     outlet = Outlet(StreamOutput(sys.stdout, "standard output"), failed=lambda _: None, resumed=lambda _: "")
     lane = next((each.lane for each in _handlers() if each.outlet.output.name == _STDERR), None)
     if lane is None:
@@ -101,10 +102,10 @@ class LineHandler(logging.Handler):
         super().__init__()
         self.outlet = Outlet(output, failed=self._failed, resumed=self._resumed)
         self.lane: Lane | None = None
-        """Who writes, where that is not the caller."""
+        """The thread that writes; None: the caller does."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never waits where there is a lane."""
+        """Writes the record, or hands it to the lane, if there is one, without waiting."""
         line = f"{self.format(record)}\n"
         if self.lane is None:
             self.outlet.write(line)
@@ -112,7 +113,7 @@ class LineHandler(logging.Handler):
             self.lane.put(self.outlet, line)
 
     def close(self) -> None:
-        """Let go of a file."""
+        """Closes the output where it is a file."""
         if isinstance(self.outlet.output, FileOutput) and self.lane is None:
             self.outlet.output.close()
         super().close()
@@ -135,7 +136,7 @@ def _own_record(event: str, fields: Mapping[str, object]) -> logging.LogRecord:
 
 
 def tell(log: logging.Logger, notes: Iterable[Note]) -> None:
-    """Log what was noticed before logging was set up."""
+    """Logs what was noticed before logging was set up."""
     for note in notes:
         log.log(logging.WARNING if note.warning else logging.INFO, note.event, extra={"fields": dict(note.fields)})
 
@@ -144,7 +145,7 @@ class TextFormatter(logging.Formatter):
     """`TIME LEVEL event key=value key="quoted value"`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever the record holds."""
+        """Returns one line, whatever the record holds."""
         event, fields = _event(record)
         said = "".join(f" {one_line(key)}={_text(value)}" for key, value in fields.items())
         return f"{_time(record)} {_level(record)} {event}{said}"
@@ -154,7 +155,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per line: `time`, `level`, `event` and the fields; a field of one of these names gets a `_` behind it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever the record holds."""
+        """Returns one line, whatever the record holds."""
         event, fields = _event(record)
         line: dict[str, object] = {"time": _time(record), "level": _level(record), "event": event}
         for key, value in fields.items():
@@ -163,11 +164,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def _event(record: logging.LogRecord) -> tuple[str, Mapping[str, object]]:
-    """Name and fields. A library's sentence becomes the field `message` of an event named for its logger."""
+    """Returns name and fields. A library's sentence becomes the field `message` of an event named for its logger."""
     given = getattr(record, "fields", None)
     fields: dict[str, object] = {str(key): value for key, value in given.items()} if isinstance(given, Mapping) else {}
     event = _said(record)
-    if record.name.partition(".")[0] != _OURS:
+    if record.name.partition(".")[0] != _K3:
         event, fields = record.name, {"message": event, **fields}
     if record.exc_info and record.exc_info[1] is not None:
         fields["error"] = record.exc_info[1]
@@ -191,7 +192,7 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """The value as JSON can say it; anything unknown as its text, without passwords and of bounded length."""
+    """Returns the value as JSON can say it; anything unknown as its text, without passwords and of bounded length."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -205,7 +206,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON can say
 
 
 def _text(value: object) -> str:
-    """A value that reads as one word: bare where it is one, else quoted as in JSON with every unseen character escaped."""
+    """Returns a value that reads as one word: bare where it is one, else quoted as in JSON, unprintable characters escaped."""
     plain = _plain(value)
     if isinstance(plain, list):
         plain = ",".join(str(each) for each in plain)
@@ -219,7 +220,7 @@ def _text(value: object) -> str:
 
 
 class Once:
-    """Said once, not a thousand times: a trouble is logged when it begins, and again only after it was over.
+    """Logs each trouble once: when it begins, and again only after it was over.
 
     Remembers at most `capacity` troubles; the oldest is forgotten first.
     """
@@ -230,7 +231,7 @@ class Once:
         self._said: OrderedDict[Hashable, None] = OrderedDict()
 
     def say(self, key: Hashable, event: str, fields: Mapping[str, object], *, level: int = logging.WARNING) -> bool:
-        """Log the event unless this trouble was already said. Returns whether it was logged now."""
+        """Logs the event unless this trouble was already said. Returns whether it was logged now."""
         if key in self._said:
             self._said.move_to_end(key)
             return False
@@ -241,7 +242,7 @@ class Once:
         return True
 
     def over(self, key: Hashable) -> bool:
-        """The trouble has ended. Returns whether it had been said, and its end is worth a line too."""
+        """Notes that the trouble has ended. Returns whether it had been said, so that its end is worth a line too."""
         return self._said.pop(key, _NOTHING) is not _NOTHING
 
 

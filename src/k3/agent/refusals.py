@@ -15,7 +15,7 @@ from typing import Final
 from k3.agent.backoff import Backoff
 
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""What passes: it says nothing about what was asked for."""
+"""The refusals that pass: they say nothing about what was asked for."""
 
 _ADVICE: Final = {
     errno.EMFILE: "this process has used up its file descriptors: raise LimitNOFILE= of its unit, or ulimit -n",
@@ -31,13 +31,13 @@ OWN_DESCRIPTORS: Final = 64
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 QUIET_SECONDS: Final = 5.0
-"""Without a failure, before a trouble is over."""
+"""How long no attempt may fail before a trouble is over."""
 
 
 class Trouble:
     """One thing that the kernel may refuse: its beginning and its end are said once, whatever lies between.
 
-    A single success is no end: where one descriptor is free, every second try goes well.
+    A single success is no end: where one descriptor is free, every second attempt succeeds.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Trouble:
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=chance)
         self.is_on = False
         self.pause_seconds = FIRST_PAUSE_SECONDS
-        """How long to wait before the next try."""
+        """How long to wait before the next attempt."""
 
     def begins(self, error: OSError) -> None:
-        """A try failed."""
+        """Notes that an attempt failed; says so if it is the first one."""
         self._failed_at = self._clock()
         self.pause_seconds = self._backoff.next_seconds()
         if not self.is_on:
@@ -71,7 +71,7 @@ class Trouble:
             self._log.warning(self._event, extra={"fields": fields})
 
     def ends(self) -> None:
-        """A try went well: that is the end once none has failed for a while."""
+        """Notes that an attempt succeeded: the trouble is over once none has failed for `QUIET_SECONDS`."""
         self._backoff.reset()
         self.pause_seconds = FIRST_PAUSE_SECONDS
         if self.is_on and self._clock() - self._failed_at >= QUIET_SECONDS:
@@ -80,14 +80,14 @@ class Trouble:
 
 
 def take_all_descriptors() -> None:
-    """Raise the soft limit of open files to the hard one: the low default is for programs that use select(2)."""
+    """Raises the soft limit of open files to the hard one: the low default is for programs that use select(2)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def descriptors_for(wanted: int) -> int:
-    """How many of these descriptors one use may take: at most a half of what the agent does not need itself, at least four."""
+    """Returns how many of `wanted` descriptors one use may take: half of what the agent does not need itself, but four."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted

@@ -1,9 +1,9 @@
-"""What a task may rely on with every Python from 3.11.0 on: a wait that is over says so, and a failure leaves no mark.
+"""Time limits and groups of tasks that behave alike with every Python from 3.11.0 on.
 
 Before Python 3.13 a TaskGroup of which a child failed leaves the task that waited for it with `cancelling() == 1`, as if it
 were being cancelled, for as long as that task lives. Before 3.11.3 (Debian 12 has 3.11.2) a timeout in such a task, or in one
 that cleans up while it is being cancelled, lets a CancelledError out where TimeoutError was promised (CPython gh-102780). No
-handler expects it: it ends the task, and whoever waits for that task's word waits for ever.
+handler expects it: it ends the task, and what waits for an answer of that task waits for ever.
 
 So k3 limits its waits by `time_limit` and `time_limit_at`, never by asyncio's own, and a task that goes on after a failure of
 several has them run by `gather`. A test holds every module to both (ADR 19).
@@ -32,15 +32,16 @@ async def time_limit_at(when: float | None) -> AsyncIterator[asyncio.Timeout]:
         async with limit:
             yield limit
     except asyncio.CancelledError as cancelled:
+        # The limit is over, and the task was not cancelled by another one meanwhile: the cancellation is the limit's own.
         if task and limit.expired() and task.cancelling() <= before:
             raise TimeoutError from cancelled
         raise
 
 
 async def gather(*works: Callable[[], Coroutine[Any, Any, T]]) -> list[T]:
-    """All results, in order. The first failure cancels the others, and is raised, as it is, once they have ended.
+    """Returns all results, in order. The first failure cancels the others, and is raised, as it is, once they have ended.
 
-    The caller may catch it and go on. A work that ends as cancelled though nobody cancelled it has failed, too.
+    The caller may catch it and go on. A work that ends as cancelled without having been cancelled has failed, too.
     """
     gathering = _Gathering[T]()
     try:
@@ -72,6 +73,7 @@ class _Gathering(Generic[T]):
             raise
         except Exception as error:
             self._fail(error)
+            # To the group this work was cancelled, which is no failure of a child: so it leaves no mark (ADR 19).
             raise asyncio.CancelledError from error
 
     def _fail(self, error: Exception) -> None:

@@ -48,14 +48,14 @@ _ALIASES: Final = {
     "--help": "help",
 }
 _HABITS: Final = ("ls", "list", "status", "members", "ps")
-"""What other programs call their list."""
+"""The names of the lists of other programs."""
 _INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
+    """Runs one command and returns its exit code.
 
-    0 done, 1 failure, 2 usage, 3 not found, 4 store unreachable, 5 conflict, 130 interrupted, 141 nobody reads the answer.
+    0 done, 1 failure, 2 usage, 3 not found, 4 store unreachable, 5 conflict, 130 interrupted, 141 the answer's reader has gone.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     open_streams()
@@ -93,7 +93,7 @@ def _run_other(name: str, arguments: list[str]) -> int:
 
 
 def _unknown(name: str) -> str:
-    """What there is instead."""
+    """Returns what to say about an unknown command: what there is instead."""
     kind = "flag" if name.startswith("-") else "command"
     said = f'unknown {kind} "{printable(name, limit=60)}"'
     if name in _HABITS:
@@ -105,7 +105,7 @@ def _unknown(name: str) -> str:
 
 
 def _unaliased(arguments: list[str]) -> list[str]:
-    """The command line with aliases resolved; an empty one asks for help."""
+    """Returns the command line with aliases resolved; an empty one asks for help."""
     if not arguments:
         return ["help"]
     name, *rest = arguments
@@ -122,14 +122,14 @@ def _wants_trace(arguments: list[str]) -> bool:
 
 
 def _first(error: BaseException) -> BaseException:
-    """What went wrong first, taken out of any group of tasks."""
+    """Returns what went wrong first, taken out of any exception group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def _report(error: BaseException, *, trace: bool) -> int:
-    """Tell a person; returns the exit code."""
+    """Tells a person what went wrong; returns the exit code."""
     if isinstance(error, OutputClosed):
         return error.exit_code
     if trace and not isinstance(error, BadUsage):

@@ -26,7 +26,7 @@ _CONTROLLER: Final = "A controller reports this Node: ask it, as with kubectl de
 
 
 def advice(reading: Reading) -> str:
-    """What to do; empty for a machine that is well."""
+    """Returns what to do; empty for a machine that is well."""
     seen, state = reading.view, reading.state
     if state.is_well:
         return ""
@@ -42,7 +42,7 @@ def advice(reading: Reading) -> str:
 
 
 def endpoint(seen: NodeView) -> str:
-    """Where the machine is asked: `10.0.0.7:7946`, `[fd00::7]:7946`; empty where that is not known."""
+    """Returns where the machine is asked: `10.0.0.7:7946`, `[fd00::7]:7946`; empty where that is not known."""
     if not (seen.addresses and seen.port):
         return ""
     return authority(seen.addresses[0], seen.port)

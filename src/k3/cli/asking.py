@@ -1,8 +1,8 @@
 """What a reader does where a Node's `lastSeen` disagrees with its own clock: it asks the machines themselves.
 
 A machine that answers `/info` under its recorded name and id is alive, and the run that answers vouches for every Node that
-it was the last to see (`core.freshness`). Asked are at most `MACHINES` machines, all at once, for at most `ASK_SECONDS`; in a
-list whose stamps agree with the clock no machine is asked.
+it was the last to see (`core.freshness`). At most `MACHINES` machines are asked, all at once, for at most `ASK_SECONDS`; in a
+list whose stamps agree with the clock, none is (ADR 33).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Probe(Protocol):
     """`k3.network.probe.probe`, which is loaded late."""
 
     async def __call__(self, target: Target, *, timeout_seconds: float) -> Outcome:
-        """Ask."""
+        """Asks one machine; see there."""
         ...
 
 
@@ -37,11 +37,11 @@ class Answers:
     boots: Mapping[str, str] = field(default_factory=dict)
     """The boot ids of the agents that answered."""
     ahead_seconds: Mapping[str, float] = field(default_factory=dict)
-    """How far their clocks are ahead of the reader's; those of older versions do not say."""
+    """How far their clocks are ahead of the reader's, in seconds; older versions do not say."""
 
 
 async def ask(nodes: Sequence[NodeView], now: datetime) -> Answers:
-    """Ask those that are worth it. Never raises for what a machine does."""
+    """Asks the machines that are worth asking. Raises for nothing that a machine does."""
     wanted = _worth_asking(nodes, now)
     if not wanted:
         return Answers()
@@ -57,7 +57,7 @@ async def ask(nodes: Sequence[NodeView], now: datetime) -> Answers:
 
 
 async def _ask(seen: NodeView, probe: Probe) -> tuple[str, float | None] | None:
-    """The boot id that answers, and how far its clock is ahead; None: nobody who should be there has answered."""
+    """Returns the boot id that answers and how far its clock is ahead (s); None: the machine has not answered as itself."""
     outcome = await probe(_target(seen), timeout_seconds=ASK_SECONDS)
     if not isinstance(outcome, Answered):
         return None
@@ -66,7 +66,7 @@ async def _ask(seen: NodeView, probe: Probe) -> tuple[str, float | None] | None:
 
 
 def _worth_asking(nodes: Sequence[NodeView], now: datetime) -> list[NodeView]:
-    """Those who vouch for most of the doubtful Nodes first, then the machines of these Nodes themselves."""
+    """Returns the agents that vouch for most of the doubtful Nodes first, then the machines of these Nodes themselves."""
     doubtful = freshness.doubtful(nodes, now)
     by_name = {seen.name: seen for seen in nodes}
     observers = [name for name, _ in Counter(seen.seen_by for seen in doubtful).most_common() if name in by_name]
@@ -82,7 +82,7 @@ def _target(seen: NodeView) -> Target:
 def clock_remarks(
     nodes: Sequence[NodeView], now: datetime, observed: frozenset[str], ahead_seconds: Mapping[str, float]
 ) -> list[str]:
-    """One line for each clock that is wrong, or one for the reader's own; or that nobody writes, which is no clock's fault."""
+    """Returns a line for each wrong clock, or one for the reader's own, or one that no agent writes (no clock's fault)."""
     clocks = freshness.wrong_clocks(nodes, now, observed, ahead_seconds)
     if observed and (silent := freshness.unwritten_seconds(nodes, now, clocks)):
         span = human_duration(timedelta(seconds=round(silent)))
@@ -97,7 +97,7 @@ def clock_remarks(
 
 
 def _off(ahead_seconds: float) -> str:
-    """A stamp may be as old as a refresh, so this is only about right: in seconds, from two minutes on in minutes."""
+    """Returns a roughly right length of time, as a stamp may be as old as a refresh: in minutes from two of them on."""
     unit = 1 if abs(ahead_seconds) < _MINUTES_FROM_SECONDS else 60
     span = timedelta(seconds=round(abs(ahead_seconds) / unit) * unit)
     return f"about {human_duration(span)} {'ahead of' if ahead_seconds > 0 else 'behind'}"

@@ -29,7 +29,7 @@ _NOT_OF_K3: Final = "It was not k3's: whoever reported it may report it again."
 
 
 def run(arguments: list[str]) -> int:
-    """Delete Nodes. Raises NotFound where one that was named is not there; the others are deleted all the same."""
+    """Deletes Nodes. Raises NotFound where one that was named is not there; the others are deleted all the same."""
     parser = Parser("delete", "Remove Nodes from the store.", examples=_EXAMPLES)
     parser.add_argument("words", nargs="*", metavar="node NAME", help="which; node/NAME is one as well")
     parser.add_argument("-l", "--selector", metavar="SELECTOR", help="all with these labels, as in a=b,c!=d,e in (x,y),!f")
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _chosen(words: Sequence[str], selector: str | None) -> tuple[list[str], Selector | None]:
-    """The names, or a selector that chooses something. Raises BadUsage: what deletes is not guessed."""
+    """Returns the names, or a selector that chooses something. Raises BadUsage: what to delete is not guessed."""
     has_kind, rest = split_kind(words)
     bare = next((word for word in rest if "/" not in word), None)
     problem = ""
@@ -83,7 +83,7 @@ def _returns(item: Object) -> str:
 
 
 async def _take_named(store: Store | None, names: Sequence[str], settings: Settings) -> tuple[list[Object], list[str]]:
-    """What was deleted, and the names that were not there."""
+    """Deletes these; returns what was deleted, and the names that were not there."""
     gone, missing = [], []
     for name in names:
         try:
@@ -100,7 +100,7 @@ async def _take_selected(store: Store | None, selector: Selector, settings: Sett
 
 
 async def _take(store: Store | None, key: Key, settings: Settings) -> Object:
-    """Delete one and say so. Raises NotFound."""
+    """Deletes one and says so. Raises NotFound."""
     if store is None:
         raise not_found(key.name, settings)
     gone = await store.delete(key)

@@ -1,4 +1,4 @@
-"""`k3 describe node NAME…`: all that is known of a machine, for who asks why it is not Ready."""
+"""`k3 describe node NAME…`: all that is known of a machine, for a person who asks why it is not Ready."""
 
 import argparse
 import asyncio
@@ -31,12 +31,12 @@ _EXAMPLES = """\
   k3 describe node/web1 node/web2
   k3 describe nodes -l tier=front"""
 _EVENTS: Final = 10
-"""As many of the last ones are shown."""
+"""How many of the last ones are shown."""
 _CONDITIONS: Final = 64
 
 
 def run(arguments: list[str]) -> int:
-    """Describe Nodes. Raises NotFound where one that was named is not there, behind the others."""
+    """Describes Nodes. Raises NotFound where one that was named is not there, behind the others."""
     parser = Parser("describe", "All that is known of a machine, and why it is so.", examples=_EXAMPLES)
     parser.add_argument("words", nargs="*", metavar="node NAME", help="which (all); node/NAME or NAME is one as well")
     parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="labels, as in a=b,c!=d,e in (x,y),!f")
@@ -84,7 +84,7 @@ async def _told(store: Store | None, item: Object, at: Moment) -> str:
 
 
 def described(reading: Reading, events: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The whole text, piece by piece. `events` are rows as `k3 events` has them."""
+    """Gives the whole text, piece by piece. `events` are rows as `k3 events` has them."""
     yield _pairs(_head(reading))
     for title, section in _SECTIONS:
         if text := section(reading):
@@ -95,7 +95,7 @@ def described(reading: Reading, events: Sequence[Sequence[str]]) -> Iterator[str
 
 
 def _head(reading: Reading) -> Iterator[tuple[str, str]]:
-    """What a person wants to know first."""
+    """Returns the rows that a person reads first."""
     state, seen = reading.state, reading.view
     yield "Name", node_table.text_at(reading.manifest, "metadata", "name")
     yield "Status", str(state)
@@ -118,7 +118,7 @@ def _evidence(reading: Reading) -> str:
 
 
 def _evidence_pairs(reading: Reading) -> Iterator[tuple[str, str]]:
-    """What k3 itself has on record; nothing of a Node that is a controller's."""
+    """Returns what k3 has recorded; nothing for a Node of a controller."""
     seen = reading.view
     if seen.owner is None:
         return
@@ -169,7 +169,7 @@ def _labels(reading: Reading) -> str:
 
 
 def _annotations(reading: Reading) -> str:
-    """Those of people and other programs; k3's own are what the evidence is made of."""
+    """Returns those of people and other programs; k3's own are shown as evidence."""
     prefixes = tuple(row.prefix for row in SOURCES.values())
     found = {key: text for key, text in reading.view.annotations.items() if not key.startswith(prefixes)}
     return "".join(f"  {printable(f'{key}={text}')}\n" for key, text in sorted(found.items()))
@@ -188,7 +188,7 @@ _SECTIONS: Final[Sequence[tuple[str, Callable[[Reading], str]]]] = (
 
 
 def _pairs(pairs: Iterable[tuple[str, Any]], *, indent: str = "", mark: str = ":") -> str:
-    """One line for each that has a value."""
+    """Returns one line for each pair that has a value."""
     shown = [(printable(f"{key}{mark}"), printable(text)) for key, text in pairs if text]
     width = max((len(key) for key, _ in shown), default=0)
     return "".join(f"{indent}{key.ljust(width)}  {text}\n" for key, text in shown)
@@ -204,6 +204,6 @@ def _moment(stamp: str, reading: Reading) -> str:
 
 
 def _ago(stamp: str, reading: Reading) -> str:
-    """How long ago by this reader's clock; empty where that cannot be said."""
+    """Returns how long ago, by this reader's clock; empty where that cannot be said."""
     at = times.parse_timestamp(stamp)
     return human_duration(reading.at.now - at) if at and at <= reading.at.now else ""

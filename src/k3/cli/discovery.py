@@ -1,4 +1,4 @@
-"""`k3 discovery`: its flags. What it does is the daemon's affair."""
+"""`k3 discovery`: its flags. What it runs is in `daemon`."""
 
 import argparse
 import os
@@ -26,7 +26,7 @@ _EXAMPLES = """\
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of `k3 discovery`, with the specification's defaults."""
+    """Returns the flags of `k3 discovery`, with the specification's defaults."""
     flags = Parser("discovery", "Register this machine in Consul, and keep all registered there as Nodes.", examples=_EXAMPLES)
     group = flags.add_argument_group("discovery")
     add_options(group, (*options.DISCOVERY, options.SERVICE_PORT))
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: list[str]) -> int:
-    """Run until told to stop, or once."""
+    """Runs until told to stop, or once."""
     chosen = parser().parse_args(arguments)
     if chosen.dry_run and not chosen.once:
         msg = "--dry-run needs --once"
@@ -57,9 +57,9 @@ def run(arguments: list[str]) -> int:
 def discovery_options(
     chosen: argparse.Namespace, settings: Settings, environ: Mapping[str, str], *, one_port: int | None = None
 ) -> DiscoveryOptions:
-    """Command line, environment and file as the daemon takes them. Raises ConfigInvalid.
+    """Returns command line, environment and file as the daemon takes them. Raises ConfigInvalid.
 
-    `one_port`: that of the health server, where network settles it.
+    `one_port`: that of the health server, where network's --listen sets it.
     """
     said = values_of(chosen, options.SECTIONS["discovery"], settings, environ, section="discovery")
     with said.naming_the_place():
@@ -82,7 +82,7 @@ def discovery_options(
 
 
 def _token(said: Values, environ: Mapping[str, str]) -> str:
-    """The token of the flag, or of the file where the environment has none: it may have one in a file of its own."""
+    """Returns the flag's token, or the file's where the environment has none: that may name a file of its own."""
     is_in_environ = environ.get("CONSUL_HTTP_TOKEN") or environ.get("CONSUL_HTTP_TOKEN_FILE")
     return "" if is_in_environ and said.is_from_file("consul-token") else said.text("consul-token")
 

@@ -11,12 +11,12 @@ from k3.core.store import Store
 from k3.settings.structs import Reader, Settings
 
 _HABITS: Final = ("ls", "list", "status")
-"""What other programs' lists are called."""
+"""The names of other programs' lists."""
 _CONSUL: Final = ("CONSUL_HTTP_ADDR", "CONSUL_ADDR")
 
 
 async def nothing(settings: Settings, store: Store | None, *, selector: str, is_empty: bool) -> str:
-    """The line for a list without rows. `is_empty`: the store has no Node at all."""
+    """Returns the line for a list without rows. `is_empty`: the store has no Node at all."""
     where = one_line(settings.storage.url)
     if not is_empty:
         return f"No nodes match {one_line(selector)} in {where}."
@@ -28,7 +28,7 @@ async def nothing(settings: Settings, store: Store | None, *, selector: str, is_
 
 
 async def _advice(store: Store | None, reader: Reader) -> str:
-    """How to get a Node into this store, by what is known of those who write there."""
+    """Returns how to get a Node into this store, by what is known of the agents that write there."""
     network, discovery = reader.command(NETWORK.name), reader.command(DISCOVERY.name)
     if store is not None and await _has_mirror(store):
         return f"k3 discovery looks after it: is a machine registered in Consul? Register one with: {discovery}"
@@ -38,7 +38,7 @@ async def _advice(store: Store | None, reader: Reader) -> str:
 
 
 async def _has_mirror(store: Store) -> bool:
-    """Whether k3 discovery has ever led here."""
+    """Whether a mirror of k3 discovery has ever led on this store."""
     try:
         leases = await store.list(LEASE, namespace="kube-system")
     except K3Error:  # it is advice: whoever may not read Leases gets the general one
@@ -47,6 +47,6 @@ async def _has_mirror(store: Store) -> bool:
 
 
 def not_found(name: str, settings: Settings) -> NotFound:
-    """There is no Node of that name."""
+    """Returns the error for a name that no Node has."""
     hint = "; did you mean: k3 nodes" if name in _HABITS else ""
     return NotFound(f'node "{printable(name)}" not found in {one_line(settings.storage.url)}{hint}')

@@ -27,9 +27,9 @@ from k3.view.table import Table
 NAMESPACE: Final = "default"
 TITLES: Final = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
 _SKEW: Final = timedelta(seconds=5)
-"""Two clocks kept by NTP differ by less."""
+"""How far a time may be ahead of the reader's clock: two clocks kept by NTP differ by less."""
 _NAME_CHARACTERS: Final = 240
-"""Of a Node's name in that of an Event."""
+"""How much of a Node's name is in the name of an Event."""
 _OUTPUTS: Final = ("table", "json", "yaml")
 _EXAMPLES = """\
   k3 events
@@ -39,7 +39,7 @@ _EXAMPLES = """\
 
 
 def run(arguments: list[str]) -> int:
-    """List or follow the Events about Nodes."""
+    """Lists or follows the Events about Nodes."""
     parser = Parser("events", "What has happened to the machines, newest last.", examples=_EXAMPLES)
     parser.add_argument("--for", dest="about", metavar="node/NAME", help="only what happened to this one")
     parser.add_argument("-o", "--output", choices=_OUTPUTS, default="table", metavar="FORMAT", help=", ".join(_OUTPUTS))
@@ -72,7 +72,7 @@ async def _events(chosen: argparse.Namespace, name: str | None) -> int:
 
 
 async def events_page(store: Store, name: str | None) -> Page:
-    """The Events about Nodes, or about one, in the order in which they were written, all as of one revision."""
+    """Returns the Events about Nodes, or about one, in the order in which they were written, all as of one revision."""
     if name is None:
         page = await store.list(EVENT)
         return Page(_in_order(item for item in page.objects if _is_about(item, None)), page.revision)
@@ -89,7 +89,7 @@ async def events_page(store: Store, name: str | None) -> Page:
 
 
 def rows(items: Sequence[Object], now: datetime) -> list[list[str]]:
-    """The cells of some Events, in the order of `TITLES`."""
+    """Returns the cells of some Events, in the order of `TITLES`."""
     return [_row(item.manifest(), now) for item in items]
 
 
@@ -98,7 +98,7 @@ def _in_order(items: Any) -> tuple[Object, ...]:  # noqa: ANN401 - any iterable 
 
 
 def _is_about(item: Object, name: str | None) -> bool:
-    """Whether an Event is about a Node (about this one)."""
+    """Whether an Event is about a Node; about the one of this name, if one is given."""
     about = _subject(item.manifest())
     return about.get("kind") == "Node" and (name is None or about.get("name") == name)
 
@@ -115,7 +115,7 @@ def _row(manifest: Manifest, now: datetime) -> list[str]:
 
 
 def _when(manifest: Manifest, now: datetime) -> str:
-    """How long ago, and of one that was repeated how often."""
+    """Returns how long ago, and how often it was repeated, if it was."""
     stamps = ("lastTimestamp", "eventTime", "firstTimestamp")
     last = next(filter(None, (times.parse_timestamp(manifest.get(key)) for key in stamps)), None)
     if last is None:
@@ -128,7 +128,7 @@ def _when(manifest: Manifest, now: datetime) -> str:
 
 
 def _ago(at: datetime, now: datetime) -> str:
-    """How long ago by this reader's clock; a time ahead of it is another clock's, and says nothing."""
+    """Returns how long ago, by this reader's clock; a time ahead of that is another clock's, and gives `<unknown>`."""
     if at - now > _SKEW:
         return UNKNOWN
     return human_duration(max(now - at, timedelta()))
@@ -140,7 +140,7 @@ def _nothing(settings: Settings, name: str | None) -> str:
 
 
 class _Told:
-    """What a person has been told."""
+    """The Events that a person has been shown."""
 
     def __init__(self, chosen: argparse.Namespace, name: str | None) -> None:
         self._output: str = chosen.output
@@ -150,7 +150,7 @@ class _Told:
         self._newest = 0
 
     def first(self, items: Sequence[Object]) -> None:
-        """Print those there are."""
+        """Prints the Events there are."""
         if self._output == "table" or self._following:
             self._print(items)
         else:
@@ -158,14 +158,14 @@ class _Told:
             answer_in_pieces(render(item.manifest() for item in items))
 
     def lost(self) -> None:
-        """Events are told as they come; there is nothing to conclude from silence."""
+        """Does nothing: from the store's silence nothing follows for Events."""
 
     def again(self, items: Sequence[Object]) -> None:
-        """Print those that were written behind the last one."""
+        """Prints the Events that were written behind the last one."""
         self._print(_in_order(item for item in items if item.revision > self._newest and _is_about(item, self._name)))
 
     def apply(self, kind: ChangeType, item: Object) -> None:
-        """Print one more. One that goes, since its time is over, is no news."""
+        """Prints one more. One that is deleted, since its time is over, is no news."""
         if kind != "DELETED" and _is_about(item, self._name):
             self._print([item])
 

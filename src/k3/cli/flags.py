@@ -23,11 +23,11 @@ _SYNONYMS: Final = {
     "quiet": ("log-level error",),
     "follow": ("watch",),
 }
-"""Names that other programs have for a flag, in the order in which they are looked for."""
+"""Names of other programs for a flag, in the order in which they are looked for."""
 
 
 class Parser(argparse.ArgumentParser):
-    """One command's flags, written out in full: an abbreviation would change its meaning with the next flag k3 gets."""
+    """One command's flags, written out in full: an abbreviation may mean another flag in the next version."""
 
     def __init__(self, command: str, description: str, *, examples: str) -> None:
         super().__init__(
@@ -40,11 +40,11 @@ class Parser(argparse.ArgumentParser):
         self._command = command
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """Raises BadUsage. What argparse says about a flag depends on the Python, so k3 looks first."""
+        """Parses the words. Raises BadUsage. argparse words an error differently in each Python, so k3 looks first."""
         return super().parse_args(list(self._looked_at(args or [])), namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of exiting."""
+        """Raises BadUsage instead of exiting."""
         about, _, words = message.partition(": ")
         if about == "unrecognized arguments":
             first = words.split(" ")[0]
@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         raise BadUsage(message, command=self._command)
 
     def _looked_at(self, words: Sequence[str]) -> Iterator[str]:
-        """The words, with the value of each flag joined to it. Raises BadUsage for what cannot be a flag of this command."""
+        """Returns the words, the value of each flag joined to it. Raises BadUsage for what cannot be a flag of this command."""
         left = list(words)
         while left:
             word = left.pop(0)
@@ -93,7 +93,7 @@ class Parser(argparse.ArgumentParser):
         return f"{long}={self._value(action, word[:2], [rest] if rest else left)}"
 
     def _value(self, action: argparse.Action, name: str, left: list[str]) -> str:
-        """The next word, which is the flag's value. Raises BadUsage where there is none, or none that it takes."""
+        """Returns the next word, which is the flag's value. Raises BadUsage where there is none, or none that it takes."""
         if not left or (left[0].startswith("-") and left[0] != "-" and not _NEGATIVE.fullmatch(left[0])):
             self.error(f"{name} needs a value: {name} {action.metavar or 'VALUE'}")
         value = left.pop(0)
@@ -114,7 +114,7 @@ def _bad_choice(name: str, value: str, known: Sequence[str]) -> str:
 
 
 def add_options(group: Any, options: Iterable[Option]) -> None:  # noqa: ANN401 - argparse's groups have no public type
-    """A flag for each option. One that is not given is None: who said what is settled by `values_of`."""
+    """Adds a flag for each option. One that is not given is None: `values_of` settles which place counts."""
     for option in options:
         flag = f"--{option.name}"
         if option.kind == "switch":
@@ -131,7 +131,7 @@ def add_options(group: Any, options: Iterable[Option]) -> None:  # noqa: ANN401 
 def values_of(
     chosen: argparse.Namespace, options: Sequence[Option], settings: Settings, environ: Mapping[str, str], *, section: str
 ) -> Values:
-    """What a module was told: flag > environment > section of the file > default."""
+    """Returns what a module was told: flag > environment > section of the file > default."""
     flags: dict[str, Sequence[str]] = {}
     for option in options:
         said = getattr(chosen, option.name.replace("-", "_"), None)
@@ -141,7 +141,7 @@ def values_of(
 
 
 def add_store_flags(parser: argparse.ArgumentParser) -> None:
-    """--store, --config and the two about logging."""
+    """Adds --store, --config and the two flags about logging."""
     group = parser.add_argument_group("store and logging")
     group.add_argument("--store", metavar="URL", help="sqlite:///path, mysql://user@host/db, etcd://host:2379 (K3_STORE)")
     group.add_argument("--config", metavar="FILE", help="configuration file in YAML (CONFIG_PATH)")
@@ -149,6 +149,6 @@ def add_store_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_log_flags(group: Any) -> None:  # noqa: ANN401 - a parser or one of its groups
-    """The two about logging. Their values are held to the same words as in the file."""
+    """Adds the two flags about logging. Their values are checked as in the file."""
     group.add_argument("--log-level", metavar="LEVEL", help=f"how much to say on stderr: {', '.join(LOG_LEVELS)}")
     group.add_argument("--log-format", metavar="FORMAT", help=" or ".join(LOG_FORMATS))

@@ -1,4 +1,4 @@
-"""`k3 nodes -w`: every change as it happens, and the truth again after every interruption.
+"""`k3 nodes -w`: every change as it happens, and the whole state again after every interruption.
 
 What was printed last is remembered per Node, so that a new list after a gap prints only what differs from it, and a write
 that changes nothing of what is shown prints nothing.
@@ -28,23 +28,23 @@ TICK_SECONDS: Final = 1.0
 
 
 class View(Protocol):
-    """What is kept up to date."""
+    """Something that is kept up to date with the store."""
 
     def again(self, items: Sequence[Object]) -> None:
-        """Here is everything that there is now."""
+        """Takes in everything that there is now."""
         ...
 
     def apply(self, kind: ChangeType, item: Object) -> None:
-        """Here is one change."""
+        """Takes in one change."""
         ...
 
     def lost(self) -> None:
-        """The store is out of reach, until `again`."""
+        """Notes that the store is out of reach, until `again`."""
         ...
 
 
 class Shown:
-    """What a person has been shown. `wanted` says which Nodes they asked for; one that no longer fits is gone for them."""
+    """What a person has been shown. `wanted`: whether they asked for a Node; one that no longer fits is shown as deleted."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Shown:
         self._is_away = False
 
     def first(self, items: Sequence[Object], observed: Collection[str]) -> None:
-        """Print the first list, in its order; every one of these is wanted. `observed`: those that an agent looks after."""
+        """Prints the first list, in its order; all of these are wanted. `observed`: those that an agent looks after."""
         self._items = {item.key.name: item for item in items}
         self._sightings.begin(map(node_table.view_of, items), observed, self._steady())
         self._printer.everything(items, self._read)
@@ -72,7 +72,7 @@ class Shown:
             self._faces[item.key.name] = self._printer.face(item, self._read)
 
     def again(self, items: Sequence[Object]) -> None:
-        """Print how a new list differs from what was shown."""
+        """Prints how a new list differs from what was shown."""
         self.restart()
         there = {item.key.name for item in items}
         for name in [name for name in self._items if name not in there]:
@@ -83,7 +83,7 @@ class Shown:
                 self.apply("MODIFIED", item)
 
     def apply(self, kind: ChangeType, item: Object) -> None:
-        """Print one change, if it is one to whoever looks."""
+        """Prints one change, if the person can see it."""
         was_shown = item.key.name in self._items
         if kind != "DELETED" and self._wanted(item):
             self._items[item.key.name] = item
@@ -93,20 +93,20 @@ class Shown:
             self._forget(item)
 
     def lost(self) -> None:
-        """While the store is out of reach nothing is concluded from its silence."""
+        """Notes that the store is out of reach: nothing is concluded from its silence."""
         self._is_away = True
 
     def restart(self) -> None:
-        """The store answers: what could not be seen meanwhile does not count against anybody."""
+        """Notes that the store answers: the time in which it could not be seen counts against no Node."""
         self._is_away = False
         self._sightings.restart(self._steady())
 
     def is_due(self) -> bool:
-        """Whether a Node has not been refreshed for so long that no agent can be there to do it, if the store still answers."""
+        """Whether a Node has gone without a refresh for so long that no agent can look after it, if the store still answers."""
         return not self._is_away and self._sightings.is_due(self._steady())
 
     def tick(self) -> None:
-        """Print again what has become Unknown by itself: no agent has refreshed it for too long."""
+        """Prints again each Node that has become Unknown by itself: no agent has refreshed it for too long."""
         for name in self._sightings.take_lost(self._steady()):
             self._show("MODIFIED", self._items[name])
 
@@ -127,7 +127,7 @@ class Shown:
 
 
 async def follow(store: Store, kind: Kind, page: Page, view: View) -> None:
-    """Have a view follow what changes behind `page`, for ever."""
+    """Keeps a view up to date with what changes behind `page`, for ever."""
     trouble, is_stale, since = _Trouble(), False, page.revision
     while True:
         try:
@@ -147,7 +147,7 @@ async def follow(store: Store, kind: Kind, page: Page, view: View) -> None:
 
 
 async def tick(store: Store, shown: Shown) -> None:
-    """Say of Nodes what becomes so by itself, for ever: only when the store has just answered, which may be frozen."""
+    """Has the view say what becomes so by itself, for ever: each time only after the store, which may hang, has answered."""
     while True:
         await asyncio.sleep(TICK_SECONDS)
         if not shown.is_due():
@@ -162,14 +162,14 @@ async def tick(store: Store, shown: Shown) -> None:
 
 
 class _Trouble:
-    """The store is out of reach: said once, tried again ever less often, and its end is said too."""
+    """An outage of the store: said once, tried again with growing pauses, and its end is said too."""
 
     def __init__(self) -> None:
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=random.random)
         self._is_on = False
 
     async def pause(self, error: K3Error) -> None:
-        """Wait before the next attempt."""
+        """Waits before the next attempt."""
         if not self._is_on:
             said = one_line(str(error))
             remark(f"k3: {said} Trying again" if said.endswith("?") else f"k3: {said}; trying again")
@@ -177,7 +177,7 @@ class _Trouble:
         await asyncio.sleep(self._backoff.next_seconds())
 
     def over(self, store: Store) -> None:
-        """The store answers."""
+        """Notes that the store answers."""
         if self._is_on:
             remark(f"k3: {one_line(store.url)} answers again")
         self._is_on = False

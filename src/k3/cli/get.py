@@ -1,4 +1,4 @@
-"""`k3 get nodes` is `k3 nodes`, and `k3 get events` is `k3 events`: people have kubectl's word in their fingers."""
+"""`k3 get nodes` is `k3 nodes`, and `k3 get events` is `k3 events`: people are used to kubectl's word."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ _COMMANDS: Final = dict.fromkeys(NODE_WORDS, "nodes") | dict.fromkeys(EVENT_WORD
 
 
 def without_get(rest: Sequence[str]) -> list[str]:
-    """The command that is meant. Flags may stand before the word, as in kubectl. Raises BadUsage."""
+    """Returns the command that is meant. Flags may stand before the word, as in kubectl. Raises BadUsage."""
     for number, word in enumerate(rest):
         if word in _COMMANDS:
             return [_COMMANDS[word], *rest[:number], *rest[number + 1 :]]

@@ -20,10 +20,10 @@ PATIENCE_SECONDS: Final = 3.5
 
 
 async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
-    """The names of the Nodes that an agent looks after, by all that a single look can know; says whose clock is wrong.
+    """Returns the names of the Nodes that an agent looks after, as far as one look can tell; says whose clock is wrong.
 
-    Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether anybody still
-    writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
+    Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether any agent
+    still writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
     """
     now = datetime.now(UTC)
     nodes = [node_table.view_of(item) for item in page.objects]
@@ -44,18 +44,18 @@ async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
 
 
 def moments(observed: Collection[str]) -> Callable[[Object], Moment]:
-    """How each of these Nodes is read now."""
+    """Returns how each of these Nodes is to be read now."""
     now = datetime.now(UTC)
     return lambda item: Moment(now, item.key.name in observed)
 
 
 def _refreshed_within(seen: NodeView) -> float:
-    """Within how many seconds a living agent writes such a Node again: a third and a sixth of its time to live."""
+    """Returns the seconds within which a living agent writes such a Node again: T/3 + T/6 (design: W + P; ADR 1)."""
     return (seen.peer_ttl_seconds or math.inf) / 2 + 0.5 if seen.owner else math.inf
 
 
 async def _writing(store: Store, nodes: Sequence[NodeView]) -> set[str]:
-    """The runs that have refreshed one of these Nodes since they were read."""
+    """Returns the runs that have refreshed one of these Nodes since they were read."""
     marks = {seen.name: freshness.mark(seen) for seen in nodes}
     later = [node_table.view_of(item) for item in (await store.list(NODE)).objects]
     return {seen.seen_run for seen in later if freshness.mark(seen) != marks.get(seen.name)} - {""}

@@ -11,7 +11,7 @@ EVENT_WORDS: Final = ("event", "events", "ev")
 
 
 def node_name(word: str, *, command: str) -> str:
-    """The name in `web1`, `node/web1`, `nodes/web1` or `no/web1`. Raises BadUsage."""
+    """Returns the name in `web1`, `node/web1`, `nodes/web1` or `no/web1`. Raises BadUsage."""
     kind, slash, name = word.rpartition("/")
     if slash and kind not in NODE_WORDS:
         msg = f'"{printable(word, limit=80)}" is not a node, expected NAME or node/NAME'
@@ -23,11 +23,11 @@ def node_name(word: str, *, command: str) -> str:
 
 
 def node_names(words: Iterable[str], *, command: str) -> list[str]:
-    """The names in their order, each once. Raises BadUsage."""
+    """Returns the names in their order, each once. Raises BadUsage."""
     return list(dict.fromkeys(node_name(word, command=command) for word in words))
 
 
 def split_kind(words: Sequence[str]) -> tuple[bool, list[str]]:
-    """Whether the words begin with one for nodes, and the others."""
+    """Returns whether the words begin with one for nodes, and the other words."""
     has_kind = bool(words) and words[0] in NODE_WORDS
     return has_kind, list(words[1:] if has_kind else words)

@@ -1,4 +1,4 @@
-"""`k3 network`: its flags. What it does is the daemon's affair."""
+"""`k3 network`: its flags. What it runs is in `daemon`."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ _EXAMPLES = """\
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of `k3 network`."""
+    """Returns the flags of `k3 network`."""
     flags = Parser("network", "Find the machines of this LAN by mDNS and keep them as Nodes.", examples=_EXAMPLES)
     add_options(flags.add_argument_group("network"), options.NETWORK)
     add_options(flags.add_argument_group("this machine"), options.MACHINE)
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: list[str]) -> int:
-    """Run until told to stop."""
+    """Runs until told to stop."""
     chosen = parser().parse_args(arguments)
     settings = settings_of(chosen, reading=False)
     config = network_config(chosen, settings, os.environ)
@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
 
 
 def network_config(chosen: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> NetworkConfig:
-    """Command line, environment and file as the daemon takes them. Raises ConfigInvalid."""
+    """Returns command line, environment and file as the daemon takes them. Raises ConfigInvalid."""
     said = values_of(chosen, options.SECTIONS["network"], settings, environ, section="network")
     with said.naming_the_place():
         return NetworkConfig(

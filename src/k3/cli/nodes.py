@@ -35,7 +35,7 @@ _EXAMPLES = """\
 
 
 def run(arguments: list[str]) -> int:
-    """List or follow the Nodes."""
+    """Lists or follows the Nodes."""
     parser = Parser("nodes", "The machines there are, and whether they are healthy.", examples=_EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these; node/NAME is one as well")
     parser.add_argument("-o", "--output", choices=_OUTPUTS, default="table", metavar="FORMAT", help=", ".join(_OUTPUTS))
@@ -86,7 +86,7 @@ def _print(found: Sequence[Object], chosen: argparse.Namespace, moment: Callable
 
 
 async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object], observed: Collection[str]) -> None:
-    """Print what there is, and what changes, for ever."""
+    """Prints what there is, and what changes, for ever."""
     shown.first(found, observed)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(tick(store, shown))
@@ -94,7 +94,7 @@ async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object
 
 
 async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | None:
-    """The store; whoever follows waits for the default one to be made."""
+    """Returns the store; with --watch, waits for the default one to be made."""
     store = await open_existing(settings)
     if store is None and chosen.watch and not chosen.names:
         remark(await nothing(settings, None, selector="", is_empty=True))
@@ -105,7 +105,7 @@ async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | Non
 
 
 async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
-    """The names of the Nodes that an agent looks after. Documents and names say nothing of that."""
+    """Returns the names of the Nodes that an agent looks after; for documents and names, which do not show it, none."""
     if chosen.output not in {"table", "wide"} and not chosen.watch:
         return ()
     return await find_observed(store, page)

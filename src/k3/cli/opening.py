@@ -19,16 +19,16 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 def settings_for_reading(arguments: argparse.Namespace) -> Settings:
-    """Settings of a command that answers and ends: it logs only warnings unless told otherwise."""
+    """Returns the settings of a command that answers and ends: it logs only warnings unless told otherwise."""
     found = settings_of(arguments, reading=True, log_level="warning")
     logs.tell(_LOG, sources.learn())
     return found
 
 
 def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str = "info") -> Settings:
-    """Settings from flags, environment and file, with logging set up accordingly. Raises ConfigInvalid.
+    """Returns settings from flags, environment and file, and sets up logging accordingly. Raises ConfigInvalid.
 
-    The log file is for agents: whoever only looks may not be allowed to write there, and would make it for the wrong user.
+    The log file is for agents: a reader may not be allowed to write there, or would make it for the wrong user.
     """
     flags = Flags(arguments.config, arguments.store, arguments.log_level, arguments.log_format)
     found = load(flags, here(), reading=reading, log_level=log_level)
@@ -38,12 +38,12 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
 
 
 def no_store(found: Settings) -> NotFound:
-    """The file of the store is not there."""
+    """Returns the error for a store whose file is not there."""
     return NotFound(f"no store at {one_line(found.storage.url)}. Make it with: {found.reader.command(NETWORK.name)}")
 
 
 async def open_existing(found: Settings) -> Store | None:
-    """The store, or None where this machine's default one is not there yet. Opening a file that is not there would make it.
+    """Returns the store; None where this machine's default one is not there yet, since opening would make it.
 
     It may be one that this user can only read. Raises NotFound where the missing file was named.
     """

@@ -14,22 +14,22 @@ from k3.view.node_table import Column, Reading, State
 from k3.view.table import STATUS, Colour, Table
 
 Read = Callable[[Object], Reading]
-"""How a Node is read at the moment."""
+"""Returns how a Node is to be read at the moment."""
 
 
 class Printer(Protocol):
     """One output format."""
 
     def everything(self, items: Sequence[Object], read: Read) -> None:
-        """Print the Nodes there are."""
+        """Prints the Nodes there are."""
         ...
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
-        """Print one change."""
+        """Prints one change."""
         ...
 
     def face(self, item: Object, read: Read) -> object:
-        """What is shown of a Node, without what moves by itself: while it stays the same nothing has changed."""
+        """Returns what is shown of a Node, without what moves by itself: only a change of that is printed (ADR 31)."""
         ...
 
 
@@ -56,7 +56,7 @@ class TablePrinter:
             self._table.widen(STATUS, len("Unknown (no observer)"))
 
     def everything(self, items: Sequence[Object], read: Read) -> None:
-        """The table; nothing at all where there are no Nodes."""
+        """Prints the table; nothing at all where there are no Nodes."""
         rows, states = [], []
         for item in items:  # one at a time: the manifests of ten thousand Nodes are not kept
             reading = read(item)
@@ -66,7 +66,7 @@ class TablePrinter:
         answer(text + (f"{_summary(states)}\n" if states and self._style.summed_up else ""))
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
-        """One more row."""
+        """Prints one more row."""
         reading = read(item)
         cells = self._cells(reading)
         if kind == "DELETED":
@@ -74,7 +74,7 @@ class TablePrinter:
         answer(self._table.text([cells], ["" if kind == "DELETED" else self._colour(reading.state)]))
 
     def face(self, item: Object, read: Read) -> object:
-        """All cells but those that count the time."""
+        """Returns all cells but those that count the time."""
         reading = read(item)
         return tuple(column.cell(reading) for column in self._columns if not column.moves)
 
@@ -115,7 +115,7 @@ class DocumentPrinter:
         self._following = following
 
     def everything(self, items: Sequence[Object], read: Read) -> None:
-        """The document, or one per Node while following."""
+        """Prints the document, or one per Node while following."""
         if self._following:
             for item in items:
                 self.change("ADDED", item, read)
@@ -125,14 +125,14 @@ class DocumentPrinter:
             answer_in_pieces(self._render_list(item.manifest() for item in items))
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
-        """One more document. A deleted Node carries the time of its deletion, as in Kubernetes."""
+        """Prints one more document. A deleted Node carries the time of its deletion, as in Kubernetes."""
         manifest = item.manifest()
         if kind == "DELETED":
             manifest["metadata"].setdefault("deletionTimestamp", timestamp(read(item).at.now))
         answer(self._separator + self._render(manifest))
 
     def face(self, item: Object, read: Read) -> object:  # noqa: ARG002 - a program gets every revision
-        """All of it is shown."""
+        """Returns the whole document: all of it is shown."""
         return item.revision
 
 
@@ -143,21 +143,21 @@ class NamePrinter:
         self._columns = columns
 
     def everything(self, items: Sequence[Object], read: Read) -> None:  # noqa: ARG002 - a name has no age
-        """One name per line."""
+        """Prints one name per line."""
         answer_in_pieces(f"node/{printable(item.key.name)}\n" for item in items)
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:  # noqa: ARG002 - see above
-        """One more name."""
+        """Prints one more name."""
         self.everything([item], read)
 
     def face(self, item: Object, read: Read) -> object:
-        """What the widest table shows."""
+        """Returns what the widest table shows."""
         reading = read(item)
         return tuple(column.cell(reading) for column in self._columns if not column.moves)
 
 
 def printer(output: str, columns: Sequence[Column], style: Style, *, single: bool) -> Printer:
-    """The printer of an output format: table, wide, json, yaml or name. `single`: one Node was asked for by its name."""
+    """Returns the printer of a format: table, wide, json, yaml or name. `single`: one Node was asked for by its name."""
     match output:
         case "json":
             return DocumentPrinter(

@@ -22,7 +22,7 @@ Key = tuple[int, Any]
 _STEP: Final = re.compile(r"\.((?:\\.|[^.\\\[\]{}])+)|\[(\d{1,6})\]|\['([^']*)'\]")
 _LAST: Final[Key] = (3, 0)
 _COMPARED: Final = 1_000
-"""As many characters of a text are compared."""
+"""How many characters of a text are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Order:
     value: Value
 
     def key(self, reading: Reading) -> Key:
-        """What Nodes are compared by."""
+        """Returns what a Node is compared by."""
         value = self.value(reading)
         if isinstance(value, bool | int | float):
             return (0, value) if value == value else _LAST  # noqa: PLR0124 - NaN
@@ -42,7 +42,7 @@ class Order:
 
 
 def parse_order(text: str) -> Order:
-    """An order as people write it. Raises BadUsage."""
+    """Returns an order from what people write. Raises BadUsage."""
     path = text.strip()
     if path.startswith("{") and path.endswith("}"):
         path = path[1:-1]
@@ -60,7 +60,7 @@ def parse_order(text: str) -> Order:
 
 
 def _steps(path: str) -> list[str | int] | None:
-    """A path as keys and places; None where it is not one."""
+    """Returns a path as keys and indices; None where it is no path."""
     found: list[str | int] = []
     end = 0
     for step in _STEP.finditer(path):
@@ -85,13 +85,13 @@ def _at(manifest: Manifest, steps: Sequence[str | int]) -> object:
 
 
 def _natural(text: str) -> list[str | int]:
-    """Texts and numbers in turn, beginning with a text."""
+    """Returns texts and numbers in turn, beginning with a text."""
     parts = re.split(r"([0-9]+)", text[:_COMPARED])
     return [int(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def _ago(at: datetime | None) -> float | None:
-    """The latest first."""
+    """Returns a number that is smaller the later the time is: the latest comes first."""
     return -at.timestamp() if at else None
 
 

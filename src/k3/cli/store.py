@@ -44,7 +44,7 @@ _BAR: Final = 40
 
 
 def run(arguments: list[str]) -> int:
-    """Run one of the two. Raises what they raise, and BadUsage."""
+    """Runs `check` or `copy`. Raises what they raise, and BadUsage."""
     verb, *rest = arguments or ["--help"]
     if verb in {"-h", "--help"}:
         answer(HELP)
@@ -139,7 +139,7 @@ async def _existing(settings: Settings) -> Store:
 
 
 def _progress() -> Progress:
-    """A bar on a terminal, nothing elsewhere."""
+    """Draws a bar on a terminal, nothing elsewhere."""
     return _draw if sys.stderr.isatty() else _keep_quiet
 
 

@@ -11,13 +11,13 @@ _PIECE_CHARACTERS: Final = 65_536
 
 
 class OutputClosed(K3Error):
-    """The reader of the answer has gone (`k3 nodes | head`): end as silently as any other program in a pipe."""
+    """The reader of the answer has gone (`k3 nodes | head`): k3 ends as silently as any other program in a pipe."""
 
     exit_code = 141
 
 
 def answer(text: str) -> None:
-    """Write to standard output, at once. Raises OutputClosed, or StartFailed where it cannot be written (a full disk)."""
+    """Writes to standard output, at once. Raises OutputClosed, or StartFailed where it cannot be written (a full disk)."""
     if not text:
         return
     try:
@@ -32,7 +32,7 @@ def answer(text: str) -> None:
 
 
 def answer_in_pieces(texts: Iterable[str]) -> None:
-    """Write a long answer as it is made, in pieces of a good size. Raises as `answer`."""
+    """Writes a long answer as it is made, in pieces of a good size. Raises as `answer`."""
     waiting, length = [], 0
     for text in texts:
         waiting.append(text)
@@ -62,12 +62,12 @@ def _write(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """Write a line to standard error; a stream that cannot be written is passed over."""
+    """Writes a line to standard error; a stream that cannot be written is passed over."""
     draw(f"{text}\n")
 
 
 def draw(text: str) -> None:
-    """Write a part of a line to standard error: a bar that grows. Errors are treated as in `remark`."""
+    """Writes a part of a line to standard error: a bar that grows. Errors are treated as in `remark`."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -76,9 +76,9 @@ def draw(text: str) -> None:
 
 
 def open_streams() -> None:
-    """Give a process that was started without standard streams (`>&-`) some that lead nowhere.
+    """Gives a process that was started without standard streams (`>&-`) some that lead nowhere.
 
-    Else the next file or connection that is opened would be taken for one of them.
+    Otherwise the next file or connection that is opened would be taken for one of them.
     """
     for number in range(3):
         try:
@@ -91,7 +91,7 @@ def open_streams() -> None:
 
 
 def close_streams() -> None:
-    """Let the last lines go, or go lost: the exit code is the command's, not that of a terminal that has been closed."""
+    """Flushes the last lines, or gives them up: the exit code is the command's, whatever became of the terminal."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -104,7 +104,7 @@ def _discard_output() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Point a stream at nothing, so that the interpreter does not fail again on what is left in its buffer."""
+    """Points a stream at nothing, so that the interpreter does not fail again on what is left in its buffer."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
     os.close(nothing)

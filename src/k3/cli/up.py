@@ -1,4 +1,4 @@
-"""`k3 up`: both modules in one process. Its flags are those of the two; what it does is the daemon's affair."""
+"""`k3 up`: both modules in one process. Its flags are those of the two; what it runs is in `daemon`."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ _EXAMPLES = """\
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of both modules; --listen is the one port for both."""
+    """Returns the flags of both modules; --listen is the one port for both."""
     flags = Parser("up", "k3 network and k3 discovery in one process, on one store.", examples=_EXAMPLES)
     add_options(flags.add_argument_group("network"), options.NETWORK)
     add_options(flags.add_argument_group("discovery"), options.DISCOVERY)
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: list[str]) -> int:
-    """Run until told to stop."""
+    """Runs until told to stop."""
     chosen = parser().parse_args(arguments)
     settings = settings_of(chosen, reading=False)
     config = network_config(chosen, as_one_machine(settings), os.environ)
@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
 
 
 def as_one_machine(settings: Settings) -> Settings:
-    """The settings with what either section of the file says of the machine in both. Raises ConfigInvalid where they differ."""
+    """Returns the settings; what either section says of the machine counts in both. Raises ConfigInvalid where they differ."""
     network, discovery = (settings.sections.get(name, {}) for name in ("network", "discovery"))
     of_the_machine = {}
     for option in options.MACHINE:

@@ -1,10 +1,10 @@
-"""A command line k3 does not understand."""
+"""The error for a command line that k3 does not understand."""
 
 from k3.core.errors import K3Error
 
 
 class BadUsage(K3Error):
-    """The message says what is wrong with the command line; `hint` where to look."""
+    """The message says what is wrong with the command line, `hint` where to look."""
 
     exit_code = 2
 

@@ -9,7 +9,7 @@ from k3.cli.terminal import answer
 
 
 def run(arguments: list[str]) -> int:
-    """Print the version."""
+    """Prints the version."""
     parser = Parser("version", "Which k3 is this, and what runs it.", examples="  k3 version\n  k3 version -o json")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to print it (text)")
     if parser.parse_args(arguments).output == "text":

@@ -15,12 +15,12 @@ from k3.core import limits
 from k3.core.addresses import Address, parse_address
 from k3.core.objects import Manifest, Object
 from k3.core.observation import Evidence
-from k3.core.sources import SOURCES, labelled, prefix_of
+from k3.core.sources import NETWORK, SOURCES, labelled, prefix_of
 from k3.core.times import seconds, timestamp
 
 READY: Final = "Ready"
-REACHABLE: Final = "k3.network/Reachable"
-CLONED: Final = "k3.network/Cloned"
+REACHABLE: Final = NETWORK.prefix + "Reachable"
+CLONED: Final = NETWORK.prefix + "Cloned"
 """Condition of a Node whose machine shares its machine id and hardware address with another one."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

@@ -1,4 +1,4 @@
-"""Of which Nodes there is something to say now, and of which at what time. Knows names and times, not what is said."""
+"""Which Nodes have their turn now, and which ones later, at what time. Knows names and times, not what is said of them."""
 
 import asyncio
 import heapq
@@ -15,41 +15,41 @@ class Agenda:
         self._pending: dict[str, None] = {}
         self._due: dict[str, float] = {}
         self._times: list[tuple[float, str]] = []
-        """A heap. A name whose time is another one by now stays in it, and is passed over."""
+        """A heap. A name that has been planned anew keeps its old entry, which is passed over when its time comes."""
 
     @property
     def pending(self) -> list[str]:
-        """Those whose turn it is, in the order in which they came."""
+        """The names whose turn it is, in the order in which they came."""
         return list(self._pending)
 
     def wake(self) -> None:
-        """Something has changed: `rest` is over."""
+        """Ends `rest`: something has changed."""
         self._changed.set()
 
     def wake_after(self, seconds: float) -> None:
-        """`rest` is over then, at the latest."""
+        """Ends `rest` after that time, at the latest."""
         heapq.heappush(self._times, (asyncio.get_running_loop().time() + seconds, ""))
 
     def note(self, name: str) -> None:
-        """It is this one's turn."""
+        """Gives this name its turn."""
         self._pending[name] = None
 
     def plan(self, name: str, seconds: float) -> None:
-        """It is this one's turn after that time, and not at the time planned before."""
+        """Gives this name its turn after that time, and not at the time planned before."""
         at = self._due[name] = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._times, (at, name))
 
     def done(self, name: str) -> None:
-        """It has had its turn."""
+        """Notes that this name has had its turn."""
         self._pending.pop(name, None)
 
     def drop(self, name: str) -> None:
-        """There is nothing to say of it any more."""
+        """Forgets a name of which there is nothing to say any more."""
         self._pending.pop(name, None)
         self._due.pop(name, None)
 
     async def rest(self, seconds: float) -> None:
-        """Until something changes, a time has come, or so many seconds have passed."""
+        """Waits until something changes, a planned time has come, or so many seconds have passed."""
         until = asyncio.get_running_loop().time() + seconds
         if self._times:
             until = min(until, self._times[0][0])
@@ -59,7 +59,7 @@ class Agenda:
         self._changed.clear()
 
     def take_due(self) -> None:
-        """It is the turn of those whose time has come."""
+        """Gives those names their turn whose time has come."""
         now = asyncio.get_running_loop().time()
         while self._times and self._times[0][0] <= now:
             at, name = heapq.heappop(self._times)

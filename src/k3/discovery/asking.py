@@ -1,7 +1,7 @@
 """Where a machine's Consul agent is silent, the machine itself is asked: at the address and port that it registered.
 
 Only machines that k3 registered are asked, since they say who they are. An answer proves that the machine lives; that none
-comes may be a firewall's doing, so it proves nothing.
+comes may be a firewall's doing, so it proves nothing (ADR 24).
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from k3.core.observation import Facts
 
 ASK_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 0.2
-"""Between two questions to a machine that did not answer the first."""
+"""The pause before the second question to a machine that did not answer the first."""
 
 
 async def is_alive(facts: Facts) -> bool:
-    """Whether the machine of these facts answers, at the second attempt if need be. It has an address, a port and an id."""
+    """Whether the machine of these facts answers, at the second attempt if need be. They have an address, a port and an id."""
     if await _answers(facts):
         return True
     await asyncio.sleep(AGAIN_SECONDS)

@@ -18,7 +18,7 @@ from k3.discovery.snapshot import Snapshot
 
 DATACENTERS: Final = 32
 FIRST_DOUBT_SECONDS: Final = 3.0
-"""At the start nothing is told of an answer that is not believed yet, for so long."""
+"""For so long after the start, nothing is logged of an answer that is not believed yet."""
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ class Datacenter:
     snapshot: Snapshot
     guard: Guard = field(default_factory=Guard)
     is_told: bool = False
-    """That it is not fully believed."""
+    """Whether it was logged that it is not fully believed."""
     has_been_believed: bool = False
     told_names: set[str] = field(default_factory=set)
 
     def tell(self, where: str, now: float, patience_seconds: float) -> None:
-        """Say what is not believed, or is again. At the start only what stays so: Consul itself may not be ready yet."""
+        """Logs that it is not believed, or is again; at the start only if that lasts, as Consul may not be ready yet."""
         fields = {"consul": where, "datacenter": self.name}
         belief, patience = self.guard.belief, 0.0 if self.has_been_believed else patience_seconds
         if belief.trust is Trust.FULL:
@@ -49,7 +49,7 @@ class Datacenter:
             self.is_told = True
 
     def tell_of_names(self, found: Snapshot) -> None:
-        """Say of each Consul node that its Node has another name, where its own cannot be one: once, while it is shown."""
+        """Logs, once while it is shown, each Consul node whose Node has another name, since its own cannot be a Node's."""
         hosts = {each.consul_node: each.wanted_name for each in found.instances}
         renamed = {host: name for host, name in hosts.items() if snapshot.as_name(host) == name != host}
         for host in renamed.keys() - self.told_names:
@@ -59,35 +59,35 @@ class Datacenter:
 
 
 class Directory:
-    """What Consul has said of datacenters so far. `chosen`: those a person wants; none: all."""
+    """The datacenters that Consul has listed so far. `chosen`: those a person wants; none: all."""
 
     def __init__(self, consul: Consul, chosen: tuple[str, ...]) -> None:
         self._consul = consul
         self._chosen = chosen
         self._listed: list[str] = []
         self.own = ""
-        """The agent's own; empty: not known yet."""
+        """The agent's own datacenter; empty: not known yet."""
         self.places: dict[str, Datacenter] = {}
-        """Those that are watched."""
+        """The datacenters that are watched, by name."""
 
     def add(self, name: str) -> Datacenter:
-        """Have it watched from now on."""
+        """Adds a datacenter to those that are watched, and returns it."""
         place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(name))
         return place
 
     def tell(self, patience_seconds: float) -> None:
-        """Say of each what is not believed, or is again. `patience_seconds`: see `Datacenter.tell`."""
+        """Logs of each that it is not believed, or is again. `patience_seconds`: see `Datacenter.tell`."""
         now = asyncio.get_running_loop().time()
         for place in self.places.values():
             place.tell(self._consul.where, now, patience_seconds)
 
     async def find(self) -> None:
-        """Ask. Raises K3Error."""
+        """Asks Consul for its datacenters. Raises K3Error."""
         self.own = self.own or await self._ask_own()
-        self._listed = [name for name in await self._consul.datacenters() if is_datacenter(name)]
+        self._listed = [name for name in await self._consul.catalog.datacenters() if is_datacenter(name)]
 
     async def has_found(self) -> bool:
-        """Ask; returns whether there was an answer."""
+        """Asks Consul for its datacenters; returns whether there was an answer."""
         try:
             await self.find()
         except K3Error as error:
@@ -96,14 +96,14 @@ class Directory:
         return True
 
     async def _ask_own(self) -> str:
-        """A token that may not ask the agent leaves the nearest one."""
+        """Asks for the agent's own datacenter; with a token that may not ask that, takes the nearest one."""
         try:
-            return (await self._consul.agent()).datacenter
+            return (await self._consul.agent.read_self()).datacenter
         except Forbidden:
-            return next(iter(await self._consul.datacenters()), "")
+            return next(iter(await self._consul.catalog.datacenters()), "")
 
     def wanted(self, stored: Iterable[str]) -> tuple[str, ...]:
-        """Those chosen, else all that Consul lists, and those that Nodes of the store came from (`stored`)."""
+        """Returns those chosen, else all that Consul lists and those that Nodes of the store came from (`stored`)."""
         if self._chosen:
             return self._chosen[:DATACENTERS]
         return tuple(dict.fromkeys([*self._listed, *filter(is_datacenter, stored)]))[:DATACENTERS]

@@ -1,4 +1,4 @@
-"""Has those asked who can settle a doubt (see `patience`), while the mirror goes on."""
+"""Asks Consul, or the machine itself, to settle a doubt (see `patience`), while the mirror goes on."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import Final
 from k3.agent.tasks import time_limit
 from k3.core.errors import K3Error
 from k3.discovery import asking
-from k3.discovery.consul import Consul
+from k3.discovery.catalog import Catalog
 from k3.discovery.patience import Doubt, Patience, Why
 from k3.discovery.picture import Known, Picture, missing
 from k3.discovery.snapshot import Instance
@@ -17,28 +17,28 @@ from k3.discovery.snapshot import Instance
 ASK_AGAIN_SECONDS: Final = 5.0
 ASKED_AT_ONCE: Final = 16
 SILENT_MACHINES: Final = 64
-"""When so many fall silent together it is no restart of an agent, and no machine is asked."""
+"""When more than these fall silent together, that is no restart of an agent, and no machine is asked (ADR 24)."""
 
 log = logging.getLogger(__name__)
 
 
 class Doubts:
-    """What is in doubt now. `changed` is called when an answer has settled something."""
+    """The doubts there are now. `changed` is called when an answer has settled one."""
 
-    def __init__(self, consul: Consul, *, changed: Callable[[], None]) -> None:
-        self._consul = consul
+    def __init__(self, catalog: Catalog, *, changed: Callable[[], None]) -> None:
+        self._catalog = catalog
         self._changed = changed
         self._patience = Patience()
         self._silent: dict[Doubt, Instance] = {}
         self._missing: set[Doubt] = set()
-        """Of which Consul is to be asked."""
+        """Those of which Consul is to be asked."""
         self._asked: set[Doubt] = set()
-        """Of which it has been."""
+        """Those of which Consul has been asked."""
         self._is_missing, self._is_silent = asyncio.Event(), asyncio.Event()
         self._gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
     def see(self, fresh: Picture, former: Picture, known: Iterable[Known], *, answering: Container[str], now: float) -> None:
-        """Take in what is in doubt now. `known`: the Nodes. `answering`: the datacenters whose answers are fully believed."""
+        """Takes in the doubts of now. `known`: the Nodes. `answering`: the datacenters whose answers are fully believed."""
         doubts, new = fresh.doubts, fresh.doubts - self._patience.doubts
         self._patience.see(doubts, now)
         silent = {Doubt(Why.SILENT, *each.instance.identity): each.instance for each in fresh.named.values()}
@@ -49,6 +49,7 @@ class Doubts:
         open_ = doubts - self._asked
         gone = {missing(each): each for each in known if not each.is_registered_by_k3 and missing(each) in open_}
         for doubt, node in gone.items():
+            # A program had written that machine into the catalog: no Consul agent that restarts can explain its absence.
             if (shown_last := former.named.get(node.identity)) is not None and not shown_last.instance.has_agent:
                 self._asked.add(doubt)
                 self._patience.settle(doubt, is_over=True)
@@ -58,21 +59,21 @@ class Doubts:
                 self._is_missing.set()
 
     def over(self, now: float, grace_seconds: float) -> frozenset[Doubt]:
-        """Those that keep nothing from being said any more."""
+        """Returns the doubts that hold nothing back any more."""
         return self._patience.over(now, grace_seconds)
 
     def next_end(self, now: float, grace_seconds: float) -> float:
-        """When the next one is over by itself; infinite for none."""
+        """Returns when the next doubt is over by itself, by the loop's clock; infinite for none."""
         return self._patience.next_end(now, grace_seconds)
 
     async def run(self) -> None:
-        """Ask for ever."""
+        """Asks for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ask_of_missing())
             tasks.create_task(self._ask_silent())
 
     async def ask_once(self) -> None:
-        """Ask all who can settle something, once."""
+        """Asks about every doubt that can be settled, once."""
         async with asyncio.TaskGroup() as tasks:
             for doubt in self._missing:
                 tasks.create_task(self._ask_consul(doubt))
@@ -80,7 +81,7 @@ class Doubts:
                 tasks.create_task(self._ask_machine(doubt, instance))
 
     async def _ask_of_missing(self) -> None:
-        """Once, and at once: a moment later the agent of a machine that is missing may be back, before its registrations."""
+        """Asks once and without delay: a moment later the machine's agent may be back, and its registrations not yet."""
         while True:
             await self._is_missing.wait()
             self._is_missing.clear()
@@ -90,7 +91,7 @@ class Doubts:
                     tasks.create_task(self._ask_consul(doubt))
 
     async def _ask_silent(self) -> None:
-        """Again and again, for as long as their agents are silent."""
+        """Asks the silent machines again and again, for as long as their agents are silent."""
         while True:
             await self._is_silent.wait()
             self._is_silent.clear()
@@ -110,7 +111,7 @@ class Doubts:
     async def _ask_consul(self, doubt: Doubt) -> None:
         async with self._gate:
             try:
-                is_there = await self._consul.has_agent(doubt.consul_node, datacenter=doubt.datacenter)
+                is_there = await self._catalog.has_agent(doubt.consul_node, datacenter=doubt.datacenter)
             except K3Error as error:
                 log.debug("consul.no_answer", extra={"fields": {"consul_node": doubt.consul_node, "why": str(error)}})
                 return

@@ -1,4 +1,4 @@
-"""The picture as it is now (see `picture`): drawn anew whenever what it depends on has changed, and what is new in it noted."""
+"""Keeps the picture (see `picture`) up to date: draws it anew when what it depends on has changed, and notes what is new."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ from k3.discovery.snapshot import Instance
 
 
 class Drawing:
-    """What is to be said of each Node. Names of which that is news go to the agenda."""
+    """What is to be said of each Node. Names of which there is news go to the agenda."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Drawing:
         self.picture = Picture()
 
     def outdate(self) -> None:
-        """Something of what it shows has changed."""
+        """Notes that something the picture depends on has changed."""
         self._generation += 1
         self._agenda.wake()
 
     def draw(self) -> None:
-        """Draw the picture anew, if anything it depends on has changed."""
+        """Draws the picture anew, if anything it depends on has changed."""
         now = asyncio.get_running_loop().time()
         places = self._directory.places
         lost = {name for name, each in places.items() if each.guard.bad_seconds(now) >= self._grace_seconds}
@@ -63,7 +63,7 @@ class Drawing:
         }
         former = self.picture
         fresh = self._observe(sights)
-        if self._doubt(fresh, former, now):
+        if self._doubt(fresh, former, now):  # some new doubts are over at once, and the picture depends on that
             fresh = self._observe(sights)
         self.picture = Picture(dict(former.said), fresh.named, fresh.doubts)
         for seen in fresh.said.values():
@@ -75,7 +75,7 @@ class Drawing:
         return observe(self._service, sights, self._nodes.known.values(), self._directory.own, self._over())
 
     def redraw(self, instances: Iterable[Instance]) -> None:
-        """Show how these instances are now. Neither names nor who is there can change by that."""
+        """Takes in how these instances are now. Neither names nor membership can change by that, so the rest stays."""
         for each in instances:
             if (named := self.picture.named.get(each.identity)) is None:
                 continue
@@ -88,7 +88,7 @@ class Drawing:
         self._agenda.wake()
 
     def compare(self, touched: Iterable[str]) -> None:
-        """These Nodes are not as they were: they want to be spoken of, and some change the picture."""
+        """Takes in Nodes that are not as they were: they get their turn, and some make the picture out of date."""
         for name in touched:
             if not self.picture.covers(name, self._nodes.known.get(name)):
                 self._generation += 1
@@ -96,11 +96,11 @@ class Drawing:
                 self._agenda.note(name)
 
     def _over(self) -> frozenset[Doubt]:
-        """The doubts that keep nothing from being said any more."""
+        """Returns the doubts that hold nothing back any more."""
         return self._doubts.over(asyncio.get_running_loop().time(), self._grace_seconds)
 
     def _doubt(self, fresh: Picture, former: Picture, now: float) -> bool:
-        """Take in what is in doubt, and have it asked; returns whether some of that is over already."""
+        """Hands the doubts on to be settled; returns whether some of them are over already."""
         if not fresh.doubts and not former.doubts:
             return False
         before = self._over()
@@ -111,13 +111,13 @@ class Drawing:
         return self._over() != before
 
     def _note(self, seen: RegistryObservation) -> None:
-        """Have something said, if it is new."""
+        """Has an observation said, if it is new."""
         if self.picture.said.get(seen.name) != seen:
             self.picture.said[seen.name] = seen
             self._agenda.note(seen.name)
 
     def _forget(self, name: str) -> None:
-        """Keep no memory of a name of which there is nothing to say any more."""
+        """Forgets a name of which there is nothing to say any more."""
         self.picture.said.pop(name, None)
         self._agenda.drop(name)
         self._nodes.forget(name)

@@ -1,4 +1,4 @@
-"""Finds the datacenters that are to be mirrored, and has each watched."""
+"""Finds the datacenters that are to be mirrored, and starts a watch for each."""
 
 import asyncio
 from random import Random
@@ -7,7 +7,7 @@ from typing import Final
 from k3.agent.backoff import Backoff
 from k3.core.errors import Forbidden, Unavailable
 from k3.discovery import guards
-from k3.discovery.consul import Consul
+from k3.discovery.catalog import Catalog
 from k3.discovery.datacenters import DATACENTERS, Directory
 from k3.discovery.guards import Trust
 from k3.discovery.nodes import StoredNodes
@@ -20,10 +20,10 @@ class Finder:
     """Starts a watch for each datacenter that is found; `judge` takes the answers in."""
 
     def __init__(
-        self, consul: Consul, service: str, directory: Directory, nodes: StoredNodes, judge: Judge, *, random: Random
+        self, catalog: Catalog, service: str, directory: Directory, nodes: StoredNodes, judge: Judge, *, random: Random
     ) -> None:
         """`random` spreads retries."""
-        self._consul = consul
+        self._catalog = catalog
         self._service = service
         self._directory = directory
         self._nodes = nodes
@@ -31,7 +31,7 @@ class Finder:
         self._random = random
 
     async def run(self) -> None:
-        """Look for more of them, and have all watched, for ever."""
+        """Looks for datacenters, and has all of them watched, for ever."""
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
         await self._nodes.catch_up()
         async with asyncio.TaskGroup() as tasks:
@@ -45,7 +45,7 @@ class Finder:
                 await asyncio.sleep(DATACENTERS_SECONDS if is_found else backoff.next_seconds())
 
     async def once(self) -> None:
-        """Ask every datacenter once. Raises K3Error where Consul is away, or shows nothing to this token."""
+        """Asks every datacenter once. Raises K3Error where Consul is away, or shows nothing to this token."""
         await self._directory.find()
         await self._nodes.catch_up()
         async with asyncio.TaskGroup() as tasks:
@@ -54,20 +54,23 @@ class Finder:
         await self._look_behind_nothing()
 
     def watch(self, name: str) -> Watch:
-        """A watch of this datacenter, which is known from now on."""
-        return Watch(self._consul, self._service, self._directory.add(name), self._judge, random=self._random)
+        """Returns a watch of this datacenter, which is known from now on."""
+        return Watch(self._catalog, self._service, self._directory.add(name), self._judge, random=self._random)
 
     def _wanted(self) -> tuple[str, ...]:
         return self._directory.wanted(each.datacenter for each in self._nodes.known.values())
 
     async def _look_behind_nothing(self) -> None:
-        """Where nothing is shown: tell no machine there from nothing to be seen. Raises K3Error for the latter."""
+        """Where no machine is shown, finds out whether there is none. Raises K3Error if they cannot be seen.
+
+        Consul shows a token without rights empty lists, not an error.
+        """
         places = list(self._directory.places.values())
         if any(place.snapshot.instances for place in places):
             return
         beliefs = [place.guard.belief for place in places]
-        is_blind = not await self._consul.sees_nodes()
+        is_blind = not await self._catalog.sees_nodes()
         if beliefs and all(belief.trust is Trust.NONE for belief in beliefs):
             raise Unavailable(beliefs[0].why)
         if is_blind or any(guards.INCOMPLETE in belief.why for belief in beliefs):
-            raise Forbidden(self._consul.nothing_to_see)
+            raise Forbidden(self._catalog.nothing_to_see)

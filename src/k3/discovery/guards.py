@@ -3,7 +3,8 @@
 That a machine is listed, and how it is, is believed of every server that has a leader. That a machine is *not* listed
 is not: an empty list also comes from a token that may not see it, from an agent that has just lost its memory, and from
 a mistyped name. So absence counts only if the answer is complete as far as can be known, and where much is missing at
-once, or anything after an outage (Consul may have come back without its memory), only if three answers over a minute agree.
+once, or anything after an outage (Consul may have come back without its memory), only if three answers over a minute agree
+(ADR 17).
 
     Trust        shown machines are    missing machines are
     ─────        ──────────────────    ────────────────────
@@ -23,10 +24,10 @@ STALE_SECONDS: Final = 2.0
 CONFIRM_SECONDS: Final = 60.0
 CONFIRM_ANSWERS: Final = 3
 RECHECK_SECONDS: Final = 20.0
-"""How soon to ask again, without waiting for a change, while an answer is not believed."""
+"""The longest blocking query while an answer is not believed: what confirms it may come without any change."""
 BULK_LOSS: Final = 3
 BULK_SHARE: Final = 0.1
-"""So many, and more than this share of what is known: a token that sees only a part looks just like that."""
+"""From so many, and more than this share of what is known, a loss needs confirming: a token that lost rights looks like it."""
 LEAST_GRACE_SECONDS: Final = 60.0
 INCOMPLETE: Final = "the answer is not complete: does the token have service:read and node:read?"
 
@@ -43,7 +44,7 @@ class Own(Enum):
     """The registration of this machine, as the answer of its own datacenter shows it."""
 
     NOT_EXPECTED = "not expected"
-    """Not registered, or another datacenter."""
+    """This machine is not registered, or not in this datacenter."""
     SHOWN = "shown"
     MISSING = "missing"
     """The agent holds it, or cannot be asked, and the answer lacks it."""
@@ -53,7 +54,7 @@ class Own(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """One answer, as far as it matters here. `known`: the Nodes of this datacenter in the store that are not gone already."""
+    """One answer, as far as it matters here. `known`: how many Nodes of this datacenter the store has that are not gone."""
 
     shown: int
     known: int
@@ -70,14 +71,14 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """`why` is empty for full trust."""
+    """How far a datacenter is believed; `why` is empty for full trust."""
 
     trust: Trust
     why: str = ""
 
 
 def grace_seconds(watch_interval_seconds: float) -> float:
-    """How long nothing may be known before a Node's Ready becomes Unknown."""
+    """Returns how long nothing may be known before a Node's Ready becomes Unknown."""
     return max(LEAST_GRACE_SECONDS, 4 * watch_interval_seconds)
 
 
@@ -87,7 +88,7 @@ def has_lead(has_leader: bool, last_contact_seconds: float) -> bool:  # noqa: FB
 
 
 class Guard:
-    """Remembers, for one datacenter, since when it has not been fully believed, and what still wants confirmation."""
+    """Remembers, for one datacenter, since when it has not been fully believed, and what still needs confirmation."""
 
     def __init__(self) -> None:
         self.belief = Belief(Trust.NONE, "not asked yet")
@@ -99,12 +100,12 @@ class Guard:
         """There has been an outage since the last answer that was fully believed."""
 
     def hear(self, heard: Heard, now: float) -> Belief:
-        """An answer has come. `now` is monotonic, in seconds."""
+        """Judges an answer. `now` is monotonic, in seconds."""
         if not has_lead(heard.has_leader, heard.last_contact_seconds):
             return self.fail("the Consul servers have no leader, or have not heard from it lately", now)
         self._is_wary |= heard.went_back
         if why := _incomplete(heard):
-            self._doubts = 0
+            self._doubts = 0  # only answers that could prove an absence confirm one another
             return self._settle(Belief(Trust.SHOWN, why), now)
         if self._wants_confirmation(heard) and not self._is_confirmed(now):
             return self._settle(Belief(Trust.SHOWN, f"{heard.missing} of {heard.known} are missing at once"), now)
@@ -112,17 +113,17 @@ class Guard:
         return self._settle(Belief(Trust.FULL), now)
 
     def fail(self, why: str, now: float) -> Belief:
-        """No answer has come, or one of a server that cannot know."""
+        """Notes that no answer has come, or one of a server that cannot know. `now` is monotonic, in seconds."""
         self._doubts = 0
         self._is_wary = True
         return self._settle(Belief(Trust.NONE, why), now)
 
     def bad_seconds(self, now: float) -> float:
-        """For how long there has been no answer that is fully believed; 0 while there is."""
+        """Returns for how long no answer has been fully believed; 0 while one is."""
         return 0.0 if self._bad_since is None else now - self._bad_since
 
     def silent_seconds(self, now: float) -> float:
-        """For how long there has been no answer of which anything is believed; 0 while there is."""
+        """Returns for how long nothing of any answer has been believed; 0 while something is."""
         return 0.0 if self._silent_since is None else now - self._silent_since
 
     def _wants_confirmation(self, heard: Heard) -> bool:
@@ -153,7 +154,7 @@ class Guard:
 
 
 def _incomplete(heard: Heard) -> str:
-    """Why the answer cannot prove that anything is missing; empty if it can."""
+    """Returns why the answer cannot prove that anything is missing; empty if it can."""
     if heard.is_filtered:
         return INCOMPLETE
     if heard.own is Own.MISSING:

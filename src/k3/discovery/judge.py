@@ -9,7 +9,7 @@ import logging
 
 from k3.discovery import snapshot
 from k3.discovery.agenda import Agenda
-from k3.discovery.consul import Reading
+from k3.discovery.catalog import Reading
 from k3.discovery.datacenters import FIRST_DOUBT_SECONDS, Datacenter, Directory
 from k3.discovery.drawing import Drawing
 from k3.discovery.guards import Belief, Heard, Own, Trust
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Judge:
-    """Takes in what the watches bring. `registrar`: of this machine, which the answers of its own datacenter have to show."""
+    """Takes in the answers. `registrar`: this machine's, whose registration its own datacenter's answers have to show."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Judge:
         self._registrar = registrar
 
     def take(self, datacenter: Datacenter, answer: Answer) -> None:
-        """Believe an answer as far as it goes, and have drawn what it changes."""
+        """Believes an answer as far as it goes, and has drawn what it changes."""
         match answer:
             case Unanswered(why):
                 former = datacenter.guard.belief
@@ -53,7 +53,7 @@ class Judge:
                 self._hear(datacenter, reading, went_back=went_back)
 
     def own_service_id(self, datacenter: Datacenter) -> str:
-        """Of the registration that its answers have to show; empty: none."""
+        """Returns the service ID that the answers of this datacenter have to show; empty: none."""
         is_own = self._registrar is not None and datacenter.name == self._directory.own
         return self._registrar.service_id if self._registrar is not None and is_own else ""
 
@@ -74,10 +74,11 @@ class Judge:
         self._settle(datacenter, former, belief)
 
     def _heard(self, datacenter: Datacenter, found: Snapshot, reading: Reading, *, went_back: bool) -> Heard:
-        """The answer, as far as it matters to the guard."""
+        """Returns the answer, as far as it matters to the guard."""
         name = datacenter.name
         shown = {each.identity for each in found.instances}
         names = {each.wanted_name for each in found.instances}
+        # A silent agent may be removed by Consul at any time, with its registrations: that is no loss of the answer (ADR 17).
         known = [
             each for each in self._nodes.known.values() if each.datacenter == name and not (each.is_gone or each.is_silent)
         ]
@@ -98,16 +99,19 @@ class Judge:
             return Own.NOT_EXPECTED
         if own in ids:
             return Own.SHOWN
-        self._registrar.nudge()
+        self._registrar.nudge()  # Consul's agent may have lost it
         return Own.UNREGISTERED if self._registrar.holds is False else Own.MISSING
 
     def _is_blind(self, name: str) -> bool:
-        """Whether another datacenter's answer stands in doubt because that of the agent's own lacks what must be there."""
+        """Whether another datacenter's answer is doubtful because the one of the agent's own lacks what must be there.
+
+        All are asked with one token, and only the agent's own has a registration that must be shown.
+        """
         own = self._directory.places.get(self._directory.own)
         return own is not None and name != self._directory.own and own.guard.belief.trust is Trust.SHOWN
 
     def _settle(self, datacenter: Datacenter, former: Belief, belief: Belief) -> None:
-        """Wake the pass, and say that an answer is not believed, or is again: once each time."""
+        """Wakes the pass, and has it logged that an answer is not believed, or is again: once each time."""
         if belief != former:
             self._drawing.outdate()
         self._directory.tell(FIRST_DOUBT_SECONDS)

@@ -36,9 +36,9 @@ from k3.discovery.policy import Deregistered, Mirrored, RegistryObservation, dec
 from k3.discovery.register import Registrar
 
 PASS_SECONDS: Final = 0.02
-"""Between two passes: what comes together is said together."""
+"""The pause between two passes: what comes together is said together."""
 WRITING_SECONDS: Final = 5.0
-"""What was handed on and got no answer is said again after that."""
+"""After this time, an observation that was handed on and got no answer is said again."""
 LEAST_HEARTBEAT_SECONDS: Final = 60.0
 
 
@@ -51,12 +51,12 @@ class MirrorSettings:
     watch_interval_seconds: float = 15.0
     controller_heartbeat: bool = True
     seen_by: str = ""
-    """This machine's Node, and the boot id of this run: readers ask whether it still lives."""
+    """This machine's Node, and the boot id of this run: readers ask whether it still lives (ADR 33)."""
     seen_run: str = ""
 
     @property
     def heartbeat_seconds(self) -> float:
-        """How often a controller's Node hears that its machine is alive."""
+        """How often the heartbeat of a controller's Node is renewed, while its machine is alive."""
         return max(LEAST_HEARTBEAT_SECONDS, 4 * self.watch_interval_seconds)
 
 
@@ -73,7 +73,7 @@ class Mirror:
         registrar: Registrar | None = None,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`submit` hands on to the reconciler, at once, and says False where that has no room; its word comes by `told`.
+        """`submit` hands an observation on, at once; it returns False where there is no room. Its result comes by `told`.
 
         `cache` is kept current by the caller, who hands its notices to `notice`.
         """
@@ -84,7 +84,7 @@ class Mirror:
         self._agenda = Agenda()
         self._nodes = StoredNodes(cache, settings.service)
         self._directory = Directory(consul, settings.datacenters)
-        self._doubts = Doubts(consul, changed=self._agenda.wake)
+        self._doubts = Doubts(consul.catalog, changed=self._agenda.wake)
         self._drawing = Drawing(
             settings.service,
             self._directory,
@@ -95,10 +95,10 @@ class Mirror:
         )
         judge = Judge(settings.service, self._directory, self._nodes, self._drawing, self._agenda, registrar)
         random = Random()  # noqa: S311 - spreads retries, guards nothing
-        self._finder = Finder(consul, settings.service, self._directory, self._nodes, judge, random=random)
+        self._finder = Finder(consul.catalog, settings.service, self._directory, self._nodes, judge, random=random)
 
     def notice(self, notice: Notice) -> None:
-        """The store shows something new."""
+        """Takes in what is new in the store."""
         if isinstance(notice, Change):
             self._nodes.touch(notice.object.key.name)
             if notice.type != "DELETED":
@@ -109,14 +109,14 @@ class Mirror:
         self._agenda.wake()
 
     async def run(self) -> None:
-        """Mirror for ever."""
+        """Mirrors for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._finder.run())
             tasks.create_task(self._pass_on())
             tasks.create_task(self._doubts.run())
 
     async def once(self) -> list[tuple[RegistryObservation, Decision]]:
-        """Ask every datacenter once; returns what would be said and what would come of it. Raises K3Error if Consul is away.
+        """Asks every datacenter once; returns what would be said and what would come of it. Raises K3Error if Consul is away.
 
         Nothing is handed on, and no absence that wants confirmation is believed.
         """
@@ -129,7 +129,7 @@ class Mirror:
         return [(seen, self._decide(seen, datetime.now(UTC))) for seen in said]
 
     async def _pass_on(self) -> None:
-        """Say what is not so in the store: after every change, at every interval, and when it is time."""
+        """Says what is not so in the store: after every change, at every interval, and when it is time."""
         while True:
             await self._agenda.rest(self._settings.watch_interval_seconds)
             self._drawing.compare(await self._nodes.catch_up())
@@ -140,7 +140,7 @@ class Mirror:
             await asyncio.sleep(PASS_SECONDS)
 
     async def _say_pending(self) -> None:
-        """As long as this process may write, and the reconciler takes it; the rest waits."""
+        """Hands on what is pending, as long as this process may write and the reconciler takes it; the rest waits."""
         for number, name in enumerate(self._agenda.pending):
             if number % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)
@@ -153,7 +153,7 @@ class Mirror:
             self._agenda.done(name)
 
     def told(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
-        """What became of an observation. No decision: the store took no write, and it is said again."""
+        """Takes in what became of an observation. No decision: the store took no write, and it is said again."""
         if written is not None and isinstance(decision, Create) and isinstance(seen, Mirrored):
             self._nodes.made(written, seen)
         elif written is not None:
@@ -162,7 +162,7 @@ class Mirror:
             self._agenda.plan(seen.name, self._next_seconds(seen.name, decision))
 
     def _next_seconds(self, name: str, decision: Decision) -> float:
-        """After what time to speak again of a Node that stays as this decision left it."""
+        """Returns after how many seconds to speak again of a Node that stays as this decision left it."""
         now = asyncio.get_running_loop().time()
         if isinstance(decision, Keep):
             wait = self._nodes.next_look_seconds(name, now)
@@ -173,7 +173,7 @@ class Mirror:
         return self._settings.heartbeat_seconds
 
     def _addressed(self, seen: RegistryObservation) -> RegistryObservation:
-        """The observation, with word of what it may do to a Node that is not discovery's."""
+        """Returns the observation with what it may do to a Node that is not discovery's."""
         now = asyncio.get_running_loop().time()
         inherits = self._nodes.may_inherit(seen.name, now)
         if isinstance(seen, Deregistered):

@@ -28,10 +28,10 @@ def is_service_id(text: str) -> bool:
 
 
 def is_consul_node(text: str) -> bool:
-    """Whether Consul may call one of its nodes so."""
+    """Whether Consul may have a node of this name."""
     return 0 < len(text) <= limits.NAME_BYTES and text.isprintable()
 
 
 def is_datacenter(text: str) -> bool:
-    """Whether Consul may call a datacenter so."""
+    """Whether Consul may have a datacenter of this name."""
     return 0 < len(text) <= DATACENTER_CHARACTERS and text.isprintable()

@@ -10,6 +10,7 @@ from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
 from k3.core.ownership import Abandoned, foreign_reason
+from k3.core.sources import DISCOVERY
 from k3.discovery.originals import Originals
 from k3.discovery.picture import Known
 from k3.discovery.policy import (
@@ -24,9 +25,9 @@ from k3.discovery.policy import (
 )
 
 AGAIN_SECONDS: Final = 60.0
-"""A Node that belongs to an unknown owner is looked at again after that."""
+"""A Node of an unknown owner is looked at again after that time."""
 CHUNK: Final = 100
-"""Nodes read, or spoken of, before others get their turn."""
+"""How many Nodes are read, or spoken of, before other tasks get their turn."""
 
 
 class StoredNodes:
@@ -38,34 +39,34 @@ class StoredNodes:
         self._touched: set[str] = set()
         self._abandoned = Abandoned()
         self._evidence: dict[str, Evidence] = {}
-        """Of k3 network's Nodes, what they show."""
+        """What another source's Nodes show that name their machine."""
         self._refreshed: dict[str, tuple[str, float]] = {}
-        """What a Node of discovery's says of when it was refreshed, and since when it says so by the event loop's clock."""
+        """Of each Node of discovery's, its `lastSeen`, and since when it shows that by the event loop's clock."""
         self._originals = Originals()
         self._written: dict[str, int] = {}
-        """The revisions that this mirror wrote last."""
+        """The revision that this mirror wrote last, by name."""
         self._made: set[str] = set()
-        """Those that are as this mirror made them."""
+        """The names of Nodes that are as this mirror created them."""
         self._heartbeat_at: dict[str, float] = {}
-        """When a controller's Node may hear its next heartbeat."""
+        """When a controller's Node may get its next heartbeat, by the loop's clock."""
         self.known: dict[str, Known] = {}
-        """Those that stand for instances of this service."""
+        """The Nodes that stand for instances of this service, by name."""
         self.touch_all()
 
     def touch(self, name: str) -> None:
-        """What it shows under this name is not what it was."""
+        """Notes that this Node has changed."""
         self._touched.add(name)
 
     def touch_all(self) -> None:
-        """Everything may have."""
+        """Notes that every Node may have changed."""
         self._touched |= {key.name for key in self._cache.objects} | self.known.keys() | self._evidence.keys()
 
     def restart(self, now: float) -> None:
-        """The store could not be seen for a while: that time counts against no Node."""
+        """Begins anew after the store could not be seen: that time counts against no Node."""
         self._abandoned.restart(now)
 
     async def catch_up(self) -> set[str]:
-        """Read what has changed; returns the names."""
+        """Reads the Nodes that have changed; returns their names."""
         touched, self._touched = self._touched, set()
         for number, name in enumerate(touched):
             if name not in self._made or not self.is_as_written(name):
@@ -80,14 +81,15 @@ class StoredNodes:
         item = self._cache.get(Key(NODE, name))
         manifest = item.manifest() if item else {}
         seen = node.view_manifest(name, manifest)
-        if seen.owner == "network" and seen.id and not foreign_reason(manifest, seen, "network"):
+        another = seen.owner if seen.owner != DISCOVERY.name else None
+        if another is not None and seen.id and not foreign_reason(manifest, seen, another):
             self._evidence[name] = seen.evidence
             self._abandoned.show(seen, asyncio.get_running_loop().time())
         else:
             self._abandoned.drop(name)
         now = asyncio.get_running_loop().time()
         if item is not None and is_original(manifest, seen):
-            self._originals.show(name, item.revision, now, was_ours=former is not None and not former.is_original)
+            self._originals.show(name, item.revision, now, was_own=former is not None and not former.is_original)
             self.known[name] = Known(
                 name=name, datacenter="", service_id="", is_gone=False, is_ready=seen.is_ready, is_original=True
             )
@@ -98,7 +100,7 @@ class StoredNodes:
             self._refreshed.pop(name, None)
 
     def _note_refresh(self, name: str, last_seen: str, now: float) -> None:
-        """Times that another host wrote are compared with nothing: what counts is when the mirror saw them change.
+        """Notes when a Node was refreshed: when the mirror saw its time change, since another host's times count for nothing.
 
         A Node that is seen for the first time may have been refreshed at any time before: it is refreshed early.
         """
@@ -109,12 +111,12 @@ class StoredNodes:
             self._refreshed[name] = last_seen, now
 
     def wrote(self, item: Object) -> None:
-        """The mirror wrote it, and it was like this then."""
+        """Notes that the mirror wrote this Node."""
         self._written[item.key.name] = item.revision
         self._made.discard(item.key.name)
 
     def made(self, item: Object, seen: Mirrored) -> None:
-        """The mirror created it from that observation: what it is need not be read from it."""
+        """Notes that the mirror created this Node from that observation, so that it need not be read."""
         name = item.key.name
         self.wrote(item)
         self._made.add(name)
@@ -131,30 +133,30 @@ class StoredNodes:
         )
 
     def forget(self, name: str) -> None:
-        """The mirror does not write it any more."""
+        """Forgets a Node that the mirror does not write any more."""
         self._written.pop(name, None)
         self._made.discard(name)
         self._heartbeat_at.pop(name, None)
 
     def heartbeat_after(self, name: str, at: float) -> None:
-        """A controller's Node has heard a heartbeat, and hears the next one then."""
+        """Notes that a controller's Node got a heartbeat, and when it gets the next one."""
         self._heartbeat_at[name] = at
 
     def is_heartbeat_due(self, name: str, now: float) -> bool:
-        """Whether a controller's Node may hear a heartbeat."""
+        """Whether a controller's Node may get a heartbeat."""
         return now >= self._heartbeat_at.get(name, now)
 
     def is_as_written(self, name: str) -> bool:
-        """Whether it is as the mirror wrote it, so that there is nothing to compare."""
+        """Whether this Node is as the mirror wrote it, so that there is nothing to compare."""
         item = self._cache.get(Key(NODE, name))
         return item is not None and item.revision == self._written.get(name)
 
     def to_adopt(self, name: str, now: float) -> Evidence | None:
-        """What a Node of k3 network's shows that may be adopted by now."""
+        """Returns what a Node of another source shows that may be adopted by now (ADR 15); None: it may not be."""
         return self._evidence.get(name) if now >= self._abandoned.at(name) else None
 
     def is_refresh_due(self, name: str, now: float) -> bool:
-        """Whether a Node of discovery's that stays as it is wants to be written again."""
+        """Whether a Node of discovery's that stays as it is is due to be written again."""
         return name in self._refreshed and now - self._refreshed[name][1] >= refresh_seconds(name)
 
     def may_inherit(self, name: str, now: float) -> bool:
@@ -162,7 +164,7 @@ class StoredNodes:
         return now >= self._originals.at(name)
 
     def next_look_seconds(self, name: str, now: float) -> float:
-        """After what time there may be something to say of a Node that is as it should be."""
+        """Returns after how many seconds there may be something to say of a Node that is as it should be."""
         if (found := self.known.get(name)) is not None and found.is_original:
             return self._originals.at(name) - now
         if name in self._refreshed:

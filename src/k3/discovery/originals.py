@@ -21,33 +21,33 @@ log = logging.getLogger(__name__)
 class _Node:
     revision: int
     at: float
-    """From when on it may be taken over."""
+    """When it may be taken over, by the mirror's clock."""
     wait: float = ADOPTION_SECONDS
 
 
 class Originals:
-    """What one mirror has seen of them, on its own clock."""
+    """What one mirror has seen of such Nodes, by its own clock."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._once = Once(log, capacity=1)
 
-    def show(self, name: str, revision: int, now: float, *, was_ours: bool) -> None:
-        """The store shows such a Node. `was_ours`: it was one of discovery's a moment ago."""
+    def show(self, name: str, revision: int, now: float, *, was_own: bool) -> None:
+        """Takes in such a Node as the store shows it. `was_own`: it was one of discovery's a moment ago."""
         found = self._nodes.get(name)
         if found is None:
             found = self._nodes[name] = _Node(revision, now)
-            if not was_ours:
+            if not was_own:
                 return
         elif found.revision == revision:
             return
         found.revision, found.at = revision, now + found.wait
-        if was_ours:
+        if was_own:
             found.wait = min(2 * found.wait, LONGEST_SECONDS)
         self._tell(name, found.wait)
 
     def at(self, name: str) -> float:
-        """When it may be taken over; never, where nothing is known of it."""
+        """Returns when it may be taken over; never, where nothing is known of it."""
         return self._nodes[name].at if name in self._nodes else math.inf
 
     def _tell(self, name: str, wait: float) -> None:

@@ -44,29 +44,29 @@ class Known:
     is_gone: bool
     consul_node: str = ""
     is_silent: bool = False
-    """Its Consul agent had fallen silent when it was last heard of, and may be removed at any time."""
+    """Its Consul agent had fallen silent when it was last heard of, and Consul may remove it at any time."""
     is_ready: bool = False
     is_registered_by_k3: bool = False
-    """Which puts it back when it is taken out, and tells its goodbye."""
+    """A k3 agent registered it, which puts it back when it is taken out, and says goodbye."""
     is_original: bool = False
     """The program of the specification wrote it, which does not say which instance it stands for."""
 
     @property
     def identity(self) -> Identity:
-        """Of the instance it stands for."""
+        """The identity of the instance it stands for."""
         return self.datacenter, self.consul_node, self.service_id
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is to be said, at most one thing of each Node, and under which name each shown instance goes."""
+    """What is to be said, at most one thing of each Node, and the name of each instance that is shown."""
 
     said: dict[str, RegistryObservation] = field(default_factory=dict)
     named: dict[Identity, Named] = field(default_factory=dict)
     doubts: frozenset[Doubt] = frozenset()
 
     def covers(self, name: str, node: Known | None) -> bool:
-        """Whether it stays as it is, when the store shows this Node, or none, under the name."""
+        """Whether the picture stays as it is when the store shows this Node, or none, under the name."""
         seen = self.said.get(name)
         if node is not None and not node.is_ready and missing(node) in self.doubts:
             return False
@@ -84,7 +84,7 @@ def observe(
     own_datacenter: str,
     over: AbstractSet[Doubt] = frozenset(),
 ) -> Picture:
-    """All there is to say. Nodes of datacenters that are not watched are not spoken of. `over`: doubts that count no more."""
+    """Draws a picture. Of Nodes of datacenters that are not watched it says nothing. `over`: doubts that count no more."""
     nodes = list(known)
     doubts: set[Doubt] = set()
     mirrored = [each for each in nodes if not each.is_original]
@@ -96,6 +96,7 @@ def observe(
         sight = sights[each.instance.datacenter]
         if sight.belief.trust is not Trust.NONE:
             doubts |= doubts_of(each.instance)
+            # What is shown is believed of any server with a leader, even where an absence is not (see `guards`).
             said[each.name] = say(service, each, over)
         elif sight.is_silent:
             said[each.name] = _lost(service, each.name, each.instance.datacenter, sight)
@@ -112,13 +113,13 @@ def observe(
 
 
 def _whole(sights: Mapping[str, Sight], own_datacenter: str) -> Sight | None:
-    """What there is of all datacenters, if all are fully believed: only then a machine is in none of them."""
+    """Returns the own datacenter if all are fully believed: only then a machine that is in none of them is gone."""
     is_whole = all(sight.belief.trust is Trust.FULL for sight in sights.values())
     return sights.get(own_datacenter) if is_whole else None
 
 
 def _each_once(snapshot: Snapshot, held: Mapping[Identity, str]) -> Snapshot:
-    """Without the second registrations of a machine: its Consul agent was renamed, and the old name is still shown.
+    """Returns a snapshot without second registrations of a machine: its Consul agent was renamed, and both names are shown.
 
     One run of k3 is one machine. A former run's registration counts only while no other agent shows the machine.
     """
@@ -133,25 +134,26 @@ def _each_once(snapshot: Snapshot, held: Mapping[Identity, str]) -> Snapshot:
 
 
 def _outdated(several: list[Instance], held: Mapping[Identity, str]) -> list[Instance]:
+    # The best is one whose agent answers, then the one that has the Node already: so the Node does not change hands.
     by_worth = sorted(several, key=lambda each: (each.health == "unknown", each.identity not in held, each.identity))
     best, others = by_worth[0], by_worth[1:]
     return [each for each in others if each.health == "unknown" or each.facts.boot == best.facts.boot]
 
 
 def _not_shown(service: str, node: Known, sight: Sight, over: AbstractSet[Doubt]) -> RegistryObservation | None:
-    """What is to be said of a Node whose instance the datacenter does not show."""
+    """Returns what is to be said of a Node whose instance the datacenter does not show."""
     if sight.belief.trust is Trust.FULL:
         return Deregistered(node.name, service) if not node.is_ready or missing(node) in over else None
     return _lost(service, node.name, node.datacenter, sight) if sight.is_lost else None
 
 
 def missing(node: Known) -> Doubt:
-    """What there is to doubt where Consul does not show it."""
+    """Returns the doubt about a Node whose instance Consul does not show."""
     return Doubt(Why.MISSING, node.datacenter, node.consul_node, node.service_id or node.name)
 
 
 def doubts_of(instance: Instance) -> set[Doubt]:
-    """What there is to doubt of a machine that is shown. One that cannot be asked is silent at once."""
+    """Returns the doubts about a machine that is shown. One that cannot be asked itself is silent without a doubt."""
     facts = instance.facts
     if instance.health == "unasked":
         return {Doubt(Why.UNASKED, *instance.identity)}
@@ -161,7 +163,7 @@ def doubts_of(instance: Instance) -> set[Doubt]:
 
 
 def say(service: str, named: Named, over: AbstractSet[Doubt]) -> RegistryObservation:
-    """What is to be said of an instance that is shown."""
+    """Returns what is to be said of an instance that is shown."""
     instance = named.instance
     if instance.is_leaving:
         return Stopped(named.name, service, instance.facts.boot)
@@ -175,7 +177,7 @@ def _beyond_doubt(health: Health) -> Health:
 
 
 def _is_kept(node: Known, sights: Mapping[str, Sight]) -> bool:
-    """Whether no other machine may have the name: this one may well be there, out of sight."""
+    """Whether no other machine may have the name, since this one may still be there, out of sight."""
     sight = sights.get(node.datacenter)
     return not node.is_gone and (sight is None or sight.belief.trust is not Trust.FULL)
 

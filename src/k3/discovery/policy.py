@@ -6,9 +6,9 @@ Theory of operation
 The write is made only if the Node is still exactly the one given. One process at a time mirrors a service into a store
 (see the lease in `k3.discovery`), so an observation needs no evidence: the only other writer is the Node's owner.
 
-*Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true` (`ownership`). What k3's network module
-manages gets nothing, unless that has given it up and it is to be adopted. Any other Node is its controller's: it gets a
-new `lastHeartbeatTime` in a Ready condition that is True already, when the source says that one is due, and not a byte
+*Whose Node is it?* Discovery manages what carries `k3.discovery/managed=true` (`ownership`). What another source
+manages gets nothing, unless that has given it up and it is to be adopted (ADR 15). Any other Node is its controller's: it gets
+a new `lastHeartbeatTime` in a Ready condition that is True already, when the source says that one is due, and not a byte
 else.
 
 A Node of the original, the program that the specification describes, bears the label `discovery=consul` and a reason of that
@@ -93,16 +93,16 @@ class Mirrored:
     conflict_with: str = ""
     """The name it asks for, held by another machine in the registry."""
     heartbeat_due: bool = False
-    """If the Node is a controller's, it may be told now that the machine is alive."""
+    """If the Node is a controller's, its heartbeat may be renewed now."""
     refresh_due: bool = False
-    """If the Node is discovery's and stays as it is, it may say again that the machine was seen."""
+    """If the Node is discovery's and stays as it is, its `lastSeen` may be renewed now."""
     inherits: bool = False
     """If the Node is the original's, that program has written nothing for a while."""
     seen_by: str = ""
     """The Node of the mirror's machine, and the boot id of its run: readers ask whether it still lives (`freshness`)."""
     seen_run: str = ""
     adopts: Evidence | None = None
-    """If the Node is k3 network's: what it showed when it had not been Ready for so long that it may be adopted."""
+    """If the Node is another source's: what it showed when it had not been Ready for so long that it may be adopted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ RegistryObservation = Mirrored | Deregistered | SourceLost | Stopped
 
 
 def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime) -> Decision:
-    """One write, or none, for one observation about one Node."""
+    """Returns one write, or none, for one observation about one Node."""
     if current is None:
         return _create(seen, now) if isinstance(seen, Mirrored) else Keep("there is no such Node")
     stored = node.view_manifest(seen.name, current)
@@ -153,14 +153,14 @@ def decide(current: Manifest | None, seen: RegistryObservation, *, now: datetime
 
 
 def explain(decision: Decision, seen: RegistryObservation) -> str:
-    """Why a write is made, for people."""
+    """Returns why a write is made, for people."""
     if isinstance(decision, Create | Update) and decision.transition is not None:
         return f"{decision.transition.reason}: {decision.transition.message}"
     return getattr(seen, "message", "") or NOT_REGISTERED
 
 
 def _adopted(why: str, stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
-    """A controller's Node, or another source's: nothing is written, unless it is to be adopted."""
+    """Decides for a controller's Node, or another source's: nothing is written, unless it is to be adopted."""
     keep = Keep(why, foreign=stored.owner == DISCOVERY.name)
     if not isinstance(seen, Mirrored) or seen.health not in ALIVE:
         return keep
@@ -187,7 +187,7 @@ def is_original(current: Manifest, stored: NodeView) -> bool:
 
 
 def _inherit(stored: NodeView, current: Manifest, seen: RegistryObservation, now: datetime) -> Decision:
-    """A Node of the original: discovery's from now on, if that program writes it no more and there is something to say."""
+    """Decides for a Node of the original: it is discovery's from now on, if that program no longer writes it."""
     if not isinstance(seen, Mirrored | Deregistered) or not seen.inherits:
         return Keep("written by another program, which may still run")
     if isinstance(seen, Mirrored) and seen.health == "unasked":
@@ -213,14 +213,14 @@ def is_agent_lost(stored: NodeView) -> bool:
 
 
 def mirrored_service(stored: NodeView) -> tuple[str, str] | None:
-    """The (service, datacenter) that a Node of discovery's stands for, None for any other Node."""
+    """Returns the (service, datacenter) that a Node of discovery's stands for, None for any other Node."""
     if stored.owner != DISCOVERY.name:
         return None
     return stored.annotations.get(_P + "service", ""), stored.annotations.get(_P + "datacenter", "")
 
 
 def refresh_seconds(name: str) -> int:
-    """After how long a Node that stays as it is is written again."""
+    """Returns after how many seconds a Node that stays as it is is written again."""
     return REFRESH_SECONDS + zlib.crc32(name.encode()) % SPREAD_SECONDS
 
 
@@ -238,7 +238,7 @@ def _create(seen: Mirrored, now: datetime) -> Decision:
 
 
 def _heartbeat(current: Manifest, stored: NodeView, seen: RegistryObservation, now: datetime) -> Decision:
-    """A controller's Node: the time of its Ready condition, or nothing."""
+    """Decides for a controller's Node: the heartbeat of its Ready condition, or nothing."""
     keep = Keep("not labelled k3.discovery/managed=true", foreign=True)
     if not isinstance(seen, Mirrored) or not seen.heartbeat_due or seen.health not in ALIVE:
         return keep
@@ -309,7 +309,7 @@ _READY_OF: Final[dict[Health, tuple[str, str]]] = {
 
 
 def _put(manifest: Manifest, seen: Mirrored) -> None:
-    """What the registry says of the machine, its health apart."""
+    """Writes what the registry says of the machine, except its health."""
     put_machine(manifest, seen.facts, DISCOVERY)
     notes = {
         "service": seen.service,
@@ -321,7 +321,7 @@ def _put(manifest: Manifest, seen: Mirrored) -> None:
 
 
 def _put_seen(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
-    """When the registry last showed it, to whom, and to which run of that."""
+    """Writes when the registry last showed it, to which machine's mirror, and to which run of that."""
     notes = {"lastSeen": times.precise_timestamp(now), "seen-by": seen.seen_by, "seen-run": seen.seen_run}
     put_notes(manifest, notes, DISCOVERY)
 
@@ -337,7 +337,7 @@ def _put_health(manifest: Manifest, seen: Mirrored, now: datetime) -> None:
 
 
 def _put_maintenance(manifest: Manifest, *, in_maintenance: bool) -> None:
-    """Cordon the Node, or take back a cordon that discovery put; one that a person put stays."""
+    """Cordons the Node, or takes back a cordon that discovery put; one that a person put stays."""
     found = manifest.get("spec")
     spec = manifest["spec"] = found if isinstance(found, dict) else {}
     notes = node_annotations(manifest)
@@ -349,7 +349,7 @@ def _put_maintenance(manifest: Manifest, *, in_maintenance: bool) -> None:
 
 
 def _unstamped(manifest: Manifest) -> Manifest:
-    """Without the times that every look at the machine renews. Shares its parts with the manifest."""
+    """Returns the manifest without the times that every look at the machine renews. Shares its parts."""
     found = manifest.get("status")
     status: dict[str, Any] = found if isinstance(found, dict) else {}
     conditions = status.get("conditions")
@@ -361,5 +361,5 @@ def _unstamped(manifest: Manifest) -> Manifest:
 
 
 def _is_stale(stored: NodeView, seen: Mirrored) -> bool:
-    """Whether it is time to say again that the machine was seen: the mirror counts that on its own clock."""
+    """Whether it is time to renew `lastSeen`: the mirror counts that by its own clock."""
     return seen.refresh_due or times.parse_timestamp(stored.last_seen) is None

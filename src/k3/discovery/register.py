@@ -1,4 +1,4 @@
-"""Keeps this machine registered in Consul, whatever happens to the agent: looks, and registers where that is not so.
+"""Keeps this machine registered in Consul, whatever happens to the agent: looks, and registers again where it is not.
 
 Registered means that the catalog shows the last registration, which bears a mark of its own. A Consul agent restarted without
 its data has forgotten everything; one that is cut off from its servers takes a registration that they do not show yet, and one
@@ -26,19 +26,20 @@ from k3.core import times
 from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
-from k3.discovery.consul import MARK, Consul
+from k3.discovery.catalog import MARK
+from k3.discovery.consul import Consul
 from k3.discovery.snapshot import LEAVING
 
 CHECK_SECONDS: Final = 15
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 1.5
-"""Between attempts: after an outage of Consul's agent the registration is back within two seconds."""
+"""The longest pause between attempts: after an outage of Consul's agent the registration is back within two seconds."""
 GOODBYE_LOOKS: Final = 10
-"""So often the registrar looks whether the catalog shows the goodbye."""
+"""How often the registrar looks whether the catalog shows the goodbye."""
 READ_SECONDS: Final = 0.15
-"""For those who mirror the catalog to read that as well."""
+"""How long the goodbye is left there for the mirrors to read it as well."""
 UNLISTED_SECONDS: Final = 15.0
-"""After so long it is told that the catalog does not show the registration."""
+"""After this time it is logged that the catalog does not show the registration."""
 DEREGISTER_FLOOR_SECONDS: Final = 60.0
 SELF_PROBE_SECONDS: Final = 2.0
 LEAVE_SECONDS: Final = 2.0
@@ -49,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What Consul is told of this machine. `facts.addresses` is not: `address` is where Consul and others reach it."""
+    """What Consul is told of this machine: not `facts.addresses`, but `address`, where Consul and others reach it."""
 
     service: str
     service_id: str
@@ -62,9 +63,9 @@ class Registration:
     check_timeout_seconds: float = 3.0
     deregister_after_seconds: float = 30.0
     mark: str = ""
-    """Another one with every registration, so that it is known again in the catalog."""
+    """A text that is new with every registration, by which it is known again in the catalog."""
     is_leaving: bool = False
-    """This is the goodbye."""
+    """Whether this is the goodbye (ADR 24)."""
 
     @property
     def meta(self) -> dict[str, str]:
@@ -86,11 +87,11 @@ class Registration:
 
     @property
     def health_url(self) -> str:
-        """Where Consul asks whether this machine is well."""
+        """The URL at which Consul asks whether this machine is well."""
         return f"http://{authority(self.address, self.port)}/healthz"
 
     def document(self, *, is_proven: bool) -> dict[str, Any]:
-        """For the agent. Unproven, it stays critical until Consul's own first check."""
+        """Returns the registration as the agent takes it. Unproven, it stays critical until Consul's own first check."""
         check = {
             "Name": "k3 /healthz",
             "HTTP": self.health_url,
@@ -110,7 +111,7 @@ class Registration:
         }
 
     def is_held_as(self, held: Mapping[str, Any]) -> bool:
-        """Whether the agent holds exactly this."""
+        """Whether the agent holds exactly this registration."""
         wanted = (self.service, self.address, self.port, self.meta, sorted(self.tags))
         return wanted == (held.get("Service"), *_place(held), held.get("Meta"), sorted(held.get("Tags") or []))
 
@@ -134,7 +135,7 @@ async def answers_at(address: str, port: int) -> bool:
 
 
 class Registrar:
-    """Level-triggered: every round looks at what is, and mends it."""
+    """Registers this machine. Level-triggered: every round looks at what is there, and repairs it."""
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class Registrar:
         self._hash = ""
         """Of the registration as Consul's agent held it at the last look."""
         self._fresh: tuple[Mapping[str, Any] | None] | None = None
-        """What the agent has said of itself since."""
+        """What the agent has answered to the blocking query since, if it has."""
         self._unlisted_since: float | None = None
         self._has_lapsed = False
         """The agent did not answer for a while, and may have restarted."""
@@ -170,15 +171,15 @@ class Registrar:
 
     @property
     def service_id(self) -> str:
-        """Under which this machine is registered."""
+        """The service ID under which this machine is registered."""
         return self._registration.service_id
 
     def nudge(self) -> None:
-        """Look at once: the registration is missed."""
+        """Has the registrar look at once: the mirror misses the registration."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep this machine registered, for ever. Whatever goes wrong is told once, and tried again."""
+        """Keeps this machine registered, for ever. What goes wrong is logged once, and tried again."""
         if self._registration.deregister_after_seconds < DEREGISTER_FLOOR_SECONDS:
             asked = times.duration(self._registration.deregister_after_seconds)
             log.info("consul.deregister_floor", extra={"fields": {"asked": asked, "consul_acts_after": "60s to 90s"}})
@@ -191,13 +192,13 @@ class Registrar:
                 self._has_lapsed = True
                 self._tell("consul.unavailable", str(error))
                 is_done = False
-            await asyncio.sleep(FIRST_PAUSE_SECONDS)
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)  # even an agent that answers at once is not asked in a hurry
             if is_done:
                 backoff.reset()
             await self._rest(self._until_changed() if is_done else asyncio.sleep(backoff.next_seconds()))
 
     async def _rest(self, end: Coroutine[None, None, None]) -> None:
-        """Until then, or until `nudge`."""
+        """Waits for `end`, or for `nudge`."""
         async with asyncio.TaskGroup() as tasks:
             waits = [tasks.create_task(end), tasks.create_task(self._wait_for_nudge())]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -209,22 +210,24 @@ class Registrar:
         await self._wake.wait()
 
     async def _until_changed(self) -> None:
-        """Until the agent may hold something else: it says so, it does not answer any more, or it is time to look."""
+        """Waits until the agent may hold something else: it says so, it no longer answers, or it is time to look."""
         if not self._hash:
             await asyncio.sleep(CHECK_SECONDS)
             return
         try:
-            self._fresh = (await self._consul.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS),)
+            self._fresh = (
+                await self._consul.agent.own_service(self.service_id, known_hash=self._hash, wait_seconds=CHECK_SECONDS),
+            )
         except K3Error:
             self._has_lapsed = True
 
     async def _own_service(self) -> Mapping[str, Any] | None:
-        """What the agent holds: as it has just said by itself, else as it says now."""
+        """Returns what the agent holds: as the blocking query has just answered, else as it says now."""
         fresh, self._fresh = self._fresh, None
-        return fresh[0] if fresh else await self._consul.own_service(self.service_id)
+        return fresh[0] if fresh else await self._consul.agent.own_service(self.service_id)
 
     async def _look(self) -> bool:
-        """One round. Returns whether Consul's agent holds the registration and the catalog has shown it."""
+        """Makes one round. Returns whether Consul's agent holds the registration and the catalog has shown it."""
         wanted = self._registration
         held = await self._own_service()
         if held is not None and wanted.is_of_another(held):
@@ -234,7 +237,8 @@ class Registrar:
         if held is None or self._has_lapsed or not wanted.is_held_as(held):
             self.holds = held is not None
             await self._register()
-            held = await self._consul.own_service(wanted.service_id)
+            held = await self._consul.agent.own_service(wanted.service_id)
+        # Consul's own hash of what it holds: its blocking query on a service waits for another one (`hash`), not for an index.
         self._hash = str(held.get("ContentHash", "")) if held is not None else ""
         self.holds = True
         try:
@@ -254,9 +258,9 @@ class Registrar:
         is_proven = await self._proves()
         self._registration = replace(self._registration, mark=secrets.token_hex(MARK_BYTES))
         if is_proven and self.holds:
-            # Registered again, a check keeps the status it has: critical, in an agent that restarted.
-            await self._consul.forget_check(self.service_id)
-        await self._consul.register(self._registration.document(is_proven=is_proven))
+            # Registered again, a check keeps the status it has: critical, in an agent that restarted (ADR 24).
+            await self._consul.agent.forget_check(self.service_id)
+        await self._consul.agent.register(self._registration.document(is_proven=is_proven))
         self._has_lapsed = False
         fields = {"service_id": self.service_id, "health": self._registration.health_url}
         log.info("consul.registered", extra={"fields": fields})
@@ -264,7 +268,7 @@ class Registrar:
             log.warning("self.unproven", extra={"fields": {**fields, "advice": "does the firewall let Consul in?"}})
 
     async def _is_listed(self) -> bool:
-        if await self._consul.is_listed(self._registration.service, self.service_id, self._registration.mark):
+        if await self._consul.catalog.is_listed(self._registration.service, self.service_id, self._registration.mark):
             self._unlisted_since = None
             self.listed.set()
             return True
@@ -280,7 +284,7 @@ class Registrar:
         return False
 
     def _tell(self, event: str, why: str) -> None:
-        """Say what is wrong, once; an empty event: nothing is."""
+        """Logs what is wrong, once; an empty event: nothing is."""
         if event and event != self._told:
             log.warning(event, extra={"fields": {"consul": self._consul.where, "service_id": self.service_id, "why": why}})
         elif self._told and not event:
@@ -288,18 +292,18 @@ class Registrar:
         self._told = event
 
     async def leave(self) -> bool:
-        """Take this machine out of Consul, unless another run has its place by now. Returns whether it is out.
+        """Takes this machine out of Consul, unless another run has its place by now. Returns whether it is out.
 
         `run` must have ended.
         """
         try:
             async with time_limit(LEAVE_SECONDS):
-                held = await self._consul.own_service(self.service_id)
+                held = await self._consul.agent.own_service(self.service_id)
                 if held is not None:
                     if (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
                         return False
                     await self._say_goodbye()
-                    await self._consul.deregister(self.service_id)
+                    await self._consul.agent.deregister(self.service_id)
         except (K3Error, TimeoutError) as error:
             log.warning("consul.not_deregistered", extra={"fields": {"service_id": self.service_id, "why": str(error)}})
             return False
@@ -307,11 +311,11 @@ class Registrar:
         return True
 
     async def _say_goodbye(self) -> None:
-        """Have the catalog show that this machine leaves: a registration that is only missing may be an agent that restarts."""
+        """Has the catalog show that this machine leaves: a registration that is only missing may be an agent that restarts."""
         wanted = replace(self._registration, mark=secrets.token_hex(MARK_BYTES), is_leaving=True)
-        await self._consul.register(wanted.document(is_proven=False))
+        await self._consul.agent.register(wanted.document(is_proven=False))
         for _ in range(GOODBYE_LOOKS):
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
-            if await self._consul.is_listed(wanted.service, wanted.service_id, wanted.mark):
+            if await self._consul.catalog.is_listed(wanted.service, wanted.service_id, wanted.mark):
                 await asyncio.sleep(READ_SECONDS)
                 return

@@ -223,7 +223,7 @@ class DiscoverySource(Source):
         """The address that Consul's agent tells others, if it is one of ours; else the one we have. Raises Unavailable."""
         address = ""
         with suppress(Forbidden):
-            address = (await self._consul.agent()).address
+            address = (await self._consul.agent.read_self()).address
         if _is_usable(address) and _is_ours(address):
             self.facts = replace(self.facts, addresses=(address,))
         elif self.facts.addresses == (LOOPBACK,) and not self._is_told:

@@ -49,18 +49,18 @@ class ConsulSettings:
 
     @property
     def where(self) -> str:
-        """For people: `http://localhost:8500`."""
+        """The address for people: `http://localhost:8500`."""
         if self.scheme == "unix":
             return f"unix://{self.socket_path}"
         return f"{self.scheme}://{self.authority}"
 
     @property
     def authority(self) -> str:
-        """As in a Host header."""
+        """The address as in a Host header."""
         return "localhost" if self.scheme == "unix" else authority(self.host, self.port)
 
     def read_token(self) -> str:
-        """The token as it is now: the file's, which may be replaced while k3 runs, else the one given. Raises ConfigInvalid."""
+        """Returns the token as it is now: the file's, which may change meanwhile, else the one given. Raises ConfigInvalid."""
         if not self.token_file:
             return self.token
         try:
@@ -72,7 +72,7 @@ class ConsulSettings:
         return _checked_token(text, "CONSUL_HTTP_TOKEN_FILE")
 
     def tls(self) -> ssl.SSLContext | None:
-        """What to encrypt with, None for plain connections. Raises ConfigInvalid for files that cannot be used."""
+        """Returns what to encrypt with, None for plain connections. Raises ConfigInvalid for files that cannot be used."""
         if self.scheme != "https":
             return None
         try:
@@ -85,14 +85,14 @@ class ConsulSettings:
         return context
 
     def server(self) -> Server:
-        """Where to connect to. Raises ConfigInvalid for TLS files that cannot be used."""
+        """Returns where to connect to. Raises ConfigInvalid for TLS files that cannot be used."""
         return Server(
             host=self.host, port=self.port, socket_path=self.socket_path, tls=self.tls(), server_name=self.server_name
         )
 
 
 def from_flags(address: str, token: str, environ: Mapping[str, str]) -> ConsulSettings:
-    """`--consul-addr` and `--consul-token` (empty: not given) over Consul's environment names. Raises ConfigInvalid."""
+    """Reads `--consul-addr` and `--consul-token` (empty: not given) over Consul's environment names. Raises ConfigInvalid."""
     is_tls = parsing.boolean(environ.get("CONSUL_HTTP_SSL") or "false", "CONSUL_HTTP_SSL")
     name = "--consul-addr" if address else "CONSUL_HTTP_ADDR"
     scheme, host, port, path = _parse(address or environ.get("CONSUL_HTTP_ADDR") or DEFAULT_ADDRESS, name, is_tls=is_tls)
@@ -131,7 +131,7 @@ def _parse(text: str, name: str, *, is_tls: bool) -> tuple[Literal["http", "http
 
 
 def _checked_token(token: str, name: str) -> str:
-    """A token fit for a header, or nothing. The error does not repeat it."""
+    """Returns the token, if it is fit for a header or empty. Raises ConfigInvalid, which does not repeat it."""
     if token and not _TOKEN.fullmatch(token):
         msg = f"{name}: not a token: it has spaces or characters that a header cannot carry"
         raise ConfigInvalid(msg)

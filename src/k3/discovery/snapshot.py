@@ -1,6 +1,6 @@
 """One datacenter's answer as instances: what Consul's health JSON says of each machine, and which Node's name each gets.
 
-Pure. Consul is fed by every holder of a token, so every entry is held to limits: one that breaks a rule is refused and
+Pure. Consul is fed by every holder of a token, so every entry is checked against limits: one that breaks a rule is refused and
 counted under its reason, never mended, and never costs the others anything. Optional metadata that is not what k3
 writes (other programs use Consul too) reads as absent.
 """
@@ -20,20 +20,20 @@ from k3.discovery.names import is_consul_node, is_service_id
 from k3.discovery.policy import AGENT_LOST, Health
 
 INSTANCES: Final = 16_000
-"""Of one service in one datacenter."""
+"""The most instances of one service in one datacenter."""
 CHECKS: Final = 256
 CHECK_CHARACTERS: Final = 80
 SUFFIX_DIGITS: Final = 6
 
 LEAVING: Final = "leaving"
-"""In the Meta of a registration whose machine says goodbye."""
+"""The key in the Meta of a registration whose machine says goodbye."""
 NODE_CHECK: Final = "serfHealth"
 SERVICE_MAINTENANCE: Final = "_service_maintenance"
 NODE_MAINTENANCE: Final = "_node_maintenance"
 
 UNASKED: Final[Health] = "unasked"
 TOLD: Final = frozenset({"ttl", "alias"})
-"""Checks that Consul does not run itself."""
+"""The types of checks that Consul does not run itself."""
 _SEVERITY: Final[Mapping[str, int]] = {"passing": 0, "warning": 1, "critical": 2}
 
 
@@ -66,17 +66,17 @@ class Instance:
     message: str
     in_maintenance: bool = False
     is_hidden: bool = False
-    """It asked not to become a Node."""
+    """Whether it asked not to become a Node (`--register-self=false`)."""
     is_leaving: bool = False
-    """Its k3 is about to take it out of Consul."""
+    """Whether its k3 is about to take it out of Consul."""
     has_agent: bool = True
-    """A Consul agent runs there; else a program wrote the machine into the catalog."""
+    """Whether a Consul agent runs there; else a program wrote the machine into the catalog."""
     ailments: frozenset[tuple[str, str]] = frozenset()
     """(check ID, status) of each check that is not passing: its own, and those of its Consul node."""
 
     @property
     def identity(self) -> Identity:
-        """A service ID is unique per agent only."""
+        """What tells it from others: a service ID is unique per agent only (ADR 17)."""
         return self.datacenter, self.consul_node, self.service_id
 
 
@@ -89,7 +89,7 @@ class Snapshot:
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def replaced(self, fresh: Iterable[Instance]) -> "Snapshot":
-        """With these instances instead of those of the same identity."""
+        """Returns the snapshot with these instances instead of those of the same identity."""
         newer = {each.identity: each for each in fresh}
         return replace(self, instances=tuple(newer.get(each.identity, each) for each in self.instances))
 
@@ -104,7 +104,7 @@ class Named:
 
 
 def read(document: object, *, service: str, datacenter: str) -> Snapshot:
-    """The entries of `/v1/health/service/<service>`. They are taken out of the document one by one, for it may be large."""
+    """Reads the entries of `/v1/health/service/<service>`, and takes each out of the document, which may be large."""
     refused: Counter[str] = Counter()
     found: dict[Identity, Instance] = {}
     entries: list[object] = document if isinstance(document, list) else []
@@ -112,7 +112,7 @@ def read(document: object, *, service: str, datacenter: str) -> Snapshot:
         refused[NO_LIST] += 1
     refused[TOO_MANY] += max(0, len(entries) - INSTANCES)
     del entries[INSTANCES:]
-    entries.reverse()
+    entries.reverse()  # so that they are taken from the end in their order, each then free to go
     while entries:
         try:
             instance = _instance(_mapping(entries.pop()), service, datacenter)
@@ -153,7 +153,7 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
 
 
 def reexamined(instance: Instance, checks: object) -> Instance:
-    """The instance by the checks of its Consul node as they are now (`/v1/health/node/<node>`)."""
+    """Returns the instance by the checks of its Consul node as they are now (`/v1/health/node/<node>`)."""
     found = [_mapping(each) for each in checks] if isinstance(checks, list) else []
     its = [each for each in found if each.get("ServiceID", "") in {"", instance.service_id}][:CHECKS]
     health, message, in_maintenance = judge(its)
@@ -161,7 +161,7 @@ def reexamined(instance: Instance, checks: object) -> Instance:
 
 
 def ailments(checks: Iterable[object]) -> frozenset[tuple[str, str]]:
-    """(check ID, status) of those that are not passing; one that has not run is `unasked`."""
+    """Returns (check ID, status) of the checks that are not passing; one that has not run is `unasked`."""
     told = (
         (_text(check.get("CheckID")), UNASKED if is_unasked(check) else _text(check.get("Status")))
         for check in map(_mapping, checks)
@@ -172,15 +172,15 @@ def ailments(checks: Iterable[object]) -> frozenset[tuple[str, str]]:
 def is_unasked(check: Mapping[str, Any]) -> bool:
     """Whether the check is critical only because it has not run yet, as after a restart of its agent.
 
-    Consul gives the checks that it runs by itself a type, and those that have run an output. What is told by others (TTL)
-    or written into the catalog counts as it is.
+    Consul gives the checks that it runs by itself a type, and those that have run an output. What others report (TTL) or
+    write into the catalog counts as it is.
     """
     kind = check.get("Type")
     return check.get("Status") == "critical" and check.get("Output") == "" and bool(kind) and kind not in TOLD
 
 
 def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: str) -> str:
-    """Meta `node`; else the service ID behind `<service>-`; else Consul's own node name, as far as it can be one."""
+    """Returns Meta `node`; else the service ID behind `<service>-`; else Consul's own node name, as far as it can be one."""
     if "node" in meta:
         name = meta["node"]
     else:
@@ -192,12 +192,12 @@ def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: s
 
 
 def as_name(consul_node: str) -> str:
-    """The name of a Consul node as a Node's: Consul takes capitals and underscores, Kubernetes does not (RFC 1123)."""
+    """Returns the name of a Consul node as a Node's: Consul takes capitals and underscores, Kubernetes does not (RFC 1123)."""
     return consul_node.lower().replace("_", "-")
 
 
 def _address(registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> str:
-    """The best that is known: where the service is, else where its Consul agent is. Names are not looked up."""
+    """Returns the best address known: the service's, else its Consul agent's. Host names are not looked up."""
     lan = ("lan", "lan_ipv4", "lan_ipv6")
     of_service, of_node = (_mapping(each.get("TaggedAddresses")) for each in (registered, consul_node))
     texts = [
@@ -233,19 +233,21 @@ def _matching(meta: Mapping[str, str], key: str, rule: re.Pattern[str]) -> str:
 
 
 def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
-    """(health, what a person is told, whether in maintenance): the worst of the checks, none is passing.
+    """Returns health, what a person is told, and whether it is in maintenance: the worst of the checks; without any, passing.
 
     Maintenance is an intention and not counted. A Consul agent that does not answer leaves its checks unknown.
     """
     worst, at_fault, in_maintenance, is_agent_lost, unasked = 0, "", False, False, ""
     for check in map(_mapping, checks):
         name, status = _text(check.get("CheckID")), _text(check.get("Status"))
+        # Consul puts `:<service ID>` behind the check of a service's maintenance.
         if name.startswith((NODE_MAINTENANCE, SERVICE_MAINTENANCE)):
             in_maintenance = True
         elif name == NODE_CHECK and status == "critical":
             is_agent_lost = True
         elif is_unasked(check):
             unasked = min(unasked or name, name)
+        # A status that k3 does not know counts as critical; of equally bad ones the first by name is told, so that it stays.
         elif (severity := _SEVERITY.get(status, 2)) > worst or (severity == worst and worst and name < at_fault):
             worst, at_fault = severity, name
     if is_agent_lost:
@@ -268,7 +270,7 @@ def assign(
     reserved: Mapping[str, tuple[str, str]] | None = None,
     held: Mapping[Identity, str] | None = None,
 ) -> dict[str, Named]:
-    """Each shown instance under a name of its own: it keeps the one it has (`held`), else the first in order gets it.
+    """Returns each shown instance under a name of its own: it keeps the one it has (`held`), else the first in order gets it.
 
     The order: own datacenter first, then datacenter, Consul node, service ID. The next is `<name>-<datacenter>`; more of
     one datacenter get `<name>-<6 hex digits of their identity>`. What then still clashes is left out. `reserved` names
@@ -279,6 +281,7 @@ def assign(
     shown.sort(key=lambda each: (each.datacenter != own_datacenter, each.identity))
     named: dict[str, Named] = {}
     if held:
+        # No machine's Node is renamed because another one leaves (ADR 17).
         shown = [each for each in shown if not _keeps(each, held.get(each.identity), named)]
     late: list[Instance] = []
     for instance in shown:
@@ -298,7 +301,7 @@ def assign(
 
 
 def _keeps(instance: Instance, name: str | None, named: dict[str, Named]) -> bool:
-    """Whether it has a name that it may go by; if so it is named."""
+    """Names an instance as it was named before (`name`), if it may have that name still; returns whether it may."""
     if name is None or name in named:
         return False
     if name != instance.wanted_name and name not in _second_names(instance, is_elsewhere=True):

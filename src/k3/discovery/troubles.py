@@ -1,4 +1,4 @@
-"""What goes wrong with Consul, in words by which a person can mend it: an answer that refuses, or none at all.
+"""What goes wrong with Consul, in words that tell a person what to do: an answer that refuses, or none at all.
 
 Unavailable: no answer came, or Consul says that it cannot answer now. Forbidden: the token or a certificate. Invalid: the
 question, or the answer, is not what it should be.
@@ -15,7 +15,7 @@ from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
 from k3.core.safe_text import one_line
 
 MESSAGE_CHARACTERS: Final = 200
-"""Of what Consul says."""
+"""How much is shown of what Consul says."""
 
 _NOT_FOUND: Final = 404
 _REDIRECTS: Final = range(300, 400)
@@ -25,7 +25,7 @@ _REFUSALS: Final = ("permission denied", "acl not found", "acl token expired")
 
 
 def refusal(status: int, body: bytes, where: str) -> K3Error:
-    """The error that an answer other than 200 stands for."""
+    """Returns the error that an answer other than 200 stands for."""
     text = one_line(body[: 4 * MESSAGE_CHARACTERS].decode("utf-8", "replace").strip())[:MESSAGE_CHARACTERS]
     if status in REFUSED or any(word in text.lower() for word in _REFUSALS):
         return Forbidden(f"Consul at {where} refuses the token ({text or status}); see --consul-token")
@@ -41,7 +41,7 @@ def refusal(status: int, body: bytes, where: str) -> K3Error:
 
 
 def no_answer(error: OSError | HttpError, where: str, *, waited_seconds: float) -> K3Error:
-    """The error that a failure of the HTTP client stands for."""
+    """Returns the error that a failure of the HTTP client stands for."""
     match error:
         case TimeoutError():
             return Unavailable(f"Consul at {where} did not answer within {waited_seconds:.0f} s")

@@ -1,11 +1,11 @@
-"""How one datacenter is watched: which questions are asked of Consul, and when. What an answer means, `judge` says.
+"""How one datacenter is watched: which questions are asked of Consul, and when. What an answer means is decided in `judge`.
 
 A small service is watched by one blocking query, whose answer is the whole service. That answer grows with the service
-(10 MB at 10,000 machines), so a large one is watched in two tiers, and nothing is fetched that has not changed:
+(10 MB at 10,000 machines), so a large one is watched in two tiers, and nothing is fetched that has not changed (ADR 16):
 
 * *Who is there* wakes on membership and meta, not on health; then the whole service is read once.
-* *Who is ailing*, one query each for critical and warning, wakes on every check, and is small. It is a hint: that a check
-  is missing from it may also mean that it may not be seen. So the machines it hints at are looked at by all checks of
+* *Who is ailing*, one query each for critical and warning, wakes on every check, and is small. It is a hint: a check may be
+  missing from it because this token may not see it. So the machines it hints at are looked at by all checks of
   their Consul node, and only what is shown there is believed.
 
 Answers may come from different servers. A hint older than the whole answer (by Consul's index) says nothing new. A look older
@@ -24,7 +24,7 @@ from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
 from k3.discovery import guards, snapshot
-from k3.discovery.consul import WAIT_SECONDS, Consul, Reading, next_index
+from k3.discovery.catalog import WAIT_SECONDS, Catalog, Reading, next_index
 from k3.discovery.datacenters import Datacenter
 from k3.discovery.guards import Trust
 from k3.discovery.snapshot import Instance
@@ -32,12 +32,12 @@ from k3.discovery.snapshot import Instance
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 5.0
 ROUND_SECONDS: Final = 0.1
-"""At least so long between two answers of a large service: changes that come together are handled together."""
+"""The shortest pause between two answers of a large service: changes that come together are handled together."""
 LEAST_ROUND_SECONDS: Final = 0.02
 LARGE: Final = 500
-"""Instances from which on a service is watched in two tiers."""
+"""From so many instances on, a service is watched in two tiers (ADR 16)."""
 LOOKS: Final = 32
-"""Consul nodes looked at one by one; when more are hinted at, the whole service is read."""
+"""The most Consul nodes looked at one by one; when more are hinted at, the whole service is read."""
 STATUSES: Final = ("critical", "warning")
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The whole service, as answered. `went_back`: by Consul's index it is older than what was answered before."""
+    """The whole service, as answered. `went_back`: by Consul's index, it is older than an earlier answer."""
 
     reading: Reading
     went_back: bool
@@ -60,7 +60,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No answer has come."""
+    """No answer has come; `why` says what happened."""
 
     why: str
 
@@ -69,48 +69,48 @@ Answer = Whole | Examined | Unanswered
 
 
 class Judge(Protocol):
-    """Takes the answers in."""
+    """What takes the answers in."""
 
     def take(self, datacenter: Datacenter, answer: Answer) -> None:
-        """Believe it as far as it goes, at once."""
+        """Believes an answer as far as it goes, at once."""
         ...
 
     def own_service_id(self, datacenter: Datacenter) -> str:
-        """Of the registration that its answers have to show; empty: none."""
+        """Returns the service ID that the answers of this datacenter have to show; empty: none."""
         ...
 
 
 class Watch:
-    """Watches one datacenter for a service. Nothing is asked in a hurry, and no blocking query is given up."""
+    """Watches one datacenter for a service. Nothing is asked in a hurry, and no blocking query is given up (see `catalog`)."""
 
-    def __init__(self, consul: Consul, service: str, datacenter: Datacenter, judge: Judge, *, random: Random) -> None:
+    def __init__(self, catalog: Catalog, service: str, datacenter: Datacenter, judge: Judge, *, random: Random) -> None:
         """`random` spreads retries."""
-        self._consul = consul
+        self._catalog = catalog
         self._service = service
         self._datacenter = datacenter
         self._judge = judge
         self._random = random
         self._is_large = asyncio.Event()
-        self._reading = asyncio.Lock()
+        self._reading = asyncio.Lock()  # hints are compared with the last whole answer, which must not change meanwhile
         self._whole_index = 0
-        """Of the last whole answer."""
+        """The index of the last whole answer."""
         self._nodes: dict[str, list[Instance]] = {}
         self._hinted: dict[str, dict[str, frozenset[str]]] = {}
-        """By status and Consul node: the ailing checks that have been taken in."""
+        """The ailing checks that have been taken in, by status and Consul node."""
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watches for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_service())
             for status in STATUSES:
                 tasks.create_task(self._follow_status(status))
 
     async def once(self) -> None:
-        """Read the whole service once."""
+        """Reads the whole service once."""
         await self._read(0, WAIT_SECONDS)
 
     async def _follow_service(self) -> None:
-        """Both tiers' first question: the whole service where it is small, else who is there."""
+        """Asks the first question of both kinds: for the whole service where it is small, else for the membership."""
         index, members, backoff = 0, 0, self._backoff()
         while True:
             wait = WAIT_SECONDS if self._is_believed else int(guards.RECHECK_SECONDS)
@@ -132,7 +132,7 @@ class Watch:
 
     @property
     def _round_seconds(self) -> float:
-        """A small answer costs little; but even an agent that is stopping, and answers at once, is not asked in a hurry."""
+        """The pause between two answers: short for a small one, but never none, as an agent that stops answers at once."""
         return max(LEAST_ROUND_SECONDS, ROUND_SECONDS * min(1.0, len(self._datacenter.snapshot.instances) / LARGE))
 
     @property
@@ -140,10 +140,10 @@ class Watch:
         return self._datacenter.guard.belief.trust is Trust.FULL
 
     async def _read(self, index: int, wait_seconds: int) -> int:
-        """Wait for one whole answer and have it taken in; returns the index to ask with next."""
+        """Waits for one whole answer and has it taken in; returns the index to ask with next."""
         place = self._datacenter
         try:
-            reading = await self._consul.health(self._service, datacenter=place.name, index=index, wait_seconds=wait_seconds)
+            reading = await self._catalog.health(self._service, datacenter=place.name, index=index, wait_seconds=wait_seconds)
         except K3Error as error:
             self._judge.take(place, Unanswered(str(error)))
             return 0
@@ -168,16 +168,17 @@ class Watch:
             self._is_large.clear()
 
     async def _read_if_changed(self, index: int, wait_seconds: int) -> int:
-        """Wait until the membership may have changed; returns its index to wait with next."""
+        """Waits until the membership may have changed; returns its index to wait with next."""
         place = self._datacenter
         own = self._judge.own_service_id(place)
         try:
-            reading = await self._consul.membership(
+            reading = await self._catalog.membership(
                 self._service, own, datacenter=place.name, index=index, wait_seconds=wait_seconds
             )
         except K3Error as error:
             self._judge.take(place, Unanswered(str(error)))
             return 0
+        # The answer has to show this machine's registration, if there is one; where it does not, the whole answer is judged.
         is_news = reading.index > self._whole_index or reading.index < index or bool(own) != bool(reading.document)
         if is_news or not self._is_believed or not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
             await self._read_whole()
@@ -196,10 +197,10 @@ class Watch:
                 index = 0
                 await self._is_large.wait()
             try:
-                reading = await self._consul.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
+                reading = await self._catalog.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
                 await self._follow_hints(status, reading)
             except K3Error as error:
-                # The other question tells people, and decides what is believed.
+                # The first question has such a failure logged, and decides what is believed.
                 log.debug("consul.no_hints", extra={"fields": {"datacenter": self._datacenter.name, "why": str(error)}})
                 index = 0
                 await asyncio.sleep(backoff.next_seconds())
@@ -209,10 +210,11 @@ class Watch:
                 await asyncio.sleep(ROUND_SECONDS)
 
     async def _follow_hints(self, status: str, reading: Reading) -> None:
-        """Look at the machines of whose checks more, fewer or others have this status."""
+        """Looks at the machines of whose checks more, fewer or others have this status."""
         if not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
             return
         async with self._reading:
+            # The whole answer is newer than this hint, or there is none to compare it with.
             is_known = self._datacenter.guard.belief.trust is Trust.NONE or reading.index < self._whole_index
             if is_known or not self._is_large.is_set():
                 return
@@ -225,8 +227,8 @@ class Watch:
                 self._hinted[status] = shown
 
     async def _look(self, names: list[str], index: int) -> bool:
-        """Take in how the machines of these Consul nodes are; False where an answer does not show it. Raises K3Error."""
-        answers = await gather(*[partial(self._consul.node_checks, name, datacenter=self._datacenter.name) for name in names])
+        """Takes in how the machines of these Consul nodes are; returns False if an answer does not show it. Raises K3Error."""
+        answers = await gather(*[partial(self._catalog.node_checks, name, datacenter=self._datacenter.name) for name in names])
         fresh: dict[str, list[Instance]] = {}
         for name, answer in zip(names, answers, strict=True):
             former = self._nodes.get(name, [])
@@ -239,13 +241,13 @@ class Watch:
 
 
 def _is_shown(instances: list[Instance], checks: object) -> bool:
-    """Whether the answer shows how every check is now that was ailing: one that is missing may be hidden from this token."""
+    """Whether the answer shows every check that was ailing: one that is missing may be hidden from this token."""
     shown = {each.get("CheckID") for each in checks if isinstance(each, dict)} if isinstance(checks, list) else set()
     return all(check in shown for each in instances for check, _ in each.ailments)
 
 
 def _ailing_by_node(nodes: Mapping[str, list[Instance]], status: str) -> dict[str, frozenset[str]]:
-    """The checks of each Consul node that the instances show with this status."""
+    """Returns the checks of each Consul node that the instances show with this status."""
     found = {
         name: frozenset(check for each in instances for check, word in each.ailments if word == status)
         for name, instances in nodes.items()
@@ -255,7 +257,7 @@ def _ailing_by_node(nodes: Mapping[str, list[Instance]], status: str) -> dict[st
 
 
 def _by_node(document: Any, nodes: Mapping[str, object]) -> dict[str, frozenset[str]]:  # noqa: ANN401 - JSON
-    """The checks of a list, by those Consul nodes that are known."""
+    """Returns the checks of a list, by those Consul nodes that are known."""
     found: dict[str, set[str]] = {}
     for each in document if isinstance(document, list) else []:
         name, check = (each.get("Node"), each.get("CheckID")) if isinstance(each, dict) else (None, None)

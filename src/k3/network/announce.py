@@ -1,7 +1,7 @@
 """Announces this machine over mDNS: one service instance, its addresses, and a goodbye at the end.
 
-Says only what it is told. The instance's name is unique by construction, so nobody is asked whether it is free
-(RFC 6762 §8.1 is for names that may collide), and peers hear of us within milliseconds.
+Announces only what it is given. The instance's name is unique by construction, so that it is not probed for first
+(RFC 6762 §8.1 is for names that may collide; ADR 7), and peers hear of this machine within milliseconds.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from k3.network.mdns import Mdns
 from k3.settings.service_type import DOMAIN, ServiceType
 
 REPEATS_SECONDS: Final = (1.0, 3.0)
-"""When an announcement is said again (RFC 6762 §8.3: at least twice, a second or more apart)."""
+"""When an announcement is repeated (RFC 6762 §8.3: at least twice, a second or more apart)."""
 
+# One packet may be lost, and without a goodbye peers keep the records for as long as their TTL says.
 GOODBYES: Final = 3
 GOODBYE_INTERVAL_SECONDS: Final = 0.1
 
@@ -28,7 +29,7 @@ _SUFFIX_DIGITS: Final = 8
 
 
 def instance_name(node: str, id_: str) -> str:
-    """`<node>-<8 hex of id>`, one label of at most `limits.INSTANCE_BYTES`: dots become `-`, a long node is cut."""
+    """Returns `<node>-<8 hex of id>`, one label of at most `limits.INSTANCE_BYTES`: dots become `-`, a long node is cut."""
     suffix = f"-{id_[:_SUFFIX_DIGITS]}"
     return node.replace(".", "-")[: limits.INSTANCE_BYTES - len(suffix)].rstrip("-") + suffix
 
@@ -37,21 +38,21 @@ class Announcer:
     """One announced instance: `announce`, as often as something changes, then `aclose`."""
 
     def __init__(self, mdns: Mdns, service: ServiceType) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         self._mdns = mdns
         self._service = service
         self._info: ServiceInfo | None = None
         self._repeats: list[asyncio.TimerHandle] = []
 
     def announce(self, facts: Facts) -> None:
-        """Announce these facts, or what has changed in them. The first packet is out on return, repeats follow.
+        """Announces these facts, or what has changed in them. The first packet is out on return, repeats follow.
 
-        On a change of interfaces call this first and `Mdns.update` after it, so that no old address goes out on a new link.
+        On a change of interfaces this comes first and `Mdns.update` next, so that no old address goes out on a new link.
         """
         info = _service_info(facts, self._service)
         registry = self._mdns.zeroconf.registry
         if self._info is not None and self._info.name != info.name:
-            self._say_goodbye(self._info)
+            self._say_goodbye(self._info)  # another name is another instance: the records of the former one would live on
             registry.async_remove(self._info)
             self._info = None
         if self._info is None:
@@ -65,13 +66,13 @@ class Announcer:
         self._repeats = [loop.call_later(delay, self.again) for delay in REPEATS_SECONDS]
 
     def again(self) -> None:
-        """Say it once more, now: a peer has missed or forgotten us."""
+        """Repeats the announcement now, for a peer that has missed or forgotten it."""
         if self._info is not None:
             zeroconf = self._mdns.zeroconf
             zeroconf.async_send(zeroconf.generate_service_broadcast(self._info, None))
 
     async def aclose(self) -> None:
-        """Say goodbye, a few times over a fifth of a second."""
+        """Says goodbye, a few times over a fifth of a second."""
         self._cancel_repeats()
         info, self._info = self._info, None
         if info is None:
@@ -103,7 +104,7 @@ def _service_info(facts: Facts, service: ServiceType) -> ServiceInfo:
         service.full_name(instance),
         port=facts.port,
         properties={key.encode(): value.encode() for key, value in text.items() if value},
-        # A host name of our own: `<hostname>.local.` belongs to whatever responder the machine runs already.
+        # A host name of k3's own: `<hostname>.local.` belongs to the responder that the machine may run already (ADR 7).
         server=f"{instance}.{DOMAIN}",
         addresses=[_packed(address) for address in facts.addresses],
     )

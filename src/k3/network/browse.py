@@ -1,13 +1,13 @@
 """Listens to mDNS for other machines and reports what they announce. A hint source: nothing heard is proven or acted on.
 
 Theory of operation. The library's service browser is not used, since one exception in a callback, or one odd name, silences
-it for good, and it does not ask again by itself for most of an hour. Instead:
+it for good, and it does not ask again by itself for most of an hour (ADR 6). Instead:
 
 * A listener hands every packet's records to `k3.network.instances`, which keeps the latest of each name and marks the names
   of which something changed. It does nothing else.
-* `next` takes one marked name at a time, holds its records to the rules of `k3.network.records`, and reports the result if
+* `next` takes one marked name at a time, checks its records by the rules of `k3.network.records`, and reports the result if
   it differs from the last one. A slow reader costs memory for names only, and gets the newest state of each.
-* `run` asks questions on a schedule of our own, see `k3.network.questions`. An instance whose records are incomplete, have
+* `run` asks questions on k3's own schedule, see `k3.network.questions`. An instance whose records are incomplete, have
   changed, or that is said to have left, is asked by its own name: a forgery is answered by its victim.
 """
 
@@ -34,6 +34,7 @@ from k3.settings.service_type import ServiceType
 COMPLETION_SECONDS: Final = 1.0
 """How long an instance's other records may take to arrive by themselves."""
 
+# As RFC 6762 §5.2 has queries delayed that many hosts may send at the same moment.
 _DOUBT_SECONDS: Final = (0.02, 0.1)
 _INSTANCES_PER_SECOND: Final = 2_000
 _EVALUATIONS_AT_ONCE: Final = 64
@@ -43,13 +44,13 @@ log = logging.getLogger(__name__)
 
 
 class Browser:
-    """Who announces the service. Keep `run` going and iterate, or call `next`.
+    """The machines that announce the service. The caller keeps `run` going, and iterates or calls `next`.
 
     `refused` counts what was not reported, by reason.
     """
 
     def __init__(self, mdns: Mdns, service: ServiceType, ours: str = "", *, random: Random | None = None) -> None:
-        """Listen from now on. `ours` is our own instance: not reported, unless at an address that is not ours (a clone's).
+        """Listens from now on. `ours` is this machine's instance: not reported, unless at another's address (a clone's).
 
         `random` spreads the questions.
         """
@@ -82,29 +83,29 @@ class Browser:
 
     @property
     def refused(self) -> Counter[Reason]:
-        """What was not reported, by reason."""
+        """Counts of what was not reported, by reason."""
         return self._table.refused
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stops listening."""
         self._mdns.zeroconf.async_remove_listener(self._listener)
 
     def relinked(self) -> None:
-        """The links have changed: ask again, and look at everything anew (other addresses are on-link now)."""
+        """Asks again and judges everything anew, after a change of links: other addresses are on-link now."""
         self._general.series(self._clock(), AGAIN_SECONDS)
         self._replanned.set()
         self._table.mark_all()
         self._stirred.set()
 
     def repeat(self) -> None:
-        """Report once more what has been reported and has not left."""
+        """Reports once more what has been reported and has not left."""
         for entry in self._table.entries():
             entry.again = entry.told is not None
         self._table.mark_all()
         self._stirred.set()
 
     async def run(self) -> None:
-        """Ask the questions that are due, for ever."""
+        """Asks the questions that are due, for ever."""
         while True:
             self._ask_what_is_due()
             with suppress(TimeoutError):
@@ -113,9 +114,9 @@ class Browser:
             self._replanned.clear()
 
     async def next(self) -> Announcement | Withdrawal:
-        """The next news. Waits for it; may be cancelled at any time without losing any."""
+        """Waits for the next news and returns it; may be cancelled at any time without losing any."""
         while True:
-            if self._evaluated >= _EVALUATIONS_AT_ONCE:
+            if self._evaluated >= _EVALUATIONS_AT_ONCE:  # in a flood this never waits by itself, and the loop has other work
                 self._evaluated = 0
                 await asyncio.sleep(0)
             if self._table.crowded_out:
@@ -130,7 +131,7 @@ class Browser:
     def _hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
         try:
             self._table.hear(updates, now)
-        except Exception:  # the library would stop listening
+        except Exception:  # the library would stop calling its listeners (ADR 6)
             self._table.refused[Reason.OUR_FAULT] += 1
             log.exception("mdns.listener_failed")
         if self._table.marked:
@@ -150,6 +151,7 @@ class Browser:
         if (announcement == entry.told and not entry.again) or (name == self.ours and self._is_here(announcement)):
             return None
         if entry.told not in {None, announcement}:
+            # What changes may be forged: asked by its name, the machine itself answers what is so (ADR 6).
             self._ask_about(name, self._random.uniform(*_DOUBT_SECONDS))
         entry.told, entry.again = announcement, False
         return announcement
@@ -158,7 +160,7 @@ class Browser:
         return announcement is None or set(announcement.addresses) <= self._mdns.links.places
 
     def _what_is_left(self, entry: Instance) -> Announcement | None:
-        """What was told, at addresses that are still on our links: a forged record takes nothing away, a lost link does."""
+        """Returns what was reported, at the addresses still on-link: a forged record takes nothing away, a lost link does."""
         if entry.told is None:
             return None
         return replace(entry.told, addresses=tuple(filter(self._mdns.links.on_link, entry.told.addresses)))
@@ -194,7 +196,7 @@ class Browser:
             log.debug("announcement.refused", extra={"fields": {"name": name, "why": why.value}})
 
     def _ask_about(self, name: str, after_seconds: float) -> None:
-        """Plan a question, later where many will ask it."""
+        """Plans a question, later where many other agents will ask it."""
         spread = self._random.uniform(0, len(self._table) / _INSTANCES_PER_SECOND)
         self._named.add(name, self._clock() + after_seconds + spread)
         self._replanned.set()
@@ -210,7 +212,7 @@ class Browser:
             ask_about(zeroconf, [self._service.full_name(name) for name in batch], unicast=unicast)
 
     def _known(self) -> Iterator[DNSPointer]:
-        """Pointers we need not hear again: reported, and with more than half their life left (RFC 6762 §7.1)."""
+        """Gives the known answers: pointers that were reported and have more than half their life left (RFC 6762 §7.1)."""
         now = current_time_millis()
         for entry in self._table.entries():
             if entry.pointer is not None and entry.told is not None and not entry.gone and not entry.pointer.is_stale(now):
@@ -218,7 +220,7 @@ class Browser:
 
 
 class _Listener(RecordUpdateListener):
-    """Between the library and the browser."""
+    """Passes records from the library to the browser."""
 
     def __init__(self, hear: Callable[[Iterable[RecordUpdate], float], None]) -> None:
         super().__init__()
@@ -228,4 +230,4 @@ class _Listener(RecordUpdateListener):
         self._hear(records, now)
 
     def async_update_records_complete(self) -> None:
-        """Nothing: the names are marked."""
+        """Does nothing: the names are marked already."""

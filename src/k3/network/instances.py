@@ -1,7 +1,8 @@
 """What was heard of each instance of the service: its latest records, in a table of bounded size. Pure bookkeeping.
 
 The library's cache is not relied upon: it makes room by dropping what expires first, which under a flood are the addresses
-of whoever came last, for an hour. Here a name heard longest ago makes room, so invented names cannot keep a real one out.
+of the machine that came last, for an hour (ADR 6). Here the name heard longest ago makes room, so that invented names cannot
+keep a real one out.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -16,6 +17,7 @@ from k3.core import limits
 from k3.network.messages import Announcement
 from k3.network.records import HeardAddress, Reason, Unacceptable, instance_of
 
+# More than are reported: the newest are kept, and of those the ones on-link are chosen.
 _ADDRESSES_KEPT: Final = 4 * limits.PEER_ADDRESSES
 _FLUSH_AFTER_MS: Final = 1_000
 
@@ -29,8 +31,11 @@ class Instance:
     port: int = 0
     text: bytes | None = None
     told: Announcement | None = None
+    """What was reported last."""
     gone: bool = False
+    """Whether the last pointer record heard was a goodbye, or has expired."""
     again: bool = False
+    """Whether to report it once more, though nothing has changed."""
 
 
 @dataclass(slots=True)
@@ -49,7 +54,7 @@ class InstanceTable:
         self.refused: Counter[Reason] = Counter()
         self.marked: OrderedDict[str, None] = OrderedDict()
         self.crowded_out: deque[str] = deque(maxlen=limits.CANDIDATES)
-        """Reported instances that made room for others: nobody will hear their goodbye any more."""
+        """Reported instances that made room for others: their goodbyes will not be noticed any more."""
         self._service = service
         self._suffix = f".{service}"
         self._cached = cached
@@ -60,35 +65,35 @@ class InstanceTable:
         return len(self._instances)
 
     def entries(self) -> Iterable[Instance]:
-        """Every instance, the one heard longest ago first."""
+        """Returns every instance, the one heard longest ago first."""
         return self._instances.values()
 
     def get(self, name: str) -> Instance | None:
-        """One instance."""
+        """Returns one instance; None: not heard of."""
         return self._instances.get(name)
 
     def addresses(self, name: str) -> list[HeardAddress]:
-        """Where an instance is, the newest address first; empty while that is unknown."""
+        """Returns the addresses of an instance, the newest first; empty while they are unknown."""
         host = self._hosts.get(self._instances[name].server)
         newest = sorted(host.addresses.items(), key=lambda item: -item[1][1]) if host else []
         return [HeardAddress(packed, index) for packed, (index, _) in newest]
 
     def mark(self, name: str) -> None:
-        """Have an instance looked at."""
+        """Has an instance looked at."""
         self.marked[name] = None
 
     def mark_all(self) -> None:
-        """Have every instance looked at."""
+        """Has every instance looked at."""
         self.marked.update(self._instances.fromkeys(self._instances))
 
     def forget(self, name: str) -> None:
-        """Drop an instance, and its host if nobody else is there."""
+        """Drops an instance, and its host if no other instance is there."""
         entry = self._instances.pop(name)
         self._place(name, entry, "")
         self.marked.pop(name, None)
 
     def hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
-        """Take in the records of one packet, heard at `now` (ms). Addresses come last: by then it is known whose they are."""
+        """Takes in the records of one packet, heard at `now` (ms). Addresses come last: by then it is known whose they are."""
         addresses = []
         for update in updates:
             record = update.new
@@ -115,7 +120,7 @@ class InstanceTable:
             self.mark(name)
 
     def _hear_details(self, record: DNSService | DNSText) -> None:
-        """Fresh details show that somebody speaks for the instance, whatever goodbye was heard before."""
+        """Takes in details. Fresh ones show that the instance is announced, whatever goodbye was heard before."""
         name = self._accept(record.key)
         if name is None:
             return
@@ -126,7 +131,7 @@ class InstanceTable:
             entry.port = record.port
             self._place(name, entry, record.server_key)
         else:
-            entry.text = record.text[: limits.TXT_BYTES + 1]
+            entry.text = record.text[: limits.TXT_BYTES + 1]  # one byte too many is enough to refuse it
         if before != (entry.port, entry.server, entry.text, entry.gone):
             self.mark(name)
 
@@ -145,7 +150,7 @@ class InstanceTable:
             host.addresses.pop(record.address, None)
             return
         if record.is_expired(now):
-            return  # of age, not by a goodbye: nothing better is known
+            return  # it has expired, which is no goodbye: nothing better is known
         if record.unique:  # it replaces what was heard more than a second ago (RFC 6762 §10.2)
             for packed, (_, heard) in list(host.addresses.items()):
                 if len(packed) == len(record.address) and heard < now - _FLUSH_AFTER_MS:

@@ -32,7 +32,7 @@ _ONE_TO_ONE: Final = netlink.IFF_POINTOPOINT | netlink.IFF_NOARP
 _TUNNELS: Final = frozenset(
     {"tun", "wireguard", "ovpn", "vxlan", "geneve", "gtp", "gretap", "ip6gretap", "erspan", "ip6erspan"}
 )
-"""Kinds that the flags do not tell: overlays look like Ethernet."""
+"""Kinds that the flags do not show: overlays look like Ethernet."""
 _VIRTUAL_PORTS: Final = frozenset({"veth", "tun", "macvtap", "dummy", "vxlan", "geneve"})
 _TUNNEL_NAME: Final = re.compile(r"(tun|tap|wg|tailscale|ppp)\d+|zt[0-9a-z]{8,}|flannel.*|vxlan\.calico|cilium_.*")
 _CONTAINER_NAME: Final = re.compile(
@@ -62,7 +62,7 @@ class Addressed:
 
 
 def chosen(entries: Sequence[LinkEntry], only: Sequence[str], routed: Sequence[str]) -> list[LinkEntry]:
-    """The interfaces to use, in order. `only` are those a person named, `routed` those that default routes leave through."""
+    """Returns the interfaces to use, in order. `only` are those a person named, `routed` those with a default route."""
     places = {name: place for place, name in enumerate(routed)}
     wired = {entry.master for entry in entries if entry.master and entry.kind not in _VIRTUAL_PORTS}
     usable = [entry for entry in entries if _counts(entry, only, places)]
@@ -80,21 +80,21 @@ def _counts(entry: LinkEntry, only: Sequence[str], routed: Mapping[str, int]) ->
 
 
 def _is_inner(entry: LinkEntry, wired: set[int], routed: Mapping[str, int]) -> bool:
-    """Whether only this machine's own guests are behind it, as far as can be seen."""
+    """Whether only guests of this machine are behind it, as far as can be seen."""
     if entry.name in routed:
         return False
     return (entry.kind == "bridge" and entry.index not in wired) or _HOST_ONLY_NAME.fullmatch(entry.name) is not None
 
 
 def addressed(entry: LinkEntry, addresses: Sequence[AddressEntry]) -> Addressed:
-    """An interface with its addresses: asks the kernel which of several it prefers."""
+    """Returns an interface with its addresses: asks the kernel which of several it prefers."""
     mine = [each for each in addresses if each.index == entry.index and _is_settled(each)]
     ways = netlink.ways_out(entry.index) if mine else ()
     return in_order(entry, mine, ways)
 
 
 def in_order(entry: LinkEntry, mine: Sequence[AddressEntry], ways: Sequence[WayOut]) -> Addressed:
-    """IPv4 first, then what the kernel prefers (`ways`), then the kernel's order."""
+    """Returns addresses in order: IPv4 first, then what the kernel prefers (`ways`), then the kernel's order."""
     preferred = {way.source for way in ways}
     gateways = {way.gateway for way in ways if way.gateway}
     ordered = sorted(mine, key=lambda each: (":" in each.address, each.address not in preferred))
@@ -108,7 +108,7 @@ def _is_settled(entry: AddressEntry) -> bool:
 
 
 def _is_moving(entry: AddressEntry, beside: Sequence[AddressEntry]) -> bool:
-    """Added by a program beside the interface's own: it may be on another machine in a moment."""
+    """Whether a program added it beside the interface's own: it may be on another machine in a moment."""
     if entry.protocol == _BY_KEEPALIVED:
         return True
     if ":" in entry.address:

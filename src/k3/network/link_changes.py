@@ -22,13 +22,14 @@ from k3.network.netlink import AddressEntry, LinkEntry
 
 POLL_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 0.3
+# A cable that is plugged in brings a dozen notices (carrier, addresses, IPv6 leaving "tentative"): one state is wanted of them.
 PATIENCE_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
 
 def read(only: Sequence[str] = ()) -> Links:
-    """The interfaces in use now, see `k3.network.interfaces`.
+    """Returns the interfaces in use now, see `k3.network.interfaces`.
 
     `only` names them instead; one that is down or without multicast is left out until it can be used. Raises Invalid for one
     that does not exist or is loopback, StartFailed where the kernel does not answer.
@@ -43,7 +44,7 @@ def read(only: Sequence[str] = ()) -> Links:
 
 
 def look(only: Sequence[str] = ()) -> Links:
-    """As `read`, for an agent that has started: a named interface that has vanished is not there. Raises OSError."""
+    """As `read`, for an agent that has started: a named interface that has vanished is left out. Raises OSError."""
     return _links(*netlink.tables(), only)
 
 
@@ -89,11 +90,11 @@ async def changes(
     quiet_seconds: float = QUIET_SECONDS,
     look: Callable[[Sequence[str]], Links] = look,
 ) -> AsyncGenerator[Links, None]:
-    """Every new state of the links after `first`, once it has been quiet for `quiet_seconds` (at most `PATIENCE_SECONDS`).
+    """Gives every new state of the links after `first`, once it is quiet for `quiet_seconds` (after `PATIENCE_SECONDS` anyway).
 
     The kernel's notice is only a wake-up; a look every `poll_seconds` finds what it missed. An interface replaced by one
-    with the same name and address is a change: its index differs. Where the kernel does not answer, what was known stays:
-    said once, and tried again.
+    with the same name and address is a change: its index differs. Where the kernel does not answer, what was known stays;
+    that is said once, and tried again.
     """
     current = first
     trouble = Trouble(log, "network.links_unknown", "the interfaces known so far stay in use until the kernel answers again")
@@ -113,7 +114,7 @@ async def changes(
 
 
 class _Notices:
-    """The kernel's notices as something to wait for. While it lets nobody listen, only the polling is left."""
+    """The kernel's notices as something to wait for. While the kernel refuses a socket for them, only the polling is left."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -139,9 +140,9 @@ class _Notices:
         self._stirred.set()
 
     async def settle(self, *, poll_seconds: float, quiet_seconds: float) -> None:
-        """Return at the next poll, or once notices have stopped coming."""
+        """Returns at the next poll, or once notices have stopped coming."""
         if self._sock is None:
-            self._sock = netlink.changes_socket()
+            self._sock = netlink.changes_socket()  # refused before: tried again at every poll
             self._listen()
         if not await self._stir(poll_seconds):
             return

@@ -11,6 +11,7 @@ from typing import Final
 
 from k3.core import limits
 
+# Networks of /31 and /32 have no broadcast address (RFC 3021).
 _WHOLE_V4: Final = 31
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -35,7 +36,7 @@ class Interface:
     spare: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # not slotted: `cached_property` keeps its values in the instance's dict
 class Links:
     """The interfaces in use at one moment, the one that leads out first.
 
@@ -51,7 +52,7 @@ class Links:
 
     @cached_property
     def prefixes(self) -> tuple[str, ...]:
-        """The networks this machine is on: CIDR, IPv4 first, at most `limits.LINKS`, no link-local IPv6: all have it."""
+        """The networks this machine is on: CIDR, IPv4 first, at most `limits.LINKS`; without link-local IPv6: all have it."""
         every = (ipaddress.ip_network(p) for each in self.interfaces for p in each.prefixes)
         shared = dict.fromkeys(net for net in every if net.version == 4 or not net.is_link_local)  # noqa: PLR2004 - the IP version
         return tuple(str(net) for net in sorted(shared, key=lambda net: net.version))[: limits.LINKS]
@@ -60,8 +61,8 @@ class Links:
     def addresses(self) -> tuple[str, ...]:
         """What to announce: IPv4 first, spare ones last, at most `limits.LINKS`; link-local IPv6 only if there is no other.
 
-        More than a Node shows: a peer needs the one that is on its own link. The order is the kernel's and means something:
-        readers take the first.
+        More than a Node shows: a peer needs the one that is on its own link. The order is the kernel's, and it matters, since
+        readers take the first (ADR 25).
         """
         every = [(ipaddress.ip_address(a), a in each.spare) for each in self.interfaces for a in each.addresses]
         settled = [(ip, spare) for ip, spare in every if ip.version == 4 or not ip.is_link_local] or every  # noqa: PLR2004 - the IP version
@@ -91,14 +92,15 @@ class Links:
     def twins(self) -> tuple[str, ...]:
         """Interfaces with a carrier on a network that one without a carrier is on too.
 
-        The kernel goes on sending to that network by the dead one, whose addresses and routes stay.
+        The kernel goes on sending to that network by the dead one, whose addresses and routes stay (ip-sysctl:
+        `ignore_routes_with_linkdown` is off by default).
         """
         dead = self._dead_networks
         running = (each for each in self.interfaces if each.running)
         return tuple(each.name for each in running if any(ipaddress.ip_network(p) in dead for p in each.prefixes))
 
     def detour(self, address: str) -> str:
-        """The interface by which an address is to be reached, where the kernel would take a dead one; else empty."""
+        """Returns the interface by which an address is to be reached, where the kernel would take a dead one; else empty."""
         if not self.twins or "%" in address:
             return ""
         ip = ipaddress.ip_address(address)
@@ -113,11 +115,11 @@ class Links:
         return {each.index: each.name for each in self.interfaces}
 
     def name_of(self, index: int) -> str:
-        """The name of one of these interfaces, or empty."""
+        """Returns the name of one of these interfaces, or empty."""
         return self._names.get(index, "")
 
     def place(self, address: str) -> int:
-        """The smaller, the better the way to an on-link address: by the link that leads out first, by spare addresses last."""
+        """Returns a number, lower for a better way to an on-link address: the link that leads out first, spare ones last."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         return next((n for n, net in enumerate(self._ways) if ip.version == net.version and ip in net), len(self._ways))
 
@@ -127,7 +129,7 @@ class Links:
         return tuple(dict.fromkeys(ipaddress.ip_network(p) for _, p in sorted(pairs, key=lambda pair: pair[0])))
 
     def scoped(self, address: str) -> str:
-        """One of these addresses as it can be connected to: a link-local one with its interface."""
+        """Returns one of these addresses as it can be connected to: a link-local one with its interface."""
         if not address.startswith("fe80:"):
             return address
         return next((f"{address}%{each.name}" for each in self.interfaces if address in each.addresses), address)
@@ -135,7 +137,7 @@ class Links:
     def on_link(self, address: str) -> bool:
         """Whether an address is a host's on one of these networks: reached without a router, and no broadcast or loopback.
 
-        A link without a carrier leads to nobody.
+        A link without a carrier leads to no machine.
         A link-local IPv6 address is on-link only with the scope of one of these interfaces (`fe80::1%eth0`).
         """
         literal, _, scope = address.partition("%")

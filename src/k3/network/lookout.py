@@ -4,14 +4,14 @@ Theory of operation
 -------------------
 Three things can be known from here, and each is said when it is known, not before:
 
-* *Multicast is blocked here*: a packet of our own is refused, or does not come back (`multicast`). Tried at the start, after
-  every change of links, and now and then, so that both a firewall that is loaded later and one that is opened are noticed.
+* *Multicast is blocked here*: a packet of this machine is refused, or does not come back (`multicast`). Tried at the start,
+  after every change of links, and now and then, so that a firewall that is loaded later and one that is opened are noticed.
 * *Others are not heard*: a machine of k3's asks this one over TCP, and its announcement has not been heard. Then its
   multicast is lost on the way: a firewall there, a switch, or Wi-Fi that keeps its clients apart.
-* *TCP is blocked*: machines are announced and none answers, though not one refuses; or others answer us and nobody comes
-  here, who should all have looked at a newcomer by now.
+* *TCP is blocked*: machines are announced and none answers, though not one refuses; or others answer, and none comes
+  here, though all should have looked at a newcomer by now.
 
-That nobody at all is heard proves nothing: this may be the only machine.
+That no machine at all is heard proves nothing: this may be the only one (ADR 26).
 """
 
 import asyncio
@@ -57,7 +57,10 @@ log = logging.getLogger(__name__)
 
 
 class Lookout:
-    """Keep `run` going, and tell it what is seen; `hindrance` is what a person should read instead of a promise."""
+    """Collects what this machine sees of others; `hindrance` is what a person should read instead of a promise.
+
+    The caller keeps `run` going.
+    """
 
     def __init__(self, port: Callable[[], int], *, opened: Callable[[], None], clock: Callable[[], float]) -> None:
         """`port` is where this machine is asked; `opened` is called when multicast gets through again."""
@@ -73,7 +76,7 @@ class Lookout:
         self._is_listening = False
         self._is_answered = False
         self._answered_at: float | None = None
-        """When a machine first answered that should come here too: one that says who it is."""
+        """When a machine first answered that should come here too, which is one that has an id."""
         self._silent = 0
         self._visited = False
         self._told: set[str] = set()
@@ -81,16 +84,16 @@ class Lookout:
     # What is seen
 
     def relinked(self, links: Links) -> None:
-        """The links are these now."""
+        """Takes in the links as they are now."""
         self._links = links
         self._stirred.set()
 
     def listen(self) -> None:
-        """From now on what is announced is passed on as it comes: who asks and is not heard is worth a word."""
+        """Notes that announcements are passed on from now on: a machine that asks and is not heard is worth a word."""
         self._is_listening = True
 
     def heard(self, announcement: Announcement) -> None:
-        """A machine's announcement has arrived."""
+        """Takes in a machine's announcement."""
         for address in announcement.addresses:
             self._announced.pop(address, None)
             self._announced[address] = None
@@ -99,7 +102,7 @@ class Lookout:
             del self._announced[next(iter(self._announced))]
 
     def asked_by(self, remote: str) -> None:
-        """A machine of k3's has asked this one who it is."""
+        """Notes that a machine of k3's has asked this one who it is."""
         address = plain(remote)
         if not is_neighbour(remote, self._links):
             return
@@ -114,11 +117,11 @@ class Lookout:
             self._stirred.set()
 
     def visited(self) -> None:
-        """A neighbour has connected to this machine, for whatever purpose."""
+        """Notes that a neighbour has connected to this machine, for whatever purpose."""
         self._visited = True
 
     def probed(self, target: Target, outcome: Outcome) -> None:
-        """How it went when this machine asked another one."""
+        """Takes in how it went when this machine asked another one."""
         if isinstance(outcome, Answered):
             self._is_answered = True
             if self._answered_at is None and outcome.facts.id:
@@ -131,7 +134,7 @@ class Lookout:
     # What is said
 
     async def hindrance(self) -> str:
-        """What keeps this machine from being found, with what to do, as lines for a person; empty: nothing that is known."""
+        """Returns what keeps this machine from being found, and what to do, as lines for a person; empty: nothing known."""
         await self._tried.wait()
         if not self._links.interfaces:
             return "This machine has no network interface that is up and can multicast: others are found once it has one.\n"
@@ -145,7 +148,7 @@ class Lookout:
         )
 
     async def run(self) -> None:
-        """Try, look and say, for ever."""
+        """Tries multicast, and logs what becomes known, for ever."""
         while True:
             links = self._links
             await self._try(links)
@@ -170,7 +173,7 @@ class Lookout:
             self._opened()
 
     def _deadlines(self) -> Iterable[float]:
-        """When something may be known that is not known yet."""
+        """Gives the times at which something more may be known."""
         yield from (since + UNHEARD_SECONDS for since in self._askers.values())
         if self._is_unvisited:
             yield self._visits_due_at
@@ -208,7 +211,7 @@ class Lookout:
 
 
 def describe(found: Collection[Blocked]) -> str:
-    """What is blocked where, in one clause."""
+    """Returns what is blocked where, in one clause."""
     refused = {each.why: [other.interface for other in found if other.why == each.why] for each in found if each.why}
     unheard = [each.interface for each in found if not each.why]
     clauses = [f"multicast (UDP 5353) cannot be sent on {', '.join(names)} ({why})" for why, names in refused.items()]
@@ -221,7 +224,7 @@ def _said(what: str, advice: str) -> dict[str, dict[str, str]]:
 
 
 def _remedies(found: Collection[Blocked]) -> list[tuple[str, str]]:
-    """Commands by firewall, for the ways that are blocked."""
+    """Returns commands by firewall, for the directions that are blocked."""
     outward = list(FIREWALLS_UDP_OUT.items()) if any(each.why for each in found) else []
     inward = list(FIREWALLS_UDP.items()) if any(not each.why for each in found) else []
     return [*outward, *inward]

@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Mdns:
-    """The responder and its interfaces. It runs with none as well, and waits for `update`."""
+    """The responder and its interfaces. It also runs with none, and waits for `update`."""
 
     def __init__(self, responder: AsyncZeroconf, version: IPVersion) -> None:
-        """Start with `open`."""
+        """To be made by `open`."""
         self._responder = responder
         self._version = version
         self._links = Links()
@@ -44,7 +44,7 @@ class Mdns:
 
     @classmethod
     async def open(cls, links: Links) -> Self:
-        """Start on these interfaces. Raises StartFailed where the mDNS port cannot be shared."""
+        """Starts on these interfaces. Raises StartFailed where the mDNS port cannot be shared."""
         # Its warnings quote packets, and what they are about is noticed here by the interface that does not work.
         logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
         version = IPVersion.All if _has_ipv6() else IPVersion.V4Only
@@ -69,7 +69,7 @@ class Mdns:
         return self._links
 
     async def update(self, links: Links) -> None:
-        """Move to these interfaces; what is registered is announced on new ones.
+        """Moves to these interfaces; what is registered is announced on new ones.
 
         An interface replaced by one with the same address has lost its multicast membership, which the library, comparing
         addresses, does not see: places that are not the same as before are left first, then joined.
@@ -80,11 +80,11 @@ class Mdns:
                 await self._join([place for place in after if place in before])
             self._links = links
             self._tell(await self._join(list(after)))
-        self._moved.set()
+        self._moved.set()  # `run` has to look anew at what is missing
         log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
 
     async def run(self) -> None:
-        """Join again what could not be joined, for ever: the kernel may have been out of descriptors or memory."""
+        """Joins again what could not be joined, for ever: the kernel may have been out of descriptors or memory."""
         while True:
             self._moved.clear()
             pause = self._trouble.pause_seconds if self._missing() else None
@@ -98,7 +98,7 @@ class Mdns:
                 self._tell(await self._join(list(_places(self._links))))
 
     async def _join(self, places: Sequence[tuple[int, str]]) -> OSError:
-        """Be on these places and no others, as far as can be; returns why not, should one be missing."""
+        """Joins these places and leaves all others, as far as possible; returns the error to blame if one is missing."""
         wanted = [address or index for index, address in places if address or self._version is IPVersion.All]
         why = OSError(errno.EADDRNOTAVAIL, "an interface could not be joined")
         try:
@@ -116,27 +116,27 @@ class Mdns:
             self._trouble.ends()
 
     def _missing(self) -> list[Interface]:
-        """Interfaces with an IPv4 address that nothing is sent on. One sender for each is enough, whatever its address."""
+        """Returns interfaces with an IPv4 address that have no sender. One sender for each is enough, whatever its address."""
         senders = {sender.sock_name[0] for sender in self.zeroconf.engine.senders}
         v4 = [(each, [a for a in each.addresses if ":" not in a]) for each in self._links.interfaces]
         return [each for each, addresses in v4 if addresses and senders.isdisjoint(addresses)]
 
     def _leave(self, index: int) -> None:
-        """A join that failed half way has left a membership behind, which would be in the way of the next."""
+        """Drops the membership that a join which failed half way has left: it would make the next one fail (EADDRINUSE)."""
         member = struct.pack("=4s4si", socket.inet_aton(GROUP_V4), bytes(4), index)
         for reader in self.zeroconf.engine.readers:
             with suppress(OSError):
                 reader.sock.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, member)
 
     async def aclose(self) -> None:
-        """Close the sockets. What is still registered says goodbye first."""
+        """Closes the sockets. What is still registered says goodbye first."""
         await self._responder.async_close()
 
 
 def _places(links: Links) -> dict[tuple[int, str], None]:
-    """What can be joined: an index with each IPv4 address, and with no address for IPv6, which is joined by index alone.
+    """Returns what can be joined: an index with each IPv4 address, and with none for IPv6, which is joined by index alone.
 
-    Of the addresses of one interface the first is spoken from.
+    The responder sends from the first address of an interface.
     """
     found = ((each, sorted(each.addresses, key=each.spare.__contains__)) for each in links.interfaces)
     return {(each.index, "" if ":" in address else address): None for each, addresses in found for address in addresses}
@@ -159,9 +159,9 @@ def _explain(error: OSError) -> str:
 
 
 def _enlarge_buffers(zeroconf: Zeroconf) -> None:
-    """A few hundred peers answer one question at once; the default buffer loses some of them."""
+    """Enlarges the receive buffers: a few hundred peers answer one question at once, and the default loses some of them."""
     for reader in zeroconf.engine.readers:
         with suppress(OSError):
             reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        with suppress(OSError):
+        with suppress(OSError):  # beyond net.core.rmem_max, with CAP_NET_ADMIN (socket(7))
             reader.sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)

@@ -9,10 +9,10 @@ from k3.core.observation import Facts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """A peer's mDNS records, parsed and held to limits. A hint: nothing in it is proven.
+    """A peer's mDNS records, parsed and within limits. A hint: nothing in it is proven.
 
-    `addresses` are IP literals, link-local IPv6 ones with the local scope (`fe80::1%eth0`), all on one of our own links that
-    have a carrier; none where such a link was lost since.
+    `addresses` are IP literals, link-local IPv6 ones with the local scope (`fe80::1%eth0`), all on a link of this machine that
+    has a carrier; none where that link has been lost since.
     `id`, `boot` are empty and `pid` 0 where the TXT record lacks them.
     """
 
@@ -34,7 +34,7 @@ class Withdrawal:
 
 AGENT: Final = "k3"
 READER: Final = "k3-reader"
-"""As User-Agents."""
+"""As User-Agents: see `Target.asker`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask, and where. A later group of endpoints is tried only when the earlier one failed altogether.
+    """The machine to ask, and where. A later group of endpoints is tried only when the earlier one failed altogether.
 
     `id` is what must answer; empty: any id that goes with the name.
     """
@@ -56,12 +56,12 @@ class Target:
     groups: tuple[tuple[Endpoint, ...], ...]
     id: str = ""
     asker: str = AGENT
-    """Who asks: `AGENT`, whose announcements the other one expects to hear, or `READER`."""
+    """What asks: `AGENT`, whose announcements the other one expects to hear, or `READER`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """It answered, and is who it should be. `group` is the place of the endpoint's group in the target."""
+    """The peer answered, and is the machine it should be. `group` is the place of the endpoint's group in the target."""
 
     facts: Facts
     endpoint: Endpoint
@@ -75,19 +75,19 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The host is there and nobody listens."""
+    """The host is there, and no program listens."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Nothing came back in time, or not a whole answer. `why` is our own text."""
+    """Nothing came back in time, or not a whole answer. `why` is a text of k3's own."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Impostor:
-    """Somebody else answered, at `endpoint`: another name or id."""
+    """Another machine answered, at `endpoint`: by its name or id."""
 
     node: str
     id: str
@@ -96,7 +96,7 @@ class Impostor:
 
 @dataclass(frozen=True, slots=True)
 class LocalFault:
-    """We could not even ask (no route, no address of ours): says nothing about the peer.
+    """The question could not even be sent (no route, no address of this machine): that says nothing about the peer.
 
     `passes`: the kernel lacked descriptors, memory or buffers for it, which is not for long.
     """

@@ -1,8 +1,8 @@
-"""Whether multicast gets out of this machine and in again: tried on each interface with one small packet of our own.
+"""Whether multicast gets out of this machine and in again: tried on each interface with one small packet.
 
 The kernel hands a copy of what a machine multicasts back to it, through the firewall's output rules and then its input rules,
 as if it had come from the link. So a packet that is refused, or does not come back, is a firewall here. What a switch, an
-access point or a driver drops comes back all the same: that only shows in what is never heard from others.
+access point or a driver drops comes back all the same: that only shows in what is never heard from others (ADR 26).
 """
 
 import asyncio
@@ -34,19 +34,19 @@ _NOT_A_FINDING: Final = EXHAUSTED | {
     errno.EADDRINUSE,
     errno.ENETDOWN,
 }
-"""Out of resources, or the interface is going away: nothing to tell a person about their firewall."""
+"""Errors of missing resources, or of an interface that is going away: they say nothing about a firewall."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What does not get through on one interface. `why`: the kernel's word where it refuses to send; empty: it is not heard."""
+    """Multicast that does not get through on one interface. `why`: the kernel's error on sending; empty: it is not heard."""
 
     interface: str
     why: str = ""
 
 
 async def blocked(links: Links, *, sends: int = SENDS) -> tuple[Blocked, ...]:
-    """What does not get through, by interface; waits up to `sends * SEND_INTERVAL_SECONDS`, not at all where all is well."""
+    """Returns what does not get through, by interface; waits up to `sends * SEND_INTERVAL_SECONDS` if something is amiss."""
     wanted = [each for each in links.interfaces if each.running and each.addresses][:INTERFACES]
     async with asyncio.TaskGroup() as tasks:
         tried = [tasks.create_task(_try(each, sends)) for each in wanted]
@@ -55,7 +55,8 @@ async def blocked(links: Links, *, sends: int = SENDS) -> tuple[Blocked, ...]:
 
 async def _try(interface: Interface, sends: int) -> Blocked | None:
     family = socket.AF_INET if any(":" not in a for a in interface.addresses) else socket.AF_INET6
-    # A query without a question: nobody has anything to answer (RFC 6762 §18.1: its id is to be ignored).
+    # A query without a question, which no responder answers. Its id means nothing in mDNS (RFC 6762 §18.1) and, with the
+    # random bytes, tells this packet from others.
     packet = _HEADER.pack(1 + secrets.randbelow(0xFFFF), 0, 0, 0, 0, 0) + secrets.token_bytes(8)
     loop = asyncio.get_running_loop()
     try:
@@ -80,9 +81,10 @@ async def _comes_back(loop: asyncio.AbstractEventLoop, sock: socket.socket, pack
 
 
 def _open(family: socket.AddressFamily, index: int) -> socket.socket:
-    """A socket that hears only what is multicast on this interface: bound to the group, it takes no answer meant for others."""
+    """Returns a socket that hears only multicast of this interface: bound to the group, it takes no answer meant for others."""
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        # The port is shared with the responder and with programs such as avahi, which may set either of these.
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
             sock.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET:
@@ -90,8 +92,9 @@ def _open(family: socket.AddressFamily, index: int) -> socket.socket:
             member = struct.pack("=4s4si", socket.inet_aton(GROUP_V4), bytes(4), index)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member)
+            # By default Linux delivers what any socket of this machine has joined, on any interface (ip(7)).
             sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)  # RFC 6762 §11
         else:
             sock.bind((GROUP_V6, PORT, 0, index))
             sock.setsockopt(

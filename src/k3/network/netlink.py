@@ -1,7 +1,7 @@
 """The kernel's tables of interfaces and addresses, read over rtnetlink(7), and a wake-up when they change.
 
-Raw facts only: which interfaces k3 uses is decided in `k3.network.links`. It is right inside a bare network namespace, too,
-where `/sys` still shows the host's interfaces.
+Raw facts only: which interfaces k3 uses is decided in `k3.network.interfaces`. They are right inside a bare network
+namespace, too, where `/sys` still shows the host's interfaces.
 """
 
 import errno
@@ -54,8 +54,9 @@ _RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RTA_PREFSRC: Final = 7
 _FAR_AWAY: Final = {socket.AF_INET: "192.88.99.1", socket.AF_INET6: "2000::1"}
-"""Addresses that are nobody's neighbour (RFC 7526, and a part of the global space that is not given out)."""
+"""Addresses that are on no link (RFC 7526, and a part of the global space that is not assigned)."""
 
+# Without NLA_F_NESTED and NLA_F_NET_BYTEORDER.
 _ATTRIBUTE_TYPE: Final = 0x3FFF
 _TIMEOUT_SECONDS: Final = 2.0
 _ATTEMPTS: Final = 3
@@ -75,7 +76,7 @@ class LinkEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressEntry:
-    """One address of an interface, as a literal without scope. `flags` are IFA_F_*, `protocol` says who added it."""
+    """One address of an interface, as a literal without scope. `flags` are IFA_F_*, `protocol` says what added it."""
 
     index: int
     address: str
@@ -93,7 +94,7 @@ class WayOut:
 
 
 def tables() -> tuple[tuple[LinkEntry, ...], tuple[AddressEntry, ...]]:
-    """All interfaces and all their addresses, in the kernel's order. Raises OSError where the kernel does not answer."""
+    """Returns all interfaces and their addresses, in the kernel's order. Raises OSError where the kernel does not answer."""
     try:
         links = tuple(_link(body) for kind, body in _dump(_RTM_GETLINK) if kind == _RTM_NEWLINK)
         found = (_address(body) for kind, body in _dump(_RTM_GETADDR) if kind == _RTM_NEWADDR)
@@ -103,7 +104,7 @@ def tables() -> tuple[tuple[LinkEntry, ...], tuple[AddressEntry, ...]]:
 
 
 def ways_out(index: int) -> tuple[WayOut, ...]:
-    """The source addresses that the kernel takes for far destinations behind an interface, IPv4 first; empty: it has none.
+    """Returns the source addresses that the kernel takes for far destinations behind an interface, IPv4 first; empty: none.
 
     Raises OSError while the kernel is out of descriptors or memory.
     """
@@ -139,7 +140,7 @@ def _attribute(kind: int, payload: bytes) -> bytes:
 
 
 def changes_socket() -> socket.socket | None:
-    """A non-blocking socket that becomes readable when an interface or address changes; None where it cannot be had now."""
+    """Returns a non-blocking socket that becomes readable when an interface or address changes; None: it cannot be had."""
     try:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
     except OSError:
@@ -153,7 +154,7 @@ def changes_socket() -> socket.socket | None:
 
 
 def drain(sock: socket.socket) -> None:
-    """Throw away what has arrived: it is a wake-up, the tables are the truth (an overrun says no more than that either)."""
+    """Throws away what has arrived: it is a wake-up, and the tables are read anew. An overrun (ENOBUFS) is no more."""
     for _ in range(1_024):
         try:
             if not sock.recv(65_536):
@@ -169,12 +170,12 @@ def _dump(request: int) -> list[tuple[int, bytes]]:
         try:
             return _ask(request, _REQUEST | _DUMP, bytes(_LINK.size))
         except InterruptedError:
-            continue  # the table changed underneath
+            continue
     return _ask(request, _REQUEST | _DUMP, bytes(_LINK.size))
 
 
 def _ask(request: int, request_flags: int, body: bytes) -> list[tuple[int, bytes]]:
-    """The kernel's answer: all messages of a dump, or the one message that answers anything else."""
+    """Returns the kernel's answer: all messages of a dump, or the one message that answers anything else."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as sock:
         sock.settimeout(_TIMEOUT_SECONDS)
         sock.bind((0, 0))
@@ -182,7 +183,8 @@ def _ask(request: int, request_flags: int, body: bytes) -> list[tuple[int, bytes
         found: list[tuple[int, bytes]] = []
         while True:
             for kind, flags, payload in _messages(sock.recv(262_144)):
-                if flags & 0x10:  # NLM_F_DUMP_INTR
+                # NLM_F_DUMP_INTR: the table changed during the dump, which may have skipped or repeated entries.
+                if flags & 0x10:
                     raise InterruptedError
                 if kind == _NLMSG_DONE:
                     return found
@@ -233,10 +235,11 @@ def _link(body: bytes) -> LinkEntry:
 def _address(body: bytes) -> AddressEntry | None:
     family, prefix_length, flags, _scope, index = _ADDRESS.unpack_from(body)
     found = _attributes(body[_ADDRESS.size :])
+    # On a point-to-point link IFA_ADDRESS is the other end's; IPv6 has no IFA_LOCAL elsewhere.
     raw = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
     if family not in {socket.AF_INET, socket.AF_INET6} or not raw:
         return None
-    if _IFA_FLAGS in found:
+    if _IFA_FLAGS in found:  # 32 bits, of which the header has room for 8
         flags = _WORD.unpack(found[_IFA_FLAGS])[0]
     protocol = found.get(_IFA_PROTO, b"\0")[0]
     return AddressEntry(

@@ -1,4 +1,4 @@
-"""Asks one peer who it is, and says how it went. One question per probe; nothing is remembered between probes.
+"""Asks one peer who it is, and reports the outcome. One question per probe; nothing is remembered between probes (ADR 2).
 
 Connects to the endpoints it is given and to nothing else (a redirect is an answer, not an instruction), reads no more than
 `core.limits` allows, and waits no longer than it is told.
@@ -22,13 +22,14 @@ from k3.core.errors import Invalid
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 
 HEAD_START_SECONDS: Final = 0.25
-"""How long an address has the field to itself (RFC 8305 §5)."""
+"""How long one address is tried alone before the next one is tried too (RFC 8305 §5)."""
 
-_LINGER_NONE: Final = b"\1\0\0\0\0\0\0\0"
+_LINGER_NONE: Final = b"\1\0\0\0\0\0\0\0"  # struct linger {1, 0}: socket(7)
 _OK: Final = 200
 _WEIGHT: Final = (LocalFault, Refused, NoAnswer, Impostor, Answered)
 """Of several outcomes the last in this order is the peer's: one answer outweighs any failure, any failure a local fault."""
 
+# Failures of this machine: they say nothing about the peer (ADR 28).
 _LOCAL: Final = frozenset(
     {
         errno.EADDRNOTAVAIL,
@@ -48,7 +49,7 @@ _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH})
 
 
 Via = Callable[[str], str]
-"""The interface to reach an address by, against the kernel's routes; empty: as they say."""
+"""Returns the interface to reach an address by, against the kernel's routes; empty: as they say."""
 
 
 def _as_routed(_: str) -> str:
@@ -56,10 +57,10 @@ def _as_routed(_: str) -> str:
 
 
 async def probe(target: Target, *, timeout_seconds: float, via: Via = _as_routed) -> Outcome:
-    """Ask `GET /info` at the target's endpoints, group after group until one answers as the target.
+    """Asks `GET /info` at the target's endpoints, group after group until one answers as the target.
 
     Within a group the next endpoint is tried when the former failed, or after `HEAD_START_SECONDS`; each group gets
-    `timeout_seconds`. Never raises for what a peer or network does.
+    `timeout_seconds`. Raises for nothing that a peer or network does.
     """
     outcomes: list[Outcome] = []
     for number, group in enumerate(target.groups):
@@ -81,7 +82,7 @@ async def _ask_group(target: Target, number: int, via: Via, *, timeout_seconds: 
     outcomes: list[Outcome] = []
     try:
         async with time_limit(timeout_seconds):
-            if len(group) == 1:
+            if len(group) == 1:  # the usual case, without a task of its own
                 return await _ask(target, group[0], number, via)
             await _race(target, number, via, outcomes)
     except TimeoutError:
@@ -90,7 +91,7 @@ async def _ask_group(target: Target, number: int, via: Via, *, timeout_seconds: 
 
 
 async def _race(target: Target, number: int, via: Via, outcomes: list[Outcome]) -> None:
-    """Fill `outcomes` until one is an answer or every endpoint has one."""
+    """Fills `outcomes` until one is an answer or every endpoint has one."""
     group = target.groups[number]
     finished = asyncio.Event()
 
@@ -148,7 +149,7 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
 
 
 async def _fetch(target: Target, endpoint: Endpoint, interface: str) -> bytes | NoAnswer:
-    """The body of a good answer. Raises OSError, HttpError."""
+    """Returns the body of a good answer. Raises OSError, HttpError."""
     family, address = _socket_address(endpoint)
     loop = asyncio.get_running_loop()
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sock:
@@ -187,7 +188,7 @@ def _failure(error: OSError, endpoint: Endpoint) -> Outcome:
 
 
 def _has_route(endpoint: Endpoint) -> bool:
-    """Whether this machine knows a way there: if so, a router on the way, or the peer's firewall, said that it is unreachable.
+    """Whether this machine has a route there: if so, a router, or the peer's firewall, said that it is unreachable.
 
     Connecting a datagram socket looks the route up and sends nothing.
     """

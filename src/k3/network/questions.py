@@ -22,29 +22,30 @@ AGAIN_SECONDS: Final = (0.0, 1.2)
 PERIOD_SECONDS: Final = 60.0
 PERIOD_SPREAD: Final = 0.2
 INSTANCES_PER_PERIOD_SECOND: Final = 5
-"""Above 300 instances the period grows with them, so that the known answers do not fill the link."""
+"""Above 300 instances the period grows with them, so that the known answers do not fill the link (ADR 6)."""
 
 RETRIES_SECONDS: Final = (1.0, 2.0)
+# RFC 6762 §5.2: machines that start together must not all ask at the same moment.
 _DELAY_SECONDS: Final = (0.02, 0.12)
 _PACE_SECONDS: Final = 0.1
 
 
 class GeneralSchedule:
-    """When to ask who is there. The first question of a series is answered to us alone where possible (QU, RFC 6762 §5.4)."""
+    """When to ask who is there. The first question of a series asks for unicast answers (QU, RFC 6762 §5.4)."""
 
     def __init__(self, random: Random) -> None:
-        """Nothing is due before `series`."""
+        """Plans nothing before `series`."""
         self._random = random
         self._due: list[tuple[float, bool]] = []
 
     def series(self, now: float, after_seconds: Sequence[float]) -> None:
-        """Ask several times from now on, the first time with a small random delay; what was planned before is dropped."""
+        """Asks several times from now on, the first time with a small random delay; what was planned before is dropped."""
         start = now + self._random.uniform(*_DELAY_SECONDS)
         self._due = [(start + after, place == 0) for place, after in enumerate(after_seconds)]
 
     @property
     def next(self) -> float:
-        """When the next question is due; infinite before the first series."""
+        """The time at which the next question is due; infinite before the first series."""
         return self._due[0][0] if self._due else math.inf
 
     def take(self, now: float, instances: int) -> bool | None:
@@ -59,10 +60,10 @@ class GeneralSchedule:
 
 
 class NamedSchedule:
-    """Which instances to ask about: each at most three times, `limits.RESOLVES_AT_ONCE` at once."""
+    """The instances to ask about: each at most three times, `limits.RESOLVES_AT_ONCE` at once."""
 
     def __init__(self) -> None:
-        """Nobody is asked about before `add`."""
+        """Plans nothing before `add`."""
         self._attempts: dict[str, int] = {}
         self._due: list[tuple[float, str]] = []
         self._not_before = 0.0
@@ -71,22 +72,22 @@ class NamedSchedule:
         return len(self._attempts)
 
     def add(self, instance: str, due: float) -> None:
-        """Ask about an instance from this time on, unless that is planned already or too many are."""
+        """Asks about an instance from this time on, unless that is planned already or too many are."""
         if instance not in self._attempts and len(self._attempts) < limits.CANDIDATES:
             self._attempts[instance] = 0
             heapq.heappush(self._due, (due, instance))
 
     def settle(self, instance: str) -> None:
-        """No need to ask any more."""
+        """Drops what is planned for an instance."""
         self._attempts.pop(instance, None)
 
     @property
     def next(self) -> float:
-        """When the next question is due."""
+        """The time at which the next question is due."""
         return max(self._due[0][0], self._not_before) if self._due else math.inf
 
     def take(self, now: float) -> tuple[list[str], bool]:
-        """The instances to ask about now, and whether by unicast: so once, then for everybody to hear."""
+        """Returns the instances to ask about now, and whether for unicast answers: at the first attempt only."""
         batch: list[str] = []
         unicast = True
         while self.next <= now and len(batch) < limits.RESOLVES_AT_ONCE:
@@ -110,7 +111,7 @@ class NamedSchedule:
 
 
 def ask_who(zeroconf: Zeroconf, service: str, known: Iterable[DNSPointer], *, unicast: bool) -> None:
-    """Ask for every instance of the service, except those known."""
+    """Asks for every instance of the service, except the known ones."""
     out = DNSOutgoing(_FLAGS_QR_QUERY)
     out.add_question(_question(service, _TYPE_PTR, unicast=unicast))
     now = current_time_millis()
@@ -120,7 +121,7 @@ def ask_who(zeroconf: Zeroconf, service: str, known: Iterable[DNSPointer], *, un
 
 
 def ask_about(zeroconf: Zeroconf, names: Iterable[str], *, unicast: bool) -> None:
-    """Ask for the records of these instances (full names)."""
+    """Asks for the records of these instances (full names)."""
     out = DNSOutgoing(_FLAGS_QR_QUERY)
     for name in names:
         out.add_question(_question(name, _TYPE_SRV, unicast=unicast))

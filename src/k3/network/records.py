@@ -1,7 +1,7 @@
 """Reads one instance's mDNS records as an `Announcement`, or says why not. Pure: no sockets, no clock, no memory.
 
-Everything here was sent by anybody on the link. What breaks a rule is refused whole; of addresses, those we could not
-reach without a router are passed over, so that no packet makes us connect anywhere else.
+Any machine on the link may have sent it. What breaks a rule is refused whole; addresses that are not on-link are passed
+over, so that no packet makes this machine connect anywhere else.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ _KEYS: Final = frozenset({"node", "port", "pid", "id", "boot"})
 
 
 class Reason(StrEnum):
-    """Why something heard was not reported."""
+    """Why something that was heard is not reported."""
 
     SERVICE = "not of the service"
     INSTANCE = "instance name"
@@ -42,21 +42,21 @@ class Unacceptable(Exception):
     """A record breaks a rule."""
 
     def __init__(self, reason: Reason) -> None:
-        """For this reason."""
+        """`reason` is what is counted."""
         super().__init__(reason)
         self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
 class HeardAddress:
-    """An address record: 4 or 16 bytes, and the interface index it came in on where the kernel told."""
+    """An address record: 4 or 16 bytes, and the index of the interface it came in by (0: unknown)."""
 
     packed: bytes
     index: int = 0
 
 
 def instance_of(name: str, service: str) -> str:
-    """The instance part of `<instance>.<service>`, lower case. Raises Unacceptable.
+    """Returns the instance part of `<instance>.<service>`, lower case. Raises Unacceptable.
 
     RFC 6763 §4.3 allows any text; k3 uses only what could be a Node's name (RFC 1123).
     """
@@ -72,7 +72,7 @@ def instance_of(name: str, service: str) -> str:
 def read_announcement(
     instance: str, *, port: int, text: bytes, addresses: Iterable[HeardAddress], links: Links
 ) -> Announcement:
-    """The records of one instance, checked. Raises Unacceptable."""
+    """Returns the records of one instance, checked. Raises Unacceptable."""
     values = _text_values(text)
     node = values.get("node") or instance
     if not valid_name(node):
@@ -94,7 +94,7 @@ def read_announcement(
 
 
 def _text_values(text: bytes) -> dict[str, str]:
-    """The keys we know (RFC 6763 §6.4: ASCII, any case, the first of a kind counts)."""
+    """Returns the keys that k3 knows (RFC 6763 §6.4: ASCII, any case, the first of a kind counts)."""
     if len(text) > limits.TXT_BYTES:
         raise Unacceptable(Reason.TEXT_LONG)
     found: dict[str, str] = {}
@@ -138,7 +138,7 @@ def _on_link(addresses: Iterable[HeardAddress], links: Links) -> tuple[str, ...]
     reachable = [each for each in literals if links.on_link(each)]
     # Link-local addresses mean something else on every machine: only where there is no other.
     preferred = [each for each in reachable if "%" not in each] or reachable
-    # Who has sent them can't say which one to try first (a packet's records are in no order): by our own best way there.
+    # A packet's records are in no order, so the sender cannot say which to try first: the best way from here decides.
     preferred.sort(key=lambda each: (":" in each, links.place(each)))
     return tuple(preferred[: limits.PEER_ADDRESSES])
 

@@ -1,4 +1,4 @@
-"""At which of this machine's addresses others have really reached it: that one comes first in what it says of itself.
+"""At which of this machine's addresses others have really reached it: those come first in what it announces (ADR 25).
 
 Only the machine itself can tell all observers the same order, on one store or on many: it sees where connections of its
 neighbours arrive. Pure.
@@ -15,8 +15,8 @@ _REMEMBERED: Final = 64
 class Reached:
     """The addresses at which neighbours arrived in this run.
 
-    Among these the links' own order decides, so two good addresses do not take turns: each goes up at most once, and who
-    was asked first does not matter in the end.
+    Among these the links' own order decides, so two good addresses do not take turns: each goes up at most once, and which
+    one was tried first does not matter in the end.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,11 @@ class Reached:
         self._former = ""
 
     def begin_with(self, addresses: Iterable[str]) -> None:
-        """What the last run had found: its first address stays first until neighbours arrive."""
+        """Takes in the addresses of the last run: the first one stays first until neighbours arrive."""
         self._former = next(iter(addresses), "")
 
     def met(self, local: str, remote: str, links: Links) -> bool:
-        """A connection from `remote` arrived at `local`. Returns whether that is news: a neighbour, at a new address."""
+        """Takes in a connection from `remote` to `local`. Returns whether that is news: a neighbour, at a new address."""
         mine = plain(local).partition("%")[0]
         if mine in self._arrived or mine not in links.addresses or not is_neighbour(remote, links):
             return False
@@ -37,17 +37,17 @@ class Reached:
         return True
 
     def in_order(self, addresses: Iterable[str]) -> tuple[str, ...]:
-        """Addresses in the order in which others should try them: IPv4 before IPv6, then those where others arrived."""
+        """Returns addresses in the order in which others should try them: IPv4 before IPv6, then those where others arrived."""
         return tuple(sorted(addresses, key=lambda a: (":" in a, a not in self._arrived, a != self._former)))
 
 
 def is_neighbour(remote: str, links: Links) -> bool:
-    """Whether a connection comes from another machine on one of our links."""
+    """Whether a connection comes from another machine on one of these links."""
     theirs = plain(remote)
     return links.on_link(theirs) and theirs.partition("%")[0] not in links.addresses
 
 
 def plain(address: str) -> str:
-    """An address as a socket of either family gives it, as a literal: not IPv4-mapped, and with a scope only if link-local."""
+    """Returns an address of a socket of either family as a literal: not IPv4-mapped, and with a scope only if link-local."""
     bare = address.removeprefix("::ffff:") if "." in address else address
     return bare if bare.lower().startswith("fe80:") else bare.partition("%")[0]

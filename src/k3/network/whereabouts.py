@@ -1,4 +1,4 @@
-"""Where this machine is, as it tells others: its links, its addresses in order, and what is said when they change."""
+"""Where this machine is, as it announces it: its links, its addresses in order, and what is logged when they change."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -10,32 +10,32 @@ log = logging.getLogger(__name__)
 
 
 class Whereabouts:
-    """The links in use now, and at which addresses others have arrived."""
+    """The links in use now, and the addresses at which others have arrived."""
 
     def __init__(self) -> None:
-        """On no link yet."""
+        """Begins with no link."""
         self.links = Links()
         self.cover: Callable[[Iterable[str]], None] = lambda _: None
-        """Have the health server answer on these interfaces by themselves."""
+        """Has the health server answer on these interfaces by sockets of their own."""
         self._reached = Reached()
         self._told: dict[str, object] = {}
         self._lost: set[str] = set()
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What to tell others, in the order in which they should try."""
+        """What to announce, in the order in which others should try them."""
         return self._reached.in_order(self.links.addresses)
 
     def begin_with(self, addresses: Iterable[str]) -> None:
-        """What the store shows from the last run."""
+        """Takes in what the store shows of the last run."""
         self._reached.begin_with(addresses)
 
     def met(self, local: str, remote: str) -> bool:
-        """Somebody has arrived at one of our addresses. Returns whether that is news: a neighbour, at a new one."""
+        """Takes in a connection to one of this machine's addresses. Returns whether that is news: a neighbour, at a new one."""
         return self._reached.met(local, remote, self.links)
 
     def move(self, links: Links) -> None:
-        """The links are these now: say which was lost or is back, and that nobody can be asked where none is left."""
+        """Takes in the links as they are now; logs which was lost or is back, and that no peer can be asked if none is left."""
         former, self.links = self.links, links
         self.cover(links.twins)
         self._tell(former, links)
@@ -45,7 +45,7 @@ class Whereabouts:
             log.warning("network.cut_off", extra={"fields": {"interfaces": names, "advice": advice}})
 
     def _tell(self, former: Links, links: Links) -> None:
-        """Say what changes, and above all which link this machine has lost: then the silence of others is its own fault."""
+        """Logs what changes, above all which link this machine has lost: the silence of others is then its own fault."""
         before, after = ({each.name: each for each in state.interfaces} for state in (former, links))
         for name in [name for name, each in before.items() if _works(each)]:
             now = after.get(name)

@@ -4,7 +4,7 @@ A backend is a module behind an entry point of the group `k3.stores`, whose name
 has a list of backends: a package installed beside k3 adds one as those that come with k3 do. Loading a backend's module must
 stay cheap: it brings its driver only in `open_store`.
 
-k3's own backends are besides called as their types are (`k3.stores.sqlite`), so that whoever uses one of them need not read
+k3's own backends have the names of their types too (`k3.stores.sqlite`), so that a process that uses one of them need not read
 entry points, which costs 30 ms and 1 MB.
 """
 
@@ -25,7 +25,7 @@ GROUP: Final = "k3.stores"
 
 
 class Backend(Protocol):
-    """What the module of a backend has."""
+    """The attributes of a backend's module."""
 
     TYPE: str
     """`storage.type`, and the scheme of its URL."""
@@ -39,15 +39,15 @@ class Backend(Protocol):
     """What it needs besides k3: the packages, by the modules that are imported."""
 
     def from_url(self, rest: str, where: str) -> Mapping[str, Any]:
-        """What a URL sets; `rest` is all behind `type://`. Raises ConfigInvalid, or ValueError for a bad host or port."""
+        """Returns what a URL sets; `rest` is all behind `type://`. Raises ConfigInvalid, ValueError (host or port)."""
         ...
 
     def storage(self, settings: Mapping[str, Any], *, default_path: Path, where: str) -> Storage:
-        """The struct made of these settings. `default_path` is the file of whoever names none. Raises ConfigInvalid."""
+        """Returns the struct made of these settings. `default_path`: the file where none is named. Raises ConfigInvalid."""
         ...
 
     async def open_store(self, storage: Any, *, reading: bool = False) -> Store:  # noqa: ANN401 - its own struct
-        """Open the store, or make it; `reading`: one that this user may not write will do, where the backend can tell.
+        """Opens the store, or makes it; `reading`: one that this user may not write will do, where the backend can tell.
 
         Raises StartFailed, Forbidden, Unavailable; ModuleNotFoundError where a package of `PACKAGES` is missing.
         """
@@ -56,14 +56,14 @@ class Backend(Protocol):
 
 @cache
 def _entries() -> dict[str, str]:
-    """The modules of all backends by type, of k3's and of other packages."""
+    """Returns the modules of all backends by type, of k3's and of other packages."""
     from importlib import metadata  # noqa: PLC0415 - see above
 
     return {entry.name: entry.value for entry in metadata.entry_points(group=GROUP)}
 
 
 def types() -> tuple[str, ...]:
-    """The types there are. Loads none of them."""
+    """Returns the types there are. Loads none of them."""
     return tuple(sorted(_entries()))
 
 
@@ -73,7 +73,7 @@ def is_type(text: str) -> bool:
 
 
 def _module(type_: str) -> str:
-    """Where a backend is: k3's own by its name, any other by its entry point; empty: nowhere."""
+    """Returns where a backend is: k3's own by its name, any other by its entry point; empty: nowhere."""
     own = f"{GROUP}.{type_}"
     if type_.isidentifier() and find_spec(own) is not None and hasattr(importlib.import_module(own), "open_store"):
         return own
@@ -81,7 +81,7 @@ def _module(type_: str) -> str:
 
 
 def load(type_: str) -> Backend:
-    """The backend of a type. Raises ConfigInvalid, which names those there are."""
+    """Returns the backend of a type. Raises ConfigInvalid, which names those there are."""
     if not (module := _module(type_)):
         known = ", ".join(types())
         msg = f'k3 has no store "{type_}"; it has {known or "none: is k3 installed?"}{parsing.nearest(type_, types())}'
@@ -91,11 +91,11 @@ def load(type_: str) -> Backend:
 
 
 def examples() -> str:
-    """How the URLs of all backends look, for a person who has written none of them."""
+    """Returns how the URLs of all backends look, for a person who has written none of them."""
     listed = [load(type_).EXAMPLE for type_ in types()]
     return f"{', '.join(listed[:-1])} or {listed[-1]}"
 
 
 def meant_by(scheme: str) -> str:
-    """The type that people mean who write this; empty: none."""
+    """Returns the type that people mean who write this; empty: none."""
     return next((type_ for type_ in types() if scheme.lower() in load(type_).ALIASES), "")

@@ -17,7 +17,7 @@ from k3.settings.parsing import Section
 
 FILE_BYTES: Final = 256 * 1024
 VALUES: Final = 10_000
-"""In one section, with what its aliases stand for."""
+"""The most values in one section, with what its aliases stand for."""
 
 _QUOTED: Final = re.compile(r"'[^'<][^']+'")
 _NULL: Final = "tag:yaml.org,2002:null"
@@ -49,15 +49,15 @@ class Document:
         return name in self.nodes
 
     def at(self, name: str) -> str:
-        """Where a section stands: `k3.yaml:3: name`."""
+        """Returns where a section stands: `k3.yaml:3: name`."""
         return f"{self.file}:{self.lines[name]}: {printable(name, limit=60)}"
 
     def values(self, name: str) -> Any:  # noqa: ANN401 - whatever the file says
-        """A section as YAML reads it: numbers, booleans and texts; None where there is none. Raises ConfigInvalid."""
+        """Returns a section as YAML reads it: numbers, booleans and texts; None where there is none. Raises ConfigInvalid."""
         return self._read(name, as_texts=False)
 
     def texts(self, name: str) -> Any:  # noqa: ANN401 - whatever the file says
-        """A section with each value as it is written, like a command line's; None where there is none. Raises ConfigInvalid."""
+        """Returns a section with each value as it is written; None where there is none. Raises ConfigInvalid."""
         return self._read(name, as_texts=True)
 
     def _read(self, name: str, *, as_texts: bool) -> Any:  # noqa: ANN401 - whatever the file says
@@ -68,7 +68,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The sections of a file. Raises ConfigInvalid naming file and line."""
+    """Returns the sections of a file. Raises ConfigInvalid naming file and line."""
     import yaml  # noqa: PLC0415 - loading it takes longer than most commands; only who has a file pays
 
     text = _text(path)
@@ -111,7 +111,7 @@ def _text(path: Path) -> str:
 
 
 def _telling(file: str, text: str, work: Any) -> Any:  # noqa: ANN401 - hands on what `work` gives
-    """Do it, with the library's errors in words that a person can use."""
+    """Returns the result of `work`, with the library's errors in words that a person can use."""
     import yaml  # noqa: PLC0415 - see `read`
 
     try:
@@ -130,7 +130,7 @@ def _telling(file: str, text: str, work: Any) -> Any:  # noqa: ANN401 - hands on
 
 
 def _problem(error: Any, number: int, lines: Sequence[str]) -> str:  # noqa: ANN401 - a yaml.MarkedYAMLError
-    """What is wrong. It must not quote what stands there."""
+    """Returns what is wrong. It must not quote what stands there."""
     line = lines[0] if lines else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return f"line {number} begins with a tab; YAML wants spaces"
@@ -146,7 +146,7 @@ def _line(node: Any) -> int:  # noqa: ANN401 - a yaml.Node
 
 
 def _keys(pairs: Sequence[tuple[Any, Any]], file: str, path: str) -> list[str]:
-    """The keys of a mapping, each of them once. Raises ConfigInvalid."""
+    """Returns the keys of a mapping, each once. Raises ConfigInvalid."""
     lines: dict[str, int] = {}
     for node, _ in pairs:
         line = _line(node)
@@ -174,7 +174,7 @@ class _Reading:
         self._left = VALUES
 
     def plain(self, node: Any, path: str) -> Any:  # noqa: ANN401 - whatever the file says
-        """Mappings as `Section`. Raises ConfigInvalid, and yaml's own errors."""
+        """Returns plain values, mappings as `Section`. Raises ConfigInvalid, and yaml's own errors."""
         self._left -= 1
         if self._left < 0:
             msg = f"{self._file}:{_line(node)}: {path}: more than {VALUES:,} values"

@@ -17,19 +17,19 @@ INTERFACE: Final = re.compile(r"[^\s/]{1,15}")
 _IPV4: Final = 4
 _IPV6: Final = 6
 _LOOPBACK: Final = {"localhost": "127.0.0.1"}
-"""A name that people write, and the address that they mean. Other names may have several addresses, or none at the start."""
+"""A name that people write, and the address that they mean. Any other name may have several addresses, or none yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """An IP literal (IPv6 with its scope, if it needs one; empty: every address) and a port (0: whichever is free)."""
+    """An IP literal (IPv6 with its scope, if it needs one; empty: every address) and a port (0: any free one)."""
 
     host: str = ""
     port: int = DEFAULT_PORT
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `:7946`, `10.0.0.1:7946`, `[::1]:0`. Raises ConfigInvalid, with what may have been meant."""
+        """Parses `:7946`, `10.0.0.1:7946`, `[::1]:0`. Raises ConfigInvalid, with what may have been meant."""
         found = _LISTEN.fullmatch(text)
         port = parse_port(found[3]) if found else None
         if found is None or port is None or not _can_be_bound(v6=found[1], v4=found[2]):
@@ -37,7 +37,7 @@ class Listen:
         return cls(found[1] or found[2] or "", port)
 
     def __str__(self) -> str:
-        """As it is written."""
+        """Returns it as people write it."""
         return authority(self.host, self.port)
 
 
@@ -54,7 +54,7 @@ def _is_address(text: str, *, version: int | None = None) -> bool:
 
 
 def _meant(text: str) -> str:
-    """A hint for what people write instead: a bare port, a bare address, a name, a URL, an IPv6 address without brackets."""
+    """Returns a hint for what people write instead: a bare port, a bare address, a name, a URL, bare IPv6."""
     bare = text.partition("://")[2].partition("/")[0] or text
     host, colon, port = bare.rpartition(":")
     if bare.isdigit():

@@ -38,7 +38,7 @@ _LOG: Final[Fields] = {
     "path": TEXT,
 }
 _ALIKE: Final = 0.75
-"""How near to a name of k3's another one may not come: 1 is the same. `storag` has 0.92, `role` and `web` less than 0.5."""
+"""From which likeness on an unknown section is taken for a misspelt one of k3's (`storag`: 0.92; `role`, `web`: below 0.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Place:
 
     @property
     def state_directory(self) -> Path:
-        """Where this user's k3 keeps what must survive a restart; not made here."""
+        """Returns where this user's k3 keeps what must survive a restart; not made here."""
         if self.is_root:
             return self.system_state
         state = self.environ.get("XDG_STATE_HOME", "")
@@ -61,14 +61,14 @@ class Place:
         return Path(state) / "k3"
 
     def default_database(self, *, reading: bool) -> Path:
-        """The store where none is named: this user's; for a reader who has none, the machine's, where there is one."""
+        """Returns the store where none is named: this user's; for a reader who has none, the machine's, if there is one."""
         own, shared = self.state_directory / DATABASE, self.system_state / DATABASE
         return shared if reading and not is_there(own) and is_there(shared) else own
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What the command line said, word for word; None: nothing."""
+    """What the command line says, word for word; None: nothing."""
 
     config: str | None = None
     store: str | None = None
@@ -77,12 +77,12 @@ class Flags:
 
 
 def here() -> Place:
-    """Where this process runs."""
+    """Returns where this process runs."""
     return Place(os.environ, os.geteuid() == 0)
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file exists, or might: one that this user may not look at is left to whoever opens it, to say so."""
+    """Whether a file exists or might: of one that this user may not look at, the opening tells."""
     try:
         path.stat()
     except PermissionError:
@@ -93,10 +93,10 @@ def is_there(path: Path) -> bool:
 
 
 def load(flags: Flags, place: Place, *, reading: bool, log_level: str = "info") -> Settings:
-    """All a command needs to start. `reading`: it only looks at a store. Raises ConfigInvalid."""
+    """Returns all a command needs to start. `reading`: it only looks at a store. Raises ConfigInvalid."""
     path = flags.config or place.environ.get("CONFIG_PATH", "")
     document = config_file.read(Path(path)) if path else Document()
-    ignored = _not_ours(document)
+    ignored = _others(document)
     section = read_section(document.values("storage"), f"{path}: storage")
     log, more = _log(document, flags, level=log_level)
     notes = [Note("config.ignored", {"file": path, "sections": (*ignored, *more)})] if ignored or more else []
@@ -115,8 +115,8 @@ def load(flags: Flags, place: Place, *, reading: bool, log_level: str = "info") 
     )
 
 
-def _not_ours(document: Document) -> tuple[str, ...]:
-    """The sections that mean nothing to k3. Raises ConfigInvalid for one that is meant for it and would be passed over."""
+def _others(document: Document) -> tuple[str, ...]:
+    """Returns the sections of other programs. Raises ConfigInvalid for what is meant for k3 and misspelt or misplaced."""
     others = tuple(name for name in document.nodes if name not in {*SECTIONS, "debug"})
     for name in others:
         if owner := next((each for each in ("storage", *options.SECTIONS) if name in _keys_of_its_own(each)), None):
@@ -129,21 +129,21 @@ def _not_ours(document: Document) -> tuple[str, ...]:
 
 
 def _keys_of_its_own(section: str) -> set[str]:
-    """Keys that no other program is likely to have at the top of its file."""
+    """Returns keys that no other program is likely to have at the top of its file."""
     if section == "storage":
         return {type_ for type_ in backends.types() if backends.load(type_).FIELDS}
     return {option.name for option in options.SECTIONS[section] if "-" in option.name}
 
 
 def _module_sections(document: Document) -> dict[str, Mapping[str, Given]]:
-    """What the file says to `k3 network` and `k3 discovery`. Raises ConfigInvalid for an unknown key."""
+    """Returns what the file says to `k3 network` and `k3 discovery`. Raises ConfigInvalid for an unknown key."""
     return {
         name: options.read_section(document.texts(name), name, document.file) for name in options.SECTIONS if name in document
     }
 
 
 def _reader(found: Storage, path: str, url: StoreUrl | None, place: Place, *, text: str) -> Reader:
-    """What another process of this user needs to be told."""
+    """Returns what another process of this user needs to be told."""
     words = ["--config", str(Path(path).absolute())] if path else []
     if url is not None:
         words += ["--store", found.url if url.has_password else text]
@@ -164,7 +164,7 @@ def _named_store(flags: Flags, place: Place) -> tuple[StoreUrl | None, str]:
 
 
 def _storage(section: StorageSection, url: StoreUrl | None, place: Place, *, where: str, reading: bool) -> Storage:
-    """The URL's settings over the file's of the same type; the password from the environment unless the URL has one."""
+    """Returns the URL's settings over the file's of the same type; the password from the environment unless the URL has one."""
     type_ = url.type if url else section.type or DEFAULT_TYPE
     backend = backends.load(type_)
     settings = {**section.of(type_), **(url.settings if url else {})}
@@ -175,7 +175,7 @@ def _storage(section: StorageSection, url: StoreUrl | None, place: Place, *, whe
 
 
 def _log(document: Document, flags: Flags, *, level: str) -> tuple[LogSettings, tuple[str, ...]]:
-    """How to log, and which keys of the file's section mean nothing to k3."""
+    """Returns how to log, and which keys of the file's section k3 does not use."""
     section = parsing.mapping(document.values("log"), f"{document.file}: log")
     others = tuple(key for key in section if key not in _LOG)
     for key in others:

@@ -18,7 +18,7 @@ from k3.settings.structs import Given
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One of them. `words` are texts with commas between; a `list` is a flag that may be repeated."""
+    """One option. `words` are texts with commas between; a `list` is a flag that may be repeated."""
 
     name: str
     metavar: str
@@ -33,7 +33,7 @@ MACHINE: Final = (
     Option(name="register-self", metavar="BOOL", help="be a Node too (true)", default="true", kind="switch"),
     Option(name="store-wait", metavar="TIME", help="wait at the start for a store to answer (60s; 0: not)", default="60s"),
 )
-"""What this machine is called, whether it is a Node too, how it starts: both modules have these."""
+"""The options of both modules: the name of the machine, whether it is a Node too, how it starts."""
 
 NETWORK: Final = (
     Option(name="listen", metavar="ADDR", help="health server, and the port announced (:7946)", default=":7946"),
@@ -73,7 +73,7 @@ DISCOVERY: Final = (
 SERVICE_PORT: Final = Option(
     name="service-port", metavar="PORT", help="health server, and the port registered (7946)", default="7946"
 )
-"""Of `k3 discovery` alone: with `k3 up`, --listen is the one port for both."""
+"""An option of `k3 discovery` alone: with `k3 up`, --listen is the one port for both."""
 
 SECTIONS: Final[Mapping[str, Sequence[Option]]] = {
     "network": (*NETWORK, *MACHINE),
@@ -82,7 +82,7 @@ SECTIONS: Final[Mapping[str, Sequence[Option]]] = {
 
 
 def read_section(section: object, name: str, file: str) -> dict[str, Given]:
-    """A section of the file, its values as they are written. Raises ConfigInvalid for an unknown key."""
+    """Returns a section of the file, its values as they are written. Raises ConfigInvalid for an unknown key."""
     options = {option.name: option for option in SECTIONS[name]}
     found: dict[str, Given] = {}
     raw = parsing.mapping(section, f"{file}: {name}")
@@ -128,40 +128,40 @@ class Values:
         self._section = section
 
     def is_given(self, name: str) -> bool:
-        """Whether anybody said anything, and be it nothing (`--node-name ""`)."""
+        """Whether it was said anywhere, even if empty (`--node-name ""`)."""
         return name in self._given
 
     def is_from_file(self, name: str) -> bool:
-        """Whether it was the file."""
+        """Whether the file said it."""
         return name in self._given and self._given[name] is self._section.get(name)
 
     def where(self, name: str) -> str:
-        """`--peer-ttl`, `NODE_NAME` or `k3.yaml:3: network.peer-ttl`."""
+        """Returns where it was said: `--peer-ttl`, `NODE_NAME` or `k3.yaml:3: network.peer-ttl`."""
         return self._given[name].where if name in self._given else f"--{name}"
 
     def text(self, name: str) -> str:
-        """Its text, or the default."""
+        """Returns its text, or the default."""
         return self._given[name].texts[-1] if name in self._given else self._defaults[name]
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Of a list: each once."""
+        """Returns the texts of a list, each once."""
         return tuple(dict.fromkeys(self._given[name].texts)) if name in self._given else ()
 
     def words(self, name: str) -> tuple[str, ...]:
-        """Of texts with commas between: each once."""
+        """Returns the texts between commas, each once."""
         return tuple(dict.fromkeys(word.strip() for word in self.text(name).split(",") if word.strip()))
 
     def seconds(self, name: str) -> float:
-        """Raises ConfigInvalid."""
+        """Returns its duration in seconds. Raises ConfigInvalid."""
         return parsing.duration(self.text(name), self.where(name))
 
     def is_true(self, name: str) -> bool:
-        """Raises ConfigInvalid."""
+        """Returns whether it is on. Raises ConfigInvalid."""
         return parsing.boolean(self.text(name), self.where(name))
 
     @contextmanager
     def naming_the_place(self) -> Iterator[None]:
-        """An error that begins with a flag's name begins with the place instead, where it was not the flag."""
+        """Has an error begin with the place where it was said, instead of the flag's name."""
         try:
             yield
         except ConfigInvalid as error:

@@ -33,7 +33,7 @@ _FALSE: Final = frozenset({"0", "f", "false", "no", "off"})
 
 
 def duration(text: str, where: str) -> float:
-    """A duration as Go writes it (`90s`, `1m30s`, `1.5h`, `0`), in seconds. Raises ConfigInvalid."""
+    """Reads a duration as Go writes it (`90s`, `1m30s`, `1.5h`, `0`), in seconds. Raises ConfigInvalid."""
     if _ZERO.fullmatch(text):
         return 0.0
     total = times.seconds(text) if text.replace("µ", "u").isascii() else 0.0
@@ -52,7 +52,7 @@ def duration(text: str, where: str) -> float:
 
 
 def _meant(text: str) -> str:
-    """The duration that a person may have had in mind: `5`, `5 sec` and `2 days` are 5s, 5s and 48h. Empty: none."""
+    """Returns the duration that a person may mean: `5`, `5 sec` and `2 days` are 5s, 5s and 48h. Empty: none."""
     found = _LOOSE.fullmatch(text.strip().lower())
     if found is None or len(text) > 40:  # noqa: PLR2004 - nothing that a person has typed
         return ""
@@ -64,7 +64,7 @@ def _meant(text: str) -> str:
 
 
 def boolean(text: str, where: str) -> bool:
-    """`true` or `false`, also as yes, no, on, off, 1, 0, t and f in either case. Raises ConfigInvalid."""
+    """Reads `true` or `false`, also as yes, no, on, off, 1, 0, t and f in either case. Raises ConfigInvalid."""
     word = text.lower()
     if word not in _TRUE | _FALSE:
         raise bad_value(where, text, "true or false")
@@ -72,13 +72,13 @@ def boolean(text: str, where: str) -> bool:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "host"?` where a known word is close, else nothing."""
+    """Returns `; did you mean "host"?` where a known word is close, else nothing."""
     close = alike(word, known)
     return f'; did you mean "{close}"?' if close else ""
 
 
 def alike(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """The known word that is most like this one, from 0, not at all, to 1, the same; empty: none reaches the cutoff."""
+    """Returns the known word that is most like this one, from 0, not at all, to 1, the same; empty: none reaches the cutoff."""
     import difflib  # noqa: PLC0415 - too slow to load for those who make no mistake
 
     close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
@@ -86,9 +86,9 @@ def alike(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
 
 
 def nearest_name(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """`; did you mean --peer-ttl?`, or two of them, where names of several parts are like the word; else nothing.
+    """Returns `; did you mean --peer-ttl?`, or two of them, where names of several parts are like the word; else nothing.
 
-    `ttl` is a part of `peer-ttl`, `sel` begins `selector`, `Node_Name` and `nodename` are `node-name` in another hand.
+    `ttl` is a part of `peer-ttl`, `sel` begins `selector`, `Node_Name` and `nodename` are other spellings of `node-name`.
     """
     names = list(known)
     plain = word.lower().replace("_", "-").strip("-")
@@ -102,19 +102,19 @@ def nearest_name(word: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 def bad_value(where: str, value: str, expected: str) -> ConfigInvalid:
-    """The error about a value that is no secret: the place, the value, and what was expected."""
+    """Returns the error about a value that is no secret: the place, the value, and what was expected."""
     return ConfigInvalid(f'{where}: bad value "{printable(value, limit=80)}", expected {expected}')
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> str:
-    """The error about an unknown key: the nearest one, else all there are."""
+    """Returns the error about an unknown key: the nearest one, else all there are."""
     names = list(known)
     hint = nearest(key, names) or nearest_name(key, names) or "; known are " + (", ".join(names) or "none")
     return f"{where}: unknown key{hint}"
 
 
 class Section(dict[str, Any]):
-    """A mapping that knows where its keys stand, if it comes from a file: in which one, and in which lines."""
+    """A mapping that knows where its keys stand, if it comes from a file: which file, and which lines."""
 
     __slots__ = ("_file", "_lines", "_path")
 
@@ -123,7 +123,7 @@ class Section(dict[str, Any]):
         self._path, self._file, self._lines = path, file, lines or {}
 
     def name_of(self, key: str) -> str:
-        """`k3.yaml:3: storage.type`."""
+        """Returns where a key stands: `k3.yaml:3: storage.type`."""
         name = f"{self._path}.{printable(key, limit=60)}"
         return f"{self._file}:{self._lines[key]}: {name}" if key in self._lines else name
 
@@ -137,7 +137,7 @@ class Field:
     attribute: str = ""
     """Its name in the struct, where it differs from the key."""
     words: tuple[str, ...] = ()
-    """What it is one of, where it is one of some words."""
+    """The words it may be, where it is one of some."""
 
 
 Fields = Mapping[str, Field]
@@ -169,7 +169,7 @@ def _seconds(value: object) -> float:
 
 
 def whole(low: int, high: int) -> Field:
-    """A whole number within bounds."""
+    """Returns a field that is a whole number within bounds."""
 
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -180,7 +180,7 @@ def whole(low: int, high: int) -> Field:
 
 
 def choice(*words: str, also: Mapping[str, str] | None = None) -> Field:
-    """One of some words, in either case. `also` has other names for some of them."""
+    """Returns a field that is one of some words, in either case. `also` has other names for some of them."""
     known = {**{word: word for word in words}, **(also or {})}
 
     def read(value: object) -> str:
@@ -198,7 +198,7 @@ DURATION: Final = Field("a duration like 5s, 1m30s or 1.5h", _seconds)
 
 
 def read_fields(section: object, fields: Fields, where: str) -> dict[str, Any]:
-    """A mapping held to its fields, by attribute name. A key with nothing behind it is not set. Raises ConfigInvalid."""
+    """Returns a mapping checked by its fields, by attribute name. A key without a value is not set. Raises ConfigInvalid."""
     found: dict[str, Any] = {}
     values = mapping(section, where)
     for key, value in values.items():
@@ -212,7 +212,7 @@ def read_fields(section: object, fields: Fields, where: str) -> dict[str, Any]:
 
 
 def read_field(field: Field, value: object, where: str) -> Any:  # noqa: ANN401 - whatever the field makes of it
-    """One value. Raises ConfigInvalid, which does not repeat it."""
+    """Returns one value. Raises ConfigInvalid, which does not repeat it."""
     try:
         return field.read(value)
     except ValueError:
@@ -222,7 +222,7 @@ def read_field(field: Field, value: object, where: str) -> Any:  # noqa: ANN401 
 
 
 def mapping(value: object, where: str) -> Section:
-    """A mapping with texts for keys; nothing counts as an empty one. Raises ConfigInvalid."""
+    """Returns a mapping with texts for keys; nothing counts as an empty one. Raises ConfigInvalid."""
     if isinstance(value, Section):
         return value
     if value is None:

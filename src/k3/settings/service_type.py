@@ -11,7 +11,7 @@ _SERVICE: Final = re.compile(r"_(?=[a-z0-9-]*[a-z])[a-z0-9](?:-?[a-z0-9])*\._(?:
 _SERVICE_FLAG: Final = "--service"
 _DOMAIN_FLAG: Final = "--domain"
 _LABEL_BYTES: Final = 16
-"""With its underscore (RFC 6335 §5.1)."""
+"""The longest service name, with its underscore (RFC 6335 §5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ServiceType:
 
     @classmethod
     def parse(cls, service: str, domain: str) -> Self:
-        """From `--service` and `--domain`. Raises ConfigInvalid (RFC 6335 §5.1, RFC 6763 §7, RFC 6762 §3)."""
+        """Parses `--service` and `--domain`. Raises ConfigInvalid (RFC 6335 §5.1, RFC 6763 §7, RFC 6762 §3)."""
         name = service.lower().removesuffix(".")
         if _SERVICE.fullmatch(name) is None or len(name.partition(".")[0]) > _LABEL_BYTES:
             raise bad_value(_SERVICE_FLAG, service, "like _k3._tcp (RFC 6763 section 7)")
@@ -31,5 +31,5 @@ class ServiceType:
         return cls(f"{name}.{DOMAIN}")
 
     def full_name(self, instance: str) -> str:
-        """The name of an instance's records."""
+        """Returns the full name of an instance's records."""
         return f"{instance}.{self.text}"

@@ -21,13 +21,13 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
 
 @dataclass(frozen=True, slots=True)
 class StorageSection:
-    """The `storage` section, held to its fields: the chosen type (empty: none) and the settings of each."""
+    """The `storage` section, checked by its fields: the chosen type (empty: none) and the settings of each."""
 
     type: str = ""
     backends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def of(self, type_: str) -> Mapping[str, Any]:
-        """The settings of one type."""
+        """Returns the settings of one type."""
         return self.backends.get(type_, {})
 
 
@@ -45,7 +45,7 @@ class StoreUrl:
 
 
 def read_section(section: object, where: str) -> StorageSection:
-    """The `storage` section of a file. Raises ConfigInvalid for an unknown key or a wrong type anywhere in it."""
+    """Returns the `storage` section of a file. Raises ConfigInvalid for an unknown key or a wrong type anywhere in it."""
     raw = parsing.mapping(section, where)
     if not raw:
         return StorageSection()
@@ -60,7 +60,7 @@ def read_section(section: object, where: str) -> StorageSection:
 
 
 def read_url(url: str, where: str) -> StoreUrl:
-    """A store's URL. `where` names the flag or variable in errors. Raises ConfigInvalid."""
+    """Reads a store's URL. `where` names the flag or variable in errors. Raises ConfigInvalid."""
     scheme, separator, rest = url.partition("://")
     if not separator or not backends.is_type(scheme):
         msg = f"{where}: {_no_store(scheme) if separator else _no_url(url)}"
@@ -82,7 +82,7 @@ def _no_store(scheme: str) -> str:
 
 
 def _no_url(text: str) -> str:
-    """A file's name is told its URL; anything else may hold a password, and is not repeated."""
+    """Returns the error for what is no URL. It repeats a file's name, as a URL, and nothing else, which may hold a password."""
     is_file = "@" not in text and (text.startswith(("/", "./", "../", "~/")) or text.endswith((".db", ".sqlite")))
     if not is_file or text.endswith("/"):
         return f"not a store's URL, expected {backends.examples()}"

@@ -30,12 +30,12 @@ class Storage(Protocol):
 
     @property
     def url(self) -> str:
-        """Opens the same store, given the password: what every message shows."""
+        """The URL that opens the same store, given the password: what every message shows."""
         ...
 
     @property
     def file(self) -> Path | None:
-        """The file that it is, for a reader to see whether it is there; None: a server, or nothing that lasts."""
+        """The file it is kept in, for a reader to see whether that is there; None: a server, or nothing that lasts."""
         ...
 
     @property
@@ -45,13 +45,13 @@ class Storage(Protocol):
 
     @property
     def has_password(self) -> bool:
-        """Whether a password opens it."""
+        """Whether a password is set."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How a command speaks: level debug, info, warning or error; format text or json; a file beside stderr, if named."""
+    """How a command logs: level debug, info, warning or error; format text or json; a file beside stderr, if named."""
 
     level: str = "info"
     format: str = "text"
@@ -77,7 +77,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What another process of this user has to be told so that it reads the same store. Has no password in it."""
+    """What another process of this user has to be told so that it reads the same store. Contains no password."""
 
     flags: str = ""
     """To be put behind a command, with a space in front: ` --store etcd://10.0.0.5:2379`; empty: it finds it by itself."""
@@ -87,7 +87,7 @@ class Reader:
     """No other process can read it."""
 
     def command(self, words: str) -> str:
-        """A command of k3 as a person types it to meet the same store: `k3 network --store etcd://10.0.0.5:2379/team-a`."""
+        """Returns a command of k3 that uses the same store, to be typed: `k3 network --store etcd://10.0.0.5:2379/team-a`."""
         return f"{self.environ}k3 {words}{self.flags}"
 
 
@@ -115,7 +115,7 @@ class NetworkConfig:
     node_name: str = ""
     """Empty: the host's name."""
     is_name_explicit: bool = False
-    """A person chose the name (--node-name or NODE_NAME), so it is that one or none."""
+    """Whether a person chose the name (--node-name or NODE_NAME): then no other one is taken."""
     peer_ttl_seconds: float = 90.0
     register_self: bool = True
     interfaces: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ class NetworkConfig:
     """How long a store that does not answer yet is waited for at the start."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Refuses what cannot work."""
         named = not self.is_name_explicit or node.valid_name(self.node_name)
         ttl = times.duration(self.peer_ttl_seconds)
         checks = [
@@ -140,7 +140,7 @@ class NetworkConfig:
 
 
 def expected_name(given: str) -> str:
-    """What a Node's name looks like, with the one that may have been meant."""
+    """Returns what a Node's name looks like, with the one that may have been meant."""
     meant = re.sub(r"[^a-z0-9.-]+", "-", given.lower()).strip("-.")
     hint = f"; did you mean {meant}?" if meant and node.valid_name(meant) else ""
     return f"lower-case letters, digits, - and . as in web1 (RFC 1123){hint}"

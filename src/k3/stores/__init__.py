@@ -12,7 +12,7 @@ from k3.stores.installing import how_to_install
 
 
 async def connect(storage: Storage, *, reading: bool = False) -> Store:
-    """Open the store that `storage` describes; for `reading`, also a file that this user may not write.
+    """Opens the store that `storage` describes; for `reading`, also a file that this user may not write.
 
     Raises StartFailed where this machine lacks something for it (a driver, a local disk), Forbidden where the store
     says no, and Unavailable where it does not answer.

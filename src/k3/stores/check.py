@@ -1,7 +1,7 @@
 """Whether a store can be used from here, and what it is: asked through the Store port alone, so of every backend alike.
 
-A backend that knows more about its server offers `facts`. Looking changes nothing but, unless told to only read, for one
-Lease that is created and deleted again.
+A backend that knows more about its server offers `facts`. A check changes nothing, except that it creates one Lease and deletes
+it again, unless it is told to only read.
 """
 
 import statistics
@@ -23,7 +23,7 @@ class Telling(Protocol):
     """A store that tells more about its server."""
 
     async def facts(self) -> Mapping[str, str]:
-        """Short texts by what they are about (`server`, `schema`), in the order to be shown. Raises as any verb does."""
+        """Returns short texts by what they are about (`server`, `schema`), in the order to show. Raises as any verb does."""
         ...
 
 
@@ -43,7 +43,7 @@ class Findings:
 
 
 async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Findings:
-    """Look at an open store. `probe` names the Lease to try writing with (empty: only read); `clock` is monotonic, in seconds.
+    """Looks at an open store. `probe` names the Lease to try writing with (empty: only read); `clock` is monotonic, in seconds.
 
     Raises Unavailable, Forbidden.
     """
@@ -58,7 +58,7 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
 
 
 async def count(store: Store, kind: Kind) -> int:
-    """How many objects of a kind there are, as of one moment."""
+    """Returns how many objects of a kind there are, as of one moment."""
     return sum([len(page.objects) async for page in pages(store, kind)])
 
 

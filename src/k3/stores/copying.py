@@ -16,7 +16,7 @@ from k3.core.store import Page, Store, modify, pages
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")
 
 Progress = Callable[[int, int], None]
-"""Told how many objects are done, and of how many."""
+"""Called with how many objects are done, and of how many."""
 
 
 Did = Literal["created", "updated", "same", "left"]
@@ -38,7 +38,7 @@ class Copied:
 
 
 async def copy(source: Store, target: Store, *, progress: Progress, overwrite: bool = False) -> Mapping[Kind, Copied]:
-    """Copy all kinds, each as of one revision of the source, then see that the target has them.
+    """Copies all kinds, each as of one revision of the source, then sees that the target has them.
 
     `overwrite`: what differs in the target is replaced, not left. Raises Invalid for a store onto itself, Conflict where
     objects are missing from the target in the end, Expired where the source forgot its history meanwhile, Unavailable.
@@ -96,7 +96,7 @@ def _content(manifest: Manifest) -> Manifest:
 
 
 async def _verify(target: Store, kind: Kind, keys: set[Key]) -> int:
-    """How many others of the kind the target has. Raises Conflict where one of `keys` is missing."""
+    """Returns how many others of the kind the target has. Raises Conflict where one of `keys` is missing."""
     found = {item.key async for page in pages(target, kind) for item in page.objects}
     if missing := keys - found:
         some = ", ".join(sorted(map(str, missing))[:3])

@@ -1,11 +1,11 @@
-"""A store as an agent uses it once it has started: whatever it answers, the agent goes on.
+"""A store as an agent uses it once it has started: whatever it answers, the agent goes on (ADR 21).
 
 What a verb may answer by the port (a conflict, an expired revision) passes. All else is Unavailable, with the remedy in its
 text: no answer, a right that was taken away, a locked account, an expired certificate, another program's table, and a fault
-of k3's own. So nothing behind this has to know what a backend may come to say.
+of k3's own. So the rest of the agent needs to know no backend's errors.
 
-An outage is one warning when it begins and one word when it is over, however many verbs and watches fail in between. A
-refusal that follows silence is told too, once: it says what to do.
+An outage is one warning when it begins and one line when it is over, however many verbs and watches fail in between. A
+refusal that follows silence is logged too, once: it says what to do.
 """
 
 import logging
@@ -32,21 +32,21 @@ class EnduringStore:
     """`inner`, whose every failure is Unavailable."""
 
     def __init__(self, inner: Store) -> None:
-        """Closing this closes `inner`."""
+        """`aclose` closes `inner` too."""
         self.inner = inner
         self._failing: set[Side] = set()
         self._refusing: set[Side] = set()
-        """Where the store says no, and that has been told: silence may come first, as where a session ends."""
+        """Whether a refusal has been told: silence may come before it, as where a session ends."""
         self._faults: set[type[Exception]] = set()
 
     @property
     def id(self) -> str:
-        """The real store's."""
+        """That of `inner`."""
         return self.inner.id
 
     @property
     def url(self) -> str:
-        """The real store's."""
+        """That of `inner`."""
         return self.inner.url
 
     async def get(self, key: Key) -> Object:
@@ -80,7 +80,7 @@ class EnduringStore:
         await self.inner.aclose()
 
     async def answer(self, side: Side, work: Awaitable[T]) -> T:
-        """What the store answered. Raises only what the port allows, and Unavailable."""
+        """Returns what the store answers. Raises only what the port allows, and Unavailable."""
         try:
             result = await work
         except _ANSWERS[side]:
@@ -113,7 +113,7 @@ class EnduringStore:
         return Unavailable(why)
 
     def _answered(self, side: Side) -> None:
-        """A read that succeeds again ends an outage of all; where writes alone are refused (a full disk), only a write does."""
+        """Ends an outage, if it is over: any success ends one of all, only a write ends one of writes alone (a full disk)."""
         if side not in self._failing:
             return
         if side == "writes":

@@ -17,7 +17,7 @@ def how_to_install(
     prefix: Path = Path(sys.prefix),
     python: str = sys.executable,
 ) -> str:
-    """One shell command that adds packages of k3's extra of that name. The keywords say where k3 is and runs."""
+    """Returns one shell command that adds packages of k3's extra of that name. The keywords say where k3 is and runs."""
     names = shlex.join(packages)
     if (prefix / "pipx_metadata.json").exists():
         return f"pipx inject {prefix.name} {names}"
@@ -31,7 +31,7 @@ def how_to_install(
 
 
 def _locked(extra: str, checkout: Path, names: str) -> str:
-    """The lock file of a source tree, else the names."""
+    """Returns the lock file of a source tree as pip's arguments, else the names."""
     file = checkout / "requirements" / f"{extra}.txt"
     return f"--require-hashes -r {shlex.quote(str(file))}" if file.exists() else names
 

@@ -41,17 +41,17 @@ class MemoryStorage:
 
 
 def from_url(_rest: str, _where: str) -> dict[str, Any]:
-    """There is nothing to say behind `memory://`."""
+    """Returns no settings: there are none to give behind `memory://`."""
     return {}
 
 
 def storage(_settings: Mapping[str, Any], *, default_path: Path, where: str) -> MemoryStorage:  # noqa: ARG001 - see `Backend`
-    """The only one there is."""
+    """Returns the only kind there is."""
     return MemoryStorage()
 
 
 async def open_store(_storage: MemoryStorage, *, reading: bool = False) -> "MemoryStore":  # noqa: ARG001 - see `Backend`
-    """An empty store."""
+    """Returns an empty store."""
     return MemoryStore()
 
 
@@ -79,12 +79,12 @@ class MemoryStore:
 
     @property
     def id(self) -> str:
-        """Made with the store."""
+        """The store's id, made with it."""
         return self._id
 
     @property
     def url(self) -> str:
-        """Opens an empty one, as there is no second way into this one."""
+        """A URL that opens an empty store: this one can be reached through this object alone."""
         return "memory://"
 
     async def get(self, key: Key) -> Object:

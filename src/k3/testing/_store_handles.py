@@ -10,13 +10,13 @@ from k3.testing.store_steps import Opener, changes_until, next_change, node, una
 
 
 class HandleLaws:
-    """One store, however many have it open; and an end that nobody waits for in vain."""
+    """One store, however many handles it has; and no caller that waits for a closed one."""
 
     opens_twice: ClassVar[bool] = True
     """Capability: a second handle on the same data, as another process would have."""
 
     async def test_closing_ends_watches_and_refuses_calls(self, open_store: Opener, store: Store) -> None:
-        """With Unavailable: who waits does not wait for ever."""
+        """With Unavailable: no caller waits for ever."""
         subject = await open_store() if self.opens_twice else store
         start = (await subject.list(NODE)).revision
         async with subject.watch(NODE, start) as events:

@@ -175,7 +175,7 @@ class ReadLaws:
         assert seen == made[: len(seen)]
 
     async def test_what_was_compacted_is_expired_and_the_state_is_whole(self, store: Store, forget: Forget) -> None:
-        """A reader of the past is told to list again; whoever lists sees all there is."""
+        """A reader of the past is told to list again; a list shows all there is."""
         start = (await store.list(NODE)).revision
         kept = await store.create(node("kept"), {"n": 0})
         changed = await store.update(replace(await store.create(node("changed"), {}), document=b'{"n":1}'))

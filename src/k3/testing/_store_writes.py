@@ -91,7 +91,7 @@ class WriteLaws:
         assert (first.uid, first.created) == (made.uid, made.created)
 
     async def test_a_recreated_name_is_another_object(self, store: Store) -> None:
-        """It has a new uid, and whoever still holds the old one can neither write nor delete it."""
+        """It has a new uid, and a caller with the old one can neither write nor delete it."""
         old = await store.create(node("web1"), {"n": 0})
         await store.delete(node("web1"))
         new = await store.create(node("web1"), {"n": 0})

@@ -13,18 +13,18 @@ class FakeClock:
     """Monotonic and wall time that advance together; `sleep` for code under test to wait on."""
 
     def __init__(self, *, monotonic: float = 1_000.0, wall: float = WALL) -> None:
-        """Seconds; `wall` since 1970."""
+        """Both in seconds; `wall` since 1970."""
         self._monotonic = monotonic
         self._wall = wall
         self._order = count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def monotonic(self) -> float:
-        """What `time.monotonic` would say."""
+        """Returns what `time.monotonic` would say."""
         return self._monotonic
 
     def time(self) -> float:
-        """What `time.time` would say."""
+        """Returns what `time.time` would say."""
         return self._wall
 
     @property
@@ -35,18 +35,18 @@ class FakeClock:
         return self._sleepers[0][0] if self._sleepers else None
 
     def advance(self, seconds: float) -> None:
-        """Let time pass at once; sleepers due by then run when the event loop next does."""
+        """Lets time pass at once; sleepers due by then run when the event loop next does."""
         self._monotonic += seconds
         self._wall += seconds
         while (due := self.next_wake) is not None and due <= self._monotonic:
             heapq.heappop(self._sleepers)[2].set_result(None)
 
     def step_wall(self, seconds: float) -> None:
-        """Put the wall clock forward or back, as an administrator or NTP would."""
+        """Puts the wall clock forward or back, as an administrator or NTP would."""
         self._wall += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until that much time has been advanced."""
+        """Waits until the clock has been advanced so far."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -55,7 +55,7 @@ class FakeClock:
         await wake
 
     async def run_for(self, seconds: float, *, settle: int = 20) -> None:
-        """Advance from sleeper to sleeper, giving the event loop `settle` turns at each."""
+        """Advances from sleeper to sleeper, giving the event loop `settle` turns at each."""
         end = self._monotonic + seconds
         await _turns(settle)
         while (due := self.next_wake) is not None and due <= end:

@@ -24,7 +24,7 @@ class Fault:
 
     delay_seconds: float = 0.0
     refused: bool = False
-    """Unavailable, and the store never heard of it."""
+    """Unavailable, and the store was never asked."""
     lost: bool = False
     """Unavailable, although the store did it."""
 
@@ -35,7 +35,7 @@ LOST: Final = Fault(lost=True)
 
 
 def seeded_faults(seed: int, *, refused: float = 0.1, lost: float = 0.1, delay_seconds: float = 0.0) -> Iterator[Fault]:
-    """Faults for ever, the same for the same seed: with these probabilities, each after up to that delay."""
+    """Gives faults for ever, the same for the same seed: with these probabilities, each after up to that delay."""
     chance = random.Random(seed)  # noqa: S311 - a repeatable plan, no secret
     while True:
         draw = chance.random()
@@ -46,7 +46,7 @@ class FaultyStore:
     """`inner`, where the n-th call suffers the n-th fault; calls beyond the plan are fine."""
 
     def __init__(self, inner: Store, faults: Iterable[Fault] = (), *, sleep: Sleep = asyncio.sleep) -> None:
-        """`sleep` waits out the delays. Closing this closes `inner`."""
+        """`sleep` waits out the delays. `aclose` closes `inner` too."""
         self.inner = inner
         self.calls = 0
         self.down = False
@@ -56,18 +56,18 @@ class FaultyStore:
         self._cut = asyncio.Event()
 
     def cut_watches(self) -> None:
-        """End every open watch with Unavailable."""
+        """Ends every open watch with Unavailable."""
         self._cut.set()
         self._cut = asyncio.Event()
 
     @property
     def id(self) -> str:
-        """The real store's."""
+        """That of `inner`."""
         return self.inner.id
 
     @property
     def url(self) -> str:
-        """The real store's."""
+        """That of `inner`."""
         return self.inner.url
 
     async def get(self, key: Key) -> Object:
@@ -126,7 +126,7 @@ class FaultyStore:
 
 
 async def _nothing() -> None:
-    """What entering a watch asks of the network before the real watch begins."""
+    """Does nothing: what entering a watch asks of the network before the real watch begins."""
 
 
 class _CuttableWatch(AsyncIterator[Event]):

@@ -10,7 +10,7 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 PATIENCE_SECONDS: Final = 2.0
-"""A driver's own threads may take a moment to let go."""
+"""How long a driver's own threads may take to end."""
 
 
 class LeakCheck:
@@ -20,7 +20,7 @@ class LeakCheck:
         self._before = _open()
 
     def finish(self) -> None:
-        """Raise AssertionError with the names of what was left."""
+        """Raises AssertionError with the names of what was left."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while left := self._left():
             if time.monotonic() >= deadline:
@@ -42,7 +42,7 @@ def _open() -> dict[str, set[str]]:
 
 
 def _descriptors() -> set[str]:
-    """File descriptors of the process and where they lead; empty where there is no /proc."""
+    """Returns the file descriptors of the process and where they lead; empty where there is no /proc."""
     found: set[str] = set()
     for number in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.is_dir() else []:
         try:

@@ -39,7 +39,7 @@ class _Watcher:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Inherit, and say how an empty store is opened."""
+    """Random histories of one store. A subclass says how an empty store is opened."""
 
     hang_seconds: ClassVar[float] = 20.0
 
@@ -54,14 +54,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.watchers: list[_Watcher] = []
 
     async def open(self) -> Store:
-        """Override: a store with nothing in it."""
+        """Returns a store with nothing in it. To be overridden."""
         raise NotImplementedError
 
     # --- the beginning and the end
 
     @initialize()
     def begin(self) -> None:
-        """Open the store and a watcher that stays open."""
+        """Opens the store and a watcher that stays open."""
         self.store = self.run(self.open())
         self.start = self.run(self.store.list(NODE)).revision
         self.watch_from(self.start)
@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, content=CONTENT)
     def create(self, name: str, content: Manifest) -> None:
-        """A free name is taken, a taken one refused."""
+        """Creates: a free name is taken, a taken one refused."""
         got = self.attempt(self.store.create(Key(NODE, name), content))
         if name in self.model:
             assert isinstance(got, AlreadyExists)
@@ -94,7 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, content=CONTENT)
     def update(self, name: str, content: Manifest) -> None:
-        """The newest state is replaced, unless nothing differs."""
+        """Updates: the newest state is replaced, unless nothing differs."""
         stored = self.model.get(name)
         if stored is None:
             ghost = Object(key=Key(NODE, name), uid="ghost", revision=self.start, document=encode(content))
@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.dead)
     @rule(data=st.data(), content=CONTENT)
     def update_from_the_past(self, data: st.DataObject, content: Manifest) -> None:
-        """Whoever read an earlier revision, or an earlier object of that name, is refused."""
+        """Updates with an earlier revision, or an earlier object of that name, and is refused."""
         old = data.draw(st.sampled_from(self.dead))
         got = self.attempt(self.store.update(replace(old, document=encode({**content, "stale": True}))))
         assert isinstance(got, Conflict if old.key.name in self.model else NotFound)
@@ -120,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.dead)
     @rule(data=st.data())
     def delete_from_the_past(self, data: st.DataObject) -> None:
-        """The same for deletes that say what they expect."""
+        """Deletes expecting an earlier revision or object, and is refused."""
         old = data.draw(st.sampled_from(self.dead))
         stored = self.model.get(old.key.name)
         if stored is None or stored.uid != old.uid:
@@ -131,7 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, expecting=st.booleans())
     def delete(self, name: str, expecting: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
-        """What is there goes, and its last state is the answer."""
+        """Deletes: what is there goes, and its last state is the answer."""
         key, stored = Key(NODE, name), self.model.get(name)
         if stored is None:
             assert isinstance(self.attempt(self.store.delete(key)), NotFound)
@@ -146,19 +146,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def get(self, name: str) -> None:
-        """The newest state."""
+        """Gets the newest state."""
         got = self.attempt(self.store.get(Key(NODE, name)))
         assert got == self.model[name] if name in self.model else isinstance(got, NotFound)
 
     @rule(limit=st.integers(0, 3))
     def list_in_pages(self, limit: int) -> None:
-        """All pages together are the newest state."""
+        """Lists in pages, which together are the newest state."""
         assert self.pages(limit, at=None) == sorted(self.model.values(), key=lambda item: item.key.path)
 
     @precondition(lambda self: self.history)
     @rule(data=st.data(), limit=st.integers(0, 3))
     def list_the_past(self, data: st.DataObject, limit: int) -> None:
-        """A state of the past, whatever has happened since."""
+        """Lists a state of the past, whatever has happened since."""
         number = data.draw(st.integers(0, len(self.history) - 1))
         past: dict[str, Object] = {}
         for change in self.history[: number + 1]:
@@ -171,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.watchers) < 4)  # noqa: PLR2004 - enough
     @rule(data=st.data())
     def watch_from_the_past(self, data: st.DataObject) -> None:
-        """One more watcher, from any revision there was."""
+        """Adds a watcher from any revision there was."""
         self.watch_from(data.draw(st.sampled_from([self.start, *(change.object.revision for change in self.history)])))
 
     @rule()
@@ -189,7 +189,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def revisions_rise(self) -> None:
-        """Strictly."""
+        """Strictly, over all writes."""
         revisions = [change.object.revision for change in self.history]
         assert revisions == sorted(set(revisions))
         assert not revisions or revisions[0] > self.start
@@ -197,18 +197,18 @@ class StoreMachine(RuleBasedStateMachine):
     # --- how
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end, or fail after `hang_seconds`."""
+        """Runs to the end, or fails after `hang_seconds`."""
         return self.runner.run(asyncio.wait_for(work, self.hang_seconds))
 
     def attempt(self, work: Coroutine[Any, Any, T]) -> T | K3Error:
-        """The result, or the deliberate error."""
+        """Returns the result, or the error that the port allows."""
         try:
             return self.run(work)
         except K3Error as error:
             return error
 
     def committed(self, change: Change) -> None:
-        """Note in the model what the store says it did."""
+        """Notes in the model what the store says it did."""
         before = self.model.get(change.object.key.name)
         if before is not None:
             self.dead.append(before)
@@ -216,7 +216,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.history.append(change)
 
     def pages(self, limit: int, *, at: int | None) -> list[Object]:
-        """All pages of a list together."""
+        """Returns all pages of a list together."""
         page: Page = self.run(self.store.list(NODE, limit=limit, at=at))
         found = list(page.objects)
         while page.after is not None:
@@ -226,12 +226,12 @@ class StoreMachine(RuleBasedStateMachine):
         return found
 
     def watch_from(self, since: int) -> None:
-        """Open a watcher until the end."""
+        """Opens a watcher that stays open to the end."""
         events = self.run(self.stack.enter_async_context(self.store.watch(NODE, since)))
         self.watchers.append(_Watcher(events, since, []))
 
     async def listen(self, watcher: _Watcher, until: int) -> None:
-        """Read up to the change at `until`."""
+        """Reads up to the change at `until`."""
         while not watcher.heard or watcher.heard[-1].object.revision < until:
             event = await anext(watcher.events, None)
             assert event is not None, "a watch ended by itself"

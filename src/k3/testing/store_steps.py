@@ -15,16 +15,16 @@ Forget = Callable[[Store], Awaitable[None]]
 """Makes a store compact everything that is now in its log."""
 
 HANG_SECONDS: Final = 20.0
-"""Nothing takes a tenth of this on a loaded machine; longer means never."""
+"""A guard against hanging: on a loaded machine nothing takes a tenth of this."""
 
 
 def node(name: str) -> Key:
-    """The key of a Node."""
+    """Returns the key of a Node."""
     return Key(NODE, name)
 
 
 async def next_change(events: AsyncIterator[Event]) -> Change:
-    """The next change, past bookmarks."""
+    """Returns the next change, past bookmarks."""
     async with asyncio.timeout(HANG_SECONDS):
         while True:
             event = await anext(events)
@@ -33,7 +33,7 @@ async def next_change(events: AsyncIterator[Event]) -> Change:
 
 
 async def changes_until(events: AsyncIterator[Event], revision: int) -> list[Change]:
-    """Every change up to and including the one at `revision`."""
+    """Returns every change up to and including the one at `revision`."""
     found = [await next_change(events)]
     while found[-1].object.revision < revision:
         found.append(await next_change(events))
@@ -41,7 +41,7 @@ async def changes_until(events: AsyncIterator[Event], revision: int) -> list[Cha
 
 
 async def create_many(store: Store, count: int, *, prefix: str) -> list[Object]:
-    """That many Nodes, all asked for at once."""
+    """Creates that many Nodes, all asked for at once."""
     return await asyncio.gather(*(store.create(node(f"{prefix}-{number}"), {}) for number in range(count)))
 
 

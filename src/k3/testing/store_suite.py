@@ -1,6 +1,6 @@
 """The laws of a Store as tests, the same for every backend.
 
-Inherit `StoreSuite` and say how yours is opened:
+A test class inherits `StoreSuite` and says how the store is opened:
 
     class TestMine(StoreSuite):
         @pytest.fixture
@@ -28,11 +28,11 @@ __all__ = ["Forget", "Opener", "StoreSuite"]
 
 
 class StoreSuite(WriteLaws, ReadLaws, HandleLaws):
-    """Inherit in a class whose name begins with `Test`, with the fixture `open_store`."""
+    """To be inherited by a class whose name begins with `Test`, with the fixture `open_store`."""
 
     @pytest.fixture
     async def open_store(self) -> Opener:
-        """Override: how to open one more handle on this test's data."""
+        """Returns what opens one more handle on this test's data. To be overridden."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -57,5 +57,5 @@ class StoreSuite(WriteLaws, ReadLaws, HandleLaws):
 
     @pytest.fixture
     async def forget(self) -> Forget:
-        """Override: how to make the store compact everything that is now in its log."""
+        """Returns what makes the store compact everything that is now in its log. To be overridden."""
         pytest.skip("lacks the capability forget (making the store compact its history at will)")

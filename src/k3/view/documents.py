@@ -22,16 +22,16 @@ _UNSEEN: Final = re.compile(
 _PLAIN: Final = re.compile(r"[A-Za-z_/](?:[: ]?[A-Za-z0-9_./@+,()=-])*+")
 _READ_AS_OTHERS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _KEY_CHARACTERS: Final = 1_000
-"""A longer key needs a `?` in front (YAML 1.2 §8.2.2: 1,024)."""
+"""The longest key without a `?` in front (YAML 1.2 §8.2.2 allows 1,024)."""
 
 
 def as_json(manifest: Manifest) -> str:
-    """Indented JSON in UTF-8, ending in a newline."""
+    """Returns indented JSON in UTF-8, ending in a newline."""
     return _json(manifest) + "\n"
 
 
 def json_list(manifests: Iterable[Manifest]) -> Iterator[str]:
-    """Many objects as one `v1 List`."""
+    """Gives many objects as one `v1 List`, piece by piece."""
     yield '{\n    "apiVersion": "v1",\n    "items": ['
     end = "]"
     for number, manifest in enumerate(manifests):
@@ -41,12 +41,12 @@ def json_list(manifests: Iterable[Manifest]) -> Iterator[str]:
 
 
 def as_yaml(manifest: Manifest) -> str:
-    """YAML in which every text stays a text: timestamps, `1e3` and `on` are quoted."""
+    """Returns YAML in which every text stays a text: timestamps, `1e3` and `on` are quoted."""
     return "\n".join(_block(manifest)) + "\n"
 
 
 def yaml_list(manifests: Iterable[Manifest]) -> Iterator[str]:
-    """Many objects as one `v1 List`."""
+    """Gives many objects as one `v1 List`, piece by piece."""
     start = "apiVersion: v1\nitems:"
     for manifest in manifests:
         yield start + "\n" + "\n".join(_block([manifest]))
@@ -59,7 +59,7 @@ def _json(manifest: Manifest) -> str:
 
 
 def _block(value: Any) -> list[str]:  # noqa: ANN401 - JSON
-    """The lines of a value in YAML's block style."""
+    """Gives the lines of a value in YAML's block style."""
     if isinstance(value, dict) and value:
         return [line for key in sorted(value) for line in _entry(_text(key), value[key])]
     if isinstance(value, list) and value:
@@ -107,5 +107,5 @@ def _text(value: str) -> str:
 
 
 def _code_point(found: re.Match[str]) -> str:
-    r"""`\u009b`: the same in JSON and in YAML's double quotes, the only places such a character can stand."""
+    r"""Returns `\u009b`: the same in JSON and in YAML's double quotes, the only places such a character can stand."""
     return f"\\u{ord(found[0]):04x}"

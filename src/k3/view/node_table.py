@@ -1,6 +1,6 @@
 """Nodes as rows for people: kubectl's columns, and what k3 knows besides. Pure; says nothing about how rows are printed.
 
-Cells hold text from outside as it is: whoever prints them escapes them.
+Cells hold text from outside as it is: what prints them escapes them.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ class State:
     """A Node's health as people read it. Reason and message may be empty, and are shown word for word."""
 
     word: str
-    """kubectl's word: Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
+    """kubectl's word for it: Ready, NotReady or Unknown, with `,SchedulingDisabled` where cordoned."""
     remark: str = ""
     """What has to be said beside the word, where that alone would mislead."""
     reason: str = ""
@@ -69,39 +69,39 @@ class Column:
 
 
 def view_of(item: Object) -> NodeView:
-    """A stored Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
+    """Returns a stored Node with its true owner: None where a controller has taken it over, whatever labels it has kept."""
     return ownership.view(item.key.name, item.manifest())
 
 
 def read(manifest: Manifest, at: Moment) -> Reading:
-    """A Node at a moment."""
+    """Returns a Node as it is to be read at a moment."""
     seen = ownership.view("", manifest)
     return Reading(manifest, seen, at, _state(manifest, seen, at))
 
 
 def titles(*, wide: bool) -> list[str]:
-    """The head of the table."""
+    """Returns the head of the table."""
     return [column.title for column in columns(wide=wide)]
 
 
 def row(manifest: Manifest, at: Moment, *, wide: bool) -> list[str]:
-    """The cells of one Node at a moment."""
+    """Returns the cells of one Node at a moment."""
     reading = read(manifest, at)
     return [column.cell(reading) for column in columns(wide=wide)]
 
 
 def columns(*, wide: bool) -> tuple[Column, ...]:
-    """The columns of the table, in their order."""
+    """Returns the columns of the table, in their order."""
     return tuple(column for column in COLUMNS if wide or not column.wide)
 
 
 def status(manifest: Manifest, at: Moment) -> str:
-    """The state in the few words of a table."""
+    """Returns the state in the few words of a table."""
     return str(read(manifest, at).state)
 
 
 def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
-    """A Node that no agent refreshes any more is Unknown, whatever is stored."""
+    """Returns a Node's state: one that no agent refreshes any more is Unknown, whatever is stored."""
     cordoned = ",SchedulingDisabled" if part(manifest, "spec").get("unschedulable") is True else ""
     ready, reachable = seen.ready, seen.reachable
     if ready is None:
@@ -123,17 +123,17 @@ def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:
 
 
 def labels(manifest: Manifest) -> dict[str, str]:
-    """A Node's labels; an odd one reads as absent."""
+    """Returns a Node's labels; an odd one reads as absent."""
     return {key: text for key, text in part(manifest, "metadata", "labels").items() if isinstance(text, str)}
 
 
 def label_column(key: str) -> Column:
-    """A column for one label, under the last part of its key as in kubectl: `kubernetes.io/arch` is ARCH."""
+    """Returns a column for one label, under the last part of its key as in kubectl: `kubernetes.io/arch` is ARCH."""
     return Column(key.rpartition("/")[2].upper(), lambda reading: labels(reading.manifest).get(key) or NONE)
 
 
 def roles(manifest: Manifest) -> str:
-    """The roles that labels give, sorted."""
+    """Returns the roles that labels give, sorted."""
     known = part(manifest, "metadata", "labels")
     found = {key.removeprefix(_ROLE) for key in known if key.startswith(_ROLE)}
     found |= {str(known[key]) for key in known if key == "kubernetes.io/role"}
@@ -141,7 +141,7 @@ def roles(manifest: Manifest) -> str:
 
 
 def human_duration(span: timedelta) -> str:
-    """A length of time as kubectl shows it, in at most two units: `5s`, `3m20s`, `4h`, `12d`, `2y40d`."""
+    """Returns a length of time as kubectl shows it, in at most two units: `5s`, `3m20s`, `4h`, `12d`, `2y40d`."""
     total = int(span.total_seconds())
     if total < -1:
         return "<invalid>"
@@ -167,7 +167,7 @@ _STEPS: Final = (
 
 
 def part(manifest: Manifest, *path: str) -> dict[str, Any]:
-    """A mapping inside the manifest; an odd or missing one reads as empty."""
+    """Returns a mapping inside the manifest; an odd or missing one reads as empty."""
     found: object = manifest
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None
@@ -175,7 +175,7 @@ def part(manifest: Manifest, *path: str) -> dict[str, Any]:
 
 
 def text_at(manifest: Manifest, *path: str) -> str:
-    """A text inside the manifest; an odd or missing one reads as empty."""
+    """Returns a text inside the manifest; an odd or missing one reads as empty."""
     value = part(manifest, *path[:-1]).get(path[-1])
     return value if isinstance(value, str) else ""
 
@@ -206,7 +206,7 @@ def _source(reading: Reading) -> str:
 
 
 def _last_seen(reading: Reading) -> str:
-    """How long ago, unless the stamp is of a clock that is known to be wrong."""
+    """Returns how long ago; `<unknown>` where the stamp is of a clock that is known to be wrong."""
     last, seen, now = last_seen(reading), reading.view, reading.at.now
     if last is None:
         return "-"
@@ -217,7 +217,7 @@ def _last_seen(reading: Reading) -> str:
 
 
 def last_seen(reading: Reading) -> datetime | None:
-    """When an observer last knew the machine alive; of a controller's Node, when its Ready was last reported."""
+    """Returns when an observer last knew the machine alive; of a controller's Node, when its Ready was last reported."""
     seen = reading.view
     return times.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
 
@@ -243,7 +243,7 @@ def _reason(reading: Reading) -> str:
 
 
 def _message(reading: Reading) -> str:
-    """What is wrong, in a sentence; of a Ready machine there is nothing to say."""
+    """Returns what is wrong, in a sentence; empty for a Ready machine."""
     found = reading.state
     return found.message if found.message and not found.is_well else NONE
 

@@ -33,7 +33,7 @@ class Term:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, object]) -> bool:
-        """Whether the labels fulfil it."""
+        """Whether the labels fulfil the condition."""
         if self.operator in {"exists", "absent"}:
             return (self.key in labels) == (self.operator == "exists")
         return (labels.get(self.key) in self.values) == (self.operator == "in")
@@ -51,7 +51,7 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """A selector as people write it; blank matches everything. Raises Invalid."""
+    """Returns a selector from what people write; blank matches everything. Raises Invalid."""
     if not text.strip():
         return Selector()
     return Selector(tuple(_term(part, text) for part in _COMMA.split(text)))

@@ -22,11 +22,11 @@ class Table:
         self._owes_titles = headers
 
     def widen(self, title: str, width: int) -> None:
-        """Give a column room for what is still to come."""
+        """Makes a column at least as wide as a cell that is still to come."""
         self._widths[self._titles.index(title)] = width
 
     def text(self, rows: Iterable[Sequence[str]], colours: Sequence[Colour] = ()) -> str:
-        """These rows, behind the titles if there are any rows and those have not been printed yet.
+        """Returns these rows, behind the titles if there are any rows and those have not been printed yet.
 
         `colours`: those of the status in each row, if it has any.
         """

@@ -6,8 +6,8 @@
     client       endpoints, failover, login, time limits; one call at a time, never a write twice
     documents    keys and values of etcd as keys and objects of k3
     remembered   what was read or written last
-    following    one watch: resumes by itself, and distrusts silence
-    compaction   lets history go, by whichever process wins
+    following    one watch: resumes by itself, and checks a stream that is silent
+    compaction   removes old history, by the process that wins the right to
     store        the verbs
 
 Nothing outside this package imports grpc or protobuf.
@@ -30,7 +30,7 @@ __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "EtcdStorage", "f
 
 
 async def open_store(storage: EtcdStorage, *, reading: bool = False) -> Store:  # noqa: ARG001 - see `Backend`
-    """Connect, log in, and learn or make the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
+    """Connects, logs in, and learns or makes the store's id. Raises Unavailable, Forbidden, StartFailed (a file is missing)."""
     from k3.stores.etcd.store import EtcdStore  # noqa: PLC0415 - brings grpc, for whoever uses this store alone
 
     return await opened(EtcdStore(storage))

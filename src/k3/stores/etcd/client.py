@@ -32,14 +32,17 @@ log = logging.getLogger(__name__)
 IN_FLIGHT: Final = 64
 """Writes on their way at once."""
 
+# Two attempts at a read fit into the time limit, one on each of two members.
 _READ_SHARE: Final = 0.4
 _WRITE_SHARE: Final = 0.8
 """Of `limits.STORE_TIMEOUT_SECONDS`, for one attempt: less than all, so the client learns of it before its caller gives up."""
 
 _CONNECT_SECONDS: Final = 2.0
 _OPTIONS: Final = (
+    # By default gRPC refuses answers of more than 4 MiB, which a page of large Nodes or a watch that catches up exceeds.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # By default gRPC waits up to two minutes before it tries a member again.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Pings more often than every 5 s make etcd hang up.
@@ -47,6 +50,7 @@ _OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 3_000),
     # A store is where the configuration says; a proxy for the web is no way to it.
     ("grpc.enable_http_proxy", 0),
+    # Otherwise channels to the same address share one connection, across stores.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -86,23 +90,24 @@ class Endpoint:
         return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def call(self, method: Method, request: Message, *, timeout: float, metadata: Metadata = ()) -> Message:  # noqa: ASYNC109 - grpc's own
-        """One call. Raises AioRpcError."""
+        """Makes one call. Raises AioRpcError."""
         return await self._calls[method.path](request, timeout=timeout, metadata=metadata)
 
     def watch(self, metadata: Metadata) -> Any:  # noqa: ANN401 - grpc's call object, typed by its messages alone
-        """A stream of watch requests and responses. Cancelling a read of it ends it."""
+        """Opens a stream of watch requests and responses. Cancelling a read of it ends it."""
         return self._watch(metadata=metadata)
 
     async def reach(self, timeout: float) -> None:  # noqa: ASYNC109 - grpc's own
-        """Make sure of a connection: any answer proves it. Raises AioRpcError."""
+        """Makes sure that there is a connection: any answer proves one. Raises AioRpcError."""
         try:
             await self.call(messages.STATUS, messages.StatusRequest(), timeout=timeout)
         except AioRpcError as error:
+            # Any other error is an answer and proves the connection, even that this user may not ask.
             if troubles.is_outage(error) or error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise
 
     async def aclose(self) -> None:
-        """Hang up. grpc closes the socket once nothing refers to the channel, so nothing does."""
+        """Closes the connection. grpc closes the socket once nothing refers to the channel, so every reference is dropped."""
         channel, self._channel, self._watch = self._channel, None, None
         self._calls.clear()
         if channel is not None:
@@ -117,12 +122,13 @@ class Client:
         self._settings = settings
         self._endpoints = [Endpoint(url, channel) for url, channel in _channels(settings)]
         self._current = random.randrange(len(self._endpoints))
-        self._connecting = asyncio.Lock()
+        self._connecting = asyncio.Lock()  # one task connects or logs in, and all others use what it gets
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._token: Metadata = ()
         self._lost: dict[str, str] = {}
-        """The member that was in use, and why it is not any more, until another answers."""
+        """The member that was in use and why it no longer is, until another one answers; empty: none was lost."""
         self._newest = 0
+        """The newest revision that an answer has shown: what shows less is another store, or a restored one."""
         self._closed = False
 
     @property
@@ -131,24 +137,24 @@ class Client:
         return self._endpoints[self._current]
 
     def asker(self, endpoint: Endpoint | None = None) -> Asker:
-        """What errors name."""
+        """Returns what an error may name: `endpoint`, or all of them."""
         where = endpoint.url if endpoint else ", ".join(each.url for each in self._endpoints)
         return Asker(where, self._settings.username, self._settings.prefix)
 
     async def open(self) -> None:
-        """Find a member that answers, and log in. Raises Unavailable, Forbidden."""
+        """Finds a member that answers, and logs in. Raises Unavailable, Forbidden."""
         async with self._connecting:
             await self._connect(self._settings.dial_timeout_seconds)
         if self._settings.username:
             await self._log_in(self._token)
 
     async def read(self, method: Method, request: Message, *, until: float = 0.0) -> Message:
-        """A call that may be repeated, of another member if need be. Raises K3Error.
+        """Makes a call that may be repeated, of another member if need be. Raises K3Error.
 
         `until` is the event loop's time to give up at; by default `limits.STORE_TIMEOUT_SECONDS` from now.
         """
         until = until or deadline()
-        left = max(2, len(self._endpoints))
+        left = max(2, len(self._endpoints))  # a lone member is asked twice: it may just have restarted
         while True:
             left -= 1
             try:
@@ -158,7 +164,7 @@ class Client:
                     raise troubles.explain(error, self.asker()) from None
 
     async def write(self, method: Method, request: Message, *, until: float = 0.0) -> Message:
-        """A call made once, one of at most `IN_FLIGHT`. Raises K3Error; after Unavailable nobody knows whether it happened."""
+        """Makes a call once, one of at most `IN_FLIGHT` at a time. Raises K3Error; Unavailable leaves its outcome unknown."""
         until = until or deadline()
         if self._slots.locked():
             async with self._in_time(until):
@@ -173,7 +179,7 @@ class Client:
             self._slots.release()
 
     async def ready(self, until: float) -> Endpoint:
-        """A member with a connection. Raises Unavailable, Forbidden."""
+        """Returns a member with a connection. Raises Unavailable, Forbidden."""
         if self._closed:
             raise Unavailable(troubles.CLOSED)
         if not self.endpoint.is_ready:
@@ -188,14 +194,14 @@ class Client:
         return self._token
 
     def lose(self, endpoint: Endpoint, why: str) -> None:
-        """Note that a member does not answer, and go on with the next."""
+        """Notes that a member does not answer, and goes on with the next."""
         if endpoint is self.endpoint:
             self._current = (self._current + 1) % len(self._endpoints)
-        if self._newest and not self._lost:
+        if self._newest and not self._lost:  # before the first answer no member was in use
             self._lost = {"endpoint": endpoint.url, "why": why}
 
     async def aclose(self) -> None:
-        """Hang up everywhere; calls under way end with Unavailable."""
+        """Closes all connections; calls under way end with Unavailable."""
         self._closed = True
         for endpoint in self._endpoints:
             await endpoint.aclose()
@@ -204,6 +210,7 @@ class Client:
         renewed = False
         now = asyncio.get_running_loop().time
         while True:
+            # `floor` is read before the call: only an answer asked for later has to show at least that much.
             endpoint, token, floor = await self.ready(until), self._token, self._newest
             timeout = min(share * limits.STORE_TIMEOUT_SECONDS, max(until - now(), 0.0))
             try:
@@ -237,7 +244,7 @@ class Client:
 
     @asynccontextmanager
     async def _in_time(self, until: float) -> AsyncIterator[None]:
-        """For what grpc does not time itself. Raises Unavailable."""
+        """Limits what grpc does not time itself. Raises Unavailable."""
         try:
             async with time_limit_at(until):
                 yield
@@ -246,7 +253,7 @@ class Client:
             raise Unavailable(msg) from None
 
     def _check_cancelled(self) -> None:
-        """Hanging up cancels the calls under way, which is not the same as cancelling who waits for them."""
+        """Raises Unavailable where `aclose` has cancelled the call: the task that waits for it was not cancelled."""
         task = asyncio.current_task()
         if self._closed and not (task and task.cancelling()):
             raise Unavailable(troubles.CLOSED)
@@ -269,7 +276,7 @@ class Client:
         raise kind("; ".join(str(failure) for failure in failures))
 
     async def _log_in(self, old: Metadata) -> None:
-        """A new token, unless somebody else has fetched one meanwhile. Raises Forbidden, Unavailable."""
+        """Fetches a new token, unless another task has fetched one meanwhile. Raises Forbidden, Unavailable."""
         async with self._connecting:
             if self._token != old:
                 return
@@ -289,7 +296,7 @@ class Client:
 
 
 def deadline() -> float:
-    """When to give up on what begins now, by the event loop's clock."""
+    """Returns when to give up on what begins now, by the event loop's clock."""
     return asyncio.get_running_loop().time() + limits.STORE_TIMEOUT_SECONDS
 
 
@@ -307,10 +314,11 @@ def _channels(settings: EtcdStorage) -> Iterator[tuple[str, grpc.aio.Channel]]:
 
 
 def _credentials(settings: EtcdStorage) -> Any:  # noqa: ANN401 - grpc's own, opaque
-    """TLS by the machine's own CAs where none is named. Raises StartFailed."""
+    """Returns what TLS needs; the machine's own CAs where none is named. Raises StartFailed."""
     if bool(settings.cert_file) != bool(settings.key_file):
         msg = "storage.etcd.cert_file and key_file belong together: set both or neither"
         raise StartFailed(msg)
+    # grpc would otherwise trust the CAs that it brings along, not the machine's.
     ca_file = settings.ca_file or ssl.get_default_verify_paths().cafile or ""
     ca, cert, key = (
         _contents(name, path) for name, path in (("ca", ca_file), ("cert", settings.cert_file), ("key", settings.key_file))

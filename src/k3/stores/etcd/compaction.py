@@ -1,4 +1,4 @@
-"""Lets history go: etcd never does by itself, and at its quota it takes no more writes.
+"""Removes old history: etcd never does by itself, and at its quota it takes no more writes.
 
 Every `limits.HISTORY_SECONDS` each process tries to move a note on by compare-and-swap; the one that succeeds compacts to the
 revision it saw at its last round. So at least that long, and `limits.HISTORY_REVISIONS`, are kept, by the winner's own clock,
@@ -27,7 +27,7 @@ class _Seen:
 
 
 class Compactor:
-    """One process's part in it."""
+    """The share of one process in the work."""
 
     def __init__(self, client: Client, note: bytes, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """`note` is the key that all compete for."""
@@ -38,7 +38,7 @@ class Compactor:
         self._is_refused = False
 
     async def run(self) -> None:
-        """For ever. That etcd does not let this user do it is said once; the right may come."""
+        """Takes part for ever. That etcd refuses this user is logged once; it is tried again, as the right may be granted."""
         while True:
             try:
                 await self.round()
@@ -56,7 +56,7 @@ class Compactor:
             await self._sleep(limits.HISTORY_SECONDS)
 
     async def round(self) -> int:
-        """One attempt. Returns the revision compacted to; 0: none. Raises K3Error."""
+        """Makes one attempt. Returns the revision compacted to; 0: none. Raises K3Error."""
         seen = self._seen
         if seen is None:
             self._seen = await self._look()
@@ -70,6 +70,7 @@ class Compactor:
             self._seen = _Seen(found.mod_revision if found else 0, newest)
             return 0
         self._seen = _Seen(newest, newest)
+        # Not to the newest: what was written since the last round is younger than `limits.HISTORY_SECONDS`.
         return await self._compact(min(seen.revision, newest - limits.HISTORY_REVISIONS))
 
     async def _look(self) -> _Seen:
@@ -82,6 +83,6 @@ class Compactor:
         try:
             await self._client.write(messages.COMPACT, messages.CompactionRequest(revision=revision))
         except Expired:
-            return 0  # somebody, or etcd itself, has compacted further
+            return 0  # etcd (--auto-compaction-mode) or another program has compacted further
         log.info("etcd.compacted", extra={"fields": {"revision": revision}})
         return revision

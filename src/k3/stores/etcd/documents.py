@@ -37,11 +37,12 @@ def _refuse(constant: str) -> None:
     raise ValueError(msg)
 
 
+# Python's json takes NaN and Infinity, which are no JSON (RFC 8259 §6).
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
 
 
 def metadata_of(document: bytes) -> Manifest:
-    """The metadata of a manifest. Raises ValueError unless the document is one: JSON, an object, its metadata an object."""
+    """Returns the metadata of a manifest. Raises ValueError unless it is one: JSON, an object, its metadata an object."""
     try:
         manifest = _DECODER.decode(document.decode())
     except RecursionError as odd:
@@ -55,7 +56,7 @@ def metadata_of(document: bytes) -> Manifest:
 
 
 class Documents:
-    """Reading and naming what lies under one prefix, for the store with one id."""
+    """Reads and names what lies under one prefix, for the store with one id."""
 
     def __init__(self, prefix: str, store_id: UUID) -> None:
         self.store_id = store_id
@@ -63,16 +64,16 @@ class Documents:
         self._reported: set[bytes] = set()
 
     def path(self, key: Key) -> bytes:
-        """Where an object lies. The key is a storable one."""
+        """Returns the etcd key of an object, whose own key is a storable one."""
         return f"{self._prefix}{key.path}".encode()
 
     def span(self, kind: Kind, namespace: str = "") -> tuple[bytes, bytes]:
-        """From the first key of a kind, or of a namespace, to the first behind."""
+        """Returns the first etcd key of a kind, or of a namespace, and the first one behind them."""
         start = f"{self._prefix}{kind_prefix(kind, namespace)}".encode()
         return start, messages.prefix_end(start)
 
     def made(self, key: Key, document: bytes, *, revision: int, create_revision: int, metadata: Manifest) -> Object:
-        """The object a document is."""
+        """Returns the object that a document describes."""
         created = metadata.get("creationTimestamp")
         uid: str = metadata["uid"] if _is_uid(metadata.get("uid")) else self._uid(key, create_revision)
         return Object(
@@ -80,14 +81,14 @@ class Documents:
         )
 
     def updated(self, former: Object, document: bytes, *, metadata: Manifest, revision: int) -> Object | None:
-        """What `former` is with a new document. None: only a read will tell, as a uid that somebody wrote was left out."""
+        """Returns `former` with a new document. None: only a read tells, as another program's uid was left out."""
         if not _is_uid(metadata.get("uid")) and _is_uid(metadata_of(former.document).get("uid")):
             return None
         made = self.made(former.key, document, revision=revision, create_revision=0, metadata=metadata)
         return made if _is_uid(metadata.get("uid")) else replace(made, uid=former.uid)
 
     def read(self, kv: Message, *, revision: int = 0) -> Object | None:
-        """The object a key and its value are, at the revision of its last change or the one given. None: they are none."""
+        """Returns the object of a key and its value, as of its last change or of `revision`. None: they are no object."""
         key = self._key(kv.key)
         if key is None:
             return None
@@ -101,7 +102,7 @@ class Documents:
         return self.made(key, document, revision=at, create_revision=kv.create_revision, metadata=metadata)
 
     def change(self, event: Message) -> Change | None:
-        """What an event did to what can be read. None: nothing. Raises LookupError where etcd has lost the state before."""
+        """Returns what an event did to what can be read. None: nothing. Raises LookupError where the state before is gone."""
         kv, revision = event.kv, event.kv.mod_revision
         if self._key(kv.key) is None:
             return None
@@ -114,6 +115,7 @@ class Documents:
         current = self.read(kv)
         if current is None:
             return Change("DELETED", former) if former else None
+        # What was unreadable before was no object to a reader: it appears only now.
         is_new = kv.create_revision == revision or (had and former is None)
         return Change("ADDED" if is_new else "MODIFIED", current)
 
@@ -136,7 +138,7 @@ class Documents:
 
 
 def new_document(key: Key, manifest: Manifest, *, now: float) -> tuple[bytes, str]:
-    """The document of an object about to be created at wall time `now` (seconds since 1970), and its creationTimestamp.
+    """Returns the document of an object about to be created at wall time `now` (seconds since 1970), and its creationTimestamp.
 
     Raises Invalid, TooLarge.
     """
@@ -164,9 +166,9 @@ def new_document(key: Key, manifest: Manifest, *, now: float) -> tuple[bytes, st
 
 @functools.lru_cache(maxsize=1)
 def _second(now: int) -> str:
-    """Thousands are created in one second."""
+    """Formats the time once per second: thousands may be created in one."""
     return timestamp(datetime.fromtimestamp(now, UTC))
 
 
-def _is_uid(uid: Any) -> bool:  # noqa: ANN401 - whatever somebody wrote there
+def _is_uid(uid: Any) -> bool:  # noqa: ANN401 - whatever another program wrote there
     return isinstance(uid, str) and 0 < len(uid) <= _UID_LENGTH and uid.isascii() and uid.isprintable()

@@ -31,13 +31,14 @@ from k3.stores.etcd.messages import Message
 log = logging.getLogger(__name__)
 
 BOOKMARK_SECONDS: Final = 30.0
-"""A reader that hears nothing for this long gets a bookmark."""
+"""A reader that gets nothing for this long gets a bookmark."""
 
+# After a loss of quorum a stream stays open and brings nothing, without an error.
 GUARD_SECONDS: Final = 3.0
 """A stream that says nothing for this long is compared with a read, again and again."""
 
 LATE_SECONDS: Final = 2.0
-"""So much later than a read may the stream be."""
+"""How much later than a read the stream may bring a change."""
 
 ENDED: Final = "the watch has ended; see the log"
 
@@ -57,7 +58,7 @@ class Stream:
         self._call = call
 
     async def read(self) -> Message:
-        """The next whole response. Raises _Cut. Cancelling it ends the stream."""
+        """Returns the next whole response. Raises _Cut. Cancelling it ends the stream."""
         response = await self._read()
         while response.fragment:
             rest = await self._read()
@@ -66,14 +67,14 @@ class Stream:
         return response
 
     async def send(self, request: Message) -> None:
-        """Raises _Cut."""
+        """Sends a request. Raises _Cut."""
         try:
             await self._call.write(request)
         except (AioRpcError, UsageError, asyncio.InvalidStateError) as error:
             raise _Cut(str(error)) from None
 
     async def aclose(self) -> None:
-        """End it, and wait until grpc has let go of it, which takes no answer from anybody."""
+        """Ends it, and waits until grpc has released it, which needs no answer of the server."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -85,11 +86,12 @@ class Stream:
         except AioRpcError as error:
             raise _Cut(error.details()) from None
         except asyncio.CancelledError:
+            # grpc raises the same error where the channel was closed as where this task is cancelled.
             task = asyncio.current_task()
             if task and task.cancelling():
                 raise
             raise _Cut(troubles.CLOSED) from None
-        if not hasattr(response, "watch_id"):
+        if not hasattr(response, "watch_id"):  # grpc.aio.EOF
             msg = "the server ended the stream"
             raise _Cut(msg)
         return response
@@ -101,9 +103,9 @@ class Following(AsyncIterator[Event]):
     def __init__(
         self, client: Client, documents: Documents, kind: Kind, since: int, *, on_resume: Callable[[], Awaitable[None]]
     ) -> None:
-        """Behind revision `since`. `open` comes next, then `run` in a task of its own.
+        """Follows what comes behind revision `since`. The caller calls `open` next, then `run` in a task of its own.
 
-        `on_resume` is called before a stream is opened again; it ends this watch where the store is another one than before.
+        `on_resume` is called before a stream is opened again; it ends this watch where another store answers now.
         """
         self._on_resume = on_resume
         self._client = client
@@ -117,7 +119,7 @@ class Following(AsyncIterator[Event]):
         self._is_reading = False
 
     async def open(self) -> None:
-        """Open the stream. Raises Expired, Forbidden, Unavailable."""
+        """Opens the stream. Raises Expired, Forbidden, Unavailable."""
         try:
             async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 self._stream, newest = await self._opened()
@@ -130,7 +132,7 @@ class Following(AsyncIterator[Event]):
             self._queue.put_nowait(Bookmark(self._cursor))
 
     async def run(self) -> None:
-        """Fill the reader's queue until something ends it. However that comes, the reader is told."""
+        """Fills the reader's queue until something ends it. Whatever that is, the reader gets an error in the end (ADR 19)."""
         try:
             while True:
                 await self._drain()
@@ -144,17 +146,17 @@ class Following(AsyncIterator[Event]):
                 self._stream = None
 
     def end(self, error: K3Error) -> None:
-        """Raise `error` to the reader after what it has been given. The first one counts."""
+        """Has `error` raised to the reader after what it has been given. The first one counts."""
         self._end = self._end or error
-        if not self._queue.full():
+        if not self._queue.full():  # else the reader finds `_end` once it has emptied the queue
             self._queue.put_nowait(None)
 
     def __aiter__(self) -> Self:
-        """Itself."""
+        """Returns itself."""
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Raises Expired, Unavailable, Forbidden, again and again."""
+        """Returns the next event. Raises Expired, Unavailable, Forbidden, and the same at every call after that."""
         while True:
             if self._queue.empty() and self._end is not None:
                 raise self._end.with_traceback(None)
@@ -170,18 +172,21 @@ class Following(AsyncIterator[Event]):
     # --- one stream
 
     async def _opened(self) -> tuple[Stream, int]:
-        """A stream behind the cursor, and the store's newest revision."""
+        """Returns a stream behind the cursor, and the store's newest revision."""
+        # etcd takes a watch from a future revision without an error, and would be silent until the store gets there.
         newest = await self._check_kept()
         endpoint = await self._client.ready(deadline())
         stream = Stream(endpoint, endpoint.watch(self._client.metadata))
         try:
             start, end = self._documents.span(self._kind)
+            # `prev_kv`: a DELETED event carries the last state. `fragment`: one beyond --max-request-bytes comes in parts.
+            # `progress_notify`: the cursor moves on while nothing changes, so that a cut finds it still kept.
             wanted = messages.WatchCreateRequest(
                 key=start, range_end=end, start_revision=self._cursor + 1, progress_notify=True, prev_kv=True, fragment=True
             )
             await stream.send(messages.WatchRequest(create_request=wanted))
             self._check_alive(await stream.read())
-        except BaseException:
+        except BaseException:  # a cancelled caller has no other way to close it
             await stream.aclose()
             raise
         return stream, newest
@@ -199,12 +204,13 @@ class Following(AsyncIterator[Event]):
             msg = f"revision {self._cursor} is no longer kept (oldest: {response.compact_revision}): list again"
             raise Expired(msg)
         asker = self._client.asker()
+        # A watch is refused inside the stream, as text, not by a gRPC status.
         if "permission denied" in response.cancel_reason:
             raise troubles.no_right(asker)
         raise _Cut(response.cancel_reason)
 
     async def _drain(self) -> None:
-        """Hand on what the stream brings, until it breaks."""
+        """Hands on what the stream brings, until it breaks; then the client turns to the next member."""
         assert self._stream is not None  # noqa: S101 - `open` has been called
         stream = self._stream
         try:
@@ -234,12 +240,13 @@ class Following(AsyncIterator[Event]):
                 await self._queue.put(change)
         if response.events:
             self._cursor = response.events[-1].kv.mod_revision
+        # A note of progress: all up to this revision has been sent. With watch_id -1 it is about no watch in particular.
         elif not response.created and response.watch_id >= 0 and response.header.revision > self._cursor:
             self._cursor = response.header.revision
             await self._queue.put(Bookmark(self._cursor))
 
     async def _guard(self, stream: Stream) -> None:
-        """Raises _Cut for a stream of no use; never while a response is being handed on: its beginning would be repeated."""
+        """Raises _Cut for a stream of no use; never while a response is being handed on, as its beginning would be repeated."""
         while True:
             before = self._responses
             await asyncio.sleep(GUARD_SECONDS)
@@ -252,7 +259,7 @@ class Following(AsyncIterator[Event]):
                     raise
 
     def _is_silent_since(self, responses: int) -> bool:
-        """Whether the stream is waited for, and not the reader, and has brought nothing since it had brought so many."""
+        """Whether the stream is waited for, not the reader, and has brought nothing behind `responses`."""
         return self._is_reading and self._responses == responses
 
     async def _compare(self, stream: Stream) -> None:
@@ -268,7 +275,7 @@ class Following(AsyncIterator[Event]):
             raise _Cut(msg)
 
     async def _asked(self, stream: Stream, request: Message) -> Message:
-        """Of the very member that the stream is on."""
+        """Asks the very member that the stream is on: another one may be further. Raises _Cut."""
         try:
             return await stream.endpoint.call(
                 messages.RANGE, request, timeout=limits.STORE_TIMEOUT_SECONDS, metadata=self._client.metadata
@@ -281,7 +288,7 @@ class Following(AsyncIterator[Event]):
     # --- the next stream
 
     async def _reopened(self) -> Stream:
-        """Raises Unavailable where that takes too long, Expired where too much is gone."""
+        """Returns a new stream. Raises Unavailable where that takes too long, Expired where the history is gone."""
         why = "the watch was cut"
         backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, chance=random.random)
         try:

@@ -2,7 +2,7 @@
 
 Only fields k3 reads or sets are listed (numbers: etcd's `api/etcdserverpb/rpc.proto`, `api/mvccpb/kv.proto`); any other field
 of an answer is skipped by protobuf. The descriptors live in a pool of their own, so another etcd client in the same process
-cannot collide with them, and there is no generated code to fit to a protobuf release.
+cannot collide with them, and there is no generated code to fit to a protobuf release (ADR 14).
 """
 
 from dataclasses import dataclass
@@ -124,25 +124,25 @@ METHODS: Final = (RANGE, TXN, PUT, DELETE_RANGE, COMPACT, AUTHENTICATE, STATUS)
 
 
 def prefix_end(prefix: bytes) -> bytes:
-    """The first key behind all that start with `prefix` (whose last byte is not 255)."""
+    """Returns the first key behind all that start with `prefix` (whose last byte is not 255)."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 def put_if(key: bytes, value: bytes, *, revision: int) -> Message:
-    """Put `value` if the key is still at mod `revision` (0: if there is no such key); otherwise read it."""
+    """A transaction that puts `value` if the key is still at mod `revision` (0: there is no such key), and else reads it."""
     return TxnRequest(
         compare=[_at(key, revision)], success=[RequestOp(request_put=PutRequest(key=key, value=value))], failure=[_read(key)]
     )
 
 
 def delete_if(key: bytes, *, revision: int) -> Message:
-    """Delete the key if it is still at mod `revision`; otherwise read it."""
+    """A transaction that deletes the key if it is still at mod `revision`, and else reads it."""
     request = DeleteRangeRequest(key=key, prev_kv=True)
     return TxnRequest(compare=[_at(key, revision)], success=[RequestOp(request_delete_range=request)], failure=[_read(key)])
 
 
 def found_instead(response: Message) -> Message | None:
-    """What stands there after a transaction whose condition did not hold; None: nothing."""
+    """Returns the key and value that a transaction found whose condition did not hold; None: there is no such key."""
     kvs = response.responses[0].response_range.kvs
     return kvs[0] if kvs else None
 

@@ -19,12 +19,12 @@ class Remembered:
         self._bytes = 0
 
     def get(self, key: Key, revision: int) -> Object | None:
-        """The object, if it is known as of that revision."""
+        """Returns the object, if it is known as of that revision."""
         found = self._objects.get(key)
         return found if found and found.revision == revision else None
 
     def put(self, item: Object) -> Object:
-        """Keep it, and forget the oldest if that is too much."""
+        """Keeps the object, and forgets the oldest ones where that is too much. Returns it."""
         self.drop(item.key)
         self._objects[item.key] = item
         self._bytes += len(item.document)
@@ -34,12 +34,12 @@ class Remembered:
         return item
 
     def drop(self, key: Key) -> None:
-        """Forget it."""
+        """Forgets the object of this key."""
         former = self._objects.pop(key, None)
         if former:
             self._bytes -= len(former.document)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forgets everything."""
         self._objects.clear()
         self._bytes = 0

@@ -53,7 +53,7 @@ class EtcdStorage:
 
     @property
     def url(self) -> str:
-        """Opens the same store, given the password."""
+        """The URL that opens the same store, given the password."""
         hosts = ",".join(endpoint.partition("://")[2] for endpoint in self.endpoints)
         user = f"{quote(self.username, safe='')}@" if self.username else ""
         prefix = self.prefix if self.prefix != PREFIX else ""
@@ -61,12 +61,12 @@ class EtcdStorage:
 
     @property
     def has_password(self) -> bool:
-        """Whether there is one."""
+        """Whether a password is set."""
         return bool(self.password)
 
 
 def from_url(rest: str, where: str) -> dict[str, Any]:
-    """What `user@host:port,host:port/prefix?key=value` sets. Raises ConfigInvalid, ValueError for an empty host."""
+    """Returns the settings in `user@host:port,host:port/prefix?key=value`. Raises ConfigInvalid, ValueError (no host)."""
     body, _, asked = rest.partition("?")
     netloc, slash, path = body.partition("/")
     userinfo, _, hosts = netloc.rpartition("@")
@@ -88,7 +88,7 @@ def _with_port(host: str) -> str:
 
 
 def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> EtcdStorage:  # noqa: ARG001 - see `Backend`
-    """The cluster that is named, else the defaults. Raises ConfigInvalid."""
+    """Returns the cluster that is named, else the defaults. Raises ConfigInvalid."""
     found = EtcdStorage(**settings)
     if not found.prefix.startswith("/") or found.prefix.endswith("/"):
         msg = f"{where}: the etcd prefix begins with / and does not end with it, as in /kubernetes"
@@ -98,7 +98,7 @@ def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> E
 
 
 def _endpoint(text: str, scheme: str, where: str) -> str:
-    """One endpoint as `http[s]://host:port`."""
+    """Returns one endpoint as `http[s]://host:port`."""
     found = _ENDPOINT.fullmatch(text)
     if found is None:
         msg = f"{where}: bad etcd endpoint, expected http://host:2379 or https://host:2379 (the user has its own key)"

@@ -38,6 +38,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _RACES: Final = 16
+"""Attempts at a delete without a revision, while others change the object."""
 
 
 class EtcdStore:
@@ -54,7 +55,7 @@ class EtcdStore:
     ) -> None:
         """`clock` gives seconds since 1970, `random` picks the member to begin with, `sleep` waits between compactions.
 
-        `new_uid` gives a UUID never given before. `open` comes next.
+        `new_uid` gives a UUID never given before. The caller calls `open` next.
         """
         self._storage = storage
         self._clock = clock
@@ -62,7 +63,7 @@ class EtcdStore:
         self._client = Client(storage, random=random or Random())  # noqa: S311 - spreads load, guards nothing
         self._notes = f"{storage.prefix}/k3"
         self._compactor = Compactor(self._client, f"{self._notes}/compaction".encode(), sleep=sleep)
-        self._documents = Documents(storage.prefix, UUID(int=0))
+        self._documents = Documents(storage.prefix, UUID(int=0))  # until `open` has learnt the id
         self._remembered = Remembered()
         self._watches: set[Following] = set()
         self._group = asyncio.TaskGroup()
@@ -70,7 +71,7 @@ class EtcdStore:
         self._closed = False
 
     async def open(self) -> None:
-        """Connect, log in, learn or make the store's id. Raises Unavailable, Forbidden."""
+        """Connects, logs in, and learns or makes the store's id. Raises Unavailable, Forbidden."""
         await self._client.open()
         await self._identify()
         started = asyncio.Event()
@@ -80,12 +81,12 @@ class EtcdStore:
 
     @property
     def id(self) -> str:
-        """Kept under the prefix, made by whoever came first."""
+        """The store's id: kept under the prefix, and made by the process that came first."""
         return str(self._documents.store_id)
 
     @property
     def url(self) -> str:
-        """Opens the same store, given the password."""
+        """The URL that opens the same store, given the password."""
         return self._storage.url
 
     async def get(self, key: Key) -> Object:
@@ -96,7 +97,7 @@ class EtcdStore:
         self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
     ) -> Page:
         """See `Store.list`."""
-        if at is not None and at <= 0:
+        if at is not None and at <= 0:  # to etcd, 0 means the newest revision
             msg = f"revision {at} is not of this store: list again"
             raise Expired(msg)
         start, end = self._documents.span(kind, namespace)
@@ -108,6 +109,7 @@ class EtcdStore:
             size = min(limits.LIST_PAGE, limit - len(found)) if limit else limits.LIST_PAGE
             request = messages.RangeRequest(key=start, range_end=end, limit=size, revision=revision)
             response = await self._answered(self._client.read(messages.RANGE, request))
+            # The pages behind the first one are read as of its revision: together they are one snapshot.
             revision, more = revision or response.header.revision, response.more
             found += [item for item in map(self._documents.read, response.kvs) if item is not None]
             if response.kvs:
@@ -156,6 +158,8 @@ class EtcdStore:
         return await self._client.write(messages.TXN, request, until=until)
 
     async def _update(self, write: Update, until: float) -> Object:
+        # What is remembered may be old: it may save the read before a write, but decides no answer. An update that would be
+        # refused, or would change nothing, is judged by what etcd holds now.
         item, known = write.item, self._remembered.get(write.key, write.item.revision)
         former = known or await self._get(write.key, until)
         if known is not None and not _changes(write, known):
@@ -181,7 +185,7 @@ class EtcdStore:
             response = await self._client.write(messages.TXN, request, until=until)
             if response.succeeded:
                 self._remembered.drop(write.key)
-                return replace(former, revision=response.header.revision)
+                return replace(former, revision=response.header.revision)  # the last state, at the revision of the delete
             truth = self._read_instead(response)
             apply(write, truth, 0)
             assert truth is not None  # noqa: S101 - otherwise `apply` has raised
@@ -190,7 +194,7 @@ class EtcdStore:
         raise Conflict(msg)
 
     def _refusal(self, write: Update, response: Message) -> K3Error:
-        """Why the transaction was refused, by what it found instead."""
+        """Returns why the transaction was refused, by what it found instead."""
         try:
             apply(write, self._read_instead(response), 0)
         except K3Error as error:
@@ -224,7 +228,7 @@ class EtcdStore:
             raise Unavailable(msg)
         watch = Following(self._client, self._documents, kind, since, on_resume=self._identify)
         await watch.open()
-        self._check_open()
+        self._check_open()  # again: `aclose` may have come while it was opened, and would not know of it
         self._watches.add(watch)
         task = self._group.create_task(self._guarded(watch.run), name=f"k3-etcd-watch-{kind.name}")
         try:
@@ -237,7 +241,7 @@ class EtcdStore:
     # --- the store itself
 
     async def _identify(self) -> None:
-        """Learn or make the store's id. Another one than before is another store: what was known of the old one is dropped."""
+        """Learns or makes the store's id. Where it is not the one of before, what was known of the old store is dropped."""
         key = f"{self._notes}/store-id".encode()
         response = await self._client.read(messages.RANGE, messages.RangeRequest(key=key))
         value = response.kvs[0].value if response.kvs else await self._make_id(key)
@@ -256,6 +260,7 @@ class EtcdStore:
     async def _make_id(self, key: bytes) -> bytes:
         value = self._new_uid().encode()
         response = await self._client.write(messages.TXN, messages.put_if(key, value, revision=0))
+        # Of several processes on an empty etcd, one makes the id; the others read it.
         there = None if response.succeeded else messages.found_instead(response)
         return value if there is None else bytes(there.value)
 
@@ -267,14 +272,14 @@ class EtcdStore:
             await asyncio.Event().wait()
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Run it; log what nobody expected, so that one part that fails takes no other with it."""
+        """Runs a part; logs what it raises unexpectedly, so that one part that fails does not end the others."""
         try:
             await part()
         except Exception:
             log.exception("store.failed", extra={"fields": {"store": self.url}})
 
     async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result. Where another store has answered, learn which before anything else is asked of it."""
+        """Returns the result. Where another store has answered, learns which one before anything else is asked of it."""
         try:
             return await work
         except Replaced:
@@ -287,7 +292,7 @@ class EtcdStore:
 
 
 def _changes(write: Update | Delete, known: Object) -> bool:
-    """Whether the write would go ahead against a state that may be old. If not, only the present state can say so."""
+    """Whether the write would go ahead against a state that may be old. If not, the present state has to confirm it."""
     try:
         return apply(write, known, 0) is not None
     except K3Error:

@@ -15,6 +15,7 @@ _LOGIN: Final = "set storage.etcd.username, and storage.etcd.password or K3_STOR
 
 _FULL: Final = "database space exceeded"
 _NO_AUTH: Final = "authentication is not enabled"
+# UNKNOWN, INTERNAL and CANCELLED as well: etcd and grpc use them where a leader or a connection was lost.
 _OUTAGES: Final = {
     StatusCode.UNAVAILABLE,
     StatusCode.DEADLINE_EXCEEDED,
@@ -31,7 +32,7 @@ _LAST_ERROR: Final = re.compile(r"last error: \w+: (?:ipv[46]:\S+:\d+: )?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, and whom: what an error message may name."""
+    """What an error message may name of a call: where it went, as which user, and for which prefix."""
 
     endpoint: str
     user: str
@@ -39,7 +40,7 @@ class Asker:
 
 
 def is_outage(error: AioRpcError) -> bool:
-    """Whether another member, or the same one later, may answer. Whether a write has happened is then unknown."""
+    """Whether another member, or the same one later, may answer. Whether a write happened is then unknown."""
     return error.code() in _OUTAGES and not _is_full(error)
 
 
@@ -57,7 +58,7 @@ def has_no_login(error: AioRpcError) -> bool:
 
 
 def explain(error: AioRpcError, asker: Asker) -> K3Error:
-    """The error to raise for a call that failed."""
+    """Returns the error to raise for a call that failed."""
     text, code = _text(error), error.code()
     fields = {"endpoint": asker.endpoint, "user": asker.user or "(none)", "text": one_line(text)[:200], "login": _LOGIN}
     for mark, kind, said in _REFUSALS:
@@ -69,7 +70,7 @@ def explain(error: AioRpcError, asker: Asker) -> K3Error:
 
 
 def no_right(asker: Asker) -> Forbidden:
-    """The user is known, and may not do this."""
+    """Returns the error for a user who is known, and may not do this."""
     return Forbidden(
         f"etcd at {asker.endpoint} denies user {asker.user or '(none)'} access to {asker.prefix}/: "
         f"etcdctl role grant-permission ROLE --prefix=true readwrite {asker.prefix}/"
@@ -77,7 +78,7 @@ def no_right(asker: Asker) -> Forbidden:
 
 
 def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
-    """No connection, or an answer that says nothing: by what grpc's text lets one tell."""
+    """Returns the error for a missing connection or an answer without a reason, by the text that grpc gives."""
     text = _text(error)
     for mark, kind, said in _CONNECTION:
         if mark in text:
@@ -91,7 +92,7 @@ def unreachable(error: AioRpcError, asker: Asker) -> K3Error:
 
 
 def unknown(error: AioRpcError, asker: Asker) -> K3Error:
-    """As `explain`, for a write: whether it has happened is unknown where nobody answered."""
+    """As `explain`, for a write: where no answer came, it says that the write may have happened."""
     explained = explain(error, asker)
     if not is_outage(error) or not isinstance(explained, Unavailable) or _was_never_sent(error):
         return explained

@@ -1,7 +1,7 @@
 """Group commit: callers queue single writes, one task commits whatever has gathered in one transaction.
 
-Under load a commit to disk is shared by hundreds of writes; alone, a write waits for nobody. The engine behind it
-(`commit`) decides each write on its own, so one caller's conflict is nobody else's. Knows no SQL.
+Under load a commit to disk is shared by hundreds of writes; a lone write does not wait (ADR 4). The engine behind it
+(`commit`) decides each write on its own, so that one caller's conflict concerns no other caller. Knows no SQL.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ BATCH_WRITES: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 
 Commit = Callable[[Sequence[Write]], Awaitable[Sequence[Outcome]]]
-"""Commits all in one transaction, within its own time limit, and answers each in turn.
+"""Commits all in one transaction, within its own time limit, and returns an outcome for each, in order.
 
-An exception is the answer to all: outcome unknown.
+An exception is the answer to all of them: their outcome is unknown.
 """
 
 
@@ -42,7 +42,7 @@ class GroupCommit:
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(limits.QUEUE)
 
     async def submit(self, write: Write) -> Object:
-        """Commit one write. Raises what the engine answered, or Unavailable after `limits.STORE_TIMEOUT_SECONDS`.
+        """Has one write committed. Raises what the engine answered, or Unavailable after `limits.STORE_TIMEOUT_SECONDS`.
 
         A caller cancelled before its write was begun has written nothing.
         """
@@ -58,7 +58,7 @@ class GroupCommit:
             raise Unavailable(msg) from None
 
     async def run(self) -> None:
-        """Commit for ever."""
+        """Commits for ever."""
         while True:
             batch = await self._gather()
             try:
@@ -75,7 +75,7 @@ class GroupCommit:
                 await self._rest()
 
     def close(self, why: str) -> None:
-        """Answer everybody still in the queue, and whoever comes later, with Unavailable."""
+        """Answers all who are still in the queue, and all who come later, with Unavailable."""
         self._closed = why
         left: list[_Waiting] = []
         while not self._queue.empty():
@@ -87,7 +87,7 @@ class GroupCommit:
         size = 0
         while not batch or (len(batch) < BATCH_WRITES and size < BATCH_BYTES and not self._queue.empty()):
             waiting = await self._queue.get()
-            if not waiting.answer.done():
+            if not waiting.answer.done():  # its caller has not given up meanwhile
                 batch.append(waiting)
                 size += _size(waiting.write)
         return batch
@@ -110,7 +110,7 @@ def _refuse(batch: Sequence[_Waiting], error: Exception) -> None:
 
 
 def _again(error: Exception, why: str) -> Exception:
-    """One exception per caller: each adds its own traceback."""
+    """Returns an exception of its own for each caller, since raising adds a traceback to it."""
     if isinstance(error, K3Error):
         return type(error)(why)
     return error

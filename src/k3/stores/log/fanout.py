@@ -1,7 +1,7 @@
-"""One log, many watchers: hands each committed change to everyone who watches its kind.
+"""One log, many watchers: hands each committed change to all watchers of its kind.
 
 A watcher first reads what it missed from the backend (`Replay`), then what is published while it is subscribed.
-Nobody waits for a slow reader: one whose buffer is full is cut off with Expired and lists again. Nothing here
+A slow reader holds up no writer: one whose buffer is full is cut off with Expired and lists again. Nothing here
 does I/O of its own.
 """
 
@@ -17,7 +17,7 @@ from k3.core.objects import Kind
 from k3.core.store import Bookmark, Change, Event
 
 BOOKMARK_SECONDS: Final = 30.0
-"""A watcher that hears nothing for this long gets a bookmark."""
+"""A watcher that gets nothing for this long gets a bookmark."""
 
 Replay = Callable[[Kind, int, int], Awaitable[tuple[Sequence[Change], int]]]
 """(kind, since, until) -> the next changes of the kind with since < revision <= until, and the revision read up to.
@@ -27,21 +27,21 @@ Raises Expired where they are no longer kept.
 
 
 class Fanout:
-    """Who watches, and up to which revision everything has been published."""
+    """The watchers, and the revision up to which everything has been published."""
 
     def __init__(self, revision: int, *, bookmark_seconds: float = BOOKMARK_SECONDS) -> None:
-        """Nothing up to `revision` will be published again."""
+        """What comes up to `revision` counts as published."""
         self.revision = revision
         self.bookmark_seconds = bookmark_seconds
         self._watchers: dict[Kind, set[Subscription]] = {}
 
     @property
     def watched(self) -> bool:
-        """Whether anybody is listening."""
+        """Whether there is a watcher."""
         return any(self._watchers.values())
 
     def publish(self, changes: Iterable[Change], revision: int) -> None:
-        """Hand on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped."""
+        """Hands on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped."""
         for change in changes:
             if change.object.revision > self.revision:
                 for watcher in self._watchers.get(change.object.key.kind, ()):
@@ -50,7 +50,7 @@ class Fanout:
 
     @contextmanager
     def subscribe(self, kind: Kind, since: int, replay: Replay) -> "Iterator[Subscription]":
-        """Changes behind `since`: up to now by `replay`, then as they are published. Raises Unavailable if too many watch."""
+        """Gives the changes behind `since`, by `replay` and then as they are published. Raises Unavailable (too many)."""
         watchers = self._watchers.setdefault(kind, set())
         if len(watchers) >= limits.WATCHERS:
             msg = f"{limits.WATCHERS} watches are open already"
@@ -63,7 +63,7 @@ class Fanout:
             watchers.discard(subscription)
 
     def cut(self, error: type[K3Error], why: str) -> None:
-        """End every watch, once it has read what it was given. Whoever subscribes after this begins anew."""
+        """Ends every watch, once its reader has read what it was given. Later subscribers begin anew."""
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.end(error(why))
@@ -81,26 +81,27 @@ class Subscription(AsyncIterator[Event]):
         self._replay = replay
         self._reached = since
         self._start = fanout.revision
+        # Two queues: what is published while the replay still runs must not overtake it.
         self._missed: deque[Event] = deque()
         self._live: Buffer[Change] = Buffer()
         if self._reached >= self._start:
             self._missed.append(Bookmark(self._reached))
 
     def offer(self, change: Change) -> None:
-        """Keeps a published change for the reader, who is cut off if it has read too little of what is there."""
+        """Keeps a published change for the reader, or cuts the reader off if its buffer is full."""
         if change.object.revision > self._since:
             self._live.offer(change)
 
     def end(self, error: K3Error) -> None:
-        """Raises `error` to the reader after what it has been given. The first one counts."""
+        """Has `error` raised to the reader after what it has been given. The first one counts."""
         self._live.end(error)
 
     def __aiter__(self) -> Self:
-        """Itself."""
+        """Returns itself."""
         return self
 
     async def __anext__(self) -> Event:
-        """The next event. Raises Expired or Unavailable, again and again."""
+        """Returns the next event. Raises Expired or Unavailable, and the same at every call after that."""
         while not self._missed:
             if self._reached < self._start:
                 self._live.check()  # what is live is behind a gap until the reader has caught up

@@ -40,27 +40,27 @@ class LoggedStore(ABC):
 
     @abstractmethod
     async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        """Decide and write these in one transaction, and tell the tail."""
+        """Decides and writes these in one transaction, and tells the tail."""
 
     @abstractmethod
     async def _compact(self) -> None:
-        """Let old history go, where it is time."""
+        """Removes old history, where it is time."""
 
     @abstractmethod
     async def _head(self) -> sql.Head:
-        """The newest revision and how far back history goes."""
+        """Returns the newest revision and how far back history goes."""
 
     @abstractmethod
     async def _read_log(self, since: int) -> Stretch:
-        """What was committed behind this revision, for the tail."""
+        """Returns what was committed behind this revision, for the tail."""
 
     @abstractmethod
     async def _read_between(self, since: int, until: int) -> Stretch:
-        """What was committed in between, for one subscriber."""
+        """Returns what was committed in between, for one subscriber."""
 
     @abstractmethod
     def _listen(self, watched: bool) -> float | None:  # noqa: FBT001 - the answer to one question, asked by `Tail` alone
-        """How long the tail may sleep while somebody (or nobody) watches, in seconds; None: until it is poked."""
+        """Returns how long the tail may sleep, in seconds, while there is a watcher (or none); None: until it is poked."""
 
     async def create(self, key: Key, manifest: Manifest) -> Object:
         """See `Store.create`."""
@@ -79,7 +79,7 @@ class LoggedStore(ABC):
         return self._watch(kind, since)
 
     def _serve(self) -> None:
-        """Begin to commit and to follow. Owned by this store, which waits for it in `_stop`."""
+        """Begins to commit and to follow. The task is owned by this store, which waits for it in `_stop`."""
         self._running = asyncio.create_task(self._run(), name="k3-store")  # noqa: TID251 - see above
 
     async def _stop(self) -> None:
@@ -104,7 +104,7 @@ class LoggedStore(ABC):
     async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
         head = await self._head()
         head.check_kept(since)
-        if not self._fanout.watched:
+        if not self._fanout.watched:  # the log was not read since the last watch ended: what came meanwhile is replayed
             self._fanout.revision = head.revision
         with self._fanout.subscribe(kind, since, self._replay) as events:
             self._tail.poke()

@@ -42,34 +42,35 @@ LIST_AT: Final = (
     "SELECT k, prev_rev AS rev FROM log WHERE k > ? AND k < ? AND rev > ? AND prev_rev BETWEEN 1 AND ?"
     ") AS past JOIN log ON log.rev = past.rev ORDER BY past.k LIMIT ?"
 )
-"""What stands unchanged since, and what the first later write of each other object replaced."""
+"""The objects unchanged since that revision, and of each other one the state that its first later write replaced."""
 
 CHANGES: Final = f"SELECT {_OBJECT}, log.op FROM log WHERE rev > ? AND rev <= ? ORDER BY rev LIMIT ?"
 
 WRITTEN_AT: Final = "SELECT at FROM log WHERE rev = ?"
+# The inner SELECT has a name because MySQL refuses to delete from a table that a plain subquery reads.
 COMPACT: Final = (
     "DELETE FROM log WHERE rev IN (SELECT prev_rev FROM (SELECT prev_rev FROM log WHERE rev > ? AND rev <= ?) AS replaced)",
     "DELETE FROM log WHERE rev > ? AND rev <= ? AND op = 'DELETED'",
 )
-"""Forget what was replaced in (old, new] and the deletes themselves. The state as of `new` stays whole."""
+"""Removes the states replaced in (old, new], and the deletes. The state as of `new` stays whole."""
 SET_COMPACT: Final = "UPDATE meta SET compact = ? WHERE id = 1"
 
 ObjectRow = tuple[str, int, str, str, bytes]
 ChangeRow = tuple[str, int, str, str, bytes, ChangeType]
 
 ALL: Final = 2**62
-"""As a LIMIT: no limit."""
+"""A LIMIT that is none: MySQL knows no word for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a store is: the newest revision, and the one up to which history was compacted."""
+    """The newest revision of a store, and the one up to which its history was compacted."""
 
     revision: int
     compacted: int
 
     def check_kept(self, revision: int) -> None:
-        """Raise Expired unless the state at `revision` and everything behind it can still be read."""
+        """Raises Expired unless the state at `revision` and everything behind it can still be read."""
         if revision < self.compacted:
             msg = f"revision {revision} is no longer kept (oldest: {self.compacted}): list again"
             raise Expired(msg)
@@ -78,13 +79,13 @@ class Head:
             raise Expired(msg)
 
     def next_compaction(self) -> int | None:
-        """Up to where the next chunk of history may go by count; whether by age says `is_old`."""
+        """Returns the revision up to which a chunk of history may go by count (`is_old` judges by age); None: none may."""
         until = min(self.compacted + limits.COMPACT_CHUNK, self.revision - limits.HISTORY_REVISIONS)
         return until if until > self.compacted else None
 
 
 def is_old(written_at: float, now: float) -> bool:
-    """Whether a line of the log has reached the age to go. A time in the future is a clock that was put back."""
+    """Whether a line of the log is old enough to go; so is one from the future, written before the clock was put back."""
     return not now - limits.HISTORY_SECONDS <= written_at <= now + limits.HISTORY_SECONDS
 
 
@@ -99,7 +100,7 @@ class ListQuery:
     at: int | None
 
     def statement(self) -> tuple[str, tuple[object, ...]]:
-        """The SQL and its parameters; one row more than asked for says that there is more."""
+        """Returns the SQL and its parameters. It asks for one row more than wanted, to learn whether there are more."""
         prefix = kind_prefix(self.kind, self.namespace)
         low = max(prefix, self.after.path) if self.after else prefix
         high = prefix[:-1] + "0"  # the character behind "/"
@@ -109,7 +110,7 @@ class ListQuery:
         return LIST_AT, (low, high, self.at, low, high, self.at, self.at, rows)
 
     def page(self, rows: Sequence[ObjectRow], revision: int) -> Page:
-        """The page the rows make, read in one snapshot with `revision`."""
+        """Returns the page of these rows, which were read in one snapshot with `revision`."""
         kept = rows[: self.limit] if self.limit else rows
         objects = tuple(item for item in map(read_object, kept) if item is not None)
         more = len(kept) < len(rows) and objects
@@ -117,26 +118,26 @@ class ListQuery:
 
 
 def read_object(row: ObjectRow) -> Object | None:
-    """A row as an object; None for a kind this k3 does not know."""
+    """Returns a row as an object; None for a kind this k3 does not know."""
     key = key_from_path(row[0])
     return None if key is None else Object(key=key, uid=row[2], revision=row[1], document=bytes(row[4]), created=row[3])
 
 
 def read_changes(rows: Iterable[ChangeRow]) -> list[Change]:
-    """Rows as changes, without those of kinds this k3 does not know."""
+    """Returns rows as changes, without those of kinds this k3 does not know."""
     found = ((row[5], read_object(row[:5])) for row in rows)
     return [Change(op, item) for op, item in found if item is not None]
 
 
 def check_contiguous(rows: Sequence[ChangeRow], *, since: int) -> None:
-    """Raise Expired unless the rows follow `since` one by one: whatever made a hole, a watcher must list again."""
+    """Raises Expired unless the rows follow `since` one by one: whatever made a hole, a watcher must list again."""
     if rows and rows[-1][1] - since != len(rows):
         msg = f"the log has a hole behind revision {since}: list again"
         raise Expired(msg)
 
 
 def log_rows(entries: Iterable[Entry], now: float) -> list[tuple[object, ...]]:
-    """Parameters of `APPEND`, written at wall time `now`."""
+    """Returns the parameters of `APPEND`, for lines written at wall time `now`."""
     return [
         (
             entry.revision,
@@ -153,7 +154,7 @@ def log_rows(entries: Iterable[Entry], now: float) -> list[tuple[object, ...]]:
 
 
 def final_states(entries: Iterable[Entry]) -> tuple[list[tuple[str, int]], list[tuple[str]]]:
-    """Parameters of `PUT` and of `REMOVE`: where each object concerned ends up."""
+    """Returns the parameters of `PUT` and of `REMOVE`: the final state of each object concerned."""
     last = {entry.key.path: entry for entry in entries}
     put = [(path, entry.revision) for path, entry in last.items() if entry.change.type != "DELETED"]
     return put, [(path,) for path, entry in last.items() if entry.change.type == "DELETED"]

@@ -1,7 +1,7 @@
 """Follows a log that several processes write, and hands it on to this process's watchers.
 
 One reader per process, however many watch. It reads when poked (by this process's own commits, or by whatever tells of
-another's) and in any case every `interval_seconds`, but only while somebody watches. Reading is the backend's business.
+another's) and in any case every `interval_seconds`, but only while there is a watcher. Reading is the backend's business.
 """
 
 import asyncio
@@ -31,25 +31,25 @@ class Stretch:
 
 
 ReadLog = Callable[[int], Awaitable[Stretch]]
-"""What stands in the log behind a revision. Raises Expired where that is gone, Unavailable where nobody answers."""
+"""Returns what the log has behind a revision. Raises Expired where that is gone, Unavailable where no answer comes."""
 
 
 class Tail:
     """The one reader behind a `Fanout`."""
 
     def __init__(self, fanout: Fanout, read: ReadLog, *, listen: Callable[[bool], float | None]) -> None:
-        """`listen` is told whether anybody watches; it sees to being poked, and says after how many seconds to look anyway."""
+        """`listen` gets whether there is a watcher; it arranges for pokes, and returns the seconds to look after anyway."""
         self._fanout = fanout
         self._read = read
         self._listen = listen
         self._poked = asyncio.Event()
 
     def poke(self) -> None:
-        """Something may have been written."""
+        """Has the log read soon: something may have been written."""
         self._poked.set()
 
     def committed(self, entries: Sequence[Entry]) -> None:
-        """Note what this process wrote. Spares reading them back where nobody else wrote in between."""
+        """Publishes what this process wrote, without reading it back where no other process wrote in between."""
         if not entries or not self._fanout.watched:
             return
         if entries[0].revision == self._fanout.revision + 1:
@@ -58,7 +58,7 @@ class Tail:
             self.poke()
 
     async def run(self) -> None:
-        """Follow for ever. Where reading fails, every watch ends with that error; who watches again starts anew."""
+        """Follows for ever. Where reading fails, every watch ends with that error, and a new one starts anew."""
         while True:
             await self._wait()
             if not self._fanout.watched:
@@ -78,7 +78,7 @@ class Tail:
         except TimeoutError:
             return
         self._poked.clear()
-        # Whoever came first must be listened for before the log is read, or a write in between goes unheard.
+        # The first watcher may just have come: listening begins before the log is read, or a write in between is missed.
         self._listen(self._fanout.watched)
 
     async def _read_on(self) -> None:

@@ -61,7 +61,7 @@ class Entry:
 
     @property
     def key(self) -> Key:
-        """Whose line it is."""
+        """The key of the object that was written."""
         return self.change.object.key
 
     @property
@@ -72,14 +72,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Several writes decided together: one outcome each, and the lines that go into the log."""
+    """Several writes decided together: an outcome for each, and the lines that go into the log."""
 
     outcomes: tuple[Outcome, ...]
     entries: tuple[Entry, ...]
 
 
 def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> Create:
-    """A create at wall time `now` (seconds since 1970). Raises Invalid (odd key, not JSON) and TooLarge."""
+    """Returns a create at wall time `now` (seconds since 1970). Raises Invalid (odd key, not JSON) and TooLarge."""
     if not is_storable(key):
         msg = f"{str(key)!r} cannot be stored: a name is 1 to {limits.NAME_BYTES} printable ASCII characters without '/'"
         raise Invalid(msg)
@@ -94,7 +94,7 @@ def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> Create:
 
 
 def new_update(item: Object) -> Update:
-    """An update to `item.document`. Raises NotFound (a key that cannot exist), Invalid (not a JSON object), TooLarge."""
+    """Returns an update to `item.document`. Raises NotFound (an impossible key), Invalid (not a JSON object), TooLarge."""
     _check_storable(item.key)
     _check_size(item.key, item.document)
     try:
@@ -105,7 +105,7 @@ def new_update(item: Object) -> Update:
 
 
 def new_delete(key: Key, *, revision: int | None, uid: str | None) -> Delete:
-    """A delete. Raises NotFound (a key that cannot exist)."""
+    """Returns a delete. Raises NotFound (a key that cannot exist)."""
     _check_storable(key)
     return Delete(key, revision, uid)
 
@@ -118,7 +118,7 @@ def is_storable(key: Key) -> bool:
 
 
 def apply(write: Write, current: Object | None, revision: int) -> Entry | None:
-    """The log line for `write` on top of `current`, numbered `revision`; None where it changes nothing.
+    """Returns the log line for `write` on top of `current`, numbered `revision`; None where it changes nothing.
 
     Raises AlreadyExists, NotFound, Conflict.
     """
@@ -137,13 +137,13 @@ def apply(write: Write, current: Object | None, revision: int) -> Entry | None:
         return Entry(Change("DELETED", gone), current)
     _expect(current, revision=write.item.revision, uid=write.item.uid)
     if _same(write, current):
-        return None
+        return None  # no write and no event: a controller that writes back what it read must not wake itself
     made = Object(key=current.key, uid=current.uid, revision=revision, document=write.item.document, created=current.created)
     return Entry(Change("MODIFIED", made), current)
 
 
 def apply_all(writes: Iterable[Write], current: dict[Key, Object], revision: int) -> Batch:
-    """Decide `writes` one after the other on top of `current`, numbering from `revision` + 1 without gaps.
+    """Decides `writes` one after the other on top of `current`, numbering from `revision` + 1 without gaps.
 
     `current` holds the stored objects of all keys concerned, and afterwards what they have become.
     """

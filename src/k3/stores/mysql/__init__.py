@@ -18,7 +18,7 @@ __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "MysqlStorage", "
 
 
 async def open_store(storage: MysqlStorage, *, reading: bool = False) -> Store:  # noqa: ARG001 - see `Backend`
-    """Open the store, or make it. Raises StartFailed, Forbidden, Unavailable."""
+    """Opens the store, or makes it. Raises StartFailed, Forbidden, Unavailable."""
     from k3.stores.mysql.store import MysqlStore  # noqa: PLC0415 - brings asyncmy, for whoever uses this store alone
 
     return await opened(MysqlStore(storage))

@@ -1,7 +1,7 @@
 """asyncmy's connection, with what it leaves out.
 
-TLS only where the server has it; whether the server has greeted; and a login only by what would also do after the server's
-restart. The one module besides `mysql` that knows asyncmy.
+TLS only where the server has it; whether the server has greeted; and a login only by a way that also works after the server's
+restart (ADR 22). The one module besides `store` that knows asyncmy.
 """
 
 from typing import Any, Final
@@ -14,7 +14,7 @@ from asyncmy.errors import OperationalError
 from k3.stores.mysql.refusals import NO_TLS_THERE, PLUGIN
 
 NEEDS_RSA: Final = "'cryptography' package is required"
-"""As asyncmy begins to say it."""
+"""How asyncmy's own message begins."""
 
 _HASHED: Final = frozenset({"caching_sha2_password", "sha256_password"})
 
@@ -30,13 +30,13 @@ class MysqlConnection(_Connection):  # type: ignore[misc]  # what is overridden 
         self._may_be_plain = may_be_plain
         self._plugin = ""
         self.waits_for_greeting = False
-        """The server has taken the connection, and not yet said who it is."""
+        """The server has accepted the connection, and has not sent its greeting yet."""
 
     async def connect(self) -> None:
-        """Connect and log in. Raises what asyncmy does, and OperationalError for a login that works by chance alone."""
+        """Connects and logs in. Raises what asyncmy does, and OperationalError for a login by the server's cache alone."""
         await super().connect()
         if self._lacks_rsa():
-            # The server knew the password's hash from another's login. After its next restart it would not.
+            # The server had the password's hash in its cache, from another login. After its next restart it has not.
             self.close()
             raise OperationalError(PLUGIN, NEEDS_RSA)
 
@@ -52,6 +52,7 @@ class MysqlConnection(_Connection):  # type: ignore[misc]  # what is overridden 
             return
         if not self._may_be_plain:
             raise OperationalError(NO_TLS_THERE, "no TLS")
+        # asyncmy reads both after the greeting: without them it goes on in plain text, as the `mysql` client does.
         self._ssl_context = None
         self._client_flag &= ~SSL
 

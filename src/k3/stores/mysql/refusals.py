@@ -18,10 +18,10 @@ PACKET_TOO_LARGE: Final = 1153
 LOST: Final = frozenset({0, 1053, 1152, PACKET_TOO_LARGE, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 3169, 4031})
 """The session is over, whatever became of the statement."""
 AGAIN: Final = frozenset({1020, 1205, 1213, 3101})
-"""Rolled back for another's sake: the same transaction may well succeed now."""
+"""The server rolled the transaction back for another one's sake: repeated, it may well succeed."""
 
 ROLLED_BACK: Final = frozenset({1213, 3101})
-"""Where these answer a COMMIT, nothing was written: so a cluster says that another member's write came first."""
+"""As answers to a COMMIT, these mean that nothing was written: in a cluster, another member's write came first."""
 
 _PASSWORD: Final = frozenset({1045, 1698})
 _EXPIRED: Final = frozenset({1820, 1862})
@@ -63,7 +63,7 @@ class Refused(Exception):
 
 
 def explain(refused: Refused, storage: MysqlStorage) -> K3Error:
-    """What the caller of a verb gets."""
+    """Returns the error that the caller of a verb gets."""
     where, code = f"mysql {storage.host}:{storage.port}", refused.code
     if "[SSL" in refused.text:
         return Forbidden(f"{where}: {_tls(refused.text, storage)}")
@@ -81,7 +81,7 @@ def explain(refused: Refused, storage: MysqlStorage) -> K3Error:
 
 
 def no_database(storage: MysqlStorage) -> Forbidden:
-    """The database is not there and cannot be made by this user."""
+    """Returns the error for a database that is not there and that this user cannot make."""
     return Forbidden(
         f"mysql {storage.host}:{storage.port}: there is no database {storage.database} and user {storage.user} may not make it;"
         f" as administrator run: {_create(storage)} {_grant(storage)}"
@@ -107,7 +107,7 @@ def _grant(storage: MysqlStorage) -> str:
 
 
 def no_answer(storage: MysqlStorage, seconds: float, *, is_silent: bool) -> Unavailable:
-    """Nothing came in time. `is_silent`: it took the connection, and did not even greet."""
+    """Returns the error for an answer that did not come in time. `is_silent`: the server accepted, and sent no greeting."""
     where = f"mysql {storage.host}:{storage.port}"
     if not is_silent:
         return Unavailable(f"{where}: no answer for {seconds:g} s")

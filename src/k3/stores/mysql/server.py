@@ -1,7 +1,7 @@
 """A MySQL or MariaDB server as a store uses it: a bounded number of sessions, each set up alike, each wait bounded.
 
-Knows the tables and makes them, but neither objects nor revisions. The driver is handed in: `mysql` alone imports it. A
-session in which anything went wrong is thrown away; only an answer that was read to its end gives it back.
+Knows the tables and makes them, but neither objects nor revisions. The driver is handed in: `store` alone imports it. A
+session in which anything went wrong is thrown away: only after an answer that was read to its end is it used again.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ ATTEMPTS: Final = 4
 KEPT_IDLE: Final = 2
 """Sessions kept open whatever `max_idle_conns` says: the writer's and the follower's."""
 _CHECKS: Final[dict[str, Check]] = {"verify_identity": "identity", "verify_ca": "chain"}
-"""By `ssl_mode`. The others encrypt against listeners, not against impostors, as the `mysql` client does."""
+"""By `ssl_mode`. The other modes protect from listeners, not from impostors, as with the `mysql` client (ADR 22)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Session:
         """As the server spells it."""
 
     async def run(self, statements: Iterable[bytes]) -> list[Rows]:
-        """Send the statements in one packet; the rows of each. Raises Refused."""
+        """Sends the statements in one packet; returns the rows of each. Raises Refused."""
         found: list[Rows] = []
         cursor = self._raw.cursor()
         try:
@@ -69,13 +69,13 @@ class Session:
         return found
 
     def drop(self) -> None:
-        """Let go at once, whatever is still under way."""
+        """Closes the connection at once, whatever is still under way."""
         self.dropped = True
         self._raw.close()
         self._transport.abort()
 
     async def aclose(self) -> None:
-        """Say goodbye first."""
+        """Closes the session in order (COM_QUIT)."""
         try:
             async with time_limit(limits.SHUTDOWN_SECONDS):
                 await self._raw.ensure_closed()
@@ -98,23 +98,24 @@ class Server:
         self._tls = _tls(storage)
         self._idle: list[Session] = []
         self._places = asyncio.Semaphore(storage.max_open_conns)
+        # Readers leave places for the writer and the follower: many lists at once hold up no write.
         self._readers = asyncio.Semaphore(max(1, storage.max_open_conns - KEPT_IDLE))
         self._closed = False
         self._is_silent = False
-        """The newest connection was taken, and not greeted in time."""
+        """Whether the server accepted the newest connection, and sent no greeting in time."""
 
     async def read(self, *statements: bytes) -> list[Rows]:
-        """Run statements that change nothing, again where a session turns out to be dead. Raises what `errors` does."""
+        """Runs statements that change nothing, again where a session turns out to be dead. Raises what `errors` does."""
         async with self.errors(), self._readers:
             return await self.again(lambda session: session.run(statements))
 
     async def follow(self, *statements: bytes) -> list[Rows]:
-        """As `read`, for the one who follows the log: it never waits behind readers."""
+        """As `read`, for the follower of the log: it never waits behind readers."""
         async with self.errors():
             return await self.again(lambda session: session.run(statements))
 
     async def again(self, work: Callable[[Session], Awaitable[T]]) -> T:
-        """Do `work` on a session, from the beginning if it must give way or the session is dead. Raises Refused."""
+        """Does `work` on a session, from the beginning if it must give way or the session is dead. Raises Refused."""
         for attempt in range(ATTEMPTS):
             try:
                 async with self._session() as session:
@@ -128,7 +129,7 @@ class Server:
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
-        """Give everything within `limits.STORE_TIMEOUT_SECONDS`, and raise what goes wrong as k3's errors."""
+        """Limits what is within to `limits.STORE_TIMEOUT_SECONDS`, and raises what goes wrong as k3's errors."""
         try:
             async with time_limit(limits.STORE_TIMEOUT_SECONDS):
                 yield
@@ -138,7 +139,7 @@ class Server:
             raise no_answer(self._storage, limits.STORE_TIMEOUT_SECONDS, is_silent=self._is_silent) from None
 
     async def aclose(self) -> None:
-        """Close what is idle now, and what is in use when it is given back."""
+        """Closes what is idle now, and what is in use when it is given back."""
         self._closed = True
         while self._idle:
             await self._idle.pop().aclose()
@@ -151,7 +152,7 @@ class Server:
             session = self._idle.pop() if self._idle else await self._dial()
             try:
                 yield session
-            except BaseException:
+            except BaseException:  # a cancelled read leaves rows in the socket, which the next user would take for its own
                 session.drop()
                 raise
             self._give_back(session)
@@ -163,7 +164,7 @@ class Server:
             self._idle.append(session)
 
     def _drop_idle(self) -> None:
-        """Where one session was dead, the others may well be."""
+        """Drops the idle sessions: where one was dead, the others may well be."""
         while self._idle:
             self._idle.pop().drop()
 
@@ -173,7 +174,7 @@ class Server:
             raise Unavailable(msg)
 
     async def _dial(self) -> Session:
-        """A new session on the store, which is made where it is not there. Raises Refused, StartFailed, Forbidden."""
+        """Returns a new session on the store, which is made where it is not there. Raises Refused, StartFailed, Forbidden."""
         try:
             session = await self._connect(self._storage.database)
         except Refused as refused:
@@ -239,7 +240,7 @@ class Server:
             await session.aclose()
 
     async def _identify(self, session: Session) -> None:
-        """Learn which store this is; make or migrate it first where that is due."""
+        """Learns which store this is; makes or migrates it first where that is due."""
         found = await _identity(session)
         if found is None or found[0] < sql.SCHEMA:
             await self._make(session)
@@ -256,14 +257,14 @@ class Server:
         return f"database {self._storage.database} on mysql {self._storage.host}:{self._storage.port}"
 
     async def _make(self, session: Session) -> None:
-        """Make or migrate the tables, one process at a time."""
+        """Makes or migrates the tables, one process at a time."""
         if (await session.run([text.lock_schema(session.database)]))[0][0][0] != 1:
             msg = f"{self._here}: another process has been making the tables for too long"
             raise Unavailable(msg)
         found = await _identity(session)
         if found is None:
             await self._refuse_others(session)
-            # A store made anew in place of a lost one must not hand out the lost one's revisions again.
+            # A store made anew in place of a lost one must not hand out the lost one's revisions again (ADR 13).
             first = int(self._clock() * 1000)
             make_meta = sql.MAKE_META.replace("INSERT", "INSERT IGNORE", 1)
             row = text.render(make_meta, sql.SCHEMA, self._new_uid(), first, first)
@@ -275,7 +276,7 @@ class Server:
         await session.run([text.unlock_schema(session.database)])
 
     async def _refuse_others(self, session: Session) -> None:
-        """Raise StartFailed where a table of one of our names is another program's."""
+        """Raises StartFailed where a table with the name of one of k3's belongs to another program."""
         columns: dict[str, set[str]] = {}
         for table, column in (await session.run([text.COLUMNS]))[0]:
             columns.setdefault(table, set()).add(column)
@@ -286,7 +287,7 @@ class Server:
 
 
 async def _identity(session: Session) -> tuple[int, str] | None:
-    """Schema and id of the store, or None where there is none yet, or something else."""
+    """Returns schema and id of the store; None where there is no store yet, or something else."""
     try:
         rows = (await session.run([sql.IDENTITY.encode()]))[0]
     except Refused as refused:
@@ -303,7 +304,7 @@ def _refusal(error: Exception, *, answered: int = 0) -> Refused:
 
 
 def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
-    """What to encrypt with, and what to hold the server's certificate to."""
+    """Returns what to encrypt with and how to check the server's certificate; None for plain connections."""
     if storage.encryption == "disabled":
         return None
     what = f"ca_file {storage.ca_file}"

@@ -18,11 +18,11 @@ ALIASES: Final[tuple[str, ...]] = ("mariadb",)
 PACKAGES: Final[Mapping[str, str]] = {"asyncmy": "asyncmy", "cryptography": "cryptography"}
 
 SSL_MODES: Final = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
-"""As the `mysql` client has them: encrypt never, where the server can, always; hold its certificate to a CA, to its name."""
+"""As the `mysql` client has them: no TLS; TLS where the server can; always; the CA checked; the name checked too."""
 
 
 def _ssl_mode(value: object) -> str:
-    """Also as the `mysql` client writes it: VERIFY_CA."""
+    """Reads the mode, also as the `mysql` client writes it: VERIFY_CA."""
     mode = str(value).lower().replace("-", "_")
     if mode not in SSL_MODES:
         raise ValueError
@@ -67,23 +67,23 @@ class MysqlStorage:
 
     @property
     def encryption(self) -> str:
-        """The mode that counts, one of `SSL_MODES`."""
+        """The mode in force, one of `SSL_MODES`."""
         return self.ssl_mode or ("verify_identity" if self.ca_file or self.cert_file or self.key_file else "preferred")
 
     @property
     def url(self) -> str:
-        """Opens the same database, given the password."""
+        """The URL that opens the same database, given the password."""
         place = f"{quote(self.user, safe='')}@{authority(self.host, self.port)}/{quote(self.database, safe='')}"
         return f"mysql://{place}{query(self, 'ssl_mode', 'ca_file', 'cert_file', 'key_file')}"
 
     @property
     def has_password(self) -> bool:
-        """Whether there is one."""
+        """Whether a password is set."""
         return bool(self.password)
 
 
 def from_url(rest: str, where: str) -> dict[str, Any]:
-    """What `user@host:port/database?key=value` sets. Raises ConfigInvalid, ValueError for a bad host or port."""
+    """Returns the settings in `user@host:port/database?key=value`. Raises ConfigInvalid, ValueError for a bad host or port."""
     body, _, asked = rest.partition("?")
     parts = urlsplit(f"//{body}")
     database = unquote(parts.path.strip("/"))
@@ -101,5 +101,5 @@ def from_url(rest: str, where: str) -> dict[str, Any]:
 
 
 def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> MysqlStorage:  # noqa: ARG001 - see `Backend`
-    """The server that is named, else the defaults."""
+    """Returns the server that is named, else the defaults."""
     return MysqlStorage(**settings)

@@ -2,7 +2,7 @@
 
 Many writes share a transaction of two packets: the first takes the counter's row and reads the objects concerned, the
 second writes log, objects and counter, and commits. Other processes' writes are found by asking for the counter while
-somebody watches. SQL lives in `_mysql_text`, sessions in `_mysql_server`, refusals in `_mysql_refusals`.
+there is a watcher. SQL is in `text`, sessions are in `server`, refusals in `refusals`.
 """
 
 import logging
@@ -35,10 +35,10 @@ COMPACT_EVERY: Final = 250
 """Revisions between two looks at whether history may go; each takes at most `limits.COMPACT_CHUNK`."""
 
 PACKET_BYTES: Final = 4 * 1024 * 1024
-"""At most this is sent at once, or less where the server takes less."""
+"""The most that is sent at once; less where the server takes less (`max_allowed_packet`)."""
 
 _ROW_BYTES: Final = 2_048
-"""Of a packet, what may be needed besides the document."""
+"""Room in a packet for what a row needs besides the document."""
 
 
 class MysqlStore(LoggedStore):
@@ -59,18 +59,18 @@ class MysqlStore(LoggedStore):
         self._compact_at = 0
 
     async def open(self) -> None:
-        """Open or make the database and begin to serve. Raises StartFailed, Forbidden, Unavailable."""
+        """Opens or makes the database and begins to serve. Raises StartFailed, Forbidden, Unavailable."""
         await self._server.read(sql.HEAD.encode())
         self._serve()
 
     @property
     def id(self) -> str:
-        """Made with the tables."""
+        """The store's id, made with the tables."""
         return self._server.store_id
 
     @property
     def url(self) -> str:
-        """Opens the same database."""
+        """The URL that opens the same database, given the password."""
         return self._storage.url
 
     async def get(self, key: Key) -> Object:
@@ -96,7 +96,7 @@ class MysqlStore(LoggedStore):
         return query.page([_texts(row) for row in answers[2]], head.revision)
 
     async def facts(self) -> dict[str, str]:
-        """What `k3 store check` shows beside what every store tells. Raises Unavailable, Forbidden."""
+        """Returns what `k3 store check` shows besides what every store tells. Raises Unavailable, Forbidden."""
         version, identity, head, tls = await self._server.read(*text.FACTS)
         return {
             "server": f"{version[0][0]} ({version[0][1]})",
@@ -118,9 +118,10 @@ class MysqlStore(LoggedStore):
         return batch.outcomes
 
     async def _transact(self, session: Session, writes: Sequence[Write]) -> Batch:
-        """One transaction. Raises Refused where nothing was written, Unavailable where that is unknown."""
+        """Makes one transaction. Raises Refused where nothing was written, Unavailable where that is unknown."""
         limit = min(session.max_packet, PACKET_BYTES)
         paths = dict.fromkeys(write.key.path for write in writes)
+        # The counter's row is locked first in every transaction: in that order, transactions cannot deadlock (ADR 4).
         answers = await _send(session, [*text.BEGIN_WRITE, *text.for_keys(sql.GET, paths, limit=limit)], limit)
         self._known = _head(answers[len(text.BEGIN_WRITE) - 1])
         objects = _objects(row for rows in answers[len(text.BEGIN_WRITE) :] for row in rows)
@@ -143,7 +144,7 @@ class MysqlStore(LoggedStore):
         yield text.render(sql.SET_REVISION, batch.entries[-1].revision)
 
     async def _finish(self, session: Session, packet: Sequence[bytes]) -> None:
-        """Send the packet that commits. Up to the COMMIT itself a refusal is one; from there on nobody knows."""
+        """Sends the packet that commits. A refusal before the COMMIT wrote nothing; from then on the outcome is unknown."""
         commit = packet.index(text.END_WRITE[0])
         try:
             await session.run(packet)
@@ -158,7 +159,7 @@ class MysqlStore(LoggedStore):
             raise Unavailable(msg) from refused
 
     async def _compact(self) -> None:
-        """Let old history go, a chunk at a time, where it is time to look."""
+        """Removes old history, a chunk at a time, where it is time to look."""
         if self._known.revision < self._compact_at:
             return
         self._compact_at = self._known.revision + COMPACT_EVERY
@@ -200,7 +201,7 @@ class MysqlStore(LoggedStore):
 
 
 async def _send(session: Session, statements: Iterable[bytes], limit: int) -> list[Sequence[Any]]:
-    """Run statements in as few packets as it takes; the rows of each."""
+    """Runs statements in as few packets as possible; returns the rows of each."""
     found: list[Sequence[Any]] = []
     for packet in text.packets(statements, limit=limit):
         found += await session.run(packet)
@@ -208,7 +209,7 @@ async def _send(session: Session, statements: Iterable[bytes], limit: int) -> li
 
 
 def _decide(writes: Sequence[Write], current: dict[Key, Object], revision: int, max_packet: int) -> Batch:
-    """As `apply_all`; what the server would not take is refused before it sees it, for its own caller alone."""
+    """As `apply_all`; a write that the server would not take is refused before it is sent, for its own caller alone."""
     refused = {number: why for number, write in enumerate(writes) if (why := _too_large(write, current, max_packet))}
     batch = apply_all((write for number, write in enumerate(writes) if number not in refused), current, revision)
     if not refused:
@@ -240,7 +241,7 @@ def _changes(since: int, until: int) -> tuple[bytes, ...]:
 
 
 def _stretch(answers: Sequence[Sequence[Any]], since: int) -> Stretch:
-    """What `_changes` found. Raises Expired where part of it is gone."""
+    """Returns what `_changes` found. Raises Expired where part of it is gone."""
     _head(answers[1]).check_kept(since)
     rows = [(*_texts(row[:5]), row[5]) for row in answers[2]]
     sql.check_contiguous(rows, since=since)
@@ -259,5 +260,5 @@ def _objects(rows: Iterable[Any]) -> list[Object]:
 
 
 def _texts(row: Any) -> sql.ObjectRow:  # noqa: ANN401 - a row of the driver
-    """A row as `_sql` has it: the key is bytes to the server."""
+    """Returns a row as `log.sql` has it; the server gives the key as bytes."""
     return (row[0].decode("ascii", "replace"), row[1], row[2], row[3], row[4])

@@ -1,7 +1,7 @@
 """The SQL of MySQL and MariaDB, as bytes ready to be sent: literals, statements for many rows at once, packets, tables.
 
 Pure. Nothing here is of MySQL or of MariaDB alone. Literals are written here and not by the driver, whose way of escaping
-costs more than the rest of a write; they are right in a session that `_mysql_server` has set up (utf8mb4, backslashes
+costs more than the rest of a write; they are right in a session that `server` has set up (utf8mb4, backslashes
 escape), and in no other.
 """
 
@@ -16,7 +16,7 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "cur": ("k", "rev"),
     "log": ("rev", "k", "prev_rev", "op", "at", "uid", "created", "doc"),
 }
-"""Every table of ours and its columns."""
+"""Every table of k3's and its columns."""
 
 _OPTIONS: Final = b") ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4"
 # A key is compared byte by byte: every text collation that both engines have ignores trailing spaces.
@@ -30,7 +30,7 @@ MAKE_TABLES: Final = (
     b" rev BIGINT NOT NULL, compact BIGINT NOT NULL" + _OPTIONS,
 )
 MIGRATIONS: Final[Mapping[int, Sequence[bytes]]] = {}
-"""What leads from a schema to the next. Definitions commit by themselves, so each statement must bear being repeated."""
+"""The statements that lead from a schema to the next. DDL commits by itself, so each one must bear being repeated."""
 
 COLUMNS: Final = (
     b"SELECT table_name, column_name FROM information_schema.columns"
@@ -49,8 +49,8 @@ SET_UP: Final = (
     b"SELECT @@max_allowed_packet, DATABASE()",
 )
 """A new session's first statements. Whatever a server's defaults, or its `init_connect`, may set otherwise is set here: without
-autocommit, a session would stay in one snapshot and never see what others write. Of the two limits on a statement's time each
-engine knows but one, and reads the one comment meant for it."""
+autocommit, a session would stay in one snapshot and never see what others write. Of the two limits on a statement's time, MySQL
+and MariaDB know one each, and read the comment meant for them."""
 
 # A writer that freezes between its two packets would hold the counter's row against all others: the server ends a
 # session that is silent for that long, but only while it writes. Without autocommit the first statement begins a
@@ -76,22 +76,22 @@ _FORGET: Final = (
 
 
 def lock_schema(database: str) -> bytes:
-    """Take the lock under which the tables of this database are made; 1: it is ours."""
+    """The statement that takes the lock under which the tables of this database are made; it answers 1 where it got it."""
     return b"SELECT GET_LOCK(" + _lock_name(database) + b", 4)"
 
 
 def unlock_schema(database: str) -> bytes:
-    """Give it back."""
+    """The statement that gives that lock back."""
     return b"SELECT RELEASE_LOCK(" + _lock_name(database) + b")"
 
 
 def _lock_name(database: str) -> bytes:
-    """Short enough for any database's name. Hashed here, as earlier versions of k3 had the server do: MySQL 9 has no SHA1()."""
+    """Returns a name short enough for any database's; the hash is that of MySQL's SHA1(), which MySQL 9 no longer has."""
     return _quote(f"k3 {hashlib.sha1(database.encode(), usedforsecurity=False).hexdigest()}".encode())
 
 
 def quoted(name: str) -> bytes:
-    """The name of a database, a table or a user as SQL takes any."""
+    """Returns the name of a database, a table or a user as SQL takes any."""
     return b"`" + name.encode().replace(b"`", b"``") + b"`"
 
 
@@ -108,36 +108,36 @@ _LITERALS: Final[Mapping[type, Callable[[Any], bytes]]] = {
 
 
 def literal(value: object) -> bytes:
-    """A parameter as it stands in a statement."""
+    """Returns a parameter as it is written in a statement."""
     return _LITERALS[type(value)](value)
 
 
 def render(statement: str, *parameters: object) -> bytes:
-    """A statement of `_sql` with a literal in place of each `?`."""
+    """Returns a statement of `log.sql` with a literal in place of each `?`."""
     head, *parts = statement.encode().split(b"?")
     return head + b"".join(literal(value) + part for value, part in zip(parameters, parts, strict=True))
 
 
 def insert(statement: str, rows: Iterable[Sequence[object]], *, limit: int) -> Iterator[bytes]:
-    """`INSERT … VALUES (?, …)` for all `rows`, in as few statements of at most `limit` bytes as that takes."""
+    """Gives `INSERT … VALUES (?, …)` for all `rows`, in as few statements of at most `limit` bytes as that takes."""
     head = statement.partition("(?")[0].encode()
     return _joined(head, (b"(" + b",".join(map(literal, row)) + b")" for row in rows), b"", limit)
 
 
 def for_keys(statement: str, paths: Iterable[str], *, limit: int) -> Iterator[bytes]:
-    """`… WHERE k = ?` for all `paths`, in as few statements of at most `limit` bytes as that takes."""
+    """Gives `… WHERE k = ?` for all `paths`, in as few statements of at most `limit` bytes as that takes."""
     head = statement.removesuffix("= ?").encode() + b"IN ("
     return _joined(head, (literal(path.encode()) for path in paths), b")", limit)
 
 
 def forget(compacted: int, until: int) -> list[bytes]:
-    """Forget history in (compacted, until]. The log is found by its primary key alone."""
+    """The statements that remove history in (compacted, until]; they find lines of the log by its primary key alone."""
     spans = [(compacted, until), (compacted, until), (until,)]
     return [render(statement, *span) for statement, span in zip(_FORGET, spans, strict=True)]
 
 
 def packets(statements: Iterable[bytes], *, limit: int) -> list[list[bytes]]:
-    """The statements in order, grouped so that each group joined by `;` has at most `limit` bytes (one always fits)."""
+    """Gives the statements in order, grouped so that each group joined by `;` has at most `limit` bytes (one always fits)."""
     groups: list[list[bytes]] = []
     size = limit + 1
     for statement in statements:

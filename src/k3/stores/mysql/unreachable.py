@@ -26,7 +26,7 @@ _WORDS: Final = {
 
 
 def why_unreachable(error: OSError) -> str:
-    """`connection refused`, `no route to host` and the like; empty for what is no trouble of the network."""
+    """Returns `connection refused`, `no route to host` and the like; empty for what is no trouble of the network."""
     if isinstance(error, ssl.SSLError):
         return ""
     number = error.errno

@@ -17,7 +17,7 @@ __all__ = ["ALIASES", "EXAMPLE", "FIELDS", "PACKAGES", "TYPE", "SqliteStorage", 
 
 
 async def open_store(storage: SqliteStorage, *, reading: bool = False) -> Store:
-    """Open the file, or make it; `reading`: one that cannot be written will do. Raises StartFailed, Forbidden, Unavailable."""
+    """Opens or makes the file; `reading`: one that cannot be written is fine. Raises StartFailed, Forbidden, Unavailable."""
     from k3.stores.sqlite.store import SqliteStore  # noqa: PLC0415 - whoever uses another store needs no sqlite3
 
     return await opened(SqliteStore(storage.path, reading=reading))

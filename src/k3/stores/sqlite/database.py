@@ -1,7 +1,7 @@
 """The database file: where it may lie, opening it, and turning SQLite's refusals into k3's errors.
 
 Runs on connection threads, never on the event loop. Opens the file through SQLite only: closing any other descriptor of
-it would drop the process's POSIX locks on it.
+it would drop the process's POSIX locks on it (fcntl(2)).
 """
 
 import fcntl
@@ -35,7 +35,7 @@ _TABLES: Final = (
 _PRAGMAS: Final = (
     "synchronous = FULL",  # NORMAL may lose acknowledged commits with the power, and would hand out their revisions again
     f"journal_size_limit = {WAL_BYTES}",
-    "secure_delete = OFF",
+    "secure_delete = OFF",  # Debian builds SQLite with it on: each page of old history would be overwritten with zeros
     "temp_store = MEMORY",
 )
 
@@ -55,15 +55,15 @@ class Database(sqlite3.Connection):
     inode: Inode | None = None
     is_read_only = False
     is_stale: Callable[[], bool] = staticmethod(lambda: False)
-    """Whether what was opened is no longer all there is: another connection has to be made."""
+    """Whether there is more now than this connection can see, so that another one has to be made."""
 
     def rows(self, statement: str, *parameters: object) -> list[Any]:
-        """Every row at once: a statement left half read would keep the write-ahead log from being reused."""
+        """Returns every row at once: a statement left half read would keep the write-ahead log from being reused."""
         return self.execute(statement, parameters).fetchall()
 
     @contextmanager
     def snapshot(self) -> Iterator[sql.Head]:
-        """Read within, all as of one moment."""
+        """Has all reads within see the store as of one moment."""
         self.execute("BEGIN")
         try:
             yield self.head()
@@ -72,7 +72,7 @@ class Database(sqlite3.Connection):
                 self.execute("ROLLBACK")
 
     def head(self) -> sql.Head:
-        """How far the store is."""
+        """Returns how far the store is."""
         return sql.Head(*self.rows(sql.HEAD)[0])
 
 
@@ -90,7 +90,7 @@ class DatabaseFile:
         self._touch = 0
 
     def connect(self) -> Database:
-        """A connection to the store in the file, which is made if it is not there. The first time, so is its directory."""
+        """Returns a connection to the store in the file, which is made if need be; the first time, so is its directory."""
         if self._reading and only_readable(self.path):
             with self.errors():
                 return self._open_read_only()
@@ -103,7 +103,7 @@ class DatabaseFile:
             return self._open(before)
 
     def _create(self) -> Database:
-        """Make the file, one process at a time. What a deleted database left beside it must not be taken for the new one's."""
+        """Makes the file, one process at a time. A log that a deleted database left must not be taken for the new one's."""
         with _locked(self.path.parent):
             before = self._inode()
             if before is None:
@@ -112,11 +112,12 @@ class DatabaseFile:
             return self._open(before)
 
     def _open(self, before: Inode | None) -> Database:
+        # With an isolation level, Python's sqlite3 would begin deferred transactions by itself.
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
         try:
             self._set_up(database)
             database.inode = self._inode()
-            if before not in (None, database.inode):
+            if before not in (None, database.inode):  # replaced between the look and the opening
                 self._moved()
         except BaseException:
             database.close()
@@ -125,9 +126,10 @@ class DatabaseFile:
         return database
 
     def _open_read_only(self) -> Database:
-        """Without the right to write. While an agent has the file open, its write-ahead log shows what it writes.
+        """Opens without the right to write. While an agent has the file open, its write-ahead log shows what it writes.
 
-        Where there is no such log, everything is in the file itself, and SQLite has to be told so, since it may not make one.
+        Where there is no such log, everything is in the file itself, and SQLite has to be told so, since it may not make one
+        (ADR 22).
         """
         before, mark = self._inode(), self._mark()
         frozen = "" if self._beside("-wal").exists() else "&immutable=1"
@@ -147,20 +149,20 @@ class DatabaseFile:
         return database
 
     def _mark(self) -> tuple[object, ...]:
-        """Differs as soon as anybody has opened the file to write."""
+        """Returns a value that differs as soon as a process has opened the file to write."""
         with suppress(OSError):
             found = self.path.stat()
             return found.st_ino, found.st_size, found.st_mtime_ns, self._beside("-wal").exists()
         return ()
 
     def check_writable(self, database: Database) -> None:
-        """Raise Forbidden where it was opened without that right."""
+        """Raises Forbidden where the file was opened without the right to write."""
         if database.is_read_only:
             raise Forbidden(not_writable(self.path))
 
     @contextmanager
     def in_place(self, database: Database) -> Iterator[None]:
-        """Work on `database`, then or before raising Unavailable if the path no longer leads to its file."""
+        """Has what is within use `database`; raises Unavailable, before or after, if the path no longer leads to its file."""
         with self.errors():
             if self._inode() != database.inode:
                 self._moved()
@@ -169,7 +171,7 @@ class DatabaseFile:
                 self._moved()
 
     def touch(self) -> None:
-        """Wake whoever listens: something was committed."""
+        """Wakes the processes that listen: something was committed."""
         now = time.time_ns()  # less a time than a mark to know one's own touch by
         try:
             os.utime(self.path, ns=(now, now))
@@ -177,23 +179,24 @@ class DatabaseFile:
         except PermissionError:  # not the owner, who alone may set a time of his choice
             os.utime(self.path)
 
-    def touched_by_us(self) -> bool:
-        """Whether the last touch was this process's."""
+    def touched_here(self) -> bool:
+        """Whether this process touched the file last."""
         with suppress(OSError):
             return os.stat(self.path).st_mtime_ns == self._touch  # noqa: PTH116 - on the event loop, hence quick
         return False
 
     def shorten_log(self, database: Database) -> None:
-        """Give back the write-ahead log where readers have kept it from being reused for long."""
+        """Shortens the write-ahead log where readers have kept it from being reused for long."""
         with self.errors():
             if self._beside("-wal").stat().st_size > 4 * WAL_BYTES:
+                # TRUNCATE waits for every reader; the writer's callers wait meanwhile, so not for long.
                 database.execute("PRAGMA busy_timeout = 50")
                 database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
                 database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raise SQLite's and the system's refusals within as k3's."""
+        """Raises SQLite's and the system's refusals within as k3's errors."""
         try:
             yield
         except sqlite3.Error as error:
@@ -237,7 +240,7 @@ class DatabaseFile:
         self._identify(database)
 
     def _identify(self, database: Database) -> None:
-        """Learn which store it is. Raises StartFailed where it is none."""
+        """Learns which store it is. Raises StartFailed where it is none, or a newer k3's."""
         if not {"meta", "cur", "log"} <= self._tables(database):
             msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
             raise StartFailed(msg)
@@ -251,11 +254,12 @@ class DatabaseFile:
 
     def _make(self, database: Database) -> None:
         _use_wal(database)
+        # Not BEGIN: a read transaction that turns into a write fails at once, whatever the busy timeout (SQLITE_BUSY_SNAPSHOT).
         database.execute("BEGIN IMMEDIATE")
         if not self._tables(database):  # else another process was faster
             for statement in _TABLES:
                 database.execute(statement)
-            # A store made anew in place of a lost one must not hand out the lost one's revisions again.
+            # A store made anew in place of a lost one must not hand out the lost one's revisions again (ADR 13).
             first = int(self._clock() * 1000)
             database.execute(sql.MAKE_META, (sql.SCHEMA, self._new_uid(), first, first))
         database.execute("COMMIT")
@@ -263,7 +267,7 @@ class DatabaseFile:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold a lock (flock(2)) on the directory, which leaves SQLite's own locks on the file alone."""
+    """Holds a lock (flock(2)) on the directory, which leaves SQLite's own locks on the file alone."""
     deadline = time.monotonic() + BUSY_SECONDS
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -281,7 +285,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _use_wal(database: Database) -> None:
-    """Switch the journal mode, for which SQLite does not wait while another process is switching it."""
+    """Switches the journal mode; waits where another process is switching it, which SQLite itself does not."""
     deadline = time.monotonic() + BUSY_SECONDS
     mode = ""
     while not mode:

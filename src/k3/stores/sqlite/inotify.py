@@ -1,8 +1,8 @@
 """Tells when another process has committed to a SQLite database, by the file system alone (inotify(7)).
 
-Sockets would end at a network namespace; the file does not. Each k3 touches the database file after a commit: the
+A socket's reach ends at a network namespace; the file's does not. Each k3 touches the database file after a commit: the
 write-ahead log itself changes before its commit can be seen, so watching that would be too early. Where the system has no
-inotify, or no instance to spare, one has to poll.
+inotify, or no instance to spare, the store polls.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class TouchListener:
     """Calls `touched` on the event loop when the file at `path` was touched, deleted or moved."""
 
     def __init__(self, path: Path, touched: Callable[[], None]) -> None:
-        """Begin to listen. Raises OSError where inotify cannot be had."""
+        """Begins to listen. Raises OSError where inotify cannot be had."""
         self._path = os.fsencode(path)
         self._touched = touched
         self._loop = asyncio.get_running_loop()
@@ -36,12 +36,12 @@ class TouchListener:
         self._loop.add_reader(self._fd, self._read)
 
     def renew(self) -> bool:
-        """Listen to the file that is there now, which costs nothing if it is the same. False where it cannot be."""
+        """Listens to the file that is there now, which costs nothing if it is the same. Returns False where that fails."""
         mark: int = self._libc.inotify_add_watch(self._fd, self._path, _TOUCHED)
         return mark >= 0
 
     def close(self) -> None:
-        """Stop. Closing twice is fine."""
+        """Stops. Closing twice is fine."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -49,7 +49,7 @@ class TouchListener:
 
     def _read(self) -> None:
         try:
-            os.read(self._fd, _READ_BYTES)
+            os.read(self._fd, _READ_BYTES)  # what they say does not matter: any of them means that the log is to be read
         except BlockingIOError:
             return
         self._touched()

@@ -19,16 +19,16 @@ REMOTE: Final = frozenset(
 """File systems, as /proc/self/mountinfo names them, whose locks or shared memory do not reach every machine that writes."""
 
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
-"""Blanks and backslashes in a mount point (proc(5))."""
+"""A blank, tab, newline or backslash in a mount point, as octal digits (proc(5))."""
 
 DIRECTORY_MODES: Final = {True: 0o755, False: 0o700}
-"""Of a directory that k3 makes, by whether root makes it."""
+"""The mode of a directory that k3 makes, by whether root makes it (ADR 22)."""
 
 _ELSEWHERE: Final = "choose another place with --store sqlite:///PATH"
 
 
 def prepare(path: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> None:
-    """Make the directory of `path` and see that a database may lie there. Raises StartFailed, Forbidden.
+    """Makes the directory of `path` and checks that a database may lie there. Raises StartFailed, Forbidden.
 
     Root's directory (0755) is for all to read: it holds the list of this machine. Another user's (0700) is that user's alone.
     """
@@ -58,7 +58,7 @@ def only_readable(path: Path) -> bool:
 
 
 def not_writable(path: Path) -> str:
-    """What a person is told who may not write there."""
+    """Returns what a person is told who may not write there."""
     if _is_read_only(path):
         return f"{path} cannot be written: its file system is read-only; remount it, or {_ELSEWHERE}"
     return f"{path} cannot be written by this user (SQLite needs its directory too): run it as {_owner(path)}, or {_ELSEWHERE}"
@@ -81,7 +81,7 @@ def _not_readable(path: Path) -> str:
 
 
 def _owner(path: Path) -> str:
-    """Whose it is, as far as that can be seen."""
+    """Returns whose the file is, as far as that can be seen."""
     for place in (path, *path.parents):
         try:
             return f"{place.owner()} (sudo)" if place.owner() == "root" else place.owner()
@@ -103,7 +103,7 @@ def _said(error: OSError) -> str:
 
 
 def file_system(path: Path, mounts: str) -> str:
-    """The type of the file system that `path` (absolute, resolved) lies on, by the text of mountinfo; empty if unknown."""
+    """Returns the type of the file system that `path` (absolute, resolved) lies on, by mountinfo's text; empty if unknown."""
     best, found = "", ""
     for line in mounts.splitlines():
         fields = line.split(" ")
@@ -120,7 +120,7 @@ def _check_local(path: Path, mountinfo: Path) -> None:
     try:
         mounts = mountinfo.read_text(errors="replace")
     except OSError:
-        return  # not Linux, or no /proc: nobody to ask
+        return  # not Linux, or no /proc: it cannot be known
     found = file_system(path.parent.resolve(), mounts)
     if found in REMOTE:
         msg = (

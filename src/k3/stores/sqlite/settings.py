@@ -27,7 +27,7 @@ class SqliteStorage:
 
     @property
     def url(self) -> str:
-        """Opens the same file."""
+        """The URL that opens the same file."""
         return f"sqlite://{self.path}"
 
     @property
@@ -37,7 +37,7 @@ class SqliteStorage:
 
 
 def from_url(rest: str, where: str) -> dict[str, Any]:
-    """Everything behind `sqlite://` is the path, word for word: a file may be called anything. Raises ConfigInvalid."""
+    """Returns the path: all that follows `sqlite://`, as it is, since a file may have any name. Raises ConfigInvalid."""
     if not rest.startswith("/") or rest.endswith("/"):
         msg = f"{where}: a sqlite:// URL needs three slashes and the absolute path of a file, as in sqlite:///var/lib/k3/k3.db"
         raise ConfigInvalid(msg)
@@ -45,11 +45,11 @@ def from_url(rest: str, where: str) -> dict[str, Any]:
 
 
 def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> SqliteStorage:  # noqa: ARG001 - see `Backend`
-    """The file that is named, else the default one."""
+    """Returns the file that is named, else the default one."""
     return SqliteStorage(_absolute(settings["path"]) if settings.get("path") else default_path)
 
 
 def _absolute(path: str) -> Path:
-    """With one slash in front: POSIX lets `//x` mean something else, and SQLite takes it for a host."""
+    """Returns the path with one slash in front: POSIX lets `//x` mean something else, and SQLite takes it for a host."""
     absolute = str(Path(path).expanduser().absolute())
     return Path(f"/{absolute.lstrip('/')}")

@@ -1,7 +1,7 @@
 """`storage.type: sqlite`: one file for several processes of one machine; the standard library's `sqlite3` and nothing else.
 
 Three threads with a connection each: one commits (many writes in one transaction, `synchronous=FULL`), one reads, one
-follows the log while somebody watches. The event loop never waits for the disk. Another process's commit is heard of
+follows the log while there is a watcher. The event loop never waits for the disk. Another process's commit is noticed
 through inotify. SQL lives in `log.sql`, the file's own troubles in `database` and `local_disk`.
 """
 
@@ -29,13 +29,14 @@ from k3.stores.sqlite.thread import ConnectionThread
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 2.0
-"""How often a watching process looks at the log although nobody told it to (a writer died before it could)."""
+"""How often a watching process looks at the log without being told to (a writer may die before it touches the file)."""
 
 COMPANY_SECONDS: Final = 10.0
-"""For so long after another process has written, one's own touch of the file is no reason not to look at the log."""
+"""For so long after another process has written, the log is read after this process's own commits too: a touch of the
+other one may have been overwritten by them."""
 
 POLL_SECONDS: Final = 0.05
-"""The same where there is no inotify."""
+"""As `LOOK_SECONDS`, where there is no inotify."""
 
 COMPACT_EVERY: Final = 250
 """Revisions between two looks at whether history may go; each takes at most `limits.COMPACT_CHUNK`."""
@@ -52,7 +53,7 @@ class SqliteStore(LoggedStore):
         clock: Callable[[], float] = time.time,
         new_uid: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
-        """`clock` gives seconds since 1970, `new_uid` a text never given before. `open` comes next.
+        """`clock` gives seconds since 1970, `new_uid` a text never given before. The caller calls `open` next.
 
         `reading`: a file that this user may not write is opened all the same, and only its writes are Forbidden.
         """
@@ -68,18 +69,18 @@ class SqliteStore(LoggedStore):
         self._newest = self._compact_at = 0
 
     async def open(self) -> None:
-        """Open or make the file and begin to serve. Raises StartFailed, Forbidden, Unavailable."""
+        """Opens or makes the file and begins to serve. Raises StartFailed, Forbidden, Unavailable."""
         await self._writer.run(lambda database: database.head())
         self._serve()
 
     @property
     def id(self) -> str:
-        """Made with the file."""
+        """The store's id, made with the file."""
         return self._file.store_id
 
     @property
     def url(self) -> str:
-        """Opens the same file."""
+        """The URL that opens the same file."""
         return f"sqlite://{self._file.path}"
 
     async def get(self, key: Key) -> Object:
@@ -126,6 +127,7 @@ class SqliteStore(LoggedStore):
     def _transact(self, database: Database, writes: Sequence[Write]) -> Batch:
         self._file.check_writable(database)
         with self._file.in_place(database):
+            # The write lock before the first read: what is decided below is decided on what stays so until the COMMIT.
             database.execute("BEGIN IMMEDIATE")
             head = database.head()
             current = {}
@@ -148,7 +150,7 @@ class SqliteStore(LoggedStore):
         return batch
 
     async def _compact(self) -> None:
-        """Let old history go, a chunk at a time, where it is time to look."""
+        """Removes old history, a chunk at a time, where it is time to look."""
         if self._newest < self._compact_at:
             return
         self._compact_at = self._newest + COMPACT_EVERY
@@ -202,8 +204,8 @@ class SqliteStore(LoggedStore):
             return Stretch(sql.read_changes(rows), since + len(rows), more=len(rows) == READ_AT_ONCE)
 
     def _touched(self) -> None:
-        """Look at the log, unless it was this process that touched the file and nobody else is writing."""
-        if self._loop.time() < self._company_until or not self._file.touched_by_us():
+        """Has the log read, unless this process touched the file itself and no other process is writing."""
+        if self._loop.time() < self._company_until or not self._file.touched_here():
             self._tail.poke()
 
     def _listen(self, watched: bool) -> float | None:  # noqa: FBT001 - the answer to one question, asked by `Tail` alone

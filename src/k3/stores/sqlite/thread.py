@@ -1,7 +1,7 @@
 """One SQLite connection and the one thread that may touch it, so that a slow disk never stops the event loop.
 
-A job that fails costs the connection: it is closed, and the next job opens another. That is also how a database file
-that was deleted, replaced or is back again is met. Only Expired is an answer and no failure.
+A job that fails costs the connection: it is closed, and the next job opens another. So a database file
+that was deleted or replaced is opened anew. Only Expired is an answer and no failure.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class ConnectionThread:
     """Runs jobs one after the other, each on the same open connection."""
 
     def __init__(self, name: str, connect: Callable[[], Database]) -> None:
-        """Nothing is opened before the first job."""
+        """`connect` is called, on the thread, before the first job and again after one that failed."""
         self._connect = connect
         self._connection: Database | None = None
         self._loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ class ConnectionThread:
         self._current: _Queued | None = None
 
     async def run(self, job: Job[T]) -> T:
-        """The job's result, or what it raised. Raises Unavailable after `limits.STORE_TIMEOUT_SECONDS`, or once closed."""
+        """Returns the job's result, or raises its error; Unavailable after `limits.STORE_TIMEOUT_SECONDS`, or once closed."""
         if self._closing or self._queue.qsize() >= WAITING_JOBS:
             raise Unavailable("the store was closed" if self._closing else "too much is waiting for the disk")
         if self._thread.ident is None:
@@ -56,13 +56,13 @@ class ConnectionThread:
                 result: T = await queued.answer
                 return result
         except TimeoutError:
-            if self._current is queued:
+            if self._current is queued:  # else it would stop another caller's statement
                 self._interrupt()
             msg = f"no answer from the disk for {limits.STORE_TIMEOUT_SECONDS:g} s"
             raise Unavailable(msg) from None
 
     async def aclose(self) -> None:
-        """Finish what was begun, close the connection, end the thread; give up on it after `limits.SHUTDOWN_SECONDS`."""
+        """Finishes what was begun, closes the connection and ends the thread; gives up after `limits.SHUTDOWN_SECONDS`."""
         self._closing = True
         if self._thread.ident is None:
             return
@@ -96,7 +96,7 @@ class ConnectionThread:
             if self._connection is None:
                 self._connection = self._connect()
             result = queued.job(self._connection)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asked
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
             if not isinstance(error, Expired):
                 self._drop()
             self._post(_settle, queued.answer.set_exception, error)
@@ -112,7 +112,7 @@ class ConnectionThread:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
-            return  # the loop is closed: nobody is waiting
+            return  # the loop is closed, and no caller waits any more
 
 
 def _settle(settle: Callable[[Any], None], value: object) -> None:
