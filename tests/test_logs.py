@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k3.agent import logs
-from k3.agent.log_output import LINES, StreamOutput
+from k3.agent.log_output import StreamOutput
+from k3.core import limits
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import one_line, printable, without_passwords
 from k3.settings.structs import LogSettings, Note
@@ -294,7 +295,7 @@ def test_in_the_background_nobody_waits_for_an_output(set_up: SetUp) -> None:
     logging.getLogger().addHandler(handler)
     with logs.in_background():
         began = time.monotonic()
-        for number in range(LINES + 3_000):
+        for number in range(limits.LOG_LINES + 3_000):
             said(number)
         assert time.monotonic() - began < 10, "the pipe was full long before"
         got, tail = [], b""
@@ -306,7 +307,7 @@ def test_in_the_background_nobody_waits_for_an_output(set_up: SetUp) -> None:
                 said(-1)  # all was read: what comes next goes through, and tells what was lost
     assert re.search(rb"log\.resumed lost=\d+\n", b"".join(got))
     assert b"number.0\n" in b"".join(got)
-    assert len(lines()) > LINES, "another output loses nothing to a slow one, or tells it"
+    assert len(lines()) > limits.LOG_LINES, "another output loses nothing to a slow one, or tells it"
     logging.getLogger().removeHandler(handler)
     stream.close()
     os.close(reading)

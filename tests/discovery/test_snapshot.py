@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.core import node
+from k3.core import limits, node
 from k3.discovery import snapshot
 from k3.discovery.snapshot import Instance, Snapshot, assign, judge, read
 
@@ -132,7 +132,7 @@ def test_what_newer_and_enterprise_versions_add_is_nothing_to_us() -> None:
 
 
 def test_duplicates_excess_and_what_is_no_list_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "INSTANCES", 2)
+    monkeypatch.setattr(limits, "CONSUL_INSTANCES", 2)
     found = read([ENTRY, ENTRY, entry({"ID": "late"})], service="k3-node", datacenter="dc1")
     assert (len(found.instances), found.refused) == (1, {snapshot.LISTED_TWICE: 1, snapshot.TOO_MANY: 1})
     assert read({"no": "list"}, service="k3-node", datacenter="dc1").refused == {snapshot.NO_LIST: 1}

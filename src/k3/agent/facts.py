@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from k3.agent.refusals import EXHAUSTED
+from k3.core import limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.node import valid_name
 from k3.core.observation import System
@@ -38,7 +39,6 @@ _MACHINE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _PROC_NET: Final = Path("/proc/thread-self/net")  # of this thread: it may be in another network namespace
 _SIOCGIFHWADDR: Final = 0x8927
 _NAME_BYTES: Final = 15
-_TITLE_CHARACTERS: Final = 128
 _RTF_UP: Final = 0x1
 
 _ARCHITECTURES: Final = {
@@ -193,7 +193,7 @@ def _os_release(root: Path) -> dict[str, str]:
 
 def _plain(text: str) -> str:
     stripped = text.strip()
-    return stripped if stripped.isascii() and stripped.isprintable() and len(stripped) <= _TITLE_CHARACTERS else ""
+    return stripped if stripped.isascii() and stripped.isprintable() and len(stripped) <= limits.TITLE_CHARACTERS else ""
 
 
 def boot_id() -> str:

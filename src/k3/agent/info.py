@@ -23,9 +23,6 @@ from k3.core.times import duration, parse_timestamp, precise_timestamp, seconds
 _STORE: Final = re.compile(r"[0-9A-Za-z][-._:0-9A-Za-z]{0,63}")
 _TITLE: Final = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?")
 _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DURATION_CHARACTERS: Final = 32
-_TIME_CHARACTERS: Final = 40
-_ADDRESSES: Final = 64
 _FOREVER_SECONDS: Final = 1e9
 
 
@@ -156,7 +153,7 @@ def _list(document: Mapping[str, Any], field: str, most: int) -> list[str]:
 
 def _addresses(document: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        return _usable(tuple(_list(document, "addrs", _ADDRESSES)))
+        return _usable(tuple(_list(document, "addrs", limits.INFO_ADDRESSES)))
     except ValueError:
         _refuse("addrs", "not an IP address")
 
@@ -184,7 +181,7 @@ def _duration(document: Mapping[str, Any]) -> float:
     value = document.get("peerTTL", "")
     if value == "":
         return 0.0
-    if not isinstance(value, str) or len(value) > _DURATION_CHARACTERS or not 0 < seconds(value) < _FOREVER_SECONDS:
+    if not isinstance(value, str) or len(value) > limits.DURATION_CHARACTERS or not 0 < seconds(value) < _FOREVER_SECONDS:
         _refuse("peerTTL", "not a duration")
     return seconds(value)
 
@@ -193,7 +190,7 @@ def _time(document: Mapping[str, Any]) -> datetime | None:
     value = document.get("time", "")
     if value == "":
         return None
-    if not isinstance(value, str) or len(value) > _TIME_CHARACTERS or (at := parse_timestamp(value)) is None:
+    if not isinstance(value, str) or len(value) > limits.TIME_CHARACTERS or (at := parse_timestamp(value)) is None:
         _refuse("time", "not as RFC 3339 has it")
     return at
 

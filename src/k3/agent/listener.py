@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from k3.agent.refusals import Trouble
-
-BACKLOG: Final = 128
+from k3.core import limits
 
 _GONE_BEFORE_ACCEPTED: Final = frozenset(
     {
@@ -62,7 +61,7 @@ class Listener:
             task.cancel()
 
     def _accept_all(self) -> None:
-        for _ in range(BACKLOG):
+        for _ in range(limits.HTTP_BACKLOG):
             try:
                 connection, _ = self._sock.accept()
             except OSError as error:
@@ -117,7 +116,7 @@ def _bound(family: socket.AddressFamily, host: str, port: int, interface: str) -
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
+        sock.listen(limits.HTTP_BACKLOG)
     except BaseException:
         sock.close()
         raise

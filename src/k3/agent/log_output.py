@@ -15,8 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
-LINES: Final = 5_000
-"""How many are kept for an output that is slow; later ones are lost until it has caught up."""
+from k3.core import limits
 
 NOT_BLOCKING_SECONDS: Final = 1.0
 """How long a descriptor that another program made non-blocking may be full."""
@@ -163,7 +162,7 @@ class Lane:
     def put(self, outlet: Outlet, text: str) -> None:
         """Has the text written. Never waits."""
         with self._news:
-            if len(self._waiting) >= LINES:
+            if len(self._waiting) >= limits.LOG_LINES:
                 outlet.lose()
                 return
             self._waiting.append((outlet, text))

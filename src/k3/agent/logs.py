@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from k3.agent.log_output import FileOutput, Lane, Outlet, Output, StreamOutput
-from k3.core import times
+from k3.core import limits, times
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import one_line, without_passwords
 from k3.settings.structs import LogSettings, Note
@@ -28,7 +28,6 @@ from k3.settings.structs import LogSettings, Note
 _BARE: Final = re.compile(r"[A-Za-z0-9_.:/@%+,*-]+")
 _WORDS: Final = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 _K3: Final = "k3"
-_VALUE_CHARACTERS: Final = 4_096
 _STDERR: Final = "standard error"
 _LAST_LINES_SECONDS: Final = 1.0
 """How long an ending process waits for a terminal or disk that takes no lines."""
@@ -202,7 +201,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON can say
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(each) for each in value]
     text = without_passwords(str(value))
-    return text if len(text) <= _VALUE_CHARACTERS else text[:_VALUE_CHARACTERS] + "..."
+    return text if len(text) <= limits.LOG_VALUE_CHARACTERS else text[: limits.LOG_VALUE_CHARACTERS] + "..."
 
 
 def _text(value: object) -> str:

@@ -7,6 +7,7 @@ NAME_BYTES: Final = 253
 LABEL_VALUE_BYTES: Final = 63
 OBJECT_BYTES: Final = 1024 * 1024
 LIST_PAGE: Final = 500
+UID_CHARACTERS: Final = 128
 
 # A store's history: at least this much is kept before compaction may take it.
 HISTORY_SECONDS: Final = 300
@@ -37,12 +38,19 @@ CANDIDATES: Final = 4_096
 UNPROVEN_NODES: Final = 32
 RESOLVES_AT_ONCE: Final = 16
 PROBES_AT_ONCE: Final = 64
-INFO_BYTES: Final = 16_384
 LINKS: Final = 32
+
+# What a machine says of itself in `/info`.
+INFO_BYTES: Final = 16_384
+INFO_ADDRESSES: Final = 64
+DURATION_CHARACTERS: Final = 32
+TIME_CHARACTERS: Final = 40
+TITLE_CHARACTERS: Final = 128
 
 # The health server.
 HTTP_HEAD_BYTES: Final = 8_192
 HTTP_CONNECTIONS: Final = 256
+HTTP_BACKLOG: Final = 128
 HTTP_SECONDS: Final = 5.0
 
 # The HTTP client, to one server.
@@ -58,3 +66,24 @@ EVENTS_PER_NODE: Final = 64
 QUEUE: Final = 16_384
 WRITERS: Final = 64
 EVENT_WRITERS: Final = 16
+
+# Consul: what is read of an answer, and how much is asked at once.
+CONSUL_INSTANCES: Final = 16_000
+CONSUL_CHECKS: Final = 256
+CONSUL_QUESTIONS: Final = 16
+CONSUL_MESSAGE_CHARACTERS: Final = 200
+CHECK_CHARACTERS: Final = 80
+DATACENTERS: Final = 32
+DATACENTER_CHARACTERS: Final = 63
+SERVICE_ID_BYTES: Final = 512
+TOKEN_BYTES: Final = 4_096
+
+# Stores: calls under way, jobs that wait, and what is kept of foreign values.
+ETCD_CALLS: Final = 64
+ETCD_REMEMBERED_BYTES: Final = 32 * 1024 * 1024
+ETCD_REPORTED: Final = 1_024
+SQLITE_JOBS: Final = 4_096
+
+# The log: lines that wait for a slow output, and how much of one value is written.
+LOG_LINES: Final = 5_000
+LOG_VALUE_CHARACTERS: Final = 4_096

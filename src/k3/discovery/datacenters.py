@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from k3.core import limits
 from k3.core.errors import Forbidden, K3Error
 from k3.discovery import snapshot
 from k3.discovery.consul import Consul
@@ -16,7 +17,6 @@ from k3.discovery.guards import Guard, Trust
 from k3.discovery.names import is_datacenter
 from k3.discovery.snapshot import Snapshot
 
-DATACENTERS: Final = 32
 FIRST_DOUBT_SECONDS: Final = 3.0
 """For so long after the start, nothing is logged of an answer that is not believed yet."""
 
@@ -105,5 +105,5 @@ class Directory:
     def wanted(self, stored: Iterable[str]) -> tuple[str, ...]:
         """Returns those chosen, else all that Consul lists and those that Nodes of the store came from (`stored`)."""
         if self._chosen:
-            return self._chosen[:DATACENTERS]
-        return tuple(dict.fromkeys([*self._listed, *filter(is_datacenter, stored)]))[:DATACENTERS]
+            return self._chosen[: limits.DATACENTERS]
+        return tuple(dict.fromkeys([*self._listed, *filter(is_datacenter, stored)]))[: limits.DATACENTERS]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from k3.agent.tasks import time_limit
+from k3.core import limits
 from k3.core.errors import K3Error
 from k3.discovery import asking
 from k3.discovery.catalog import Catalog
@@ -15,7 +16,6 @@ from k3.discovery.picture import Known, Picture, missing
 from k3.discovery.snapshot import Instance
 
 ASK_AGAIN_SECONDS: Final = 5.0
-ASKED_AT_ONCE: Final = 16
 SILENT_MACHINES: Final = 64
 """When more than these fall silent together, that is no restart of an agent, and no machine is asked (ADR 24)."""
 
@@ -35,7 +35,7 @@ class Doubts:
         self._asked: set[Doubt] = set()
         """Those of which Consul has been asked."""
         self._is_missing, self._is_silent = asyncio.Event(), asyncio.Event()
-        self._gate = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._gate = asyncio.Semaphore(limits.CONSUL_QUESTIONS)
 
     def see(self, fresh: Picture, former: Picture, known: Iterable[Known], *, answering: Container[str], now: float) -> None:
         """Takes in the doubts of now. `known`: the Nodes. `answering`: the datacenters whose answers are fully believed."""

@@ -5,10 +5,11 @@ from random import Random
 from typing import Final
 
 from k3.agent.backoff import Backoff
+from k3.core import limits
 from k3.core.errors import Forbidden, Unavailable
 from k3.discovery import guards
 from k3.discovery.catalog import Catalog
-from k3.discovery.datacenters import DATACENTERS, Directory
+from k3.discovery.datacenters import Directory
 from k3.discovery.guards import Trust
 from k3.discovery.nodes import StoredNodes
 from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Judge, Watch
@@ -38,7 +39,7 @@ class Finder:
             while True:
                 is_found = await self._directory.has_found()
                 for name in self._wanted():
-                    if name not in self._directory.places and len(self._directory.places) < DATACENTERS:
+                    if name not in self._directory.places and len(self._directory.places) < limits.DATACENTERS:
                         tasks.create_task(self.watch(name).run())
                 if is_found:
                     backoff.reset()

@@ -5,9 +5,6 @@ from typing import Final
 
 from k3.core import limits
 
-DATACENTER_CHARACTERS: Final = 63
-SERVICE_ID_BYTES: Final = 512
-
 _SERVICE: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,126}[A-Za-z0-9])?")
 _OWN_SERVICE_ID: Final = re.compile(r"[!-~]{1,255}")
 
@@ -24,7 +21,7 @@ def is_own_service_id(text: str) -> bool:
 
 def is_service_id(text: str) -> bool:
     """Whether this may be the service ID of a machine that another program registered."""
-    return 0 < len(text.encode(errors="replace")) <= SERVICE_ID_BYTES and text.isprintable()
+    return 0 < len(text.encode(errors="replace")) <= limits.SERVICE_ID_BYTES and text.isprintable()
 
 
 def is_consul_node(text: str) -> bool:
@@ -34,4 +31,4 @@ def is_consul_node(text: str) -> bool:
 
 def is_datacenter(text: str) -> bool:
     """Whether Consul may have a datacenter of this name."""
-    return 0 < len(text) <= DATACENTER_CHARACTERS and text.isprintable()
+    return 0 < len(text) <= limits.DATACENTER_CHARACTERS and text.isprintable()

@@ -20,7 +20,6 @@ from k3.settings import parsing
 
 DEFAULT_ADDRESS: Final = "localhost:8500"
 DEFAULT_PORT: Final = 8500
-TOKEN_BYTES: Final = 4_096
 EXPECTED: Final = "HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///path/of/socket"
 
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253}))(?::(\d{1,5}))?/?", re.ASCII)
@@ -65,7 +64,7 @@ class ConsulSettings:
             return self.token
         try:
             with Path(self.token_file).open("rb") as source:
-                text = source.read(TOKEN_BYTES).decode("ascii", "replace").strip()
+                text = source.read(limits.TOKEN_BYTES).decode("ascii", "replace").strip()
         except OSError as error:
             msg = f"CONSUL_HTTP_TOKEN_FILE: cannot read {self.token_file}: {error.strerror}"
             raise ConfigInvalid(msg) from None

@@ -19,10 +19,6 @@ from k3.core.safe_text import printable
 from k3.discovery.names import is_consul_node, is_service_id
 from k3.discovery.policy import AGENT_LOST, Health
 
-INSTANCES: Final = 16_000
-"""The most instances of one service in one datacenter."""
-CHECKS: Final = 256
-CHECK_CHARACTERS: Final = 80
 SUFFIX_DIGITS: Final = 6
 
 LEAVING: Final = "leaving"
@@ -110,8 +106,8 @@ def read(document: object, *, service: str, datacenter: str) -> Snapshot:
     entries: list[object] = document if isinstance(document, list) else []
     if not isinstance(document, list):
         refused[NO_LIST] += 1
-    refused[TOO_MANY] += max(0, len(entries) - INSTANCES)
-    del entries[INSTANCES:]
+    refused[TOO_MANY] += max(0, len(entries) - limits.CONSUL_INSTANCES)
+    del entries[limits.CONSUL_INSTANCES :]
     entries.reverse()  # so that they are taken from the end in their order, each then free to go
     while entries:
         try:
@@ -134,7 +130,7 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
         raise Refused(BAD_SERVICE_ID)
     name = _name(meta, service_id, service, host)
     found = entry.get("Checks")
-    checks = found[:CHECKS] if isinstance(found, list) else []
+    checks = found[: limits.CONSUL_CHECKS] if isinstance(found, list) else []
     health, message, in_maintenance = judge(checks)
     return Instance(
         datacenter=datacenter,
@@ -155,7 +151,7 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
 def reexamined(instance: Instance, checks: object) -> Instance:
     """Returns the instance by the checks of its Consul node as they are now (`/v1/health/node/<node>`)."""
     found = [_mapping(each) for each in checks] if isinstance(checks, list) else []
-    its = [each for each in found if each.get("ServiceID", "") in {"", instance.service_id}][:CHECKS]
+    its = [each for each in found if each.get("ServiceID", "") in {"", instance.service_id}][: limits.CONSUL_CHECKS]
     health, message, in_maintenance = judge(its)
     return replace(instance, health=health, message=message, in_maintenance=in_maintenance, ailments=ailments(its))
 
@@ -257,11 +253,11 @@ def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
 
 def _worst(severity: int, at_fault: str, unasked: str) -> tuple[Health, str]:
     if unasked and severity < _SEVERITY["critical"]:
-        return UNASKED, f"Consul has not run check {printable(unasked, limit=CHECK_CHARACTERS)} yet"
+        return UNASKED, f"Consul has not run check {printable(unasked, limit=limits.CHECK_CHARACTERS)} yet"
     if not severity:
         return "passing", "all its checks in Consul pass"
     health: Health = "warning" if severity == 1 else "critical"
-    return health, f"check {printable(at_fault, limit=CHECK_CHARACTERS)} is {health}"
+    return health, f"check {printable(at_fault, limit=limits.CHECK_CHARACTERS)} is {health}"
 
 
 def assign(

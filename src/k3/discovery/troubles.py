@@ -11,11 +11,9 @@ import ssl
 from typing import Final
 
 from k3.agent.http import HttpError, LongAnswer, NotHttp
+from k3.core import limits
 from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
 from k3.core.safe_text import one_line
-
-MESSAGE_CHARACTERS: Final = 200
-"""How much is shown of what Consul says."""
 
 _NOT_FOUND: Final = 404
 _REDIRECTS: Final = range(300, 400)
@@ -26,7 +24,8 @@ _REFUSALS: Final = ("permission denied", "acl not found", "acl token expired")
 
 def refusal(status: int, body: bytes, where: str) -> K3Error:
     """Returns the error that an answer other than 200 stands for."""
-    text = one_line(body[: 4 * MESSAGE_CHARACTERS].decode("utf-8", "replace").strip())[:MESSAGE_CHARACTERS]
+    most = limits.CONSUL_MESSAGE_CHARACTERS
+    text = one_line(body[: 4 * most].decode("utf-8", "replace").strip())[:most]
     if status in REFUSED or any(word in text.lower() for word in _REFUSALS):
         return Forbidden(f"Consul at {where} refuses the token ({text or status}); see --consul-token")
     if status == _NOT_FOUND:

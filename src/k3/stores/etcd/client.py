@@ -29,8 +29,6 @@ from k3.stores.etcd.troubles import Asker
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT: Final = 64
-"""Writes on their way at once."""
 
 # Two attempts at a read fit into the time limit, one on each of two members.
 _READ_SHARE: Final = 0.4
@@ -123,7 +121,7 @@ class Client:
         self._endpoints = [Endpoint(url, channel) for url, channel in _channels(settings)]
         self._current = random.randrange(len(self._endpoints))
         self._connecting = asyncio.Lock()  # one task connects or logs in, and all others use what it gets
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._slots = asyncio.Semaphore(limits.ETCD_CALLS)
         self._token: Metadata = ()
         self._lost: dict[str, str] = {}
         """The member that was in use and why it no longer is, until another one answers; empty: none was lost."""
@@ -164,7 +162,7 @@ class Client:
                     raise troubles.explain(error, self.asker()) from None
 
     async def write(self, method: Method, request: Message, *, until: float = 0.0) -> Message:
-        """Makes a call once, one of at most `IN_FLIGHT` at a time. Raises K3Error; Unavailable leaves its outcome unknown."""
+        """Makes a call once. Raises K3Error; Unavailable leaves its outcome unknown."""
         until = until or deadline()
         if self._slots.locked():
             async with self._in_time(until):

@@ -28,9 +28,6 @@ from k3.stores.log.writes import is_storable
 
 log = logging.getLogger(__name__)
 
-_REPORTED: Final = 1_024
-_UID_LENGTH: Final = 128
-
 
 def _refuse(constant: str) -> None:
     msg = f"{constant} is not JSON"
@@ -131,7 +128,7 @@ class Documents:
         return None
 
     def _pass_over(self, path: bytes, why: str) -> None:
-        if path not in self._reported and len(self._reported) < _REPORTED:
+        if path not in self._reported and len(self._reported) < limits.ETCD_REPORTED:
             self._reported.add(path)
             fields = {"key": printable(path.decode(errors="replace")), "why": printable(why)}
             log.warning("etcd.not_an_object", extra={"fields": fields})
@@ -171,4 +168,4 @@ def _second(now: int) -> str:
 
 
 def _is_uid(uid: Any) -> bool:  # noqa: ANN401 - whatever another program wrote there
-    return isinstance(uid, str) and 0 < len(uid) <= _UID_LENGTH and uid.isascii() and uid.isprintable()
+    return isinstance(uid, str) and 0 < len(uid) <= limits.UID_CHARACTERS and uid.isascii() and uid.isprintable()

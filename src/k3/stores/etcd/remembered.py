@@ -1,11 +1,9 @@
 """The states of objects this process has seen last, within a bound of memory. No I/O; it knows nothing of etcd."""
 
 from collections import OrderedDict
-from typing import Final
 
+from k3.core import limits
 from k3.core.objects import Key, Object
-
-REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 
 
 class Remembered:
@@ -28,7 +26,7 @@ class Remembered:
         self.drop(item.key)
         self._objects[item.key] = item
         self._bytes += len(item.document)
-        while self._bytes > REMEMBERED_BYTES:
+        while self._bytes > limits.ETCD_REMEMBERED_BYTES:
             _, oldest = self._objects.popitem(last=False)
             self._bytes -= len(oldest.document)
         return item

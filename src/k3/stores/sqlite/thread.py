@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from k3.agent.tasks import time_limit
 from k3.core import limits
@@ -18,8 +18,6 @@ from k3.stores.sqlite.database import Database
 
 T = TypeVar("T")
 Job = Callable[[Database], T]
-
-WAITING_JOBS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class ConnectionThread:
 
     async def run(self, job: Job[T]) -> T:
         """Returns the job's result, or raises its error; Unavailable after `limits.STORE_TIMEOUT_SECONDS`, or once closed."""
-        if self._closing or self._queue.qsize() >= WAITING_JOBS:
+        if self._closing or self._queue.qsize() >= limits.SQLITE_JOBS:
             raise Unavailable("the store was closed" if self._closing else "too much is waiting for the disk")
         if self._thread.ident is None:
             self._thread.start()
