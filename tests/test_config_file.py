@@ -11,7 +11,7 @@ from k3.cli.network import parser as network_parser
 from k3.cli.up import as_one_machine
 from k3.cli.up import parser as up_parser
 from k3.core.errors import ConfigInvalid
-from k3.discovery.service import DiscoveryOptions
+from k3.discovery.options import DiscoveryOptions
 from k3.settings.listen import Listen
 from k3.settings.service_type import ServiceType
 from k3.settings.structs import NetworkConfig, Settings

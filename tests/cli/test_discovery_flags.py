@@ -7,7 +7,7 @@ import pytest
 from k3.cli.discovery import discovery_options, parser, run
 from k3.cli.usage import BadUsage
 from k3.core.errors import ConfigInvalid
-from k3.discovery.service import DiscoveryOptions
+from k3.discovery.options import DiscoveryOptions
 from k3.discovery.settings import ConsulSettings
 from k3.settings.structs import Settings
 from k3.stores.memory import MemoryStorage

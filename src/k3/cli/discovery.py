@@ -12,7 +12,7 @@ from k3.cli.usage import BadUsage
 from k3.core import limits
 from k3.core.addresses import parse_port
 from k3.core.errors import ConfigInvalid
-from k3.discovery.service import DiscoveryOptions
+from k3.discovery.options import DiscoveryOptions
 from k3.discovery.settings import from_flags
 from k3.settings import options
 from k3.settings.options import Values

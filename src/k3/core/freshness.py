@@ -1,4 +1,4 @@
-"""Is anybody looking after this Node? What a reader can know of that without comparing the clocks of two machines. Pure.
+"""Whether an agent looks after a Node: what a reader can know of that without comparing the clocks of two machines. Pure.
 
 k3 writes a Node again at least every third of its time to live. If no agent runs any more, nothing is written: the Node
 stays Ready in the store, and its reader has to notice. `lastSeen` alone does not tell, since it was written by the clock of
@@ -32,7 +32,7 @@ from k3.core.node import NodeView
 SKEW_SECONDS: Final = 5.0
 """Two clocks kept by NTP differ by less."""
 
-NOBODY: Final[Mapping[str, str]] = {}
+NO_ANSWERS: Final[Mapping[str, str]] = {}
 NO_CLOCKS: Final[Mapping[str, float]] = {}
 
 
@@ -69,7 +69,7 @@ def doubtful(nodes: Iterable[NodeView], now: datetime) -> list[NodeView]:
 
 
 def observed(
-    nodes: Sequence[NodeView], now: datetime, answered: Mapping[str, str] = NOBODY, writing: Collection[str] = ()
+    nodes: Sequence[NodeView], now: datetime, answered: Mapping[str, str] = NO_ANSWERS, writing: Collection[str] = ()
 ) -> frozenset[str]:
     """The names of the Nodes that an agent looks after. What is not k3's is its controller's business, and among them.
 
@@ -106,7 +106,7 @@ def wrong_clocks(
 
     `ahead_by_name`: how far the clock of a machine is ahead of the reader's, in seconds, where it has just answered and said
     the time. That decides. Of a machine that has not said it, a stamp in the future is proof, while an old one proves a clock
-    only where somebody is known to write: an agent that lives and cannot write leaves old stamps as well.
+    only where an agent is known to write: an agent that lives and cannot write leaves old stamps as well.
 
     Where all of several agents are off by the same, it is the reader's own clock: see `is_readers`.
     """
@@ -130,7 +130,7 @@ def wrong_clocks(
 
 
 def is_readers(clocks: Sequence[WrongClock], nodes: Sequence[NodeView], now: datetime) -> bool:
-    """Whether these wrong clocks are right and the reader's own is wrong: no stamp of anybody agrees with it."""
+    """Whether these wrong clocks are right and the reader's own is wrong: no stamp agrees with it."""
     return len(clocks) > 1 and not _is_written(nodes, now)
 
 
@@ -184,7 +184,7 @@ class Sightings:
         self._lost.discard(name)
 
     def restart(self, now: float) -> None:
-        """The store was out of reach: what could not be seen does not count against anybody."""
+        """The store was out of reach: what could not be seen counts against no Node."""
         self._due = {name: (now + span, span) for name, (_, span) in self._due.items()}
 
     def is_observed(self, name: str) -> bool:

@@ -1,7 +1,7 @@
 """What a source may say about one machine: what it *saw*. What that means for a Node, only `policy.decide` knows.
 
 Every observation that could do harm carries the `Evidence` it was formed against: it counts only while the Node still
-shows exactly that. Whoever writes first wins, and the late one finds its evidence outdated.
+shows exactly that. The observer that writes first wins, and a late one finds its evidence outdated.
 
 Pure.
 """
@@ -155,7 +155,7 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """The Node is to be removed: never proven and no longer announced, or not Ready for longer than anybody wants to know."""
+    """The Node is to be removed: never proven and no longer announced, or not Ready for longer than `--forget-after`."""
 
     name: str
     evidence: Evidence

@@ -1,6 +1,6 @@
 """Outside text made fit for a terminal or a log line. Everything k3 prints passes through here.
 
-A name, a label or an error may come from anybody on the network: a control character in it must not move a cursor,
+A name, a label or an error may come from any machine on the network: a control character in it must not move a cursor,
 recolour a screen or forge a line, and a password in a store's URL must not be shown.
 
 Pure.

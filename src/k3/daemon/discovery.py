@@ -15,7 +15,8 @@ from k3.core.sources import DISCOVERY
 from k3.daemon.opening import open_store
 from k3.daemon.running import Run, run_source
 from k3.discovery import policy
-from k3.discovery.service import DiscoveryOptions, DiscoverySource
+from k3.discovery.options import DiscoveryOptions
+from k3.discovery.service import DiscoverySource
 from k3.network import link_changes
 from k3.settings.listen import Listen
 from k3.settings.structs import Reader, Storage
@@ -24,7 +25,7 @@ _VERB_WIDTH: Final = 8
 
 
 def run_discovery(options: DiscoveryOptions, storage: Storage, reader: Reader, *, store_wait_seconds: float) -> int:
-    """`k3 discovery`: run until told to stop. Raises K3Error for whatever it cannot start with."""
+    """Runs until told to stop; returns the exit code. Raises K3Error for whatever it cannot start with."""
 
     async def make(shared: Shared, state_dir: Path) -> DiscoverySource:
         interfaces = [each.name for each in link_changes.read(()).interfaces]
@@ -54,7 +55,7 @@ def _in_words_of_discovery(error: BaseException) -> StartFailed:
 
 
 def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float, is_dry: bool) -> str:
-    """`k3 discovery --once`: mirror what Consul shows now, and return what was done and why; dry, nothing is written."""
+    """Mirrors what Consul shows now, and returns what was done and why, as lines; dry, nothing is written. Raises K3Error."""
     return asyncio.run(_discovery_once(options, storage, store_wait_seconds, is_dry=is_dry))
 
 

@@ -1,7 +1,7 @@
 """One agent per name and module on a machine: a file in the state directory, locked for as long as the agent runs.
 
-The kernel drops a lock with its process. A file that nobody holds says nothing: it is removed by its agent at the end, or by
-the next one that starts.
+The kernel drops a lock with its process. A file that no process holds says nothing: its agent removes it at the end, or the
+next one that starts.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ LOCK_CHARACTERS: Final = 200
 
 @contextmanager
 def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
-    """Two agents of one name on one machine would overwrite each other: the second one is told so. Raises StartFailed."""
+    """Refuses a second agent of one name on a machine, since the two would overwrite each other. Raises StartFailed."""
     path = state_dir / f"{module}-{name[-LOCK_CHARACTERS:]}.lock"
     try:
         descriptor = _locked(path)
@@ -36,12 +36,12 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is still locked: whoever waits for it finds another file there
+            path.unlink()  # while it is still locked: a process that waits for it finds another file there
         os.close(descriptor)
 
 
 def _locked(path: Path) -> int:
-    """The file, locked, and still the one of that name. Raises BlockingIOError where somebody holds it, OSError."""
+    """Returns the file, locked, and still the one of that name. Raises BlockingIOError if another process holds it, OSError."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -68,7 +68,7 @@ def _holder(path: Path) -> str:
 
 
 def _sweep(state_dir: Path) -> None:
-    """Remove what agents left that were killed, or ran under names that are no longer in use."""
+    """Removes what agents left that were killed, or ran under names that are no longer in use."""
     for path in [*state_dir.glob("network-*.lock"), *state_dir.glob("discovery-*.lock")]:
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

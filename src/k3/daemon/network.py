@@ -74,7 +74,7 @@ def _options(config: NetworkConfig) -> Options:
 
 
 def _starting_again(options: Options, lost: BaseException) -> Options:
-    """How to go on after another machine turned out to have our name, our identity, or both."""
+    """Returns how to go on after another machine turned out to have this one's name, its identity, or both."""
     while isinstance(lost, BaseExceptionGroup):
         lost = lost.exceptions[0]
     if not isinstance(lost, NameLost):

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 async def open_store(
     storage: Storage, *, wait_seconds: float, connect: Callable[[Storage], Awaitable[Store]] = stores.connect
 ) -> Store:
-    """The store, as soon as it answers. Raises what `stores.connect` does; Unavailable only after `wait_seconds`."""
+    """Returns the store, as soon as it answers. Raises what `stores.connect` does; Unavailable only after `wait_seconds`."""
     if wait_seconds:
         waiting = _Waiting(storage.url, wait_seconds)
         try:
@@ -71,7 +71,7 @@ class _Waiting:
         self._timer = self._loop.call_later(PATIENCE_SECONDS, self._tell)
 
     async def connect(self, connect: Callable[[], Awaitable[Store]]) -> Store:
-        """Try until it answers, or the time is over."""
+        """Tries until the store answers, or the time is over."""
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=random.random)
         while True:
             try:
@@ -89,7 +89,7 @@ class _Waiting:
             await asyncio.sleep(pause)
 
     def end(self) -> None:
-        """Say no more."""
+        """Says no more."""
         self._timer.cancel()
 
     def _failed(self, why: str) -> None:

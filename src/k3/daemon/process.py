@@ -20,16 +20,16 @@ from k3.view import node_table
 from k3.view.table import Table
 
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
-"""The signals that stop us, and what a shell is told when we have stopped in order. SIGHUP: the terminal was closed."""
+"""The signals that stop an agent, and what a shell is told when it has stopped in order. SIGHUP: the terminal was closed."""
 
 
 def collect_rarely() -> None:
-    """Have the cyclic collector look less often: little here is cyclic, and with 10,000 Nodes in memory each look is long."""
+    """Has the cyclic collector look less often: little here is cyclic, and with 10,000 Nodes in memory each look is long."""
     gc.set_threshold(20_000, 20, 50)
 
 
 def stop_on_signals() -> asyncio.Future[int]:
-    """Given the exit code by the first signal of `EXIT_CODES`; the second one ends the process at once.
+    """Returns a future that the first signal of `EXIT_CODES` gives the exit code; the second one ends the process at once.
 
     A closed terminal sends SIGHUP more than once, so that one never counts as second. Under `nohup` it is ignored, and
     stays so. SIGUSR1 does nothing: log rotation sends it, and a log file that was moved away is noticed anyway.
@@ -54,7 +54,7 @@ def stop_on_signals() -> asyncio.Future[int]:
 
 
 def state_directory() -> Path:
-    """Where this user's k3 keeps what must survive a restart, made if need be. Raises StartFailed."""
+    """Returns where this user's k3 keeps what must survive a restart, made if need be. Raises StartFailed."""
     path = here().state_directory
     try:
         path.mkdir(mode=DIRECTORY_MODES[os.geteuid() == 0], parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def state_directory() -> Path:
 
 
 async def greet(source: Source, *, reader: Reader) -> None:
-    """Once this machine is a Node, show a person what they have and what to do next.
+    """Once this machine is a Node, shows a person what they have and what to do next.
 
     Where something keeps other machines from being found, it says so: nothing is promised that is known not to come.
     """
@@ -88,7 +88,7 @@ _ADD_A_SECOND: Final = "Add a second one: run the same command on it; it shows u
 
 
 def _command() -> str:
-    """How a person calls k3 here."""
+    """Returns how a person calls k3 here."""
     if shutil.which("k3"):
         return "k3"
     return f"{sys.executable} -m k3.cli" if Path(sys.argv[0]).name == "__main__.py" else sys.argv[0]

@@ -65,7 +65,7 @@ async def _run_source(make: Make, run: Run) -> int:
 async def store_until_stopped(
     stack: AsyncExitStack, storage: Storage, wait_seconds: float, stop: asyncio.Future[int]
 ) -> Store | None:
-    """The store, closed when the stack is. None: told to stop while it was waited for."""
+    """Returns the store, closed when the stack is. None: told to stop while it was waited for."""
     store = await open_unless_stopped(stop, storage, wait_seconds=wait_seconds)
     if store is not None:
         stack.push_async_callback(store.aclose)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from k3.core.sources import DISCOVERY
 from k3.daemon.network import run_network
-from k3.discovery.service import DiscoveryOptions, DiscoverySource
+from k3.discovery.options import DiscoveryOptions
+from k3.discovery.service import DiscoverySource
 from k3.network.service import NetworkSource
 from k3.settings.structs import NetworkConfig, Reader
 

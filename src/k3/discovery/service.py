@@ -4,13 +4,11 @@ Puts the parts together, and decides nothing itself.
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -22,106 +20,24 @@ from k3.agent.cache import Notice
 from k3.agent.lease import Leadership, lease_key
 from k3.agent.source import Shared, Source
 from k3.agent.tasks import time_limit
-from k3.core import limits, node, times
 from k3.core.decision import Decision
 from k3.core.errors import Forbidden
 from k3.core.objects import Manifest, Object
 from k3.core.observation import Facts
 from k3.core.sources import DISCOVERY
-from k3.discovery import names, policy
+from k3.discovery import policy
 from k3.discovery.consul import Consul
 from k3.discovery.mirror import Mirror, MirrorSettings
+from k3.discovery.options import DiscoveryOptions
+from k3.discovery.own_address import address_towards, is_own, is_usable
 from k3.discovery.policy import RegistryObservation, Stopped
 from k3.discovery.register import Registrar, Registration, answers_at
-from k3.discovery.settings import ConsulSettings
-from k3.settings.parsing import bad_value
-from k3.settings.structs import expected_name
 
-RESOLVE_SECONDS: Final = 2.0
 REGISTER_SECONDS: Final = 1.0
-LEAST_INTERVAL_SECONDS: Final = 1.0
 LOOPBACK: Final = "127.0.0.1"
-ELSEWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
-"""Addresses nobody has (RFC 5737, RFC 3849): the route to them is the default route, and nothing is sent."""
 
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscoveryOptions:
-    """What `k3 discovery` was told. Raises ConfigInvalid when made of what cannot work."""
-
-    name: str
-    consul: ConsulSettings = field(default_factory=ConsulSettings)
-    service: str = "k3-node"
-    service_id: str = ""
-    """Empty: `<service>-<name>`."""
-    service_address: str = ""
-    """Empty: the address of the route to Consul."""
-    service_port: int = 7946
-    tags: tuple[str, ...] = ()
-    datacenters: tuple[str, ...] = ()
-    """Empty: all."""
-    register_self: bool = True
-    watch_interval_seconds: float = 15.0
-    check_interval_seconds: float = 10.0
-    check_timeout_seconds: float = 3.0
-    deregister_after_seconds: float = 30.0
-    controller_heartbeat: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work."""
-        intervals = {
-            "--watch-interval": self.watch_interval_seconds,
-            "--health-check-interval": self.check_interval_seconds,
-            "--deregister-after": self.deregister_after_seconds,
-        }
-        checks: list[tuple[object, str, object, str]] = [
-            (node.valid_name(self.name), "--node-name", self.name, expected_name(self.name)),
-            (names.is_service(self.service), "--service-name", self.service, "letters, digits, - and . as in k3-node"),
-            (not self.service_id or names.is_own_service_id(self.service_id), "--service-id", self.service_id, "no spaces"),
-            (0 <= self.service_port <= limits.PORT, "--service-port", self.service_port, f"0 to {limits.PORT}"),
-            (_is_address(self.service_address), "--service-address", self.service_address, "an IP address of this machine"),
-            (
-                self.check_timeout_seconds > 0,
-                "--health-check-timeout",
-                times.duration(self.check_timeout_seconds),
-                "more than 0",
-            ),
-            *[(each, "--datacenter", each, "the name of one") for each in self.datacenters],
-            *[
-                (seconds >= LEAST_INTERVAL_SECONDS, flag, times.duration(seconds), "1s or more")
-                for flag, seconds in intervals.items()
-            ],
-        ]
-        for holds, flag, value, expected in checks:
-            if not holds:
-                raise bad_value(flag, str(value), expected)
-
-    @property
-    def full_service_id(self) -> str:
-        """The service ID that Consul gets."""
-        return self.service_id or f"{self.service}-{self.name}"
-
-    @property
-    def mirror(self) -> MirrorSettings:
-        """The part of it that the mirror needs."""
-        return MirrorSettings(
-            service=self.service,
-            datacenters=self.datacenters,
-            watch_interval_seconds=self.watch_interval_seconds,
-            controller_heartbeat=self.controller_heartbeat,
-        )
-
-
-def _is_address(text: str) -> bool:
-    if not text:
-        return True
-    try:
-        return not ipaddress.ip_address(text).is_multicast
-    except ValueError:
-        return False
 
 
 class DiscoverySource(Source):
@@ -155,19 +71,19 @@ class DiscoverySource(Source):
         self._working: list[asyncio.Task[None]] = []
         self._is_told = False
         self._is_lost = False
-        """No route says which address we have: Consul's agent is asked."""
+        """No route says which address this machine has: Consul's agent is asked."""
 
     def decide(self, current: Manifest | None, seen: RegistryObservation, *, now: datetime) -> Decision:
-        """See `k3.discovery.policy`."""
+        """Decides by `k3.discovery.policy`."""
         return policy.decide(current, seen, now=now)
 
     def introduction(self) -> Facts:
-        """For k3 network too, where that shares the port, and may have found a clone of this machine meanwhile."""
+        """Answers for k3 network too, where that shares the port, and may have found a clone of this machine meanwhile."""
         who = facts.set_apart(self._state_dir, facts.Identity(self.facts.id, self.facts.clone_of))
         return replace(self.facts, id=who.id, clone_of=who.clone_of)
 
     async def prepare(self) -> None:
-        """Learn who and where this machine is, before `info` is asked for. Raises StartFailed."""
+        """Learns who and where this machine is, before `info` is asked for. Raises StartFailed."""
         address = self._options.service_address or await address_towards(self._options.consul)
         self._is_lost = not address
         who = facts.identity(self._state_dir, self._interfaces)
@@ -181,7 +97,7 @@ class DiscoverySource(Source):
         )
 
     async def run(self, port: int) -> None:
-        """Register, compete, mirror, for ever. Raises StartFailed."""
+        """Registers, competes, mirrors, for ever. Raises StartFailed."""
         if self._named is not None:
             self._options = replace(self._options, name=await self._named())
             self.facts = replace(self.facts, node=self._options.name)
@@ -220,11 +136,11 @@ class DiscoverySource(Source):
             ]
 
     async def _ask_consul_where(self) -> str:
-        """The address that Consul's agent tells others, if it is one of ours; else the one we have. Raises Unavailable."""
+        """Returns the address that Consul's agent tells others, if this machine has it; else the one so far. Raises Unavailable."""
         address = ""
         with suppress(Forbidden):
             address = (await self._consul.agent.read_self()).address
-        if _is_usable(address) and _is_ours(address):
+        if is_usable(address) and is_own(address):
             self.facts = replace(self.facts, addresses=(address,))
         elif self.facts.addresses == (LOOPBACK,) and not self._is_told:
             self._is_told = True
@@ -234,7 +150,7 @@ class DiscoverySource(Source):
     async def _lead(self) -> None:
         await self.listed.wait()
         if self._registrar is not None:
-            # What lacks our own registration would not be believed, and would be read again in a moment.
+            # An answer that lacks this machine's registration would not be believed, but read again in a moment (ADR 24).
             with suppress(TimeoutError):
                 async with time_limit(REGISTER_SECONDS):
                     await self._registrar.listed.wait()
@@ -256,7 +172,7 @@ class DiscoverySource(Source):
         return replace(self._options.mirror, seen_by=self.facts.node, seen_run=self.facts.boot)
 
     async def once(self) -> list[tuple[RegistryObservation, Decision]]:
-        """What the mirror would say now, and what would come of it; nothing is registered and nothing written.
+        """Returns what the mirror would say now, and what would come of it; nothing is registered and nothing written.
 
         Raises K3Error where the store or Consul is away.
         """
@@ -264,12 +180,12 @@ class DiscoverySource(Source):
         return await Mirror(self._consul, self._mirroring, self.shared.cache, submit=self.submit).once()
 
     def on_notice(self, notice: Notice) -> None:
-        """Whatever the store shows is compared with what Consul says."""
+        """Has what the store shows compared with what Consul says."""
         if self._mirror is not None:
             self._mirror.notice(notice)
 
     def on_outcome(self, seen: RegistryObservation, decision: Decision | None, written: Object | None) -> None:
-        """What became of an observation that was submitted."""
+        """Tells the mirror what became of its observation."""
         if self._mirror is not None:
             self._mirror.told(seen, decision, written)
 
@@ -289,7 +205,7 @@ class DiscoverySource(Source):
         return Stopped(self.facts.node, self._options.service, self.facts.boot) if is_shown else None
 
     async def leave(self) -> None:
-        """Take this machine out of Consul and let another one lead."""
+        """Takes this machine out of Consul and lets another one lead."""
         async with asyncio.TaskGroup() as tasks:
             if self._leadership is not None:
                 tasks.create_task(self._leadership.release())
@@ -300,47 +216,3 @@ class DiscoverySource(Source):
     async def aclose(self) -> None:
         """Lets go of the connections to Consul."""
         await self._consul.aclose()
-
-
-async def address_towards(consul: ConsulSettings) -> str:
-    """Our address on the route to Consul; where Consul is on this machine, on the default route; else none."""
-    places: list[tuple[str, int]] = []
-    if consul.scheme != "unix":
-        try:
-            async with time_limit(RESOLVE_SECONDS):
-                found = await asyncio.get_running_loop().getaddrinfo(consul.host, consul.port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError):
-            found = []
-        places = [(str(each[4][0]), consul.port) for each in found]
-    for place in (*places, *ELSEWHERE):
-        address = _address_on_route(place)
-        if _is_usable(address):
-            return address
-    return ""
-
-
-def _is_usable(address: str) -> bool:
-    """Whether others might reach us there."""
-    return bool(node.publishable([address])) and not ipaddress.ip_address(address).is_link_local
-
-
-def _is_ours(address: str) -> bool:
-    """Whether this machine has it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.bind((address, 0))
-    except OSError:
-        return False
-    return True
-
-
-def _address_on_route(place: tuple[str, int]) -> str:
-    """Connecting a datagram socket looks the route up and sends nothing."""
-    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.connect(place)
-            return str(sock.getsockname()[0]).partition("%")[0]
-    except OSError:
-        return ""
