@@ -207,6 +207,7 @@ class _Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         try:
+            # One byte more than a head may have is enough for h11 to refuse it.
             self._http.receive_data(data[: limits.HTTP_HEAD_BYTES + 1])
             self._answer_all(transport)
             if len(data) > limits.HTTP_HEAD_BYTES:
@@ -222,7 +223,7 @@ class _Connection(asyncio.Protocol):
             event = self._http.next_event()
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 return
-            if isinstance(event, h11.ConnectionClosed | h11.Data):
+            if isinstance(event, h11.ConnectionClosed | h11.Data):  # bodies are not read
                 transport.close()
             elif isinstance(event, h11.Request):
                 self._answer(transport, event)

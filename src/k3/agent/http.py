@@ -284,6 +284,7 @@ class Http:
             if server.socket_path:
                 return _Connection(*await asyncio.open_unix_connection(server.socket_path, limit=READ_BYTES))
             name = (server.server_name or server.host) if server.tls else None
+            # `limit`: with twice that unread, asyncio stops reading from the socket, so a long answer takes bounded memory.
             reader, writer = await asyncio.open_connection(
                 server.host, server.port, ssl=server.tls, server_hostname=name, limit=READ_BYTES
             )

@@ -185,6 +185,7 @@ class Leadership:
                 self._leads = False
             except K3Error as error:
                 log.debug("lease.not_renewed", extra={"fields": {"lease": self._key.name, "why": str(error)}})
+                # Tried again soon: it may not write meanwhile, but leads on until another one may have taken the Lease.
                 pause = min(RETRY_SECONDS, self._terms.renew_seconds)
                 self._leads = loop.time() - self._renewed_at < self._terms.duration_seconds
 

@@ -61,7 +61,7 @@ class Listener:
             task.cancel()
 
     def _accept_all(self) -> None:
-        for _ in range(limits.HTTP_BACKLOG):
+        for _ in range(limits.HTTP_BACKLOG):  # no more at once, so that a flood of connections leaves other work its turn
             try:
                 connection, _ = self._sock.accept()
             except OSError as error:
@@ -69,7 +69,7 @@ class Listener:
                     self._pause(error)
                 return
             self._trouble.ends()
-            connection.settimeout(0)
+            connection.settimeout(0)  # `accept` gives a blocking socket, whatever the listening one is
             task = self._loop.create_task(self._adopt(connection))
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
@@ -114,6 +114,7 @@ def _bound(family: socket.AddressFamily, host: str, port: int, interface: str) -
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
+            # So `::` takes IPv4 as well, whatever net.ipv6.bindv6only says.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
         sock.bind((host, port))
         sock.listen(limits.HTTP_BACKLOG)

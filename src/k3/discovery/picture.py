@@ -100,6 +100,7 @@ def observe(
             said[each.name] = say(service, each, over)
         elif sight.is_silent:
             said[each.name] = _lost(service, each.name, each.instance.datacenter, sight)
+    # A machine that asked not to become a Node is there all the same: what Node has its name is not to be called gone.
     hidden = {each.wanted_name for sight in sights.values() for each in sight.snapshot.instances if each.is_hidden}
     for node in nodes:
         found = _whole(sights, own_datacenter) if node.is_original else sights.get(node.datacenter)

@@ -40,6 +40,7 @@ READ_SECONDS: Final = 0.15
 """How long the goodbye is left there for the mirrors to read it as well."""
 UNLISTED_SECONDS: Final = 15.0
 """After this time it is logged that the catalog does not show the registration."""
+# Consul takes no shorter DeregisterCriticalServiceAfter, and looks for such services every 30 s.
 DEREGISTER_FLOOR_SECONDS: Final = 60.0
 SELF_PROBE_SECONDS: Final = 2.0
 LEAVE_SECONDS: Final = 2.0

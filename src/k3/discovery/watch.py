@@ -121,6 +121,7 @@ class Watch:
                 index = await self._read(index, wait)
                 members = 0
             if self._datacenter.guard.belief.trust is Trust.NONE:
+                # The servers may have lost their state: the next question does not block, and says how things are now.
                 index = members = 0
                 await asyncio.sleep(backoff.next_seconds())
             else:

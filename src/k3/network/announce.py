@@ -31,6 +31,7 @@ _SUFFIX_DIGITS: Final = 8
 def instance_name(node: str, id_: str) -> str:
     """Returns `<node>-<8 hex of id>`, one label of at most `limits.INSTANCE_BYTES`: dots become `-`, a long node is cut."""
     suffix = f"-{id_[:_SUFFIX_DIGITS]}"
+    # A label has no dot in it, and does not end in a hyphen where it is cut (RFC 1035 §2.3.1).
     return node.replace(".", "-")[: limits.INSTANCE_BYTES - len(suffix)].rstrip("-") + suffix
 
 
@@ -55,6 +56,7 @@ class Announcer:
             self._say_goodbye(self._info)  # another name is another instance: the records of the former one would live on
             registry.async_remove(self._info)
             self._info = None
+        # Not the library's own registration, which probes for the name first (RFC 6762 §8.1; ADR 7).
         if self._info is None:
             registry.async_add(info)
         else:

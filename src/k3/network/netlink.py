@@ -182,6 +182,7 @@ def _ask(request: int, request_flags: int, body: bytes) -> list[tuple[int, bytes
         sock.send(_HEADER.pack(_HEADER.size + len(body), request, request_flags, 1, 0) + body)
         found: list[tuple[int, bytes]] = []
         while True:
+            # One call takes one datagram, and what does not fit is lost; the kernel fills at most 32 KiB of a dump at once.
             for kind, flags, payload in _messages(sock.recv(262_144)):
                 # NLM_F_DUMP_INTR: the table changed during the dump, which may have skipped or repeated entries.
                 if flags & 0x10:
@@ -203,7 +204,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if length < _HEADER.size:
             return
         yield kind, flags, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3
+        offset += (length + 3) & ~3  # NLMSG_ALIGN: netlink(3)
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:

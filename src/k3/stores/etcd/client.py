@@ -164,7 +164,7 @@ class Client:
     async def write(self, method: Method, request: Message, *, until: float = 0.0) -> Message:
         """Makes a call once. Raises K3Error; Unavailable leaves its outcome unknown."""
         until = until or deadline()
-        if self._slots.locked():
+        if self._slots.locked():  # else no timer is needed
             async with self._in_time(until):
                 await self._slots.acquire()
         else:
@@ -214,6 +214,7 @@ class Client:
             try:
                 response = await endpoint.call(method, request, timeout=timeout, metadata=token)
             except AioRpcError as error:
+                # Refused before anything was done, so a write may be sent again too; a new token that is refused as well, not.
                 if troubles.is_old_token(error) and self._settings.username and not renewed:
                     renewed = True
                     async with self._in_time(until):
@@ -270,6 +271,7 @@ class Client:
                 raise
             else:
                 return
+        # Forbidden ends a starting agent (ADR 21): so only where every member says no, and none is merely out of reach.
         kind = Forbidden if all(isinstance(failure, Forbidden) for failure in failures) else Unavailable
         raise kind("; ".join(str(failure) for failure in failures))
 

@@ -50,7 +50,7 @@ class Compactor:
             except K3Error as error:
                 self._seen = None
                 log.debug("etcd.not_compacted", extra={"fields": {"why": str(error)}})
-            except Exception:
+            except Exception:  # whatever it was, the next round is tried: an etcd without compaction stops at its quota
                 self._seen = None
                 log.exception("etcd.not_compacted")
             await self._sleep(limits.HISTORY_SECONDS)

@@ -281,7 +281,7 @@ class Following(AsyncIterator[Event]):
                 messages.RANGE, request, timeout=limits.STORE_TIMEOUT_SECONDS, metadata=self._client.metadata
             )
         except AioRpcError as error:
-            if troubles.is_old_token(error):
+            if troubles.is_old_token(error):  # reading by the client renews the login; it may ask another member, which will do
                 return await self._client.read(messages.RANGE, request)
             raise _Cut(str(troubles.explain(error, self._client.asker(stream.endpoint)))) from None
 

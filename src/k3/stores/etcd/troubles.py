@@ -123,6 +123,7 @@ _REFUSALS: Final[tuple[tuple[str | StatusCode, type[K3Error], str], ...]] = (
     ),
 )
 _CERTIFICATE: Final = "the certificate of etcd at {endpoint} "
+# grpc gives UNAVAILABLE for all of these: its text alone tells them apart. The first that fits counts.
 _CONNECTION: Final[tuple[tuple[str, type[K3Error], str], ...]] = (
     (
         "Connection refused",

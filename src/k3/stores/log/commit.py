@@ -83,6 +83,7 @@ class GroupCommit:
         _refuse(left, Unavailable(why))
 
     async def _gather(self) -> list[_Waiting]:
+        # It waits for the first write only: what has gathered while the last commit ran is the batch (ADR 4).
         batch: list[_Waiting] = []
         size = 0
         while not batch or (len(batch) < BATCH_WRITES and size < BATCH_BYTES and not self._queue.empty()):

@@ -30,6 +30,7 @@ IDENTITY: Final = "SELECT version, store_id FROM meta WHERE id = 1"
 MAKE_META: Final = "INSERT INTO meta (id, version, store_id, rev, compact) VALUES (1, ?, ?, ?, ?)"
 SET_REVISION: Final = "UPDATE meta SET rev = ? WHERE id = 1"
 APPEND: Final = "INSERT INTO log (rev, k, prev_rev, op, at, uid, created, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+# Both engines have REPLACE, while their upserts differ.
 PUT: Final = "REPLACE INTO cur (k, rev) VALUES (?, ?)"
 REMOVE: Final = "DELETE FROM cur WHERE k = ?"
 

@@ -228,6 +228,7 @@ def _too_large(write: Write, current: dict[Key, Object], max_packet: int) -> Too
             document = current[key].document if key in current else b""
         case _:
             document = write.document
+    # Escaping doubles a byte at most, so most documents need not be rendered to know that they fit.
     size = len(text.literal(document)) + _ROW_BYTES if 2 * len(document) + _ROW_BYTES > max_packet else 0
     if size <= max_packet:
         return None

@@ -111,7 +111,7 @@ def file_system(path: Path, mounts: str) -> str:
             continue
         point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields[4])
         inside = path.is_relative_to(point)
-        if inside and len(point) >= len(best):
+        if inside and len(point) >= len(best):  # of two on one point the later hides the earlier
             best, found = point, fields[fields.index("-", 6) + 1]
     return found
 

@@ -70,6 +70,7 @@ class SqliteStore(LoggedStore):
 
     async def open(self) -> None:
         """Opens or makes the file and begins to serve. Raises StartFailed, Forbidden, Unavailable."""
+        # The writer's connection makes the file, if need be; the others open it when they are first used.
         await self._writer.run(lambda database: database.head())
         self._serve()
 

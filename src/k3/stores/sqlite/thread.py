@@ -80,7 +80,7 @@ class ConnectionThread:
 
     def _serve(self) -> None:
         while (queued := self._queue.get()) is not None:
-            if not queued.answer.done():
+            if not queued.answer.done():  # its caller gave up while it waited: so nothing of it was begun
                 self._current = queued
                 self._do(queued)
                 self._current = None
