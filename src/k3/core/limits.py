@@ -67,6 +67,9 @@ QUEUE: Final = 16_384
 WRITERS: Final = 64
 EVENT_WRITERS: Final = 16
 
+# Kinds of faults that an agent counts (`agent/faults.py`): one per line of code at the most.
+FAULTS: Final = 256
+
 # Consul: what is read of an answer, and how much is asked at once.
 CONSUL_INSTANCES: Final = 16_000
 CONSUL_CHECKS: Final = 256

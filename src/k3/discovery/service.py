@@ -136,7 +136,7 @@ class DiscoverySource(Source):
             ]
 
     async def _ask_consul_where(self) -> str:
-        """Returns the address by which Consul's agent is known, if this machine has it; else the one so far. Raises Unavailable."""
+        """Returns the address that Consul has of its agent if it is this machine's, else the one so far. Raises Unavailable."""
         address = ""
         with suppress(Forbidden):
             address = (await self._consul.agent.read_self()).address

@@ -1,0 +1,118 @@
+"""What no part of an agent expects: said once with a trace and an id, counted, and gone on from.
+
+A fault is an error that the code has no answer for: a bug of k3's, or a word from outside of a shape that was not thought of.
+It costs what was being done, and no more: after its start no answer from outside ends an agent (docs/adr/0021, docs/adr/0041).
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from k3.agent.backoff import Backoff
+from k3.core import limits
+from k3.core.errors import NameTaken, StartFailed
+
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 60.0
+LASTING_SECONDS: Final = 300.0
+"""A part that has worked for so long begins again after the first pause."""
+
+log = logging.getLogger(__name__)
+
+
+class RunEnded(Exception):
+    """Raised by a part to end a run on purpose. It is no fault, and is passed on to whoever runs the source."""
+
+
+MEANT: Final = (RunEnded, NameTaken, StartFailed)
+"""What ends a run on purpose."""
+
+
+class Faults:
+    """The faults of one agent."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        """How often each has happened, by its id; at most `limits.FAULTS` of them."""
+
+    def survived(self, where: str, **fields: object) -> "Survived":
+        """Goes on behind the block whatever fails in it. `where` and `fields` say what was being done."""
+        return Survived(self, where, fields)
+
+    async def keep(self, where: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Runs a part that works for ever, and begins again after a pause where it fails; returns when it returns."""
+        loop = asyncio.get_running_loop()
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=random.random)
+        while True:
+            began_at = loop.time()
+            try:
+                await work()
+            except MEANT:
+                raise
+            except ExceptionGroup as errors:
+                meant, others = errors.split(MEANT)
+                if meant is not None:
+                    raise meant from errors
+                self.note(where, _first(others or errors))
+            except Exception as error:  # noqa: BLE001 - that is what this is for
+                self.note(where, error)
+            else:
+                return
+            if loop.time() - began_at >= LASTING_SECONDS:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_seconds())
+
+    def note(self, where: str, error: Exception, **fields: object) -> None:
+        """Counts a fault, and says it the first time: the same kind of error, at the same line, is the same fault."""
+        id_ = _id(where, error)
+        is_first = id_ not in self.counts
+        if is_first and len(self.counts) >= limits.FAULTS:
+            return
+        self.counts[id_] += 1
+        said = {"fault": id_, "where": where, "error": f"{type(error).__name__}: {error}", **fields}
+        log.log(logging.ERROR if is_first else logging.DEBUG, "agent.fault", extra={"fields": said}, exc_info=error)
+
+
+class Survived:
+    """A block behind which the agent goes on."""
+
+    def __init__(self, faults: Faults, where: str, fields: Mapping[str, object]) -> None:
+        self._faults = faults
+        self._where = where
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        """Begins the block."""
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> bool:
+        """Notes what failed, and swallows it unless it is meant to end the run."""
+        if not isinstance(error, Exception) or isinstance(error, MEANT):
+            return False
+        self._faults.note(self._where, error, **self._fields)
+        return True
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _id(where: str, error: Exception) -> str:
+    """Eight hex digits, the same for the same fault in every agent of one version."""
+    place = _innermost(error.__traceback__)
+    return hashlib.sha256(f"{where} {type(error).__name__} {place}".encode()).hexdigest()[:8]
+
+
+def _innermost(trace: TracebackType | None) -> str:
+    place = ""
+    while trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
