@@ -24,7 +24,8 @@ from k3.discovery import policy as discovery_policy
 from k3.discovery.service import DiscoveryOptions
 from k3.network import link_changes, naming
 from k3.network.announce import NODE_BYTES
-from k3.network.service import NameLost, Options
+from k3.network.naming import NameLost
+from k3.network.service import Options
 from k3.settings.listen import Listen
 from k3.settings.structs import NetworkConfig, Reader, Storage
 

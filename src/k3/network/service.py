@@ -23,13 +23,13 @@ from k3.agent.facts import Identity
 from k3.agent.refusals import EXHAUSTED, Trouble, descriptors_for
 from k3.agent.tasks import time_limit
 from k3.core import limits, node
-from k3.core.errors import NotFound, StartFailed, Unavailable
+from k3.core.errors import NameTaken, StartFailed
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
 from k3.core.ownership import foreign_reason, was_overwritten
 from k3.core.store import Store
-from k3.network import link_changes, naming
+from k3.network import link_changes, name_claim, naming
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
@@ -58,7 +58,8 @@ from k3.network.links import Links
 from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
-from k3.network.naming import Claim
+from k3.network.name_claim import NameClaim, Wanted
+from k3.network.naming import NameLost
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.probe import probe
@@ -66,30 +67,14 @@ from k3.network.whereabouts import Whereabouts
 from k3.settings.service_type import ServiceType
 
 BEAT_SECONDS: Final = 0.5
-LISTEN_SECONDS: Final = 0.3
 SELF_PROBE_SECONDS: Final = 2.0
 SELF_RETRY_SECONDS: Final = 1.0
-CONTEST_SECONDS: Final = 0.25
-CONTEST_SECONDS_MAX: Final = 15.0
 OVERWRITTEN: Final = (
     "another program replaces whole Nodes and drops what k3 keeps there: "
     "stop the one that k3 replaces, on every machine where it still runs"
 )
 
 log = logging.getLogger(__name__)
-
-
-class NameLost(Exception):
-    """Another live machine keeps our name: start again under `second`. Never leaves the daemon.
-
-    `former`: the id that was ours too, and is left to a clone; what it wrote under a name that is not the clone's is ours.
-    """
-
-    def __init__(self, second: str, *, held_at: str = "", former: str = "") -> None:
-        super().__init__(second)
-        self.second = second
-        self.held_at = held_at
-        self.former = former
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +113,7 @@ class Agent:
         self._submit = submit
         self._disown = disown
         self.where = Whereabouts()
-        self._claim = Claim(options.name)
+        self._claim = NameClaim(_wanted(options), store, shown=cache.get, uptime=lambda: self.uptime_seconds, tell=self._handle)
         self._table: PeerTable | None = None
         self._announcer: Announcer | None = None
         self._browser: Browser | None = None
@@ -136,7 +121,6 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._gate = asyncio.Semaphore(descriptors_for(limits.PROBES_AT_ONCE))
         self._changed = asyncio.Event()
-        self._contested: set[str] = set()
         self._state_dir = Path()
         self._identity = Identity("")
         self._clones = Clones(has_parted=bool(options.former), tell=self._tell_clone, part=self._part_ways, start=self._start)
@@ -219,12 +203,12 @@ class Agent:
             register_self=self._options.register_self,
             forget_after_seconds=self._options.forget_after_seconds,
             boot=self.facts.boot,
-            conflict_with=self._claim.conflict_with,
+            conflict_with=self._claim.settled.conflict_with,
         )
         now = asyncio.get_running_loop().time()
         self._table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing
-        if self._claim.displaces or self._options.former:
-            self._handle(NameKept(self._claim.displaces or self._options.former))
+        if self._claim.settled.displaces:
+            self._handle(NameKept(self._claim.settled.displaces))
         if self._clones.found:
             self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
         self._handle(_usable(self._links))
@@ -243,62 +227,21 @@ class Agent:
     # ── whose name it is ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _settle_name(self, browser: Browser) -> list[Announcement | Withdrawal]:
-        """Listen a moment and ask the store, before anybody hears from us. Returns what was heard."""
-        messages: list[Announcement | Withdrawal] = []
-        wanted = self._options.name
-        holders = []
-        stored = await self._stored(wanted)
+        """Settle what to be called before anybody hears from this machine. Returns what was heard meanwhile."""
+        stored = await self._claim.look_up(self.facts.id, self._links.on_link)
         if stored is not None and stored.id == self.facts.id:
             self.where.begin_with(stored.addresses)
             self.facts = replace(self.facts, addresses=self.where.addresses)
-        on_link = [a for a in stored.addresses if self._links.on_link(a)] if stored else []
-        recorded = naming.recorded_holder(stored, self.facts.id, on_link)
-        if recorded is not None and recorded.id != self._options.former:
-            holders.append(recorded)
-        with suppress(TimeoutError):
-            async with time_limit(LISTEN_SECONDS):
-                while True:
-                    messages.append(await browser.next())
-        said = [heard for heard in messages if isinstance(heard, Announcement)]
-        await self._make_way(said)
-        holders += [
-            naming.announced_holder(heard) for heard in said if heard.node == wanted and heard.id not in {"", self.facts.id}
-        ]
-        self._claim = await naming.settle(
-            wanted, self.facts.id, holders[:8], explicit=self._options.explicit, goes_on=self._goes_on
-        )
-        if self._options.conflict_with:
-            self._claim = replace(self._claim, conflict_with=self._options.conflict_with)
-        if self._claim.name != wanted:
-            fields = {"wanted": wanted, "using": self._claim.name, "held": self._claim.held_at, "advice": naming.ADVICE}
-            log.warning("name.taken", extra={"fields": fields})
-        self.facts = replace(self.facts, node=self._claim.name)
+        heard = await name_claim.listen(browser.next)
+        announced = [each for each in heard if isinstance(each, Announcement)]
+        former = await self._make_way(announced)
+        settled = await self._claim.settle(announced, self.facts.id, former=former)
+        self.facts = replace(self.facts, node=settled.name)
         self._clones.say(self.facts)
         self.named.set()
-        return messages
+        return heard
 
-    async def _goes_on(self, holder: NodeView) -> bool:
-        """Whether the store shows that a machine which could not be asked lives: its Node is refreshed, or its run changes."""
-        patience = naming.patience_seconds(holder, self._options.peer_ttl_seconds)
-        fields = {
-            "wanted": holder.name,
-            "held": holder.addresses,
-            "why": "its holder does not answer here",
-            "seconds": patience,
-        }
-        log.warning("name.waiting", extra={"fields": fields})
-        with suppress(TimeoutError):
-            async with time_limit(patience):
-                while True:
-                    await asyncio.sleep(naming.LOOK_SECONDS)
-                    seen = await self._stored(holder.name)
-                    if seen is None or seen.id != holder.id or not (seen.is_ready and seen.is_reachable):
-                        return False
-                    if (seen.last_seen, seen.agent) != (holder.last_seen, holder.agent):
-                        return True
-        return False
-
-    async def _make_way(self, heard: list[Announcement]) -> None:
+    async def _make_way(self, heard: list[Announcement]) -> str:
         """Nobody knows this machine yet in this run: if another one runs with its id, this is the one to change."""
         self._clones.say(self.facts)
         for target in [target for each in heard if (target := self._clones.elsewhere(each)) is not None][
@@ -312,9 +255,8 @@ class Agent:
                 except OSError as error:
                     msg = f"cannot keep this machine's identity in {self._state_dir}: {error.strerror}; make it writable"
                     raise StartFailed(msg) from error
-                if answer.facts.node != self._options.name:
-                    self._options = replace(self._options, former=former)
-                return
+                return former if answer.facts.node != self._options.name else ""
+        return ""
 
     def _change_identity(self) -> None:
         """Raises OSError."""
@@ -342,65 +284,13 @@ class Agent:
         second = naming.second_name(mine, self._identity.id) if other == mine else mine
         raise NameLost(second, held_at="by a clone", former=former)
 
-    async def _stored(self, name: str) -> NodeView | None:
-        with suppress(NotFound, Unavailable):
-            return node.view(await self._store.get(Key(NODE, name)))
-        return None
-
     async def _contest(self, target: Target) -> None:
-        """Somebody else uses our name while we run: ask until one of the two has let go of it."""
-        pause_seconds = CONTEST_SECONDS
-        life = self._sign_of_life(target)
-        changed_at = self._started_at + self.uptime_seconds
-        while True:
-            outcome = await probe(target, timeout_seconds=SELF_PROBE_SECONDS)
-            if isinstance(outcome, Answered) and outcome.facts.id == self.facts.id:
-                # A forged announcement led us to ourselves.
-                self._contested.discard(target.id)
-                return
-            if isinstance(outcome, Answered):
-                self._stand_or_give_way(outcome, is_news=pause_seconds == CONTEST_SECONDS)
-            elif not isinstance(outcome, LocalFault) or not any(target.groups):
-                # A namesake that is only out of our sight goes on writing to the store.
-                now = asyncio.get_running_loop().time()
-                if life != (life := self._sign_of_life(target)):
-                    changed_at = now
-                if not life or now - changed_at >= self._options.peer_ttl_seconds:
-                    break
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
-        self._handle(NameKept(target.id))
-        await asyncio.sleep(SELF_RETRY_SECONDS)
-        self._contested.discard(target.id)
-
-    def _sign_of_life(self, target: Target) -> str:
-        """What the store last showed of another machine under our name; empty: nothing, or that it is not Ready."""
-        item = self._cache.objects.get(Key(NODE, self.facts.node))
-        seen = node.view(item) if item is not None else None
-        return f"{seen.agent} {seen.last_seen}" if seen and seen.id == target.id and seen.is_ready and seen.agent else ""
-
-    def _stand_or_give_way(self, other: Answered, *, is_news: bool) -> None:
-        where = f"at {other.endpoint.address} port {other.endpoint.port}"
-        if not self._gives_way(other):
-            if is_news:
-                fields = {"node": self.facts.node, "other": other.endpoint.address, "advice": naming.ADVICE}
-                log.warning("name.contested", extra={"fields": fields})
-        elif self._options.explicit:
-            self._leaving = True
-            raise naming.taken(self.facts.node, other.facts.id, where)
-        else:
-            self._leaving = True
-            raise NameLost(naming.second_name(self.facts.node, self.facts.id), held_at=where)
-
-    def _gives_way(self, other: Answered) -> bool:
-        """On one store its Node says who keeps the name, and until there is one nobody knows; else whoever is up for longer."""
-        if other.store_id and other.store_id == self._store.id:
-            item = self._cache.objects.get(Key(NODE, self.facts.node))
-            if item is None:
-                return False
-            if keeper := node.view(item).id:
-                return keeper == other.facts.id
-        return naming.gives_way((self.uptime_seconds, self.facts.id), (other.uptime_seconds, other.facts.id))
+        """Raises NameTaken, NameLost."""
+        try:
+            await self._claim.contest(target)
+        except (NameTaken, NameLost):
+            self._leaving = True  # what arrives while this run ends finds nobody who could begin anything
+            raise
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -570,11 +460,8 @@ class Agent:
                 case Reannounce():
                     if self._announcer is not None:
                         self._announcer.again()
-                case Contested(target) if target.id not in self._contested and len(self._contested) < limits.PEER_ADDRESSES:
-                    self._contested.add(target.id)
+                case Contested(target):
                     self._start(self._contest(target))
-                case _:
-                    pass
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is not None:
@@ -617,6 +504,16 @@ class Agent:
         """Tell the network that we are going."""
         if self._announcer is not None:
             await self._announcer.aclose()
+
+
+def _wanted(options: Options) -> Wanted:
+    return Wanted(
+        name=options.name,
+        is_explicit=options.explicit,
+        peer_ttl_seconds=options.peer_ttl_seconds,
+        conflict_with=options.conflict_with,
+        former=options.former,
+    )
 
 
 def _usable(links: Links) -> LinksChanged:
