@@ -20,6 +20,7 @@ from k3.network.events import NameKept
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
 from k3.network.name_claim import AGAIN_SECONDS, HOLDERS, PROBE_SECONDS, NameClaim, Wanted, listen
 from k3.network.naming import NameLost, Settled
+from k3.network.probe import Via
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import FaultyStore
 from tests.fake_time import now, on_fake_time
@@ -79,7 +80,7 @@ class Bench:
             ask=self._ask,
         )
 
-    async def _ask(self, target: Target, *, timeout_seconds: float) -> Outcome:
+    async def _ask(self, target: Target, *, timeout_seconds: float, via: Via = str) -> Outcome:
         self.asked.append((now() - self.began_at, target))
         if target.id not in self.answers:
             await asyncio.sleep(timeout_seconds)

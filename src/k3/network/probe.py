@@ -58,7 +58,7 @@ def _as_routed(_: str) -> str:
 class Ask(Protocol):
     """Asks one peer: `probe`, or what stands in for it in a test."""
 
-    async def __call__(self, target: Target, *, timeout_seconds: float) -> Outcome:
+    async def __call__(self, target: Target, *, timeout_seconds: float, via: Via = ...) -> Outcome:
         """How it went. Never raises for what a peer or network does."""
         ...
 

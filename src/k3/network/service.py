@@ -5,11 +5,10 @@ at once. This module decides nothing about any peer.
 """
 
 import asyncio
-import errno
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +19,6 @@ from k3 import __version__
 from k3.agent import facts
 from k3.agent.cache import Cache, Listed, Lost
 from k3.agent.facts import Identity
-from k3.agent.refusals import EXHAUSTED, Trouble, descriptors_for
-from k3.agent.tasks import time_limit
 from k3.core import limits, node
 from k3.core.errors import NameTaken, StartFailed
 from k3.core.node import NodeView
@@ -45,7 +42,6 @@ from k3.network.events import (
     Probed,
     Reannounce,
     Report,
-    SelfProven,
     Settings,
     Stalled,
     StartProbe,
@@ -57,18 +53,17 @@ from k3.network.events import (
 from k3.network.links import Links
 from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns
-from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
+from k3.network.messages import Announcement, Target, Withdrawal
 from k3.network.name_claim import NameClaim, Wanted
 from k3.network.naming import NameLost
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
-from k3.network.probe import probe
+from k3.network.prober import Prober
+from k3.network.self_proof import SelfProof
 from k3.network.whereabouts import Whereabouts
 from k3.settings.service_type import ServiceType
 
 BEAT_SECONDS: Final = 0.5
-SELF_PROBE_SECONDS: Final = 2.0
-SELF_RETRY_SECONDS: Final = 1.0
 OVERWRITTEN: Final = (
     "another program replaces whole Nodes and drops what k3 keeps there: "
     "stop the one that k3 replaces, on every machine where it still runs"
@@ -119,14 +114,13 @@ class Agent:
         self._browser: Browser | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._gate = asyncio.Semaphore(descriptors_for(limits.PROBES_AT_ONCE))
-        self._changed = asyncio.Event()
+        self._prober = Prober(self.where)
+        self._proof = SelfProof(self.where, facts=lambda: self.facts, tell=self._handle)
         self._state_dir = Path()
         self._identity = Identity("")
         self._clones = Clones(has_parted=bool(options.former), tell=self._tell_clone, part=self._part_ways, start=self._start)
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
-        self._trouble = Trouble(log, "probes.refused", "nobody is asked, and nothing is concluded from that")
         self._listed = asyncio.Event()
         self._leaving = False
         self._started_at = self._beat_at = asyncio.get_running_loop().time()
@@ -219,7 +213,7 @@ class Agent:
         tasks.create_task(self._follow_store())
         tasks.create_task(self._follow_network(browser, heard))
         tasks.create_task(self._follow_links(mdns, browser))
-        tasks.create_task(self._prove_self())
+        tasks.create_task(self._proof.run())
         tasks.create_task(self.lookout.run())
         tasks.create_task(self._beat())
         self._announce()
@@ -386,38 +380,13 @@ class Agent:
         self.lookout.visited()
         if self.where.addresses != self.facts.addresses:
             self.facts = replace(self.facts, addresses=self.where.addresses)
-            self._changed.set()
+            self._proof.again()
 
     def _speak_again(self) -> None:
         """What was said and asked while nothing got through is to be said and asked again."""
         if self._announcer is not None and self._browser is not None:
             self._announcer.again()
             self._browser.relinked()
-
-    async def _prove_self(self) -> None:
-        """Ask ourselves, where others would, whenever what we say has changed."""
-        told = False
-        while True:
-            self._changed.clear()
-            if isinstance(outcome := await self._ask_self(), Answered):
-                told = False
-                self._handle(SelfProven(self.facts))
-                await self._changed.wait()
-                continue
-            if not told:
-                told = True
-                fields = {"port": self.facts.port, "addresses": self.facts.addresses, "outcome": type(outcome).__name__}
-                log.warning(
-                    "self.unproven", extra={"fields": {**fields, "advice": "do --listen and the firewall let others in?"}}
-                )
-            with suppress(TimeoutError):
-                async with time_limit(SELF_RETRY_SECONDS):
-                    await self._changed.wait()
-
-    async def _ask_self(self) -> Outcome:
-        known = self._links.addresses or ("127.0.0.1",)
-        ends = tuple(Endpoint(self._links.scoped(address), self.facts.port) for address in known)
-        return await probe(Target(self.facts.node, (ends,), self.facts.id), timeout_seconds=SELF_PROBE_SECONDS)
 
     async def _beat(self) -> None:
         """A loop that stands still notices by this that it did."""
@@ -468,27 +437,13 @@ class Agent:
             self._tasks.create_task(work)
 
     async def _probe(self, wanted: StartProbe) -> None:
-        outcome: Outcome
-        try:
-            async with self._gate:
-                outcome = await probe(wanted.target, timeout_seconds=wanted.timeout_seconds, via=self._links.detour)
-        except OSError as error:
-            outcome = LocalFault(errno.errorcode.get(error.errno or 0, str(error)), passes=error.errno in EXHAUSTED)
+        outcome = await self._prober.ask(wanted.target, timeout_seconds=wanted.timeout_seconds)
         self._clones.answered(outcome)
-        self._note_fault(outcome)
         self.lookout.probed(wanted.target, outcome)
         self._handle(Probed(wanted.target.name, outcome))
 
-    def _note_fault(self, outcome: Outcome) -> None:
-        """Without descriptors or memory nobody can be asked: that is said once, and held against nobody."""
-        if isinstance(outcome, LocalFault) and outcome.passes:
-            number = getattr(errno, outcome.why)
-            self._trouble.begins(OSError(number, os.strerror(number)))
-        elif not isinstance(outcome, LocalFault):
-            self._trouble.ends()
-
     def _announce(self) -> None:
-        self._changed.set()
+        self._proof.again()
         if self._announcer is not None and not self._leaving:
             self._announcer.announce(self.facts)
 
