@@ -18,15 +18,14 @@ from typing import Final
 from k3 import __version__
 from k3.agent import facts
 from k3.agent.cache import Cache, Listed, Lost
-from k3.agent.facts import Identity
-from k3.core import limits, node
-from k3.core.errors import NameTaken, StartFailed
+from k3.core import node
+from k3.core.errors import NameTaken
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Facts, Left
 from k3.core.ownership import foreign_reason, was_overwritten
 from k3.core.store import Store
-from k3.network import link_changes, name_claim, naming
+from k3.network import link_changes, name_claim
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
@@ -56,6 +55,7 @@ from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Target, Withdrawal
 from k3.network.name_claim import NameClaim, Wanted
 from k3.network.naming import NameLost
+from k3.network.own_identity import OwnIdentity
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.prober import Prober
@@ -116,9 +116,8 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._prober = Prober(self.where)
         self._proof = SelfProof(self.where, facts=lambda: self.facts, tell=self._handle)
-        self._state_dir = Path()
-        self._identity = Identity("")
-        self._clones = Clones(has_parted=bool(options.former), tell=self._tell_clone, part=self._part_ways, start=self._start)
+        self._own = OwnIdentity(has_parted=bool(options.former))
+        self._clones = Clones(tell=self._tell_clone, part=self._part_ways, start=self._start)
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._listed = asyncio.Event()
@@ -147,16 +146,13 @@ class Agent:
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
         self.where.links = link_changes.read(self._options.interfaces)
-        self._state_dir = state_dir
-        self._identity = facts.identity(state_dir, tuple(each.name for each in self._links.interfaces))
-        self._clones.advice = facts.new_identity_advice(state_dir)
+        self._own.learn(state_dir, tuple(each.name for each in self._links.interfaces))
+        self._clones.advice = self._own.advice
         hostname = facts.hostname()
         self.facts = replace(
-            self.facts,
+            self._own.sign(self.facts),
             addresses=self._links.addresses,
             links=self._links.prefixes,
-            id=self._identity.id,
-            clone_of=self._identity.clone_of,
             hostname=hostname if node.valid_name(hostname) else "",
             os="linux",
             arch=facts.architecture(),
@@ -228,62 +224,35 @@ class Agent:
             self.facts = replace(self.facts, addresses=self.where.addresses)
         heard = await name_claim.listen(browser.next)
         announced = [each for each in heard if isinstance(each, Announcement)]
-        former = await self._make_way(announced)
+        self._clones.say(self.facts)
+        clone = await self._clones.already_running(announced)
+        former = self._own.make_way(self._options.name, clone.facts.node) if clone is not None else ""
+        self.facts = self._own.sign(self.facts)
         settled = await self._claim.settle(announced, self.facts.id, former=former)
         self.facts = replace(self.facts, node=settled.name)
         self._clones.say(self.facts)
         self.named.set()
         return heard
 
-    async def _make_way(self, heard: list[Announcement]) -> str:
-        """Nobody knows this machine yet in this run: if another one runs with its id, this is the one to change."""
-        self._clones.say(self.facts)
-        for target in [target for each in heard if (target := self._clones.elsewhere(each)) is not None][
-            : limits.PEER_ADDRESSES
-        ]:
-            if (answer := await self._clones.ask(target)) is not None:
-                self._clones.tell_of(answer)
-                former = self._identity.id
-                try:
-                    self._change_identity()
-                except OSError as error:
-                    msg = f"cannot keep this machine's identity in {self._state_dir}: {error.strerror}; make it writable"
-                    raise StartFailed(msg) from error
-                return former if answer.facts.node != self._options.name else ""
-        return ""
-
-    def _change_identity(self) -> None:
-        """Raises OSError."""
-        self._clones.has_parted = True
-        self._identity = facts.part_ways(self._state_dir, self._identity)
-        self.facts = replace(self.facts, id=self._identity.id, clone_of=self._identity.clone_of)
-        self._clones.say(self.facts)
-
     def _tell_clone(self, address: str) -> None:
         self._handle(CloneFound(address, self._clones.advice))
         if self._announcer is not None:
             self._announcer.again()  # the clone's announcements have taken the place of ours
 
-    def _part_ways(self, other: str) -> None:
-        """A clone of that name has our id too, and this is the one to change: once in a run."""
-        former, mine = self._identity.id, self.facts.node
-        try:
-            self._change_identity()
-        except OSError as error:
-            advice = f"make {self._state_dir} writable and restart k3"
-            log.warning("identity.not_kept", extra={"fields": {"error": str(error), "advice": advice}})
-            return
-        log.warning("identity.changed", extra={"fields": {"node": mine, "former": former, "id": self._identity.id}})
-        self._leaving = True  # what arrives while this run ends finds nobody who could begin anything
-        second = naming.second_name(mine, self._identity.id) if other == mine else mine
-        raise NameLost(second, held_at="by a clone", former=former)
+    def _part_ways(self, clone: str) -> None:
+        """Raises NameLost, unless this machine keeps its identity."""
+        if (lost := self._own.part_ways(self.facts.node, clone)) is not None:
+            self._leaving = True  # what arrives while this run ends finds nobody who could begin anything
+            self.facts = self._own.sign(self.facts)
+            self._clones.say(self.facts)
+            raise lost
 
     async def _contest(self, target: Target) -> None:
         """Raises NameTaken, NameLost."""
         try:
             await self._claim.contest(target)
         except (NameTaken, NameLost):
-            self._leaving = True  # what arrives while this run ends finds nobody who could begin anything
+            self._leaving = True  # as in `_part_ways`
             raise
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────────────
