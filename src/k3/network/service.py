@@ -42,7 +42,6 @@ from k3.network.events import (
     Reannounce,
     Report,
     Settings,
-    Stalled,
     StartProbe,
     StoreLost,
     Suspecting,
@@ -59,11 +58,11 @@ from k3.network.own_identity import OwnIdentity
 from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.prober import Prober
+from k3.network.pulse import Pulse
 from k3.network.self_proof import SelfProof
 from k3.network.whereabouts import Whereabouts
 from k3.settings.service_type import ServiceType
 
-BEAT_SECONDS: Final = 0.5
 OVERWRITTEN: Final = (
     "another program replaces whole Nodes and drops what k3 keeps there: "
     "stop the one that k3 replaces, on every machine where it still runs"
@@ -103,7 +102,6 @@ class Agent:
     ) -> None:
         """Both return at once: `submit` hands a report to the reconciler, `disown` says once why a Node is not ours."""
         self._options = options
-        self._store = store
         self._cache = cache
         self._submit = submit
         self._disown = disown
@@ -122,7 +120,8 @@ class Agent:
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self._listed = asyncio.Event()
         self._leaving = False
-        self._started_at = self._beat_at = asyncio.get_running_loop().time()
+        self._pulse = Pulse(self._handle)
+        self._started_at = asyncio.get_running_loop().time()
         self.named = asyncio.Event()
         """Set once it is settled which name `facts` gives."""
         self.joined = asyncio.Event()
@@ -211,7 +210,7 @@ class Agent:
         tasks.create_task(self._follow_links(mdns, browser))
         tasks.create_task(self._proof.run())
         tasks.create_task(self.lookout.run())
-        tasks.create_task(self._beat())
+        tasks.create_task(self._pulse.run())
         self._announce()
 
     # ── whose name it is ────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,6 +224,7 @@ class Agent:
         heard = await name_claim.listen(browser.next)
         announced = [each for each in heard if isinstance(each, Announcement)]
         self._clones.say(self.facts)
+        # Nobody knows this machine in this run yet, so it is the one of two clones to change (ADR 29).
         clone = await self._clones.already_running(announced)
         former = self._own.make_way(self._options.name, clone.facts.node) if clone is not None else ""
         self.facts = self._own.sign(self.facts)
@@ -357,30 +357,14 @@ class Agent:
             self._announcer.again()
             self._browser.relinked()
 
-    async def _beat(self) -> None:
-        """A loop that stands still notices by this that it did."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(BEAT_SECONDS)
-            self._notice_stall(loop.time())
-
-    def _notice_stall(self, now: float) -> None:
-        stood = now - self._beat_at - BEAT_SECONDS
-        self._beat_at = now
-        if stood > 1.0 and self._table is not None:
-            log.warning("agent.stalled", extra={"fields": {"seconds": round(stood, 1)}})
-            self._perform(self._table.handle(Stalled(stood), now))
-
     # ── through the table ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _handle(self, event: Event) -> None:
         table, loop = self._table, asyncio.get_running_loop()
         if table is None or self._leaving:
             return
-        now = loop.time()
-        if now - self._beat_at > BEAT_SECONDS + 1.0:
-            self._notice_stall(now)
-        self._perform(table.handle(event, now))
+        self._pulse.look()
+        self._perform(table.handle(event, loop.time()))
         if self._timer is not None:
             self._timer.cancel()
         at = table.deadline
