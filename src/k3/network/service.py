@@ -129,13 +129,9 @@ class Agent:
         self.facts = Facts(node=options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__)
 
     @property
-    def _links(self) -> Links:
-        return self.where.links
-
-    @property
     def links(self) -> Links:
         """The links it is on."""
-        return self._links
+        return self.where.links
 
     @property
     def uptime_seconds(self) -> float:
@@ -145,13 +141,13 @@ class Agent:
     def prepare(self, state_dir: Path) -> None:
         """Learn who and where this machine is. Raises Invalid, StartFailed."""
         self.where.links = link_changes.read(self._options.interfaces)
-        self._own.learn(state_dir, tuple(each.name for each in self._links.interfaces))
+        self._own.learn(state_dir, tuple(each.name for each in self.links.interfaces))
         self._clones.advice = self._own.advice
         hostname = facts.hostname()
         self.facts = replace(
             self._own.sign(self.facts),
-            addresses=self._links.addresses,
-            links=self._links.prefixes,
+            addresses=self.links.addresses,
+            links=self.links.prefixes,
             hostname=hostname if node.valid_name(hostname) else "",
             os="linux",
             arch=facts.architecture(),
@@ -165,7 +161,7 @@ class Agent:
         `port` is where this machine's health server answers.
         """
         self.facts = replace(self.facts, port=port)
-        mdns = await Mdns.open(self._links)
+        mdns = await Mdns.open(self.links)
         try:
             self._announcer = Announcer(mdns, self._options.service)
             self._browser = browser = Browser(mdns, self._options.service)
@@ -200,10 +196,10 @@ class Agent:
             self._handle(NameKept(self._claim.settled.displaces))
         if self._clones.found:
             self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
-        self._handle(_usable(self._links))
-        self.where.cover(self._links.twins)
-        self.lookout.relinked(self._links)
-        if not self._links.interfaces:
+        self._handle(_usable(self.links))
+        self.where.cover(self.links.twins)
+        self.lookout.relinked(self.links)
+        if not self.links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
         tasks.create_task(self._follow_store())
         tasks.create_task(self._follow_network(browser, heard))
@@ -217,7 +213,7 @@ class Agent:
 
     async def _settle_name(self, browser: Browser) -> list[Announcement | Withdrawal]:
         """Settle what to be called before anybody hears from this machine. Returns what was heard meanwhile."""
-        stored = await self._claim.look_up(self.facts.id, self._links.on_link)
+        stored = await self._claim.look_up(self.facts.id, self.links.on_link)
         if stored is not None and stored.id == self.facts.id:
             self.where.begin_with(stored.addresses)
             self.facts = replace(self.facts, addresses=self.where.addresses)
@@ -296,7 +292,7 @@ class Agent:
         """Does another machine write with our id? Of what the table was shown last, this is what the store shows now."""
         if seen.owner == "network" and self._table is not None:
             former = self._table.shown(seen.name)
-            on_link = tuple(address for address in seen.addresses if self._links.on_link(address))
+            on_link = tuple(address for address in seen.addresses if self.links.on_link(address))
             self._clones.shown(seen, former, joined=self.joined.is_set(), on_link=on_link)
             if former is not None and was_overwritten(former, seen) and not self._is_overwritten:
                 self._is_overwritten = True
@@ -329,7 +325,7 @@ class Agent:
             self._handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
-        async with aclosing(link_changes.changes(self._links, only=self._options.interfaces)) as changes:
+        async with aclosing(link_changes.changes(self.links, only=self._options.interfaces)) as changes:
             async for links in changes:
                 self.where.move(links)
                 if links.interfaces:
