@@ -31,11 +31,11 @@ TWIN = replace(ME, addresses=(NAT, "10.0.0.2"), boot="2" * 16)
 class Bench:
     """One agent's knowledge of clones, and what it asked for."""
 
-    def __init__(self, me: Facts = ME, *, has_parted: bool = False) -> None:
+    def __init__(self, me: Facts = ME) -> None:
         self.told: list[str] = []
         self.parted: list[str] = []
         self.looks = 0
-        self.clones = Clones(has_parted=has_parted, tell=self.told.append, part=self.parted.append, start=self._start)
+        self.clones = Clones(tell=self.told.append, part=self.parted.append, start=self._start)
         self.clones.say(me)
 
     def _start(self, look: Coroutine[None, None, None]) -> None:

@@ -19,7 +19,8 @@ from k3.daemon.process import state_directory, stop_on_signals
 from k3.daemon.running import run_until_stopped, store_until_stopped
 from k3.network import naming
 from k3.network.announce import NODE_BYTES
-from k3.network.service import NameLost, NetworkSource, Options
+from k3.network.naming import NameLost
+from k3.network.service import NetworkSource, Options
 from k3.settings.structs import NetworkConfig, Reader
 
 log = logging.getLogger(__name__)

@@ -6,20 +6,20 @@ loop, a second process here). Where it cannot be asked, the store tells: only a 
 Node's `agent`, so that another run there, after ours, is another machine's.
 
 Two clones find each other by the same facts, and agree without talking which of them gets a new part in its id
-(`keeps`): the other one waits, and changes too only if nothing has come of it. An agent changes at most once. A machine
-that is set apart says whose clone it is, so that both owners hear of it at every start.
+(`keeps`): the other one waits, and changes too only if nothing has come of it. How one changes, at most once, is in
+`own_identity`. A machine that is set apart says whose clone it is, so that both owners hear of it at every start.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Final
 
 from k3.core import limits
 from k3.core.node import NodeView, publishable
 from k3.core.observation import Facts
 from k3.network.messages import Announcement, Answered, Endpoint, Outcome, Target
-from k3.network.probe import probe
+from k3.network.probe import Ask, probe
 
 ASK_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 1.0
@@ -36,23 +36,22 @@ class Clones:
     def __init__(
         self,
         *,
-        has_parted: bool,
         tell: Callable[[str], None],
         part: Callable[[str], None],
         start: Callable[[Coroutine[None, None, None]], None],
+        ask: Ask = probe,
     ) -> None:
         """Nothing is asked yet.
 
-        `tell` is given the address of a clone, or nothing when there is none any more; `part` the name of one that has our
-        id, when this machine is the one to change. `start` runs a task.
+        `tell` is given the address of a clone, or nothing when there is none any more; `part` the name of one that has this
+        machine's id, when this machine is the one to change. `start` runs a task.
         """
-        self.has_parted = has_parted
-        """Whether the identity has been changed already, which is done once in a run."""
         self.advice = ""
         """What a person does about clones."""
         self._say = tell
         self._part = part
         self._start = start
+        self._probe = ask
         self._me = Facts(node="")
         self._ours: set[str] = set()
         self._looking: set[tuple[str, str]] = set()
@@ -70,14 +69,23 @@ class Clones:
     def _shared_id(self) -> str:
         return self._me.clone_of or self._me.id
 
-    def elsewhere(self, heard: Announcement) -> Target | None:
+    async def already_running(self, heard: Iterable[Announcement]) -> Answered | None:
+        """Who else runs with this machine's id, of those who announce it. The owner is told."""
+        targets = [target for each in heard if (target := self._elsewhere(each)) is not None]
+        for target in targets[: limits.PEER_ADDRESSES]:
+            if (answer := await self._ask(target)) is not None:
+                self.tell_of(answer)
+                return answer
+        return None
+
+    def _elsewhere(self, heard: Announcement) -> Target | None:
         """Where to ask whoever announces our id, if it is at an address that is not ours."""
         ends = tuple(Endpoint(each, heard.port) for each in heard.addresses if each.partition("%")[0] not in self._ours)
         return Target(heard.node, (ends,), heard.id) if ends and heard.id == self._me.id else None
 
-    async def ask(self, target: Target) -> Answered | None:
+    async def _ask(self, target: Target) -> Answered | None:
         """Whether another machine answers there with that id."""
-        answer = await probe(target, timeout_seconds=ASK_SECONDS)
+        answer = await self._probe(target, timeout_seconds=ASK_SECONDS)
         return answer if isinstance(answer, Answered) and not self._is_here(answer) else None
 
     def _is_here(self, answer: Answered) -> bool:
@@ -91,7 +99,7 @@ class Clones:
 
     def heard(self, heard: Announcement) -> None:
         """Somebody announces itself."""
-        if (target := self.elsewhere(heard)) is not None:
+        if (target := self._elsewhere(heard)) is not None:
             self._look_at(target)
 
     def answered(self, outcome: Outcome) -> None:
@@ -159,7 +167,7 @@ class Clones:
             if (answer := await self._asked_twice(target)) is not None:
                 self.tell_of(answer)
                 if not self.keeps(answer.facts.boot, answer.facts.addresses) or await self._stays(target):
-                    self._change(target.name)
+                    self._part(target.name)
             elif seen is not None:
                 await self._look_into_store(seen)
         finally:
@@ -168,7 +176,7 @@ class Clones:
     async def _asked_twice(self, target: Target) -> Answered | None:
         answer = None
         for _ in range(2):
-            if (answer := await self.ask(target)) is None or answer.facts.id != self._me.id:
+            if (answer := await self._ask(target)) is None or answer.facts.id != self._me.id:
                 return None
             await asyncio.sleep(AGAIN_SECONDS)
         return answer
@@ -176,7 +184,7 @@ class Clones:
     async def _stays(self, target: Target) -> bool:
         """Whether the other one goes on with our id although it is the one to change."""
         await asyncio.sleep(PATIENCE_SECONDS)
-        return await self.ask(target) is not None
+        return await self._ask(target) is not None
 
     async def _look_into_store(self, seen: NodeView) -> None:
         """It cannot be asked from here: it writes to the store, again and again if it writes what we write too."""
@@ -190,11 +198,7 @@ class Clones:
             await asyncio.sleep(PATIENCE_SECONDS)
             if self._rewritten[seen.name] == before:
                 return
-        self._change(seen.name)
-
-    def _change(self, other: str) -> None:
-        if not self.has_parted:
-            self._part(other)
+        self._part(seen.name)
 
     def keeps(self, their_boot: str, their_addresses: tuple[str, ...]) -> bool:
         """Whether we, of two clones that both run, keep the id: the same answer for both, from what both know."""

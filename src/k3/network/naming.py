@@ -1,29 +1,40 @@
-"""Whose name is it? Before an agent announces itself, and whenever somebody else turns up under its name.
+"""The rules of who goes by a name: who holds it, who gives it up, and what the other one is called then. Pure.
 
-A name's holder is live if its recorded or announced endpoint answers now with its own id, or if the store goes on showing
-signs of its life: whoever answers at the same address here may be another machine, and nobody at all proves nothing of a
-machine on another network. Nobody silently replaces anybody: a live holder keeps the name, a dead one gives it up. Asks by
-probe; writes nothing.
+A live holder keeps the name, a dead one gives it up (docs/network.md, "Names"). Whether a holder is live is found out by
+`name_claim`.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from k3.core.errors import NameTaken
 from k3.core.node import NodeView
-from k3.network.messages import Announcement, Answered, Endpoint, Target
-from k3.network.probe import probe
+from k3.network.messages import Announcement, Endpoint, Target
 from k3.network.ranks import LAST_RANK, Timing
 
-SUFFIX_DIGITS = 6
-PROBE_SECONDS = 2.0
-UPTIME_DOUBT_SECONDS = 2.0
-LOOK_SECONDS = 0.25
-ADVICE = "rename one of the two machines, or give one of them --node-name"
+SUFFIX_DIGITS: Final = 6
+UPTIME_DOUBT_SECONDS: Final = 2.0
+"""Uptimes this near to each other tell nothing: the answer that carries one has been under way, too."""
+ADVICE: Final = "rename one of the two machines, or give one of them --node-name"
+
+
+class NameLost(Exception):
+    """Another live machine keeps this name, or this identity: the agent starts again under `second`. The daemon handles it.
+
+    `former`: the id that this machine had too, and leaves to a clone. What it wrote under another name than the clone's is
+    still this machine's.
+    """
+
+    def __init__(self, second: str, *, held_at: str = "", former: str = "") -> None:
+        super().__init__(second)
+        self.second = second
+        self.held_at = held_at
+        self.former = former
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Settled:
     """The name to go by. `displaces`: the id of its dead former holder. `conflict_with`: the name it would have had."""
 
     name: str
@@ -35,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Somebody else with the name. `shown`: as the store shows it, where its own agent may go on writing, or others see it."""
+    """Another machine with the name. `shown`: its Node, which its own agent may go on refreshing, or other observers do."""
 
     id: str
     target: Target | None
@@ -43,65 +54,27 @@ class Holder:
 
     @property
     def is_said_to_live(self) -> bool:
-        """Whether the store says so although it may not be within our reach: an address is not a place."""
+        """Whether the store says so although the machine may not be within reach from here: an address is not a place."""
         seen = self.shown
         return seen is not None and seen.is_ready and seen.is_reachable and (bool(seen.agent) or self.target is None)
 
 
-def recorded_holder(stored: NodeView | None, our_id: str, reachable: Iterable[str]) -> Holder | None:
-    """The other machine that the store's Node stands for, if any. `reachable`: its addresses on our links."""
-    if stored is None or stored.owner != "network" or stored.id in {"", our_id}:
+def recorded_holder(stored: NodeView | None, own_id: str, reachable: Iterable[str]) -> Holder | None:
+    """The other machine that the store's Node stands for, if any. `reachable`: its addresses on this machine's links."""
+    if stored is None or stored.owner != "network" or stored.id in {"", own_id}:
         return None
     ends = tuple(Endpoint(address, stored.port) for address in reachable) if stored.port else ()
     return Holder(stored.id, Target(stored.name, (ends,), stored.id) if ends else None, stored)
 
 
-def announced_holder(heard: Announcement) -> Holder:
-    """The machine behind an announcement."""
-    ends = tuple(Endpoint(address, heard.port) for address in heard.addresses)
-    return Holder(heard.id, Target(heard.node, (ends,), heard.id) if ends else None)
-
-
-async def settle(
-    name: str,
-    our_id: str,
-    holders: Sequence[Holder],
-    *,
-    explicit: bool,
-    goes_on: Callable[[NodeView], Awaitable[bool]],
-) -> Claim:
-    """The name to use, given who else has it. Raises NameTaken where a person chose it and a live machine holds it.
-
-    `goes_on` watches whether the store shows signs of life of a machine that could not be asked. It may take a while, and is
-    asked last.
-    """
-    displaces = ""
-    silent: list[NodeView] = []
-    for holder in holders:
-        if where := await _answers_at(holder):
-            return _held(name, our_id, holder.id, where, explicit=explicit)
-        displaces = holder.id
-        if holder.is_said_to_live and holder.shown is not None:
-            silent.append(holder.shown)
-    for seen in silent:
-        if await goes_on(seen):
-            place = f" ({seen.addresses[0]})" if seen.addresses else ""
-            return _held(name, our_id, seen.id, f"on another network{place}", explicit=explicit)
-    return Claim(name, displaces)
-
-
-def _held(name: str, our_id: str, holder: str, where: str, *, explicit: bool) -> Claim:
-    if explicit:
-        raise taken(name, holder, where)
-    return Claim(second_name(name, our_id), conflict_with=name, held_at=where)
-
-
-async def _answers_at(holder: Holder) -> str:
-    """Where the holder answers; empty: it does not."""
-    if holder.target is None:
-        return ""
-    outcome = await probe(holder.target, timeout_seconds=PROBE_SECONDS)
-    return f"at {outcome.endpoint.address} port {outcome.endpoint.port}" if isinstance(outcome, Answered) else ""
+def announced_holders(heard: Iterable[Announcement], name: str, own_id: str) -> list[Holder]:
+    """The other machines that announce the name. One without an id cannot be told from this machine."""
+    holders = []
+    for each in heard:
+        if each.node == name and each.id not in {"", own_id}:
+            ends = tuple(Endpoint(address, each.port) for address in each.addresses)
+            holders.append(Holder(each.id, Target(each.node, (ends,), each.id) if ends else None))
+    return holders
 
 
 def patience_seconds(seen: NodeView, ttl_seconds: float) -> float:
@@ -117,12 +90,15 @@ def taken(name: str, id_: str, where: str) -> NameTaken:
     )
 
 
-def second_name(name: str, our_id: str) -> str:
+def second_name(name: str, own_id: str) -> str:
     """What a machine goes by when its host name is taken."""
-    return f"{name}-{our_id[:SUFFIX_DIGITS]}"
+    return f"{name}-{own_id[:SUFFIX_DIGITS]}"
 
 
-def gives_way(ours: tuple[float, str], theirs: tuple[float, str]) -> bool:
-    """Whether we, of two live machines on separate stores, give up the name: the longer up (seconds, id) keeps it."""
-    apart = theirs[0] - ours[0]
-    return theirs[1] < ours[1] if abs(apart) <= UPTIME_DOUBT_SECONDS else apart > 0
+def gives_way(own: tuple[float, str], other: tuple[float, str]) -> bool:
+    """Whether this machine, of two live ones on separate stores, gives up the name: the longer up (seconds, id) keeps it.
+
+    Both come to the same answer; where the uptimes are too near to each other, by the ids.
+    """
+    apart = other[0] - own[0]
+    return other[1] < own[1] if abs(apart) <= UPTIME_DOUBT_SECONDS else apart > 0

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from k3.agent.http import Conversation, HttpError, NotHttp, Request
 from k3.agent.info import parse_info
@@ -54,6 +54,14 @@ Via = Callable[[str], str]
 
 def _as_routed(_: str) -> str:
     return ""
+
+
+class Ask(Protocol):
+    """Asks one peer: `probe`, or what stands in for it in a test."""
+
+    async def __call__(self, target: Target, *, timeout_seconds: float, via: Via = ...) -> Outcome:
+        """How it went. Never raises for what a peer or network does."""
+        ...
 
 
 async def probe(target: Target, *, timeout_seconds: float, via: Via = _as_routed) -> Outcome:

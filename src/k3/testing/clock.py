@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import selectors
 from itertools import count
 from typing import Final
 
@@ -68,3 +69,34 @@ class FakeClock:
 async def _turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+class FakeLoop(asyncio.SelectorEventLoop):
+    """An event loop that runs by a `FakeClock`: where nothing can run, the clock goes on to the next timer at once.
+
+    For code that sleeps and limits its waits by asyncio. What arrives from a socket or a thread is still waited for, where
+    no timer is set. `asyncio.Runner(loop_factory=FakeLoop)` runs a test on one.
+    """
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        super().__init__(_Skipping(self.clock))
+
+    def time(self) -> float:
+        """What the clock says."""
+        return self.clock.monotonic()
+
+
+class _Skipping(selectors.DefaultSelector):
+    """Waits for no timer: the time until it is due is skipped."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready; where nothing is, the clock is put forward instead."""
+        ready = super().select(0 if timeout is not None else None)
+        if not ready and timeout:
+            self._clock.advance(timeout)
+        return ready
