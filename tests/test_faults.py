@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from k3.agent import faults
-from k3.agent.faults import Faults, RunEnded
+from k3.agent.faults import Faults
 from k3.core import limits
-from k3.core.errors import NameTaken, Unavailable
+from k3.core.errors import NameTaken, RunEnded, Unavailable
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

@@ -6,10 +6,12 @@ source ─► writer ─► reconciler ─► store ─► watch ─► cache �
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Final
 
 from k3.agent.cache import Cache
+from k3.agent.faults import Faults
 from k3.agent.reconciler import Reconciler
 from k3.agent.source import Shared, Source
 from k3.core.objects import NODE
@@ -26,21 +28,26 @@ class Agent:
 
     def __init__(self, store: Store) -> None:
         cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
-        self.shared = Shared(store, cache, Reconciler(store, lookup=cache.get))
+        faults = Faults()
+        self.shared = Shared(store, cache, Reconciler(store, lookup=cache.get, faults=faults), faults)
 
     async def run(self) -> None:
         """Follows the store and writes what the sources submit, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.shared.cache.run())
-            tasks.create_task(self.shared.reconciler.run())
+            tasks.create_task(self.shared.faults.keep("cache", self.shared.cache.run))
+            tasks.create_task(self.shared.faults.keep("reconciler", self.shared.reconciler.run))
 
     async def find(self, sources: Sequence[Source], port: int) -> None:
-        """Runs sources, until one of them fails. `port` is where this machine's health server answers. Raises what they do."""
+        """Runs sources, until one of them ends the run or fails to start. Raises what that one does.
+
+        `port` is where this machine's health server answers.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 for source in sources:
-                    tasks.create_task(source.follow())
-                    tasks.create_task(source.run(port))
+                    keep, name = self.shared.faults.keep, source.row.name
+                    tasks.create_task(keep(f"{name}.follow", source.follow))
+                    tasks.create_task(keep(f"{name}.run", partial(source.run, port), started=source.listed))
         finally:
             for source in sources:
                 self.shared.reconciler.dismiss(source.writer)

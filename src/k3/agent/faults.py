@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from k3.agent.backoff import Backoff
+from k3.agent.tasks import gather
 from k3.core import limits
-from k3.core.errors import NameTaken, StartFailed
+from k3.core.errors import NameTaken, RunEnded, StartFailed
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -24,10 +25,6 @@ LASTING_SECONDS: Final = 300.0
 """A part that has worked for so long begins again after the first pause."""
 
 log = logging.getLogger(__name__)
-
-
-class RunEnded(Exception):
-    """Raised by a part to end a run on purpose. It is no fault, and is passed on to whoever runs the source."""
 
 
 MEANT: Final = (RunEnded, NameTaken, StartFailed)
@@ -45,23 +42,26 @@ class Faults:
         """Goes on behind the block whatever fails in it. `where` and `fields` say what was being done."""
         return Survived(self, where, fields)
 
-    async def keep(self, where: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Runs a part that works for ever, and begins again after a pause where it fails; returns when it returns."""
+    async def keep(
+        self, where: str, work: Callable[[], Coroutine[None, None, None]], *, started: asyncio.Event | None = None
+    ) -> None:
+        """Runs a part that works for ever, and begins again after a pause where it fails; returns when it returns.
+
+        Before `started` is set, a failure is the start's, and is raised.
+        """
         loop = asyncio.get_running_loop()
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=random.random)
         while True:
             began_at = loop.time()
             try:
-                await work()
+                await gather(work)
             except MEANT:
                 raise
-            except ExceptionGroup as errors:
-                meant, others = errors.split(MEANT)
-                if meant is not None:
-                    raise meant from errors
-                self.note(where, _first(others or errors))
-            except Exception as error:  # noqa: BLE001 - that is what this is for
-                self.note(where, error)
+            except Exception as error:
+                is_meant = isinstance(error, ExceptionGroup) and error.subgroup(MEANT) is not None
+                if is_meant or (started is not None and not started.is_set()):
+                    raise
+                self.note(where, _first(error))
             else:
                 return
             if loop.time() - began_at >= LASTING_SECONDS:
@@ -77,6 +77,14 @@ class Faults:
         self.counts[id_] += 1
         said = {"fault": id_, "where": where, "error": f"{type(error).__name__}: {error}", **fields}
         log.log(logging.ERROR if is_first else logging.DEBUG, "agent.fault", extra={"fields": said}, exc_info=error)
+
+    def in_callback(self, _loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """Notes what the event loop could not hand to anybody: an error of a callback, or of a task that was given up."""
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self.note("loop", error, what=context.get("message", ""))
+        else:
+            log.debug("agent.fault", extra={"fields": {"where": "loop", "error": context.get("message", "")}})
 
 
 class Survived:

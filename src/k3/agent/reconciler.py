@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from k3.agent.faults import Faults
 from k3.agent.recorder import Happened, Recorder
 from k3.core import limits
 from k3.core.decision import Create, Decision, Delete, Keep, Update
@@ -212,9 +213,10 @@ class Writer:
 class Reconciler:
     """Turns observations into writes, several Nodes at once. Keep `run` going."""
 
-    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None]) -> None:
-        """`lookup` gives the Node as last seen, to spare a read."""
+    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None], faults: Faults | None = None) -> None:
+        """`lookup` gives the Node as last seen, to spare a read. `faults`: the agent's."""
         self._store = store
+        self._faults = faults or Faults()
         self.lookup = lookup
         self.recorder = Recorder(store)
         self.turns = Turns()
@@ -244,7 +246,8 @@ class Reconciler:
     async def _work(self) -> None:
         while True:
             writer, name = await self.turns.next()
-            await writer.work_on(name)
+            with self._faults.survived("reconciler", node=name):
+                await writer.work_on(name)
             self._rest()
 
     def _rest(self) -> None:

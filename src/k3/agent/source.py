@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from k3.agent.cache import Cache, Listed, Lost, Notice
+from k3.agent.faults import Faults
 from k3.agent.health import HealthServer
 from k3.agent.info import info_document
 from k3.agent.reconciler import Author, Reconciler, Seen
@@ -25,7 +26,7 @@ from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.observation import Facts
 from k3.core.ownership import foreign_reason
 from k3.core.sources import SourceRow
-from k3.core.store import Store
+from k3.core.store import Change, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Shared:
     store: Store
     cache: Cache
     reconciler: Reconciler
+    faults: Faults
 
 
 class Source(ABC):
@@ -133,7 +135,8 @@ class Source(ABC):
                     self._notice(notice)
 
     def _notice(self, notice: Notice) -> None:
-        self.on_notice(notice)
+        with self.shared.faults.survived(f"{self.row.name}.notice", node=_name(notice)):
+            self.on_notice(notice)
         if isinstance(notice, Listed):
             self.listed.set()
         if not isinstance(notice, Lost) and not self.joined.is_set() and self._is_on_the_list():
@@ -148,3 +151,7 @@ class Source(ABC):
             return True
         # Others may write which run they have seen; that it writes itself, only its own agent says.
         return self.facts.boot == (seen.agent if self.row.machines_write else seen.boot)
+
+
+def _name(notice: Notice) -> str:
+    return notice.object.key.name if isinstance(notice, Change) else ""

@@ -101,3 +101,7 @@ class NameTaken(K3Error):
 
 class StartFailed(K3Error):
     """The machine lacks something without which the command cannot run; the message says what."""
+
+
+class RunEnded(Exception):
+    """Ends one run of a source on purpose: no error, and never shown to a person. Whoever runs the source begins another."""

@@ -77,6 +77,7 @@ async def run_until_stopped(
 ) -> None:
     """Runs sources behind one health server, which speaks for the first of them. Raises what they do."""
     collect_rarely()
+    asyncio.get_running_loop().set_exception_handler(agent.shared.faults.in_callback)
     first = sources[0]
     async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
         for source in sources:

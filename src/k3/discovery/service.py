@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -129,10 +130,11 @@ class DiscoverySource(Source):
             f"{options.name}_{self.facts.boot}",
             random=Random(),  # noqa: S311 - spreads retries, guards nothing
         )
+        keep = self.shared.faults.keep
         async with asyncio.TaskGroup() as tasks:
             self._working = [
-                tasks.create_task(self._registrar.run()),
-                tasks.create_task(self._leadership.run(self._lead)),
+                tasks.create_task(keep("discovery.registrar", self._registrar.run)),
+                tasks.create_task(keep("discovery.mirror", partial(self._leadership.run, self._lead))),
             ]
 
     async def _ask_consul_where(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from k3.core.errors import NameTaken
+from k3.core.errors import NameTaken, RunEnded
 from k3.core.node import NodeView
 from k3.network.messages import Announcement, Endpoint, Target
 from k3.network.ranks import LAST_RANK, Timing
@@ -19,7 +19,7 @@ UPTIME_DOUBT_SECONDS: Final = 2.0
 ADVICE: Final = "rename one of the two machines, or give one of them --node-name"
 
 
-class NameLost(Exception):
+class NameLost(RunEnded):
     """Another live machine keeps this name, or this identity: the agent starts again under `second`. The daemon handles it.
 
     `former`: the id that this machine had too, and leaves to a clone. What it wrote under another name than the clone's is

@@ -7,10 +7,11 @@ at once. This module decides nothing about any peer.
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -54,7 +55,7 @@ from k3.network.events import (
 from k3.network.links import Links
 from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns
-from k3.network.messages import Announcement, Target, Withdrawal
+from k3.network.messages import Announcement, LocalFault, Outcome, Target, Withdrawal
 from k3.network.name_claim import NameClaim, Wanted
 from k3.network.naming import NameLost
 from k3.network.own_identity import OwnIdentity
@@ -171,12 +172,12 @@ class NetworkSource(Source):
             self._browser = browser = Browser(mdns, self._options.config.service)
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                tasks.create_task(browser.run())
-                tasks.create_task(mdns.run())
+                self._keep("browser", browser.run)
+                self._keep("mdns", mdns.run)
                 browser.ours = instance_name(self._options.name, self.facts.id)
                 heard = await self._settle_name(browser)
                 browser.ours = instance_name(self.facts.node, self.facts.id)
-                self._begin(tasks, mdns, browser, heard)
+                self._begin(mdns, browser, heard)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -184,7 +185,7 @@ class NetworkSource(Source):
                 self._browser.close()
             await mdns.aclose()
 
-    def _begin(self, tasks: asyncio.TaskGroup, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]) -> None:
+    def _begin(self, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]) -> None:
         settings = Settings(
             name=self.facts.node,
             id=self.facts.id,
@@ -206,11 +207,11 @@ class NetworkSource(Source):
         self.lookout.relinked(self.links)
         if not self.links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
-        tasks.create_task(self._follow_network(browser, heard))
-        tasks.create_task(self._follow_links(mdns, browser))
-        tasks.create_task(self._proof.run())
-        tasks.create_task(self.lookout.run())
-        tasks.create_task(self._pulse.run())
+        self._keep("heard", partial(self._follow_network, browser, heard))
+        self._keep("links", partial(self._follow_links, mdns, browser))
+        self._keep("proof", self._proof.run)
+        self._keep("lookout", self.lookout.run)
+        self._keep("pulse", self._pulse.run)
         self._announce()
 
     # ── whose name it is ────────────────────────────────────────────────────────────────────────────────────────────
@@ -359,7 +360,8 @@ class NetworkSource(Source):
         if table is None or self._leaving:
             return
         self._pulse.look()
-        self._perform(table.handle(event, loop.time()))
+        with self.shared.faults.survived("network.table", event=type(event).__name__):
+            self._perform(table.handle(event, loop.time()))
         if self._timer is not None:
             self._timer.cancel()
         at = table.deadline
@@ -382,12 +384,22 @@ class NetworkSource(Source):
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is not None:
-            self._tasks.create_task(work)
+            self._tasks.create_task(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        with self.shared.faults.survived("network.task", task=getattr(work, "__qualname__", "")):
+            await work
+
+    def _keep(self, part: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(self.shared.faults.keep(f"network.{part}", work))
 
     async def _probe(self, wanted: StartProbe) -> None:
-        outcome = await self._prober.ask(wanted.target, timeout_seconds=wanted.timeout_seconds)
-        self._clones.answered(outcome)
-        self.lookout.probed(wanted.target, outcome)
+        outcome: Outcome = LocalFault("unexpected", passes=False)  # the table waits for an outcome, whatever happens here
+        with self.shared.faults.survived("network.probe", node=wanted.target.name):
+            outcome = await self._prober.ask(wanted.target, timeout_seconds=wanted.timeout_seconds)
+            self._clones.answered(outcome)
+            self.lookout.probed(wanted.target, outcome)
         self._handle(Probed(wanted.target.name, outcome))
 
     def _announce(self) -> None:
