@@ -1,9 +1,9 @@
-"""Is there another machine with our identity? A copied disk or a resumed snapshot has the same machine id and MAC.
+"""Finds other machines with this machine's identity: a copied disk or a resumed snapshot has the same machine id and MAC.
 
-Theory of operation. What carries our id, at an address that this machine has never had in this run, is looked at: asked
-twice, a second apart, it must answer with our id, from a place that is not this machine by another road (a router's
+Theory of operation. What carries its id, at an address that this machine has never had in this run, is looked at: asked
+twice, a second apart, it must answer with that id, from a place that is not this machine by another road (a router's
 loop, a second process here). Where it cannot be asked, the store tells: only a machine itself writes its run into the
-Node's `agent`, so that another run there, after ours, is another machine's.
+Node's `agent`, so that another run there, after this one, is another machine's.
 
 Two clones find each other by the same facts, and agree without talking which of them gets a new part in its id
 (`keeps`): the other one waits, and changes too only if nothing has come of it. How one changes, at most once, is in
@@ -53,17 +53,17 @@ class Clones:
         self._start = start
         self._probe = ask
         self._me = Facts(node="")
-        self._ours: set[str] = set()
+        self._own_addresses: set[str] = set()
         self._looking: set[tuple[str, str]] = set()
         self._rewritten: dict[str, int] = {}
-        """How often the store showed a Node that another machine with our id had written, by name."""
+        """How often the store showed a Node that another machine with this id had written, by name."""
         self.found: dict[str, str] = {}
         """The clones told of: address by id."""
 
     def say(self, me: Facts) -> None:
         """What this machine says of itself from now on."""
         self._me = me
-        self._ours.update(address.partition("%")[0] for address in me.addresses)
+        self._own_addresses.update(address.partition("%")[0] for address in me.addresses)
 
     @property
     def _shared_id(self) -> str:
@@ -79,8 +79,10 @@ class Clones:
         return None
 
     def _elsewhere(self, heard: Announcement) -> Target | None:
-        """Where to ask whoever announces our id, if it is at an address that is not ours."""
-        ends = tuple(Endpoint(each, heard.port) for each in heard.addresses if each.partition("%")[0] not in self._ours)
+        """Where to ask whoever announces this machine's id, if that is at an address which is not this machine's."""
+        ends = tuple(
+            Endpoint(each, heard.port) for each in heard.addresses if each.partition("%")[0] not in self._own_addresses
+        )
         return Target(heard.node, (ends,), heard.id) if ends and heard.id == self._me.id else None
 
     async def _ask(self, target: Target) -> Answered | None:
@@ -91,14 +93,14 @@ class Clones:
     def _is_here(self, answer: Answered) -> bool:
         """Whether this machine answered: at its own address, or saying nothing but its own addresses, by whatever road."""
         said = set(answer.facts.addresses)
-        if answer.endpoint.address.partition("%")[0] in self._ours or (said and said <= self._ours):
+        if answer.endpoint.address.partition("%")[0] in self._own_addresses or (said and said <= self._own_addresses):
             return True
         return not said and answer.facts.boot == self._me.boot
 
     # What may show a clone
 
     def heard(self, heard: Announcement) -> None:
-        """Somebody announces itself."""
+        """A machine announces itself."""
         if (target := self._elsewhere(heard)) is not None:
             self._look_at(target)
 
@@ -111,8 +113,8 @@ class Clones:
                 self.tell_of(outcome)
 
     def shown(self, seen: NodeView, former: NodeView | None, *, joined: bool, on_link: tuple[str, ...]) -> None:
-        """The store shows a Node now, and showed it so before. `joined`: it has shown our own of this run."""
-        if not seen.id or not seen.is_ready or set(seen.addresses) <= self._ours:
+        """The store shows a Node now, and showed it so before. `joined`: it has shown this run's own."""
+        if not seen.id or not seen.is_ready or set(seen.addresses) <= self._own_addresses:
             return
         self._notice_cure(seen)
         if seen.id == self._me.id:
@@ -124,7 +126,7 @@ class Clones:
             self._tell(seen.name, seen.id, seen.addresses)
 
     def _is_written_there(self, seen: NodeView, former: NodeView | None) -> bool:
-        """Whether another run than ours has written this Node while we ran; or a copy of our very run, with other addresses."""
+        """Whether another run wrote this Node while this one went on; or a copy of this very run, with other addresses."""
         if seen.name == self._me.node:
             return bool(seen.agent) and (seen.agent != self._me.boot or seen.boot == self._me.boot)
         if former is None or not seen.agent or seen.seen_by != seen.name:
@@ -146,8 +148,8 @@ class Clones:
         self._tell(answer.facts.node, answer.facts.id, (answer.endpoint.address, *answer.facts.addresses))
 
     def _tell(self, name: str, id_: str, addresses: tuple[str, ...]) -> None:
-        """Tell the owner, once for each clone until it moves. Of its addresses, the first that we do not have as well."""
-        address = next((each for each in addresses if each.partition("%")[0] not in self._ours), addresses[0])
+        """Tell the owner, once for each clone until it moves. Of its addresses, the first that this machine does not have."""
+        address = next((each for each in addresses if each.partition("%")[0] not in self._own_addresses), addresses[0])
         if self.found.get(id_) in addresses or len(self.found) >= limits.PEER_ADDRESSES:
             return
         self.found[id_] = address
@@ -182,12 +184,12 @@ class Clones:
         return answer
 
     async def _stays(self, target: Target) -> bool:
-        """Whether the other one goes on with our id although it is the one to change."""
+        """Whether the other one goes on with this id although it is the one to change."""
         await asyncio.sleep(PATIENCE_SECONDS)
         return await self._ask(target) is not None
 
     async def _look_into_store(self, seen: NodeView) -> None:
-        """It cannot be asked from here: it writes to the store, again and again if it writes what we write too."""
+        """It cannot be asked from here: it writes to the store, again and again where both write the same Node."""
         before = self._rewritten[seen.name]
         await asyncio.sleep(2 * AGAIN_SECONDS)
         if seen.name == self._me.node and self._rewritten[seen.name] == before:
@@ -201,6 +203,6 @@ class Clones:
         self._part(seen.name)
 
     def keeps(self, their_boot: str, their_addresses: tuple[str, ...]) -> bool:
-        """Whether we, of two clones that both run, keep the id: the same answer for both, from what both know."""
-        ours = (self._me.boot, sorted(publishable(self._me.addresses)))
-        return ours < (their_boot, sorted(publishable(their_addresses)))
+        """Whether this machine, of two clones that both run, keeps the id: both answer alike, from what both know."""
+        own = (self._me.boot, sorted(publishable(self._me.addresses)))
+        return own < (their_boot, sorted(publishable(their_addresses)))
