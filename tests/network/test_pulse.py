@@ -64,3 +64,14 @@ async def test_what_happens_between_two_beats_hides_no_stall() -> None:
         pulse.look()
         running.cancel()
     assert [round(each.seconds, 3) for each in told] == [STALL_SECONDS + 0.1]
+
+
+@on_fake_time
+async def test_what_came_before_the_first_beat_is_no_stall() -> None:
+    """A name may be waited for, for a minute, before the pulse begins."""
+    told: list[Stalled] = []
+    pulse = Pulse(told.append)
+    await asyncio.sleep(60.0)
+    pulse.begin()
+    pulse.look()
+    assert told == []

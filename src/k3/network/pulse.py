@@ -25,8 +25,12 @@ class Pulse:
         self._clock = asyncio.get_running_loop().time
         self._beat_at = self._clock()
 
+    def begin(self) -> None:
+        """What the loop did until now counts as no stall: it may have waited for other things long before it beats."""
+        self._beat_at = self._clock()
+
     async def run(self) -> None:
-        """For ever."""
+        """Beats for ever."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             self._beat()

@@ -196,6 +196,7 @@ class NetworkSource(Source):
             conflict_with=self._claim.settled.conflict_with,
         )
         now = asyncio.get_running_loop().time()
+        self._pulse.begin()
         self._table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing
         self._has_table.set()
         if self._claim.settled.displaces:
