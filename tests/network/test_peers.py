@@ -46,8 +46,8 @@ from k3.network.messages import (
     Target,
     Withdrawal,
 )
-from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
+from k3.network.peers.peer import NEVER
 from k3.network.policy import decide
 from k3.network.ranks import Timing
 

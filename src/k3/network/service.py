@@ -59,8 +59,8 @@ from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, Outcome, Target, Withdrawal
 from k3.network.naming import Claim
-from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
+from k3.network.peers.peer import NEVER
 from k3.network.probe import probe
 from k3.network.whereabouts import Whereabouts
 from k3.settings.service_type import ServiceType

@@ -1,30 +1,6 @@
-"""Many observers, one truth: when to probe whom, when to suspect, when to say that a machine is gone. A pure state machine.
+"""The entrance: which rule takes an event, and what is done when its time has come. Pure.
 
-`PeerTable.handle(event, now)` takes one event and the local monotonic time and answers with what is to be done: probes
-to start, observations to report, a reannouncement. `PeerTable.deadline` says when it wants a `Tick`. It opens no
-socket, reads no clock, and knows no other host's clock either: ages are differences between two local times, or
-between two times that one host wrote.
-
-Theory of operation
--------------------
-The store is the list of peers. Per peer the table keeps `ref`, the local time of the newest evidence that it lives: an
-own success, or the store showing a fresh lastSeen. All times follow from the peer's time to live T (`ranks.Timing`).
-
-* Observers of a peer are ordered by hash (`ranks.rank`). Rank 0 probes every T/6; later ranks only when the peer has
-  been out of sight for T/3 + T/6 and a step more per rank. So work per machine does not grow with their number.
-* Success is written only where it changes something, or the stored lastSeen is about T/3 old.
-* A common prefix makes nobody an observer: who has never reached a peer, nor heard it, has no say over it (`places`).
-* Two failures of one that has a say make a suspicion (Reachable=False). Anyone's success takes it back.
-* The verdict falls when `ref` is T old, after two own failures just now: NotReady by an observer with standing (it
-  reached the peer itself over a link that it still has, or the store says that it was the last to see it), Unknown by
-  any other. Who has no say, or has lost its link to the peer, says Unknown: T/3 later where others may yet speak.
-* An observer that doubts itself (`doubt`) suspects nobody, and can only say Unknown.
-* While the store is out of reach, or after a stall of our own, ages do not advance: `ref` starts again.
-* Our own Node is written on joining and on change; its lastSeen only where nobody else looks after it. What others
-  concluded about us, only they can take back: we announce ourselves again. That nobody knew of us is no conclusion.
-
-The rest is told by `peer` (when is what due), `places` (who has a say), `crowd` (names nobody has proven) and `policy`
-(what becomes of a report).
+What this is about is in the package's own docstring.
 """
 
 import heapq
@@ -48,10 +24,7 @@ from k3.core.observation import (
     Suspected,
     Unproven,
 )
-from k3.network import peer as peers_
-from k3.network import places, ranks
-from k3.network.crowd import PROBES_AT_ONCE, Crowd
-from k3.network.doubt import SelfDoubt
+from k3.network import ranks
 from k3.network.events import (
     Action,
     CloneFound,
@@ -73,9 +46,13 @@ from k3.network.events import (
     Synced,
     Tick,
 )
-from k3.network.foreign import Foreign
 from k3.network.messages import Announcement, Answered, Endpoint, Impostor, LocalFault, Outcome, Refused, Target, Withdrawal
-from k3.network.peer import FAILURES, NEVER, Peer
+from k3.network.peers import peer as peers_
+from k3.network.peers import places
+from k3.network.peers.crowd import PROBES_AT_ONCE, Crowd
+from k3.network.peers.doubt import SelfDoubt
+from k3.network.peers.foreign import Foreign
+from k3.network.peers.peer import FAILURES, NEVER, Peer
 from k3.network.policy import CLONE_NOTE
 from k3.network.ranks import HINT_RANKS, LAST_RANK, Member, Timing
 
@@ -99,7 +76,7 @@ class PeerTable:
         self._listing = 0
         """How many Nodes the store is just telling us about, all in one list."""
         self._me = Member(name=settings.name, place=ranks.place(settings.id), links=frozenset())
-        self._self = Peer(name=settings.name, member=self._me, timing=self._timing, ref=now)
+        self._self = Peer(name=settings.name, member=self._me, timing=self._timing, last_sign_at=now)
         self._facts: Facts | None = None
         self._displaces = ""
         self._clone = CloneFound("")
@@ -210,7 +187,7 @@ class PeerTable:
         """Nothing that happened while we could not look counts against anybody."""
         self._foreign.restart(now)
         for peer in (self._self, *self.peers.values()):
-            peer.ref = now
+            peer.last_sign_at = now
             peer.reported = None
             self._plan(peer, now)
 
@@ -256,7 +233,7 @@ class PeerTable:
     def _meet(self, peer: Peer, seen: NodeView, now: float) -> None:
         """The store shows this Node for the first time."""
         self._crowd.drop(peer.name)
-        peer.ref = peer.stored_at = peer.met_at = now
+        peer.last_sign_at = peer.stored_at = peer.met_at = now
         peer.backoff = 0.0
         peer.not_ready_at = NEVER if seen.is_ready else now
         if seen.is_ready:
@@ -272,9 +249,9 @@ class PeerTable:
         if (seen.last_seen, seen.agent) != (former.last_seen, former.agent):
             peer.stored_at = now
             if suspected:
-                peer.ref = max(peer.ref, now - _silence(seen))
+                peer.last_sign_at = max(peer.last_sign_at, now - _silence(seen))
             else:
-                peer.ref = now
+                peer.last_sign_at = now
                 peer.hinted_at = peer.hinted_at if peer.leaving else NEVER
         if suspected and seen.is_ready:
             self._hint(peer, now)
@@ -310,7 +287,7 @@ class PeerTable:
         peer = self._self if name == self._me.name else self.peers.get(name)
         if peer is None:
             return
-        had, peer.reported, peer.ref = peer.stored is not None, None, now
+        had, peer.reported, peer.last_sign_at = peer.stored is not None, None, now
         peer.show(None)
         if peer is self._self:
             # A person may delete our Node; it returns, but not in the same breath.
@@ -485,7 +462,7 @@ class PeerTable:
     def _could_not_ask(self, peer: Peer, fault: LocalFault, now: float) -> None:
         """What passes by itself is like standing still: that time does not count. Anything else ends in Unknown."""
         if fault.passes:
-            peer.ref = now
+            peer.last_sign_at = now
         else:
             peer.faults += 1
 
@@ -510,7 +487,7 @@ class PeerTable:
         peer.leaving = False
         peer.failures = peer.refusals = 0
         peer.answers_as = None
-        peer.answered_at = peer.ref = now
+        peer.answered_at = peer.last_sign_at = now
         peer.link = self._ours.link_of(answer.endpoint.address)
         if peer.is_ready:
             peer.backoff = 0.0
@@ -586,7 +563,7 @@ class PeerTable:
                 where = ", ".join(peers_.written(end) for group in peer.ends for end in group)
                 self._actions.append(Suspecting(peer.name, where))
             peer.suspected_by_me = True
-            # Only an answer of its own that the store has not seen may move lastSeen; `ref` may be no more than a restart.
+            # Only an answer that the store has not seen may move lastSeen; `last_sign_at` may be no more than a restart.
             silent = now - peer.answered_at if peer.answered_at > peer.stored_at else None
             message = peer.is_now or f"does not answer {self._me.name}"
             self._report(
@@ -869,7 +846,10 @@ class PeerTable:
         peer = self.peers.get(name)
         if peer is None:
             peer = self.peers[name] = Peer(
-                name=name, member=Member(name=name, place=ranks.place(name), links=frozenset()), timing=self._timing, ref=now
+                name=name,
+                member=Member(name=name, place=ranks.place(name), links=frozenset()),
+                timing=self._timing,
+                last_sign_at=now,
             )
         return peer
 

@@ -31,7 +31,7 @@ class Peer:
     name: str
     member: Member
     timing: Timing
-    ref: float
+    last_sign_at: float
     """The newest evidence that it lives: an own success, or the store showing a fresh lastSeen."""
 
     stored: NodeView | None = None
@@ -214,7 +214,7 @@ def _next_round(peer: Peer) -> float:
 
 def _turn(peer: Peer) -> float:
     """From when on this rank looks for itself."""
-    return peer.ref + peer.timing.takeover(peer.rank) if peer.rank else -NEVER
+    return peer.last_sign_at + peer.timing.takeover(peer.rank) if peer.rank else -NEVER
 
 
 def _earliest(peer: Peer) -> float:
@@ -226,7 +226,7 @@ def verdict_at(peer: Peer, rank: int, *, standing: bool, wait_seconds: float = 0
     """When its time to live has run out for us: others may go first, and those who cannot ask it come last."""
     if not peer.is_ready or rank > LAST_RANK:
         return NEVER
-    at = peer.ref + peer.timing.ttl + peer.timing.order(rank, standing=standing)
+    at = peer.last_sign_at + peer.timing.ttl + peer.timing.order(rank, standing=standing)
     return _unless_said(peer, Silent, at + wait_seconds)
 
 
@@ -244,7 +244,7 @@ def forget_at(peer: Peer, forget_after_seconds: float) -> float:
     if peer.rank > HINT_RANKS or seen.is_ready:
         return NEVER
     if seen.is_unproven and not peer.heard:
-        gone = max(peer.unheard_at, peer.ref) + peer.timing.ttl
+        gone = max(peer.unheard_at, peer.last_sign_at) + peer.timing.ttl
     elif forget_after_seconds:
         gone = peer.not_ready_at + forget_after_seconds
     else:

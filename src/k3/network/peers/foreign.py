@@ -10,7 +10,7 @@ from typing import Final
 from k3.core.node import NodeView
 from k3.core.ownership import Abandoned
 from k3.network.messages import Announcement
-from k3.network.peer import NEVER
+from k3.network.peers.peer import NEVER
 
 AGAIN_SECONDS: Final = 15.0
 """Between two looks at a machine whose Node may be adopted."""

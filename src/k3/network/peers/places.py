@@ -24,7 +24,7 @@ from typing import Final
 from k3.core import limits
 from k3.network import ranks
 from k3.network.messages import Announcement, Endpoint
-from k3.network.peer import FAILURES, NEVER, Peer
+from k3.network.peers.peer import FAILURES, NEVER, Peer
 from k3.network.ranks import Member
 
 HEARING_SECONDS: Final = 10.0
