@@ -1,27 +1,23 @@
-"""What one agent privately knows of one peer, and when that makes it due. Times are local, monotonic, in seconds.
+"""What one agent privately knows of one peer (rule 2). Times are local, monotonic, in seconds. Pure.
 
-Nothing here changes anything: `PeerTable` does that. Every function answers from the peer alone. Pure.
+Everything here answers from the peer alone; the rules (`table`) change it.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Final
 
 from k3.core import node, ownership
 from k3.core.addresses import authority
 from k3.core.node import NodeView
-from k3.core.observation import Evidence, Facts, Forgotten, Observation, Silent
+from k3.core.observation import Evidence, Facts, Observation
 from k3.network.messages import Announcement, Endpoint, Impostor
-from k3.network.ranks import HINT_RANKS, LAST_RANK, Member, Timing
+from k3.network.ranks import LAST_RANK, Member, Timing
 
 NEVER: Final = float("inf")
 FAILURES: Final = 2
 """In a row, before anything is concluded from silence."""
 
-GOODBYE_RETRY_SECONDS: Final = 0.2
-HINT_PAUSE_SECONDS: Final = 0.5
 BACKOFF_CEILING_SECONDS: Final = 60.0
-ROUNDS_PER_PERIOD: Final = 8
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -32,18 +28,21 @@ class Peer:
     member: Member
     timing: Timing
     last_sign_at: float
-    """The newest evidence that it lives: an own success, or the store showing a fresh lastSeen."""
+    """The newest evidence that it lives: an answer to this agent, or the store showing a fresh lastSeen.
+
+    At start, after a break of the watch and after a stall of the agent's own loop it is set to that moment.
+    """
 
     stored: NodeView | None = None
     known: NodeView | None = None
     """The same, with what k3 still knows of the machine where another program has replaced the whole Node."""
     restored_at: float = -NEVER
     """When what such a program dropped was last written again: it may go on, and k3 does not fight it."""
-    stored_at: float = 0.0
-    """When the stored lastSeen last changed, as seen here."""
+    refreshed_at: float = 0.0
+    """When the store showed another lastSeen than before."""
     not_ready_at: float = NEVER
-    met_at: float = 0.0
-    """When the store showed it to us for the first time in this run."""
+    first_shown_at: float = 0.0
+    """When the store showed it for the first time in this run."""
 
     heard: dict[str, Announcement] = field(default_factory=dict)
     unheard_at: float = 0.0
@@ -52,46 +51,52 @@ class Peer:
 
     rank: int = 0
     far_rank: int = LAST_RANK + 1
-    """Our place among all agents, wherever they are: counts only for a peer over which we have no say."""
+    """This agent's place among all agents, wherever they are: counts only for a peer over which it has no say."""
     has_others: bool = False
-    """Whether somebody else may be able to ask it. Known only where we have no say."""
+    """Whether another agent may be able to ask it. Known only where this one has no say."""
 
     probing: bool = False
     probed_at: float = -NEVER
     probe_evidence: Evidence = field(default_factory=Evidence)
     hinted_at: float = NEVER
-    leaving: bool = False
-    """It said goodbye, or somebody did in its name."""
+    said_goodbye: bool = False
+    """Its records were withdrawn, by itself or by another host in its name."""
     challenger: Announcement | None = None
-    """Who claims the name while its holder does not answer."""
+    """The machine that claims the name while its holder does not answer."""
     backoff: float = 0.0
     abstain_until: float = -NEVER
 
     answered_at: float = -NEVER
-    """When it last answered us in this run."""
+    """When it last answered this agent in this run."""
     link: str = ""
-    """On which of our links that was; empty: nowhere, or others reach it where we do not."""
+    """On which of this machine's links that was; empty: on none, or others reach it where this agent does not."""
     failures: int = 0
     failed_at: tuple[float, float] = (-NEVER, -NEVER)
     """The last two failures, newest last."""
     refusals: int = 0
     answers_as: Impostor | None = None
-    """Who answered last in its place."""
+    """The machine that answered last in its place."""
     faults: int = 0
-    """In a row, how often we could not even ask."""
+    """In a row, how often this agent could not even ask."""
 
     reported: type[Observation] | None = None
     settled_at: float = -NEVER
-    """The same is not reported again before this: the store is still to show the last report."""
+    """The same is not reported again before this: the store has yet to show the last report."""
     suspected_by_me: bool = False
     due: float = NEVER
+    """When it next needs attention; set by `PeerTable` alone."""
 
     def show(self, seen: NodeView | None) -> None:
-        """The store shows its Node so now."""
+        """The store shows its Node like this now; None: it has none."""
         former = self.known
         is_overwritten = former is not None and seen is not None and ownership.was_overwritten(former, seen)
         self.stored = seen
         self.known = ownership.remembered(former, seen) if is_overwritten and former and seen else seen
+
+    def hint(self, now: float) -> None:
+        """It is worth a look soon (rule 4); a second hint does not postpone the first."""
+        if self.hinted_at == NEVER:
+            self.hinted_at = now
 
     @property
     def is_overwritten(self) -> bool:
@@ -100,7 +105,7 @@ class Peer:
 
     @property
     def is_candidate(self) -> bool:
-        """Announced, but not a Node of ours."""
+        """Whether it is announced, and the store shows no Node of it."""
         return self.stored is None
 
     @property
@@ -110,12 +115,12 @@ class Peer:
 
     @property
     def answered(self) -> bool:
-        """Whether it answered us at least once in this run."""
+        """Whether it answered this agent at least once in this run."""
         return self.answered_at > -NEVER
 
     @property
     def is_here(self) -> bool:
-        """Whether it has shown in this run that it is on a link of ours: it answered, or announced itself under its own id."""
+        """Whether it has shown in this run that it is on a link of this machine: it answered, or announced itself."""
         return self.answered or (bool(self.heard) and any(self.is_its_own(heard) for heard in self.heard.values()))
 
     def is_its_own(self, heard: Announcement) -> bool:
@@ -136,8 +141,8 @@ class Peer:
         return bool(other and self.known and other.id and other.id == self.known.id and other.node != self.name)
 
     @property
-    def is_now(self) -> str:
-        """Who answers in its place; empty where nobody does."""
+    def who_answers(self) -> str:
+        """A sentence that says which machine answers in its place; empty where none does."""
         if self.answers_as is None:
             return ""
         where = written(self.answers_as.endpoint) if self.answers_as.endpoint else "its address"
@@ -152,8 +157,8 @@ class Peer:
         """The longest pause between two probes of a peer that is not Ready."""
         return max(min(BACKOFF_CEILING_SECONDS, self.timing.ttl), self.timing.period)
 
-    def just_said(self, kind: type[Observation], now: float) -> bool:
-        """Whether this has been reported and the store has had no time to show it."""
+    def just_reported(self, kind: type[Observation], now: float) -> bool:
+        """Whether an observation of this kind was reported and the store has had no time to show it."""
         return self.reported is kind and now < self.settled_at
 
     def same_facts(self, facts: Facts) -> bool:
@@ -178,79 +183,10 @@ class Peer:
 
 
 def renamed(former: str, name: str) -> str:
-    """What a machine's old Node says: the same words by the machine and by others."""
+    """What the Node of a machine's former name says: the same words from the machine itself and from others."""
     return f"renamed: the machine goes by the name of {name} now; to remove this Node: k3 delete node {former}"
 
 
 def written(end: Endpoint) -> str:
     """`10.0.0.7:7946`, `[2001:db8::7]:7946`."""
     return authority(end.address, end.port)
-
-
-def probe_at(peer: Peer) -> float:
-    """When to ask it next, by its state and our rank."""
-    if peer.rank > LAST_RANK or not (peer.ends or peer.challenger):
-        return NEVER
-    hinted = peer.hinted_at + peer.timing.step * peer.rank if peer.rank <= HINT_RANKS else NEVER
-    if 0 < peer.failures < FAILURES:
-        pause = GOODBYE_RETRY_SECONDS if peer.leaving and peer.refusals else peer.timing.retry
-        regular = peer.failed_at[1] + pause
-    elif peer.is_ready:
-        regular = max(_next_round(peer), _turn(peer), peer.abstain_until, peer.probed_at + peer.backoff)
-    elif peer.is_candidate:
-        regular = max(peer.probed_at + (peer.backoff or peer.timing.period), _turn(peer) if peer.rank > HINT_RANKS else 0.0)
-    elif peer.rank <= HINT_RANKS:
-        regular = peer.probed_at + (peer.backoff or peer.timing.period)
-    else:
-        regular = NEVER
-    return max(min(regular, hinted), _earliest(peer))
-
-
-def _next_round(peer: Peer) -> float:
-    """One period after the last time, on a grid: peers asked at the same moment are also written in one commit."""
-    grid = peer.timing.period / ROUNDS_PER_PERIOD
-    return math.floor((peer.probed_at + peer.timing.period) / grid) * grid
-
-
-def _turn(peer: Peer) -> float:
-    """From when on this rank looks for itself."""
-    return peer.last_sign_at + peer.timing.takeover(peer.rank) if peer.rank else -NEVER
-
-
-def _earliest(peer: Peer) -> float:
-    """Never two probes of one peer closer than this, whatever is announced."""
-    return peer.probed_at + (GOODBYE_RETRY_SECONDS if peer.leaving else min(HINT_PAUSE_SECONDS, peer.timing.retry))
-
-
-def verdict_at(peer: Peer, rank: int, *, standing: bool, wait_seconds: float = 0.0) -> float:
-    """When its time to live has run out for us: others may go first, and those who cannot ask it come last."""
-    if not peer.is_ready or rank > LAST_RANK:
-        return NEVER
-    at = peer.last_sign_at + peer.timing.ttl + peer.timing.order(rank, standing=standing)
-    return _unless_said(peer, Silent, at + wait_seconds)
-
-
-def has_just_failed(peer: Peer, now: float) -> bool:
-    """Whether two own failures just now stand behind a verdict; or that many times we could not even ask."""
-    recent = now - 2 * peer.timing.period - peer.timing.timeout
-    return peer.faults >= FAILURES or (peer.failures >= FAILURES and peer.failed_at[0] >= recent)
-
-
-def forget_at(peer: Peer, forget_after_seconds: float) -> float:
-    """When its Node, or what we heard of it, is to be dropped."""
-    seen = peer.stored
-    if seen is None:
-        return NEVER if peer.heard else peer.unheard_at + peer.timing.ttl
-    if peer.rank > HINT_RANKS or seen.is_ready:
-        return NEVER
-    if seen.is_unproven and not peer.heard:
-        gone = max(peer.unheard_at, peer.last_sign_at) + peer.timing.ttl
-    elif forget_after_seconds:
-        gone = peer.not_ready_at + forget_after_seconds
-    else:
-        return NEVER
-    return _unless_said(peer, Forgotten, gone + peer.rank)
-
-
-def _unless_said(peer: Peer, kind: type[Observation], at: float) -> float:
-    return max(at, peer.settled_at) if peer.reported is kind else at
