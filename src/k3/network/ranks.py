@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final, Self
 
 from k3.core.node import NodeView
+from k3.core.sources import NETWORK
 
 LAST_RANK: Final = 8
 """Higher ranks never probe."""
@@ -136,7 +137,7 @@ def member(seen: NodeView) -> Member:
 
 def is_observer(seen: NodeView) -> bool:
     """Whether this Node's own agent writes to the store and can be relied on."""
-    return bool(seen.agent) and seen.owner == "network" and seen.is_ready and seen.is_reachable
+    return bool(seen.agent) and seen.owner == NETWORK.name and seen.is_ready and seen.is_reachable
 
 
 def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:

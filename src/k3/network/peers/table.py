@@ -16,12 +16,12 @@ from k3.core.observation import (
     Evidence,
     Facts,
     Forgotten,
-    Joined,
     Left,
     Silent,
     Suspected,
     Unproven,
 )
+from k3.core.sources import NETWORK
 from k3.network import ranks
 from k3.network.events import (
     Action,
@@ -33,7 +33,6 @@ from k3.network.events import (
     NodeGone,
     NodeShown,
     Probed,
-    Report,
     SelfProven,
     Settings,
     Stalled,
@@ -45,13 +44,14 @@ from k3.network.events import (
 )
 from k3.network.messages import Announcement, Answered, Impostor, LocalFault, Outcome, Refused, Target, Withdrawal
 from k3.network.peers import due, places
+from k3.network.peers.adoption import Adoption
 from k3.network.peers.asking import Asking, claim_of, target
 from k3.network.peers.crowd import PROBES_AT_ONCE
 from k3.network.peers.knowledge import Knowledge
 from k3.network.peers.observers import Observers
 from k3.network.peers.own_node import OwnNode
 from k3.network.peers.peer import FAILURES, NEVER, Peer, renamed, written
-from k3.network.ranks import HINT_RANKS, Member, Timing
+from k3.network.ranks import Member, Timing
 
 NAMES_PER_PEER: Final = 8
 LOOK_SECONDS: Final = 0.02
@@ -68,8 +68,7 @@ class PeerTable:
         self._observers = Observers(self._known)
         self._asking = Asking(self._known, self._observers)
         self._own_node = OwnNode(self._known, self._observers, self._asking)
-        self._adopting: dict[str, Evidence] = {}
-        """What the Nodes showed whose machines are being asked."""
+        self._adoption = Adoption(self._known, self._observers, self._own_node)
         self._heap: list[tuple[float, str]] = []
 
     @property
@@ -87,6 +86,7 @@ class PeerTable:
             case NodeShown(seen):
                 self._show(seen, now)
             case Probed(name, outcome):
+                self._adoption.probed(name, outcome)
                 self._probed(name, outcome, now)
             case Announcement():
                 self._announced(event, now)
@@ -127,8 +127,7 @@ class PeerTable:
         """When the next `Tick` is wanted (local monotonic seconds, maybe infinite)."""
         while self._heap and self._is_stale(*self._heap[0]):
             heapq.heappop(self._heap)
-        adoption = self._known.foreign.deadline(self._known.me.name) if self._known.is_online else NEVER
-        return min(self._observers.rank_all_at, adoption, self._heap[0][0] if self._heap else NEVER)
+        return min(self._observers.rank_all_at, self._adoption.at(), self._heap[0][0] if self._heap else NEVER)
 
     # Events: the store
 
@@ -154,7 +153,7 @@ class PeerTable:
         self._known.restart_ages(now)
 
     def _show(self, seen: NodeView, now: float) -> None:
-        if seen.owner != "network":
+        if seen.owner != NETWORK.name:
             self._disown(seen, now)
             return
         announced = self._known.foreign.drop(seen.name)
@@ -254,7 +253,7 @@ class PeerTable:
         self._known.touch(peer)
 
     def _disown(self, seen: NodeView, now: float) -> None:
-        """It belongs to a controller, or to discovery."""
+        """It belongs to a controller, or to another source."""
         name = seen.name
         self._known.foreign.show(seen, now)
         self._known.crowd.hide(name)
@@ -342,8 +341,6 @@ class PeerTable:
     def _probed(self, name: str, outcome: Outcome, now: float) -> None:
         self._known.crowd.done(name)
         peer = self._known.peers.get(name)
-        if (evidence := self._adopting.pop(name, None)) is not None and peer is None:
-            self._adopt(name, outcome, evidence)
         if peer is not None and peer.probing:
             peer.probing = False
             if isinstance(outcome, LocalFault):  # which says nothing about the peer
@@ -495,8 +492,8 @@ class PeerTable:
             self._observers.rank_all(now)
             for each in (*self._known.peers.values(), self._known.own):
                 self._plan(each, now)
-        if self._known.is_online and self._known.foreign.deadline(self._known.me.name) <= now:
-            self._look_at_the_abandoned(now)
+        if self._adoption.at() <= now:
+            self._adoption.look(now)
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
             peer = None if self._is_stale(at, name) else self._known.named(name)
@@ -591,47 +588,6 @@ class PeerTable:
             self._known.drop(peer)
         else:
             self._known.report(peer, Forgotten(peer.name, peer.stored.evidence), now)
-
-    # Nodes that discovery has given up
-
-    def _look_at_the_abandoned(self, now: float) -> None:
-        """Ask the machines that are announced here, as one of the first ranks; ourselves we need not ask."""
-        for seen, heard in self._known.foreign.take_due(self._known.me.name, now):
-            if seen.name == self._known.me.name:
-                self._adopt_self(seen)
-            elif heard is not None and seen.name not in self._adopting:
-                member = Member(
-                    name=seen.name, place=ranks.place(seen.id), links=frozenset(), addresses=frozenset(seen.addresses)
-                )
-                if self._observers.rank_for(member) <= HINT_RANKS:
-                    self._adopting[seen.name] = seen.evidence
-                    ends = tuple(places.announced_ends(heard))
-                    self._known.do(StartProbe(Target(seen.name, (ends,), seen.id), self._known.timing.timeout))
-
-    def _adopt(self, name: str, outcome: Outcome, evidence: Evidence) -> None:
-        if isinstance(outcome, Answered) and self._known.is_online:
-            self._known.do(
-                Report(
-                    Alive(
-                        name=name,
-                        facts=outcome.facts,
-                        seen_by=self._known.me.name,
-                        evidence=evidence,
-                        seen_run=self._known.settings.boot,
-                        adopts=evidence,
-                    )
-                )
-            )
-
-    def _adopt_self(self, seen: NodeView) -> None:
-        """Where somebody else looks after us, it is theirs to see us alive."""
-        if (
-            self._known.settings.register_self
-            and self._own_node.facts is not None
-            and seen.id == self._known.settings.id
-            and not self._observers.look_after_own()
-        ):
-            self._known.do(Report(Joined(name=seen.name, facts=self._own_node.facts, fresh=True, adopts=seen.evidence)))
 
     # Bookkeeping
 
