@@ -98,6 +98,10 @@ class Peer:
         if self.hinted_at == NEVER:
             self.hinted_at = now
 
+    def back_off(self) -> None:
+        """Ask it more rarely from now on."""
+        self.backoff = min(self.backoff * 2 or self.timing.period, self.ceiling)
+
     @property
     def is_overwritten(self) -> bool:
         """Whether the store lacks what k3 had written there."""
@@ -160,6 +164,10 @@ class Peer:
     def just_reported(self, kind: type[Observation], now: float) -> bool:
         """Whether an observation of this kind was reported and the store has had no time to show it."""
         return self.reported is kind and now < self.settled_at
+
+    def after_report(self, kind: type[Observation], at: float) -> float:
+        """When an observation of this kind is due; if it has just been reported, not before the store could show it."""
+        return max(at, self.settled_at) if self.reported is kind else at
 
     def same_facts(self, facts: Facts) -> bool:
         """Whether the Node already shows what the machine says of itself."""

@@ -5,22 +5,11 @@ What this is about is in the package's own docstring.
 
 import heapq
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import islice
 from typing import Final
 
 from k3.core import times
 from k3.core.node import NodeView
-from k3.core.observation import (
-    Alive,
-    Evidence,
-    Facts,
-    Forgotten,
-    Left,
-    Silent,
-    Suspected,
-    Unproven,
-)
 from k3.core.sources import NETWORK
 from k3.network import ranks
 from k3.network.events import (
@@ -36,21 +25,23 @@ from k3.network.events import (
     SelfProven,
     Settings,
     Stalled,
-    StartProbe,
     StoreLost,
-    Suspecting,
     Synced,
     Tick,
 )
-from k3.network.messages import Announcement, Answered, Impostor, LocalFault, Outcome, Refused, Target, Withdrawal
-from k3.network.peers import due, places
+from k3.network.messages import Announcement, Target, Withdrawal
+from k3.network.peers import places
 from k3.network.peers.adoption import Adoption
-from k3.network.peers.asking import Asking, claim_of, target
+from k3.network.peers.asking import Asking
 from k3.network.peers.crowd import PROBES_AT_ONCE
+from k3.network.peers.forgetting import forget, forget_at
 from k3.network.peers.knowledge import Knowledge
 from k3.network.peers.observers import Observers
 from k3.network.peers.own_node import OwnNode
-from k3.network.peers.peer import FAILURES, NEVER, Peer, renamed, written
+from k3.network.peers.peer import NEVER, Peer
+from k3.network.peers.probing import Probing, probe_at
+from k3.network.peers.suspicion import Suspicion
+from k3.network.peers.verdicts import Verdicts
 from k3.network.ranks import Member, Timing
 
 NAMES_PER_PEER: Final = 8
@@ -69,6 +60,8 @@ class PeerTable:
         self._asking = Asking(self._known, self._observers)
         self._own_node = OwnNode(self._known, self._observers, self._asking)
         self._adoption = Adoption(self._known, self._observers, self._own_node)
+        self._probing = Probing(self._known, self._observers, self._asking, Suspicion(self._known, self._observers))
+        self._verdicts = Verdicts(self._known, self._observers)
         self._heap: list[tuple[float, str]] = []
 
     @property
@@ -87,7 +80,7 @@ class PeerTable:
                 self._show(seen, now)
             case Probed(name, outcome):
                 self._adoption.probed(name, outcome)
-                self._probed(name, outcome, now)
+                self._probing.done(name, outcome, now)
             case Announcement():
                 self._announced(event, now)
             case Withdrawal(instance):
@@ -336,154 +329,6 @@ class PeerTable:
             self._asking.relocate(peer, now)
         self._observers.rank_soon(now)
 
-    # What probes bring
-
-    def _probed(self, name: str, outcome: Outcome, now: float) -> None:
-        self._known.crowd.done(name)
-        peer = self._known.peers.get(name)
-        if peer is not None and peer.probing:
-            peer.probing = False
-            if isinstance(outcome, LocalFault):  # which says nothing about the peer
-                self._could_not_ask(peer, outcome, now)
-            else:
-                peer.faults = 0
-                self._conclude(peer, outcome, now)
-            self._known.touch(peer)
-        waiting = self._known.crowd.next_waiting()
-        if waiting is not None and not (other := self._known.peers[waiting]).probing:
-            other.hinted_at, other.probed_at = now, -NEVER
-            self._known.touch(other)
-
-    def _could_not_ask(self, peer: Peer, fault: LocalFault, now: float) -> None:
-        """What passes by itself is like standing still: that time does not count. Anything else ends in Unknown."""
-        if fault.passes:
-            peer.last_sign_at = now
-        else:
-            peer.faults += 1
-
-    def _conclude(self, peer: Peer, outcome: Outcome, now: float) -> None:
-        if isinstance(outcome, Answered):
-            self._answered(peer, outcome, now)
-        elif (
-            isinstance(outcome, Impostor)
-            and self._asking.may_displace(peer)
-            and outcome.node == peer.name
-            and (claim := claim_of(peer, outcome.id))
-        ):
-            # The recorded place answers under another id, and that id is announced: the holder is gone for good.
-            self._known.doubt.heard_from(peer.name, self._known.link_to(peer), now)
-            peer.challenger, peer.hinted_at = claim, now
-        else:
-            self._failed(peer, outcome, now)
-
-    def _answered(self, peer: Peer, answer: Answered, now: float) -> None:
-        displaces = peer.stored.id if peer.challenger is not None and peer.stored is not None else ""
-        peer.challenger = None
-        peer.said_goodbye = False
-        peer.failures = peer.refusals = 0
-        peer.answers_as = None
-        peer.answered_at = peer.last_sign_at = now
-        peer.link = self._known.here.link_of(answer.endpoint.address)
-        if peer.is_ready:
-            peer.backoff = 0.0
-        self._observers.is_here(peer, now)
-        self._known.doubt.heard_from(peer.name, peer.link, now)
-        seen = peer.stored
-        if not self._known.is_online or peer.just_reported(Alive, now):
-            return
-        facts = _said(answer.facts, peer.known)
-        healthy = seen is not None and seen.is_ready and seen.is_reachable
-        aged = now - peer.refreshed_at >= peer.timing.write - peer.timing.period / 2
-        if not healthy or displaces or aged or not peer.same_facts(facts):
-            self._known.report(
-                peer,
-                Alive(
-                    name=peer.name,
-                    facts=facts,
-                    seen_by=self._known.me.name,
-                    evidence=peer.probe_evidence,
-                    displaces=displaces,
-                    seen_run=self._known.settings.boot,
-                ),
-                now,
-            )
-
-    def _failed(self, peer: Peer, outcome: Outcome, now: float) -> None:
-        peer.failures += 1
-        peer.failed_at = (peer.failed_at[1], now)
-        peer.refusals = peer.refusals + 1 if isinstance(outcome, Refused) else 0
-        peer.answers_as = outcome if isinstance(outcome, Impostor) else None
-        if isinstance(outcome, Refused | Impostor):
-            self._known.doubt.heard_from(peer.name, self._known.link_to(peer), now)
-        elif self._known.has_say(peer) and peer.answered:
-            self._known.doubt.fell_silent(peer.name, peer.link)
-        if isinstance(outcome, Impostor) and peer.is_candidate:
-            # Whoever is there is not who the announcement says: not worth a Node, nor many questions.
-            peer.backoff, peer.failures = peer.ceiling, 0
-        if peer.failures >= FAILURES:
-            if peer.is_ready and not self._known.has_say(peer):
-                peer.backoff = min(peer.backoff * 2 or peer.timing.period, peer.ceiling)
-            if peer.failures == FAILURES and peer.name in self._observers.names and not peer.is_here:
-                self._observers.rank_soon(now)
-            self._asking.turn_to_challenger(peer, now)
-            if self._known.is_online:
-                self._accuse(peer, now)
-
-    def _accuse(self, peer: Peer, now: float) -> None:
-        """Two failures in a row: say what they mean."""
-        seen = peer.stored
-        if seen is None:
-            self._show_unproven(peer, now)
-        elif not self._known.has_say(peer):
-            return
-        elif peer.said_goodbye and peer.refusals >= FAILURES and seen.is_ready:
-            peer.said_goodbye = False
-            self._known.report(peer, Left(peer.name, seen.evidence, by_itself=False), now)
-        elif (
-            seen.is_ready
-            and seen.is_reachable
-            and not self._known.in_doubt(peer, now)
-            and not peer.just_reported(Suspected, now)
-        ):
-            if not peer.suspected_by_me:
-                where = ", ".join(written(end) for group in peer.ends for end in group)
-                self._known.do(Suspecting(peer.name, where))
-            peer.suspected_by_me = True
-            # Only an answer that the store has not seen may move lastSeen; `last_sign_at` may be no more than a restart.
-            silent = now - peer.answered_at if peer.answered_at > peer.refreshed_at else None
-            message = peer.who_answers or f"does not answer {self._known.me.name}"
-            self._known.report(
-                peer,
-                Suspected(
-                    name=peer.name,
-                    evidence=seen.evidence,
-                    silent_seconds=silent,
-                    message=message,
-                    seen_by=self._known.me.name,
-                    seen_run=self._known.settings.boot,
-                ),
-                now,
-            )
-        elif (
-            peer.who_answers and not seen.is_ready and (peer.was_renamed or places.was_last_answered(peer, self._known.me.name))
-        ):
-            self._known.explain(peer, peer.who_answers, now)
-
-    def _show_unproven(self, peer: Peer, now: float) -> None:
-        heard = next(iter(peer.heard.values()), None)
-        if heard is None or peer.rank or self._known.in_doubt(peer, now):
-            return
-        if not self._known.crowd.has_room(self._known.me.name, self._observers.names):
-            return
-        self._known.crowd.show(peer.name, self._known.me.name)
-        ttl = self._known.settings.peer_ttl_seconds
-        facts = Facts(
-            node=heard.node, addresses=heard.addresses, port=heard.port, pid=heard.pid, id=heard.id, peer_ttl_seconds=ttl
-        )
-        where = written(peer.ends[0][0]) if peer.ends else f"port {heard.port}"
-        message = f"announced, but {where} never answered: firewall?"
-        self._known.report(peer, Unproven(peer.name, facts, self._known.me.name, message), now)
-
     # What is due
 
     def _run(self, now: float) -> None:
@@ -503,15 +348,16 @@ class PeerTable:
                 self._plan(peer, now)
 
     def _act(self, peer: Peer, now: float) -> None:
-        if peer is self._known.own:
+        known = self._known
+        if peer is known.own:
             if self._own_node.at() <= now:
                 self._own_node.act(now)
-        elif self._known.is_online and due.forget_at(peer, self._known.settings.forget_after_seconds) <= now:
-            self._forget(peer, now)
-        elif self._known.is_online and self._verdict_at(peer) <= now and self._may_judge(peer, now):
-            self._judge(peer, now)
-        elif not peer.probing and due.probe_at(peer) <= now:
-            self._probe(peer, now)
+        elif known.is_online and forget_at(peer, known.settings.forget_after_seconds) <= now:
+            forget(known, peer, now)
+        elif known.is_online and self._verdicts.at(peer, now) <= now:
+            self._verdicts.judge(peer, now)
+        elif not peer.probing and probe_at(peer) <= now:
+            self._probing.start(peer, now)
 
     def _plan(self, peer: Peer, now: float) -> None:
         """Set the time of the peer's next action."""
@@ -526,93 +372,21 @@ class PeerTable:
             self._plan(peer, now)
 
     def _next_at(self, peer: Peer, now: float) -> float:
-        if self._known.peers.get(peer.name) is not peer:
+        known = self._known
+        if known.peers.get(peer.name) is not peer:
             return NEVER
-        at = NEVER if peer.probing else due.probe_at(peer)
-        if self._known.is_online:
+        at = NEVER if peer.probing else probe_at(peer)
+        if known.is_online:
             if not peer.probing:
-                at = min(at, due.forget_at(peer, self._known.settings.forget_after_seconds))
-            verdict = self._verdict_at(peer)
-            if verdict > now or self._may_judge(peer, now):
-                at = min(at, verdict)
+                at = min(at, forget_at(peer, known.settings.forget_after_seconds))
+            at = min(at, self._verdicts.at(peer, now))
         return at
-
-    def _judge(self, peer: Peer, now: float) -> None:
-        seen = peer.stored
-        if seen is not None:
-            is_known = places.was_last_answered(peer, self._known.me.name) or places.is_former_name(peer, self._known.here)
-            has_seen = peer.was_renamed or (self._known.has_say(peer) and is_known)
-            standing = has_seen and not peer.faults and not self._known.in_doubt(peer, now)
-            self._known.report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
-
-    def _verdict_at(self, peer: Peer) -> float:
-        saw = places.was_last_answered(peer, self._known.me.name)
-        if self._known.has_say(peer):
-            wait = peer.timing.write if not saw and self._observers.may_know_better(peer) else 0.0
-            return due.verdict_at(peer, peer.rank, standing=saw, wait_seconds=wait)
-        # Others may be able to ask it, and its own agent may have a way to the store that none of us knows.
-        is_late = peer.has_others or (not saw and peer.stored is not None and bool(peer.stored.agent))
-        wait = peer.timing.write if is_late else 0.0
-        return due.verdict_at(peer, peer.far_rank, standing=False, wait_seconds=wait)
-
-    def _may_judge(self, peer: Peer, now: float) -> bool:
-        return not self._known.has_say(peer) or due.has_just_failed(peer, now)
-
-    def _reason(self, peer: Peer, *, standing: bool) -> str:
-        ttl = times.duration(peer.timing.ttl)
-        if places.is_former_name(peer, self._known.here):
-            return renamed(peer.name, self._known.me.name)
-        if peer.who_answers and (standing or peer.was_renamed):
-            return peer.who_answers
-        if standing:
-            return f"no answer for {ttl}"
-        if peer.answered and not self._known.here.has(peer.link):
-            return f"no sign of life for {ttl}, and {self._known.me.name} has lost its own link to it"
-        if self._known.has_say(peer) and not peer.answered:
-            return f"no sign of life for {ttl}, and {written(peer.ends[0][0])} never answered {self._known.me.name}: firewall?"
-        return f"no sign of life for {ttl}, and nobody in a position to ask"
-
-    def _probe(self, peer: Peer, now: float) -> None:
-        peer.probed_at, peer.hinted_at = now, NEVER
-        is_retry = 0 < peer.failures < FAILURES  # which needs no place of its own: it follows at once
-        if peer.is_candidate and not is_retry and not self._known.crowd.ask(peer.name, is_new=not peer.backoff):
-            return
-        if not peer.is_ready:
-            peer.backoff = min(peer.backoff * 2 or peer.timing.period, peer.ceiling)
-        peer.probing = True
-        peer.probe_evidence = peer.stored.evidence if peer.stored else Evidence()
-        self._known.do(StartProbe(target(peer), peer.timing.timeout))
-
-    def _forget(self, peer: Peer, now: float) -> None:
-        if peer.stored is None:
-            self._known.drop(peer)
-        else:
-            self._known.report(peer, Forgotten(peer.name, peer.stored.evidence), now)
 
     # Bookkeeping
 
     def _is_stale(self, at: float, name: str) -> bool:
         peer = self._known.named(name)
         return peer is None or peer.due != at
-
-
-def _said(facts: Facts, seen: NodeView | None) -> Facts:
-    """What a machine says of itself, given what its Node shows.
-
-    Where k3 discovery holds the port, it knows neither links nor a time to live: it proves that the machine lives, and
-    everything else stays as the machine's own network agent wrote it.
-    """
-    if seen is None or not seen.id or seen.id != facts.id or facts.peer_ttl_seconds or not seen.peer_ttl_seconds:
-        return facts
-    return replace(
-        facts,
-        addresses=seen.addresses,
-        port=seen.port,
-        pid=seen.pid,
-        boot=seen.boot,
-        links=seen.links,
-        peer_ttl_seconds=seen.peer_ttl_seconds,
-    )
 
 
 def _has_moved(former: NodeView, seen: NodeView) -> bool:
