@@ -51,6 +51,7 @@ from k3.network.messages import (
     Withdrawal,
 )
 from k3.network.peers import PeerTable
+from k3.network.peers.laws import Step, enforce
 from k3.network.policy import decide
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -171,6 +172,8 @@ class Fleet:
         self.random = Random(seed)  # noqa: S311 - a simulation wants repeatable numbers
         self.loss = loss
         self.cut: set[frozenset[str]] = set()
+        self.steps: set[Step] = set()
+        """What the agents' machines have done so far, held to their tables."""
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
         self._places, self._nat = places, nat
@@ -195,7 +198,12 @@ class Fleet:
 
     def _new_table(self, host: Host) -> PeerTable:
         chance = Random(self.random.random())  # noqa: S311 - a simulation wants repeatable numbers
-        return PeerTable(Settings(name=host.name, id=host.id, peer_ttl_seconds=host.ttl), chance=chance.random, now=self.now)
+        settings = Settings(name=host.name, id=host.id, peer_ttl_seconds=host.ttl)
+        return PeerTable(settings, chance=chance.random, now=self.now, check=self._check)
+
+    def _check(self, step: Step) -> None:
+        enforce(step)
+        self.steps.add(step)
 
     # ── what a test does to the fleet ───────────────────────────────────────────────────────────────────────────────
 
@@ -252,6 +260,12 @@ class Fleet:
         for other in self.hosts:
             if other is not host and self.connected(host, other):
                 self.later(ROUND_TRIP_SECONDS, lambda o=other: self.give(o, gone))  # type: ignore[misc]
+
+    def rename(self, host: Host, name: str) -> None:
+        """Stop its agent, as by kill -9, and start it under another name."""
+        self.kill(host)
+        host.name = name
+        self.start(host)
 
     def kill(self, *hosts: Host, power: bool = True) -> None:
         """As by kill -9: connections are refused. Without power: silence."""

@@ -3,10 +3,11 @@
 from k3.core.node import NodeView
 from k3.core.observation import Alive, Evidence, Joined
 from k3.network import ranks
-from k3.network.events import Report, StartProbe
+from k3.network.events import StartProbe
 from k3.network.messages import Announcement, Answered, Outcome, Target
 from k3.network.peers import places
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
 from k3.network.peers.own_node import OwnNode
 from k3.network.peers.peer import NEVER
@@ -48,7 +49,7 @@ class Adoption:
             seen_run=self._known.settings.boot,
             adopts=evidence,
         )
-        self._known.do(Report(alive))
+        self._known.report_foreign(Cause.ANSWER, alive)
 
     def _ask(self, seen: NodeView, heard: Announcement) -> None:
         member = Member(name=seen.name, place=ranks.place(seen.id), links=frozenset(), addresses=frozenset(seen.addresses))
@@ -61,4 +62,5 @@ class Adoption:
         """Where another agent looks after this machine, it is for that one to see it alive."""
         settings, facts = self._known.settings, self._own_node.facts
         if settings.register_self and facts is not None and seen.id == settings.id and not self._observers.look_after_own():
-            self._known.do(Report(Joined(name=seen.name, facts=facts, fresh=True, adopts=seen.evidence)))
+            joined = Joined(name=seen.name, facts=facts, fresh=True, adopts=seen.evidence)
+            self._known.report_foreign(Cause.OWN_TURN, joined)

@@ -5,6 +5,7 @@ Never-proven Nodes are bounded and dealt out among the observers (docs/adr/0008)
 
 from k3.core.observation import Forgotten
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause
 from k3.network.peers.peer import NEVER, Peer
 from k3.network.ranks import HINT_RANKS
 
@@ -30,4 +31,4 @@ def forget(known: Knowledge, peer: Peer, now: float) -> None:
     if peer.stored is None:
         known.drop(peer)
     else:
-        known.report(peer, Forgotten(peer.name, peer.stored.evidence), now)
+        known.report(peer, Cause.AGE, Forgotten(peer.name, peer.stored.evidence), now)

@@ -2,14 +2,15 @@
 
 from typing import Final
 
-from k3.core.observation import Explained, Observation
+from k3.core.observation import Alive, Explained, Joined, Observation
 from k3.network import ranks
-from k3.network.events import Action, Report, Settings
+from k3.network.events import Action, Contested, Event, Reannounce, Report, Settings, StartProbe, Suspecting, Tick
 from k3.network.messages import Announcement
 from k3.network.peers import places
 from k3.network.peers.crowd import Crowd
 from k3.network.peers.doubt import SelfDoubt
 from k3.network.peers.foreign import Foreign
+from k3.network.peers.laws import Cause, Check, State, Step
 from k3.network.peers.peer import Peer
 from k3.network.peers.places import OwnPlace
 from k3.network.ranks import Member, Timing
@@ -21,12 +22,12 @@ SETTLE_SECONDS: Final = 0.5
 class Knowledge:
     """Peers by name, the agent's own Node, and what has come of the present event so far."""
 
-    def __init__(self, settings: Settings, now: float) -> None:
+    def __init__(self, settings: Settings, now: float, check: Check | None = None) -> None:
         self.settings = settings
         self.timing = Timing.of(settings.peer_ttl_seconds)
         """As far as it follows from this agent's own setting."""
         self.me = Member(name=settings.name, place=ranks.place(settings.id), links=frozenset())
-        self.own = Peer(name=settings.name, member=self.me, timing=self.timing, last_sign_at=now)
+        self.own = Peer(name=settings.name, member=self.me, timing=self.timing, last_sign_at=now, is_own=True)
         """The agent's own Node. It is not among the peers."""
         self.peers: dict[str, Peer] = {}
         self.instances: dict[str, str] = {}
@@ -39,6 +40,9 @@ class Knowledge:
         self.doubt = SelfDoubt(now)
         self.crowd = Crowd()
         self.foreign = Foreign()
+        self.event: type[Event] = Tick
+        """What leads to the next actions (`laws`)."""
+        self._check = check
         self._touched: dict[str, Peer] = {}
         self._actions: list[Action] = []
 
@@ -98,8 +102,10 @@ class Knowledge:
         touched, self._touched = list(self._touched.values()), {}
         return touched
 
-    def do(self, action: Action) -> None:
+    def do(self, action: StartProbe | Reannounce | Contested | Suspecting) -> None:
         """Ask for this."""
+        if self._check is not None:
+            self._check(Step(self.event, type(action)))
         self._actions.append(action)
 
     def take_actions(self) -> list[Action]:
@@ -107,17 +113,26 @@ class Knowledge:
         actions, self._actions = self._actions, []
         return actions
 
-    def report(self, peer: Peer, observation: Observation, now: float) -> None:
+    def report(self, peer: Peer, cause: Cause, observation: Observation, now: float) -> None:
         """Report this of a peer, or of the own Node."""
+        self._report(peer.state, cause, observation)
         peer.reported = type(observation)
         peer.settled_at = now + max(SETTLE_SECONDS, peer.timing.retry)
-        self.do(Report(observation))
 
-    def explain(self, peer: Peer, message: str, now: float) -> None:
+    def report_foreign(self, cause: Cause, observation: Alive | Joined) -> None:
+        """Report this of a machine whose Node is another source's."""
+        self._report(State.FOREIGN, cause, observation)
+
+    def _report(self, state: State, cause: Cause, observation: Observation) -> None:
+        if self._check is not None:
+            self._check(Step(self.event, type(observation), state, cause))
+        self._actions.append(Report(observation))
+
+    def explain(self, peer: Peer, cause: Cause, message: str, now: float) -> None:
         """Say on a Node that is not Ready why; once, whichever of its addresses the observers ask."""
         seen = peer.stored
         if seen is None:
             return
         shown = seen.ready.message if seen.ready else ""
         if message.partition(" ")[2] not in shown and not peer.just_reported(Explained, now):
-            self.report(peer, Explained(peer.name, seen.evidence, message), now)
+            self.report(peer, cause, Explained(peer.name, seen.evidence, message), now)

@@ -13,6 +13,7 @@ from k3.network.events import CloneFound, Contested, Reannounce
 from k3.network.messages import Endpoint, Target
 from k3.network.peers.asking import Asking
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
 from k3.network.peers.peer import NEVER, Peer, renamed
 from k3.network.policy import CLONE_NOTE
@@ -84,9 +85,10 @@ class OwnNode:
             return
         message = renamed(seen.name, known.me.name)
         if not seen.is_ready:
-            known.explain(peer, message, now)
+            known.explain(peer, Cause.FORMER_NAME, message, now)
         elif not peer.just_reported(Silent, now):
-            known.report(peer, Silent(seen.name, seen.evidence, standing=True, message=message), now)
+            silent = Silent(seen.name, seen.evidence, standing=True, message=message)
+            known.report(peer, Cause.FORMER_NAME, silent, now)
 
     # When it is written, and what is said
 
@@ -132,7 +134,7 @@ class OwnNode:
             clone_at=clone.address,
             advice=clone.advice,
         )
-        self._known.report(own, joined, now)
+        self._known.report(own, Cause.OWN_TURN, joined, now)
 
     def _write_at_once(self) -> None:
         """There is news, so it does not matter that the Node was written only just now."""

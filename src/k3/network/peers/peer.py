@@ -11,6 +11,7 @@ from k3.core.addresses import authority
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Observation
 from k3.network.messages import Announcement, Endpoint, Impostor
+from k3.network.peers.laws import State
 from k3.network.ranks import LAST_RANK, Member, Timing
 
 NEVER: Final = float("inf")
@@ -32,6 +33,9 @@ class Peer:
 
     At start, after a break of the watch and after a stall of the agent's own loop it is set to that moment.
     """
+
+    is_own: bool = False
+    """Whether this is the agent's own Node."""
 
     stored: NodeView | None = None
     known: NodeView | None = None
@@ -101,6 +105,17 @@ class Peer:
     def back_off(self) -> None:
         """Ask it more rarely from now on."""
         self.backoff = min(self.backoff * 2 or self.timing.period, self.ceiling)
+
+    @property
+    def state(self) -> State:
+        """What the store shows of it."""
+        if self.is_own:
+            return State.OWN
+        if self.stored is None:
+            return State.CANDIDATE
+        if not self.stored.is_ready:
+            return State.NOT_READY
+        return State.READY if self.stored.is_reachable else State.SUSPECTED
 
     @property
     def is_overwritten(self) -> bool:

@@ -10,6 +10,7 @@ from k3.network.events import StartProbe
 from k3.network.messages import Answered, Impostor, LocalFault, Outcome, Refused
 from k3.network.peers.asking import Asking, claim_of, target
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
 from k3.network.peers.peer import FAILURES, NEVER, Peer
 from k3.network.peers.suspicion import Suspicion
@@ -104,7 +105,7 @@ class Probing:
             displaces=displaces,
             seen_run=self._known.settings.boot,
         )
-        self._known.report(peer, alive, now)
+        self._known.report(peer, Cause.ANSWER, alive, now)
 
     def _failed(self, peer: Peer, outcome: Outcome, now: float) -> None:
         known = self._known

@@ -13,6 +13,7 @@ from k3.core.observation import Facts, Left, Suspected, Unproven
 from k3.network.events import Suspecting
 from k3.network.peers import places
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause, State
 from k3.network.peers.observers import Observers
 from k3.network.peers.peer import FAILURES, Peer, written
 
@@ -29,15 +30,19 @@ class Suspicion:
         known, seen = self._known, peer.stored
         if seen is None:
             self._show_unproven(peer, now)
-        elif not known.has_say(peer):
-            return
-        elif peer.said_goodbye and peer.refusals >= FAILURES and seen.is_ready:
-            peer.said_goodbye = False
-            known.report(peer, Left(peer.name, seen.evidence, by_itself=False), now)
-        elif seen.is_ready and seen.is_reachable and not known.in_doubt(peer, now) and not peer.just_reported(Suspected, now):
-            self._suspect(peer, seen, now)
-        elif peer.who_answers and not seen.is_ready and (peer.was_renamed or places.was_last_answered(peer, known.me.name)):
-            known.explain(peer, peer.who_answers, now)
+        elif known.has_say(peer):
+            self._conclude_of_node(peer, seen, now)
+
+    def _conclude_of_node(self, peer: Peer, seen: NodeView, now: float) -> None:
+        known = self._known
+        match peer.state:
+            case State.READY | State.SUSPECTED if peer.said_goodbye and peer.refusals >= FAILURES:
+                peer.said_goodbye = False
+                known.report(peer, Cause.GOODBYE, Left(peer.name, seen.evidence, by_itself=False), now)
+            case State.READY if not known.in_doubt(peer, now) and not peer.just_reported(Suspected, now):
+                self._suspect(peer, seen, now)
+            case State.NOT_READY if peer.who_answers and (peer.was_renamed or places.was_last_answered(peer, known.me.name)):
+                known.explain(peer, Cause.FAILURES, peer.who_answers, now)
 
     def _suspect(self, peer: Peer, seen: NodeView, now: float) -> None:
         if not peer.suspected_by_me:
@@ -54,7 +59,7 @@ class Suspicion:
             seen_by=self._known.me.name,
             seen_run=self._known.settings.boot,
         )
-        self._known.report(peer, suspected, now)
+        self._known.report(peer, Cause.FAILURES, suspected, now)
 
     def _show_unproven(self, peer: Peer, now: float) -> None:
         """People are to find the firewall: an announced machine that never answers gets a Node that says so."""
@@ -75,4 +80,4 @@ class Suspicion:
         )
         where = written(peer.ends[0][0]) if peer.ends else f"port {heard.port}"
         message = f"announced, but {where} never answered: firewall?"
-        known.report(peer, Unproven(peer.name, facts, known.me.name, message), now)
+        known.report(peer, Cause.FAILURES, Unproven(peer.name, facts, known.me.name, message), now)

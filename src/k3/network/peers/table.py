@@ -27,6 +27,7 @@ from k3.network.peers.forgetting import forget, forget_at
 from k3.network.peers.from_network import FromNetwork
 from k3.network.peers.from_store import FromStore
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Check
 from k3.network.peers.observers import Observers
 from k3.network.peers.own_node import OwnNode
 from k3.network.peers.peer import NEVER, Peer
@@ -38,9 +39,12 @@ from k3.network.peers.verdicts import Verdicts
 class PeerTable:
     """The state machine. One per agent."""
 
-    def __init__(self, settings: Settings, *, chance: Callable[[], float], now: float) -> None:
-        """`chance` (a number from 0 to 1, such as `Random().random`) spreads first probes; nothing else depends on it."""
-        self._known = known = Knowledge(settings, now)
+    def __init__(self, settings: Settings, *, chance: Callable[[], float], now: float, check: Check | None = None) -> None:
+        """`chance` (a number from 0 to 1, such as `Random().random`) spreads first probes; nothing else depends on it.
+
+        `check` sees each step before it is taken: see `laws`.
+        """
+        self._known = known = Knowledge(settings, now, check)
         self._observers = observers = Observers(known)
         asking = Asking(known, observers)
         self._own_node = OwnNode(known, observers, asking)
@@ -71,7 +75,9 @@ class PeerTable:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event, then do whatever is due by then; returns what the caller is to do."""
+        self._known.event = type(event)
         self._take(event, now)
+        self._known.event = Tick
         for peer in self._known.take_touched():
             self._plan(peer, now)
         self._run(now)

@@ -8,6 +8,7 @@ from k3.core import times
 from k3.core.observation import Silent
 from k3.network.peers import places
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
 from k3.network.peers.peer import FAILURES, NEVER, Peer, renamed, written
 from k3.network.ranks import LAST_RANK
@@ -32,7 +33,8 @@ class Verdicts:
             is_known = places.was_last_answered(peer, known.me.name) or places.is_former_name(peer, known.here)
             has_seen = peer.was_renamed or (known.has_say(peer) and is_known)
             standing = has_seen and not peer.faults and not known.in_doubt(peer, now)
-            known.report(peer, Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing)), now)
+            silent = Silent(peer.name, seen.evidence, standing, self._reason(peer, standing=standing))
+            known.report(peer, Cause.SILENCE, silent, now)
 
     def _due_at(self, peer: Peer) -> float:
         saw = places.was_last_answered(peer, self._known.me.name)
