@@ -147,9 +147,9 @@ def partition() -> set[Step]:
 
 def freeze() -> set[Step]:
     one = fleet()
-    one.freeze(one.hosts[1])
+    one.hosts[1].freeze()
     one.run(9)
-    one.thaw(one.hosts[1])
+    one.hosts[1].thaw()
     one.run(5)
     return one.steps
 
@@ -165,10 +165,10 @@ def goodbyes() -> set[Step]:
 
 def outage() -> set[Step]:
     one = fleet(places=2)
-    one.lose_store(one.hosts[0].store)
+    one.hosts[0].store.lose()
     one.kill(one.hosts[3])
     one.run(20)
-    one.heal_store(one.hosts[0].store)
+    one.hosts[0].store.heal()
     one.run(10)
     return one.steps
 
@@ -177,8 +177,8 @@ def rename() -> set[Step]:
     one = fleet()
     one.rename(one.hosts[1], "renamed")
     one.run(15)
-    assert one.seen(one.hosts[0].store, "h1") == "False PeerUnreachable"
-    assert one.seen(one.hosts[0].store, "renamed").startswith("True")
+    assert one.hosts[0].store.seen("h1") == "False PeerUnreachable"
+    assert one.hosts[0].store.seen("renamed").startswith("True")
     return one.steps
 
 
@@ -186,7 +186,7 @@ def adoption() -> set[Step]:
     one = Fleet(3, ttl=5.0, shared=True)
     manifest = new_node(DISCOVERY)
     put_machine(manifest, one.hosts[2].facts, DISCOVERY)
-    one.put(one.hosts[2].store, "h2", manifest)
+    one.hosts[2].store.put("h2", manifest)
     one.start()
     one.run(ADOPTION_SECONDS + 20)
     assert one.hosts[0].store.views["h2"].owner == "network"
