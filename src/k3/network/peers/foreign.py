@@ -66,6 +66,8 @@ class Foreign:
 
     def deadline(self, me: str) -> float:
         """When the next of them may be adopted, by the agent whose own Node is `me`."""
+        if not self._nodes:  # as in most fleets; this is asked at every event
+            return NEVER
         return min(map(self._at, self._near(me)), default=NEVER)
 
     def take_due(self, me: str, now: float) -> list[tuple[NodeView, Announcement | None]]:

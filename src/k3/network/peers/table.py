@@ -69,7 +69,7 @@ class PeerTable:
     @property
     def deadline(self) -> float:
         """When the next `Tick` is wanted (local monotonic seconds, maybe infinite)."""
-        while self._heap and self._is_stale(*self._heap[0]):
+        while self._heap and self._due(*self._heap[0]) is None:
             heapq.heappop(self._heap)
         return min(self._observers.rank_all_at, self._adoption.at(), self._heap[0][0] if self._heap else NEVER)
 
@@ -129,16 +129,16 @@ class PeerTable:
         if self._adoption.at() <= now:
             self._adoption.look(now)
         while self._heap and self._heap[0][0] <= now:
-            at, name = heapq.heappop(self._heap)
-            peer = None if self._is_stale(at, name) else self._known.named(name)
+            peer = self._due(*heapq.heappop(self._heap))
             if peer is not None:
                 peer.due = NEVER
                 self._act(peer, now)
                 self._plan(peer, now)
 
-    def _is_stale(self, at: float, name: str) -> bool:
+    def _due(self, at: float, name: str) -> Peer | None:
+        """The peer, or the own Node, of an entry of the heap; None: that is due at another time by now."""
         peer = self._known.named(name)
-        return peer is None or peer.due != at
+        return peer if peer is not None and peer.due == at else None
 
     def _act(self, peer: Peer, now: float) -> None:
         known = self._known
