@@ -656,12 +656,12 @@ def test_doubt_is_about_one_link() -> None:
     assert bench.seen("far").is_ready
 
 
-def test_a_suspicion_is_told_once() -> None:
+def test_a_suspicion_is_said_once() -> None:
     bench, answers = known()
     bench.run(3, answers)
     bench.run(T + 1, writing=False)
-    told = [action for _, action in bench.log if isinstance(action, Suspecting)]
-    assert told == [Suspecting("web", "10.0.0.2:7946")]
+    said = [action for _, action in bench.log if isinstance(action, Suspecting)]
+    assert said == [Suspecting("web", "10.0.0.2:7946")]
 
 
 def test_who_was_refuted_has_no_say_until_it_is_answered_again() -> None:

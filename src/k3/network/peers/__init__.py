@@ -24,7 +24,26 @@ answer to this agent, or the store showing a fresh lastSeen. All times follow fr
 * The agent writes its own Node on joining and on change; its lastSeen only where no other agent looks after it. What others
   concluded about it, only they can take back: it announces itself again. That no observer knew of it is no conclusion.
 
-`docs/architecture.md`, "Many observers, one truth", numbers these rules; the modules here name those numbers.
+Where the rules are
+-------------------
+`docs/architecture.md`, "Many observers, one truth", numbers them; every module here names the numbers of its own.
+
+    table          the entrance: which part takes an event, and which acts when its time has come
+    laws           two tables: what may be reported of a peer in which state, and what may follow from which event
+    knowledge      what one agent knows of all peers, and what has come of the present event so far
+    peer           rule 2: what it knows of one peer
+    from_store     rules 1 and 2: what the store shows
+    observers      rules 3 and 4: which agents look after which peer, and this agent's rank among them
+    places         rule 3: where a peer can be asked from here, and whether this agent has a say over it
+    from_network   rules 4 and 10: announcements and goodbyes; `crowd` holds in bounds what is only announced
+    asking         where a peer is asked, and which machine instead while the holder of a name is silent
+    probing        rules 4 and 5: when a peer is asked, and what its answer changes
+    suspicion      rules 6 and 10: what two failures in a row mean
+    verdicts       rule 7: what is said at the end of a peer's time to live
+    own_node       rule 8: the agent's own Node
+    doubt          rule 9: whether the agent itself is the broken one
+    adoption       Nodes that another source has given up; `foreign` knows them
+    forgetting     Nodes that an agent removes by itself
 """
 
 from k3.network.peers.table import PeerTable

@@ -1,7 +1,7 @@
-"""What is announced by multicast is a hint and never a proof: it says whom to ask, and where (rules 3, 4 and 10). Pure.
+"""Rules 4 and 10: what is announced by multicast is a hint, never a proof: it says which machine to ask, and where. Pure.
 
-Anybody can announce or withdraw any name. So a name that is only announced is a candidate, held in bounds by `crowd`; a goodbye
-makes the agent look, and nothing more; and while the recorded place of a machine answers, no announcement moves it.
+Any host can announce or withdraw any name. So a name that is only announced is a candidate, held in bounds by `crowd`; a
+goodbye makes the agent look, and nothing more; and while the recorded place of a machine answers, no announcement moves it.
 """
 
 from collections.abc import Iterable

@@ -156,7 +156,7 @@ class FromStore:
             self._asking.ask_instead(peer, now)
 
     def _compare_places(self, peer: Peer, former: NodeView | None, seen: NodeView) -> None:
-        """Where it is asked, how often, and who looks after it."""
+        """Where it is asked, how often, and which agents look after it."""
         me = self._known.me.name
         if former is not None and seen.addresses and _has_moved(former, seen) and seen.seen_by != me:
             peer.link = ""  # to have a say, this agent must reach it where it is now
@@ -204,7 +204,7 @@ def _has_moved(former: NodeView, seen: NodeView) -> bool:
 
 
 def _placement(seen: NodeView) -> tuple[object, ...]:
-    """What decides who looks after a Node, where it is asked, and how often."""
+    """What decides which agents look after a Node, where it is asked, and how often."""
     return seen.id, seen.links, seen.addresses, seen.port, seen.peer_ttl_seconds
 
 

@@ -96,7 +96,7 @@ class Observers:
             peer.has_others = ranks.others_look_after(me, peer.member, line)
 
     def rank_soon(self, now: float) -> None:
-        """Who is an observer has changed: every peer is ranked anew, a little later where they are many."""
+        """Other agents are observers now: every peer is ranked anew, a little later where they are many."""
         few = len(self._all) * len(self._known.peers) < RANKS_AT_ONCE
         self.rank_all_at = min(self.rank_all_at, now if few else now + self._known.timing.step)
 
@@ -107,7 +107,7 @@ class Observers:
             self.rank(peer)
 
     def _sort(self, now: float) -> float:
-        """Who counts, and where; returns when to ask again (maybe never)."""
+        """Which agents count, and where; returns when to sort them again (maybe never)."""
         peers = self._known.peers
         self._anywhere = {name: Member(name=name, place=each.place, links=frozenset()) for name, each in self._all.items()}
         vouched = {peer.known.seen_by for peer in peers.values() if peer.known is not None and peer.is_here}

@@ -1,7 +1,8 @@
 """Rule 7: what is said when a peer's time to live has run out, and when. Pure.
 
-NotReady says who has standing: it was answered by the peer itself, or the store says that it was the last to be, and it is not
-at fault itself. Any other agent says Unknown. Those with standing come first, rank by rank (docs/adr/0011, 0035).
+NotReady is said by an agent with standing: the peer answered it, or the store says that it was the last to be answered, and it
+has no grounds to doubt itself. Any other agent says Unknown. Agents with standing come first, rank by rank, and an agent that
+never reached the peer waits for those that may have (docs/adr/0011, 0035).
 """
 
 from k3.core import times
@@ -65,7 +66,7 @@ class Verdicts:
 
 
 def verdict_at(peer: Peer, rank: int, *, standing: bool, wait_seconds: float = 0.0) -> float:
-    """When its time to live has run out for this agent (rule 7): ranks take turns, and those who cannot ask it come last."""
+    """When its time to live has run out for this agent: ranks take turns, and agents without standing come last."""
     if not peer.is_ready or rank > LAST_RANK:
         return NEVER
     at = peer.last_sign_at + peer.timing.ttl + peer.timing.order(rank, standing=standing)
