@@ -59,5 +59,5 @@ def target(peer: Peer) -> Target:
     """Which machine to ask now, and where."""
     if peer.challenger is not None:
         return Target(peer.name, (tuple(places.announced_ends(peer.challenger)),), peer.challenger.id)
-    id_ = peer.known.id if peer.known else next((heard.id for heard in peer.heard.values()), "")
+    id_ = peer.remembered.id if peer.remembered else next((heard.id for heard in peer.heard.values()), "")
     return Target(peer.name, peer.ends, id_)

@@ -24,6 +24,10 @@ class Crowd:
         """Whether a newcomer needs the place of another one."""
         return len(self.names) >= limits.CANDIDATES
 
+    def add(self, name: str) -> None:
+        """It is a candidate from now on."""
+        self.names[name] = None
+
     def ask(self, name: str, *, is_new: bool) -> bool:
         """Take a place for a probe; without one the name waits."""
         if len(self._probing) >= PROBES_AT_ONCE:

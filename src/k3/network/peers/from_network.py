@@ -71,7 +71,7 @@ class FromNetwork:
             links=frozenset(),
             addresses=frozenset(address.partition("%")[0] for address in heard.addresses),
         )
-        self._known.crowd.names[heard.node] = None
+        self._known.crowd.add(heard.node)
         return peer
 
     def _make_room(self) -> bool:

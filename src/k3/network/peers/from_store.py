@@ -78,9 +78,9 @@ class FromStore:
             return
         announced = known.foreign.drop(seen.name)
         peer = known.own if seen.name == known.me.name else known.enter(seen.name, now)
-        former, peer.reported = peer.known, None
+        former, peer.reported = peer.remembered, None
         peer.show(seen)
-        self._compare(peer, former, peer.known or seen, now)
+        self._compare(peer, former, peer.remembered or seen, now)
         if seen.ready is not None and seen.ready.status == "False":
             known.doubt.forget(peer.name)
         if seen.is_unproven:
@@ -127,7 +127,7 @@ class FromStore:
             known.drop(peer)
             return
         elif had:
-            known.crowd.names[name] = None
+            known.crowd.add(name)
             self._asking.locate(peer)
             peer.backoff, peer.probed_at, peer.hinted_at = 0.0, now, NEVER
         known.touch(peer)

@@ -1,4 +1,4 @@
-"""What one agent knows of all peers, and what it wants done. Every rule reads and changes this, and nothing else. Pure."""
+"""What one agent knows of all peers, and what it wants done. The rules share this, and read and change it. Pure."""
 
 from typing import Final
 
@@ -27,6 +27,7 @@ class Knowledge:
         self.timing = Timing.of(settings.peer_ttl_seconds)
         """As far as it follows from this agent's own setting."""
         self.me = Member(name=settings.name, place=ranks.place(settings.id), links=frozenset())
+        """The agent's own machine in the order of observers (`ranks`)."""
         self.own = Peer(name=settings.name, member=self.me, timing=self.timing, last_sign_at=now, is_own=True)
         """The agent's own Node. It is not among the peers."""
         self.peers: dict[str, Peer] = {}

@@ -78,7 +78,7 @@ class Observers:
         That one's word is NotReady, where this agent could only say Unknown. It is given time: on a busy machine, or just after
         the store has returned, it may be a moment behind.
         """
-        seen_by = peer.known.seen_by if peer.known else ""
+        seen_by = peer.remembered.seen_by if peer.remembered else ""
         return peer.rank > 0 or (seen_by in self._all and seen_by not in {self._known.me.name, peer.name})
 
     def rank_for(self, member: Member) -> int:
@@ -110,7 +110,7 @@ class Observers:
         """Which agents count, and where; returns when to sort them again (maybe never)."""
         peers = self._known.peers
         self._anywhere = {name: Member(name=name, place=each.place, links=frozenset()) for name, each in self._all.items()}
-        vouched = {peer.known.seen_by for peer in peers.values() if peer.known is not None and peer.is_here}
+        vouched = {peer.remembered.seen_by for peer in peers.values() if peer.remembered is not None and peer.is_here}
         self._hears = any(peer.heard and peer.stored is not None for peer in peers.values())
         self._possible, self._heard, again = {}, {}, NEVER
         for name, member in self._all.items():

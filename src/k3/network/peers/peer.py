@@ -38,7 +38,7 @@ class Peer:
     """Whether this is the agent's own Node."""
 
     stored: NodeView | None = None
-    known: NodeView | None = None
+    remembered: NodeView | None = None
     """The same, with what k3 still knows of the machine where another program has replaced the whole Node."""
     restored_at: float = -NEVER
     """When what such a program dropped was last written again: it may go on, and k3 does not fight it."""
@@ -92,10 +92,10 @@ class Peer:
 
     def show(self, seen: NodeView | None) -> None:
         """The store shows its Node like this now; None: it has none."""
-        former = self.known
+        former = self.remembered
         is_overwritten = former is not None and seen is not None and ownership.was_overwritten(former, seen)
         self.stored = seen
-        self.known = ownership.remembered(former, seen) if is_overwritten and former and seen else seen
+        self.remembered = ownership.remembered(former, seen) if is_overwritten and former and seen else seen
 
     def hint(self, now: float) -> None:
         """It is worth a look soon (rule 4); a second hint does not postpone the first."""
@@ -120,7 +120,7 @@ class Peer:
     @property
     def is_overwritten(self) -> bool:
         """Whether the store lacks what k3 had written there."""
-        return self.known is not self.stored
+        return self.remembered is not self.stored
 
     @property
     def is_candidate(self) -> bool:
@@ -144,7 +144,7 @@ class Peer:
 
     def is_its_own(self, heard: Announcement) -> bool:
         """Whether the Node's own machine announces this, as far as ids say."""
-        id_ = self.known.id if self.known else ""
+        id_ = self.remembered.id if self.remembered else ""
         return not id_ or not heard.id or heard.id == id_
 
     def mentions(self, ends: frozenset[Endpoint]) -> bool:
@@ -157,7 +157,7 @@ class Peer:
     def was_renamed(self) -> bool:
         """Whether the very machine answers, under another name."""
         other = self.answers_as
-        return bool(other and self.known and other.id and other.id == self.known.id and other.node != self.name)
+        return bool(other and self.remembered and other.id and other.id == self.remembered.id and other.node != self.name)
 
     @property
     def who_answers(self) -> str:
@@ -186,7 +186,7 @@ class Peer:
 
     def same_facts(self, facts: Facts) -> bool:
         """Whether the Node already shows what the machine says of itself."""
-        seen = self.known
+        seen = self.remembered
         return seen is not None and (
             (seen.id or facts.id, seen.boot, seen.port, seen.pid, seen.links)
             == (facts.id, facts.boot, facts.port, facts.pid, facts.links)
@@ -195,7 +195,7 @@ class Peer:
 
     def already_shows(self, heard: Announcement) -> bool:
         """Whether an announcement says nothing that the Node does not show."""
-        seen = self.known
+        seen = self.remembered
         return (
             seen is not None
             and seen.is_ready

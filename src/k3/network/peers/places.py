@@ -53,7 +53,7 @@ class OwnPlace:
 
 def endpoints(peer: Peer, here: OwnPlace) -> tuple[tuple[Endpoint, ...], ...]:
     """What the store records first, then what is announced; on own links only."""
-    seen = peer.known
+    seen = peer.remembered
     recorded = [Endpoint(a, seen.port) for a in seen.addresses] if seen is not None and seen.port else []
     announced = [end for heard in peer.heard.values() if peer.is_its_own(heard) for end in announced_ends(heard)]
     fresh = [end for end in dict.fromkeys(announced) if end not in recorded]
@@ -78,7 +78,7 @@ def is_former_name(peer: Peer, here: OwnPlace) -> bool:
 
 def was_last_answered(peer: Peer, me: str) -> bool:
     """Whether it answered this agent in this run, or the store says that this agent was the last that it answered."""
-    return peer.answered or (peer.known is not None and peer.known.seen_by == me)
+    return peer.answered or (peer.remembered is not None and peer.remembered.seen_by == me)
 
 
 def has_say(peer: Peer, here: OwnPlace, me: str) -> bool:

@@ -17,7 +17,9 @@ from k3.network.peers.suspicion import Suspicion
 from k3.network.ranks import HINT_RANKS, LAST_RANK
 
 GOODBYE_RETRY_SECONDS: Final = 0.2
+"""Between two refusals that confirm a goodbye (rule 10)."""
 HINT_PAUSE_SECONDS: Final = 0.5
+"""Between two probes of one peer, at least, whatever is announced."""
 ROUNDS_PER_PERIOD: Final = 8
 
 
@@ -88,7 +90,7 @@ class Probing:
         self._observers.is_here(peer, now)
         self._known.doubt.heard_from(peer.name, peer.link, now)
         if self._known.is_online and not peer.just_reported(Alive, now):
-            self._report_alive(peer, _said(answer.facts, peer.known), displaces, now)
+            self._report_alive(peer, _said(answer.facts, peer.remembered), displaces, now)
 
     def _report_alive(self, peer: Peer, facts: Facts, displaces: str, now: float) -> None:
         """Only where that changes something, or lastSeen is about W old (docs/adr/0001)."""
@@ -139,14 +141,14 @@ def probe_at(peer: Peer) -> float:
     if peer.rank > LAST_RANK or not (peer.ends or peer.challenger):
         return NEVER
     hinted = peer.hinted_at + peer.timing.step * peer.rank if peer.rank <= HINT_RANKS else NEVER
-    if 0 < peer.failures < FAILURES:
+    if 0 < peer.failures < FAILURES:  # one failure is followed up at once (rule 6), after a goodbye even sooner (rule 10)
         pause = GOODBYE_RETRY_SECONDS if peer.said_goodbye and peer.refusals else peer.timing.retry
         regular = peer.failed_at[1] + pause
-    elif peer.is_ready:
+    elif peer.is_ready:  # in turns by rank; more rarely by one without a say, not at all by one that suspected wrongly
         regular = max(_next_round(peer), _turn(peer), peer.abstain_until, peer.probed_at + peer.backoff)
     elif peer.is_candidate:
         regular = max(peer.probed_at + (peer.backoff or peer.timing.period), _turn(peer) if peer.rank > HINT_RANKS else 0.0)
-    elif peer.rank <= HINT_RANKS:
+    elif peer.rank <= HINT_RANKS:  # a Node that is not Ready is left to the first ranks
         regular = peer.probed_at + (peer.backoff or peer.timing.period)
     else:
         regular = NEVER

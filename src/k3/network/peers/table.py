@@ -64,7 +64,7 @@ class PeerTable:
     def shown(self, name: str) -> NodeView | None:
         """A Node as the store showed it last, with what k3 still knows of it where another program replaced it."""
         peer = self._known.named(name)
-        return peer.known if peer else None
+        return peer.remembered if peer else None
 
     @property
     def deadline(self) -> float:
