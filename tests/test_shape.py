@@ -1,6 +1,7 @@
 """The shape of the code: how many fields are given by position, and how much one class does."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,10 @@ from typing import Final
 SOURCE: Final = Path(__file__).parent.parent / "src"
 FIELDS: Final = 4
 """More of them are given by name."""
+METHODS: Final = 25
+"""More of them and a class has more than one reason to change. Properties are counted too."""
+US: Final = re.compile(r"\b(we|us|our|ours|ourselves)\b", re.IGNORECASE)
+"""A docstring names its subject: the agent, the peer, the observer, the reader."""
 
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:
@@ -29,3 +34,23 @@ def test_records_of_many_fields_are_made_by_name() -> None:
         if is_positional_record(found) and (fields := sum(isinstance(each, ast.AnnAssign) for each in found.body)) > FIELDS
     }
     assert wide == {}
+
+
+def test_no_class_does_too_much() -> None:
+    wide = {
+        name
+        for name, found in classes()
+        if sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in found.body) > METHODS
+    }
+    assert wide == set()
+
+
+def test_docstrings_name_their_subject() -> None:
+    nodes = (
+        (path.relative_to(SOURCE), found)
+        for path in sorted(SOURCE.rglob("*.py"))
+        for found in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(found, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    said = {f"{path}: {getattr(found, 'name', 'module')}" for path, found in nodes if US.search(ast.get_docstring(found) or "")}
+    assert said == set()

@@ -9,9 +9,9 @@ from k3.core.observation import Alive, Evidence, Joined
 from k3.core.ownership import ADOPTION_SECONDS
 from k3.core.sources import DISCOVERY
 from k3.network.events import NodeGone, NodeShown, SelfProven, StartProbe, StoreLost, Synced
-from k3.network.foreign import AGAIN_SECONDS
 from k3.network.messages import Endpoint, Refused, Target, Withdrawal
-from k3.network.peer import NEVER
+from k3.network.peers.foreign import AGAIN_SECONDS
+from k3.network.peers.peer import NEVER
 from tests.network.test_peers import LINK, ME, WEB, Bench, answer, heard
 
 READY = Condition(type="Ready", status="True")

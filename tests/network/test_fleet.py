@@ -61,13 +61,13 @@ def test_a_dead_machine_is_suspected_soon_and_down_at_its_ttl(count: int, ttl: f
     fleet.kill(victim, power=power)
     fleet.run(1.5 * ttl)
     for store in others(fleet, victim):
-        suspected = fleet.times(store, victim.name, "Reachable=False", since=died)
-        down = fleet.times(store, victim.name, "Ready=False", since=died)
+        suspected = store.times(victim.name, "Reachable=False", since=died)
+        down = store.times(victim.name, "Ready=False", since=died)
         assert len(suspected) == 1
         assert suspected[0] - died <= max(ttl / 3, 4.0)
         assert len(down) == 1
-        assert fleet.seen(store, victim.name) == "False PeerUnreachable"
-        assert ttl <= fleet.age_at(store, victim.name, "Ready=False") <= ttl + 2.0
+        assert store.seen(victim.name) == "False PeerUnreachable"
+        assert ttl <= store.age_at(victim.name, "Ready=False") <= ttl + 2.0
     assert not false_alarms(fleet, *(h for h in fleet.hosts if h is not victim))
 
 
@@ -76,15 +76,15 @@ def test_a_dead_machine_is_suspected_soon_and_down_at_its_ttl(count: int, ttl: f
 def test_a_frozen_machine_is_dead_and_ready_soon_after_the_thaw(count: int, shared: bool) -> None:
     fleet = running(count, shared=shared)
     victim = fleet.hosts[0]
-    fleet.freeze(victim)
+    victim.freeze()
     fleet.run(9)
     stores_ = others(fleet, victim)
-    assert [fleet.seen(store, victim.name) for store in stores_] == ["False PeerUnreachable"] * len(stores_)
+    assert [store.seen(victim.name) for store in stores_] == ["False PeerUnreachable"] * len(stores_)
     thawed = fleet.now
-    fleet.thaw(victim)
+    victim.thaw()
     fleet.run(3)
     for store in stores_:
-        assert fleet.times(store, victim.name, "Ready=True", since=thawed)[0] - thawed <= 1.0
+        assert store.times(victim.name, "Ready=True", since=thawed)[0] - thawed <= 1.0
     # What it missed does not make it judge others.
     assert not false_alarms(fleet, *(h for h in fleet.hosts if h is not victim))
 
@@ -99,15 +99,15 @@ def test_a_stopped_machine_is_not_ready_at_once_and_back_at_once(count: int, ttl
     fleet.stop(leaver)
     fleet.run(10)
     for store in others(fleet, leaver):
-        down = fleet.times(store, leaver.name, "Ready=False", since=at)
+        down = store.times(leaver.name, "Ready=False", since=at)
         assert len(down) == 1
         assert down[0] - at <= 1.0
-        assert fleet.seen(store, leaver.name) in {"False NodeShutdown", "False PeerLeft"}
+        assert store.seen(leaver.name) in {"False NodeShutdown", "False PeerLeft"}
     at = fleet.now
     fleet.start(leaver)
     fleet.run(5)
     for store in stores(fleet):
-        assert fleet.times(store, leaver.name, "Ready=True", since=at)[0] - at <= 1.0
+        assert store.times(leaver.name, "Ready=True", since=at)[0] - at <= 1.0
 
 
 @SHARED
@@ -126,7 +126,7 @@ def test_on_one_store_the_side_that_reaches_a_machine_refutes(ttl: float) -> Non
     a, b, c = fleet.hosts
     fleet.partition([a], [c])
     fleet.run(6 * ttl)
-    assert all(fleet.seen(a.store, host.name).startswith("True") for host in (a, b, c))
+    assert all(a.store.seen(host.name).startswith("True") for host in (a, b, c))
     assert not [entry for entry in a.store.history if entry[2] in {"Ready=False", "Ready=Unknown"}]
 
 
@@ -157,7 +157,7 @@ def test_a_watcher_that_was_down_meanwhile_still_notices(shared: bool) -> None:
     at = fleet.now
     fleet.start(watcher)
     fleet.run(9)
-    down = [t for what in ("Ready=False", "Ready=Unknown") for t in fleet.times(watcher.store, victim.name, what, since=at)]
+    down = [t for what in ("Ready=False", "Ready=Unknown") for t in watcher.store.times(victim.name, what, since=at)]
     assert len(down) == 1
     assert 5.0 <= down[0] - at <= 7.0
 
@@ -176,7 +176,7 @@ def test_while_the_store_is_away_nothing_is_concluded_and_the_view_is_right_afte
     fleet = running(4, shared=shared)
     dead = fleet.hosts[3]
     for store in stores(fleet):
-        fleet.lose_store(store)
+        store.lose()
     fleet.run(2)
     fleet.kill(dead)
     fleet.run(20)
@@ -184,14 +184,14 @@ def test_while_the_store_is_away_nothing_is_concluded_and_the_view_is_right_afte
     before = {id(store): dict(store.writes) for store in stores(fleet)}
     back = fleet.now
     for store in stores(fleet):
-        fleet.heal_store(store)
+        store.heal()
     fleet.run(1)
     for store in stores(fleet):
         assert all(count - before[id(store)].get(name, 0) <= 1 for name, count in store.writes.items())
     fleet.run(9)
     for store in others(fleet, dead):
         assert not store.views[dead.name].is_ready
-        assert fleet.times(store, dead.name, "Ready=False", since=back)[0] - back >= 5.0
+        assert store.times(dead.name, "Ready=False", since=back)[0] - back >= 5.0
     assert not false_alarms(fleet, *fleet.hosts[:3])
 
 
@@ -205,12 +205,12 @@ def test_when_a_machine_and_its_first_observer_die_together_the_next_one_takes_o
     fleet.kill(victim, first)
     fleet.run(2 * ttl + 10)
     for gone in (victim, first):
-        down = fleet.times(victim.store, gone.name, "Ready=False", since=died) + fleet.times(
-            victim.store, gone.name, "Ready=Unknown", since=died
+        down = victim.store.times(gone.name, "Ready=False", since=died) + victim.store.times(
+            gone.name, "Ready=Unknown", since=died
         )
         assert len(down) == 1
         assert ttl - timing.write - timing.period - 1 <= down[0] - died <= ttl + 2
-        assert fleet.age_at(victim.store, gone.name, "Ready=False") >= ttl
+        assert victim.store.age_at(gone.name, "Ready=False") >= ttl
     assert not false_alarms(fleet, *(h for h in fleet.hosts if h not in {victim, first}))
 
 
@@ -226,7 +226,7 @@ def test_an_observer_that_is_cut_off_blames_nobody() -> None:
     alone = fleet.hosts[0]
     fleet.partition([alone], fleet.hosts[1:])
     fleet.run(30)
-    states = {fleet.seen(alone.store, host.name) for host in fleet.hosts[1:]}
+    states = {alone.store.seen(host.name) for host in fleet.hosts[1:]}
     assert states == {"Unknown ObserverLost"}
 
 
@@ -262,7 +262,7 @@ def test_a_thousand_machines() -> None:
     assert (sum(host.probes for host in fleet.hosts) - probes) / 93 / 1_000 <= 0.075
     assert (store.writes.total() - writes) / 1_000 <= 1.1 * 93 / 30
     for host in dead:
-        down = [at for what in ("Ready=False", "Ready=Unknown") for at in fleet.times(store, host.name, what, since=died)]
+        down = [at for what in ("Ready=False", "Ready=Unknown") for at in store.times(host.name, what, since=died)]
         assert len(down) == 1
         assert 90 - 46 <= down[0] - died <= 92
     assert not false_alarms(fleet, *fleet.hosts[10:])
@@ -285,14 +285,14 @@ def test_after_an_outage_the_word_of_who_reached_a_machine_counts_whoever_is_bac
         pytest.fail("there is no machine that only one of the two has asked")
     witness, other = sorted(observers, key=lambda host: reached[observers.index(host)], reverse=True)
     store = witness.store
-    fleet.lose_store(store)
+    store.lose()
     fleet.kill(victim, power=False)
     fleet.run(2)
-    fleet.detach(witness)
-    fleet.heal_store(store)
+    witness.detach()
+    store.heal()
     fleet.run(1)
-    fleet.attach(witness)
+    witness.attach()
     fleet.run(5 + 2)
-    assert fleet.seen(store, victim.name) == "False PeerUnreachable"
-    assert not fleet.times(store, victim.name, "Ready=Unknown")
+    assert store.seen(victim.name) == "False PeerUnreachable"
+    assert not store.times(victim.name, "Ready=Unknown")
     assert not false_alarms(fleet, witness, other)

@@ -46,8 +46,9 @@ from k3.network.messages import (
     Target,
     Withdrawal,
 )
-from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
+from k3.network.peers.laws import Step, enforce
+from k3.network.peers.peer import NEVER
 from k3.network.policy import decide
 from k3.network.ranks import Timing
 
@@ -73,9 +74,9 @@ class Bench:
 
     def __init__(self, *, settings: Settings | None = None, online: bool = True) -> None:
         self.now = 1_000.0
-        self.table = PeerTable(
-            settings or Settings(name="me", id=ME.id, peer_ttl_seconds=T), chance=Random(7).random, now=self.now
-        )
+        settings = settings or Settings(name="me", id=ME.id, peer_ttl_seconds=T)
+        self.table = PeerTable(settings, chance=Random(7).random, now=self.now, check=self.check)
+        self.steps: set[Step] = set()
         self.nodes: dict[str, Manifest] = {}
         self.log: list[tuple[float, Action]] = []
         self.reports: list[Observation] = []
@@ -84,6 +85,10 @@ class Bench:
         self.give(LinksChanged((LINK,)))
         if online:
             self.give(Synced(()))
+
+    def check(self, step: Step) -> None:
+        enforce(step)
+        self.steps.add(step)
 
     def give(self, event: Event) -> list[Action]:
         actions = self.table.handle(event, self.now)
@@ -651,12 +656,12 @@ def test_doubt_is_about_one_link() -> None:
     assert bench.seen("far").is_ready
 
 
-def test_a_suspicion_is_told_once() -> None:
+def test_a_suspicion_is_said_once() -> None:
     bench, answers = known()
     bench.run(3, answers)
     bench.run(T + 1, writing=False)
-    told = [action for _, action in bench.log if isinstance(action, Suspecting)]
-    assert told == [Suspecting("web", "10.0.0.2:7946")]
+    said = [action for _, action in bench.log if isinstance(action, Suspecting)]
+    assert said == [Suspecting("web", "10.0.0.2:7946")]
 
 
 def test_who_was_refuted_has_no_say_until_it_is_answered_again() -> None:

@@ -38,7 +38,7 @@ def alarms(fleet: Fleet, *innocent: Host, since: float = 0.0) -> list[tuple[floa
 
 def down_at(fleet: Fleet, host: Host, since: float) -> float:
     """When it turned from Ready, which it did once."""
-    [when] = [t for what in ("Ready=False", "Ready=Unknown") for t in fleet.times(host.store, host.name, what, since=since)]
+    [when] = [t for what in ("Ready=False", "Ready=Unknown") for t in host.store.times(host.name, what, since=since)]
     return when
 
 
@@ -50,7 +50,7 @@ def check_deaths(fleet: Fleet, *dead: Host) -> None:
     fleet.run(ttl + timing.write + 3 * ttl)
     for host in dead:
         assert down_at(fleet, host, died) - died <= ttl + timing.write + SLACK_SECONDS
-        assert fleet.age_at(host.store, host.name, f"Ready={fleet.seen(host.store, host.name).split()[0]}") >= ttl
+        assert host.store.age_at(host.name, f"Ready={host.store.seen(host.name).split()[0]}") >= ttl
     assert not alarms(fleet, *(host for host in fleet.hosts if host.running), since=died)
 
 
@@ -65,7 +65,7 @@ def test_everybody_stays_ready_and_the_dead_do_not(count: int, places: int, ttl:
     victim = at(fleet, 1)[0]
     has_company = len(at(fleet, 1)) > 1
     check_deaths(fleet, victim)
-    assert fleet.seen(victim.store, victim.name) == ("False PeerUnreachable" if has_company else "Unknown ObserverLost")
+    assert victim.store.seen(victim.name) == ("False PeerUnreachable" if has_company else "Unknown ObserverLost")
 
 
 @TTL
@@ -78,10 +78,10 @@ def test_a_machine_that_nobody_reaches_is_ready_until_its_own_agent_stops_writin
         died = fleet.now
         fleet.kill(host)
         fleet.run(ttl + timing.write + SLACK_SECONDS)
-        assert fleet.seen(host.store, host.name) == "Unknown ObserverLost"
+        assert host.store.seen(host.name) == "Unknown ObserverLost"
         assert down_at(fleet, host, died) - died >= ttl - timing.takeover(9)
         fleet.run(1.3 * ttl)
-    assert fleet.seen(fleet.hosts[3].store, "h3").startswith("True")
+    assert fleet.hosts[3].store.seen("h3").startswith("True")
     assert not alarms(fleet, fleet.hosts[3])
 
 
@@ -124,7 +124,7 @@ def test_who_starts_after_a_death_says_unknown_in_time(ttl: float) -> None:
     began = fleet.now
     fleet.start(watcher)
     fleet.run(ttl + Timing.of(ttl).write + SLACK_SECONDS)
-    assert fleet.seen(victim.store, victim.name) == "Unknown ObserverLost"
+    assert victim.store.seen(victim.name) == "Unknown ObserverLost"
     assert down_at(fleet, victim, began) - began >= ttl
 
 
@@ -146,12 +146,12 @@ def test_a_cut_within_a_site_is_refuted_there(ttl: float) -> None:
 def test_an_outage_of_the_store_changes_nobody(count: int, places: int, ttl: float) -> None:
     fleet = sites(count, places, ttl=ttl)
     dead = fleet.hosts[-1]
-    fleet.lose_store(dead.store)
+    dead.store.lose()
     fleet.run(1)
     fleet.kill(dead)
     fleet.run(4 * ttl)
     back = fleet.now
-    fleet.heal_store(dead.store)
+    dead.store.heal()
     fleet.run(ttl + Timing.of(ttl).write + SLACK_SECONDS)
     assert ttl <= down_at(fleet, dead, back) - back
     fleet.run(3 * ttl)
@@ -164,14 +164,14 @@ def test_who_loses_only_the_store_is_unknown_if_nobody_reaches_it_and_takes_that
     fleet = sites(count, 2, ttl=ttl)
     lost = fleet.hosts[1]
     since = fleet.now
-    fleet.detach(lost)
+    lost.detach()
     fleet.run(4 * ttl)
     # With somebody at its own place, it was seen all the time.
-    assert fleet.seen(lost.store, lost.name) == ("Unknown ObserverLost" if count == 2 else "True PeerAlive")
+    assert lost.store.seen(lost.name) == ("Unknown ObserverLost" if count == 2 else "True PeerAlive")
     back = fleet.now
-    fleet.attach(lost)
+    lost.attach()
     fleet.run(1)
-    assert fleet.seen(lost.store, lost.name).startswith("True")
+    assert lost.store.seen(lost.name).startswith("True")
     fleet.run(4 * ttl)
     assert not [e for e in alarms(fleet, lost, since=back) if e[2].startswith("Ready=")]
     assert not alarms(fleet, *(host for host in fleet.hosts if host is not lost), since=since)
@@ -192,12 +192,12 @@ def test_who_has_lost_its_cable_says_unknown_at_the_ttl_whatever_other_links_it_
     if shared:  # else it goes on writing itself, and is known to live
         fleet.kill(other)
     fleet.run(1.5 * ttl)
-    assert fleet.seen(blind.store, other.name) == "Unknown ObserverLost"
-    assert not fleet.times(blind.store, other.name, "Reachable=False", since=since)
-    assert fleet.age_at(blind.store, other.name, "Ready=Unknown") >= ttl
-    assert fleet.age_at(blind.store, other.name, "Ready=Unknown") <= ttl + 2
+    assert blind.store.seen(other.name) == "Unknown ObserverLost"
+    assert not blind.store.times(other.name, "Reachable=False", since=since)
+    assert blind.store.age_at(other.name, "Ready=Unknown") >= ttl
+    assert blind.store.age_at(other.name, "Ready=Unknown") <= ttl + 2
     if not shared:
-        assert fleet.seen(other.store, blind.name) == "False PeerUnreachable"
+        assert other.store.seen(blind.name) == "False PeerUnreachable"
     fleet.plug(blind)
     if shared:
         fleet.start(other)
@@ -217,10 +217,10 @@ def test_who_has_lost_its_cable_disturbs_nobody_that_others_see(ttl: float, nat:
     fleet.unplug(blind)
     fleet.run(8 * ttl)
     assert not alarms(fleet, *fleet.hosts[1:], since=since)
-    assert fleet.seen(blind.store, blind.name) == "False PeerUnreachable"
+    assert blind.store.seen(blind.name) == "False PeerUnreachable"
     fleet.plug(blind)
     fleet.run(5)
-    assert fleet.seen(blind.store, blind.name).startswith("True")
+    assert blind.store.seen(blind.name).startswith("True")
 
 
 @pytest.mark.parametrize("places", [1, 2])
@@ -229,13 +229,13 @@ def test_a_clock_that_is_set_changes_nobody(places: int, seconds: float) -> None
     """As NTP does after boot, or a virtual machine that wakes up."""
     fleet = sites(6, places, ttl=5.0)
     for host in fleet.hosts:
-        fleet.set_clock(host, seconds)
+        host.set_clock(seconds)
         fleet.run(7.3)
-        fleet.set_clock(host, -2 * seconds)
+        host.set_clock(-2 * seconds)
         fleet.run(1.7)
     assert not alarms(fleet)
     check_deaths(fleet, fleet.hosts[2])
-    fleet.set_clock(fleet.hosts[3], seconds)
+    fleet.hosts[3].set_clock(seconds)
     check_deaths(fleet, fleet.hosts[3])
 
 
@@ -252,18 +252,18 @@ def test_no_law_is_broken_by_chance(seed: int) -> None:
             case 1 if not host.running:
                 fleet.start(host)
             case 2 if host.running:
-                fleet.set_clock(host, fleet.random.uniform(-7200, 7200))
+                host.set_clock(fleet.random.uniform(-7200, 7200))
             case 3:
-                fleet.lose_store(host.store)
+                host.store.lose()
                 fleet.run(fleet.random.uniform(0, 10))
-                fleet.heal_store(host.store)
+                host.store.heal()
             case _:
                 pass
-        fleet.set_clock(fleet.random.choice(calm), fleet.random.uniform(-60, 60))
+        fleet.random.choice(calm).set_clock(fleet.random.uniform(-60, 60))
         fleet.run(fleet.random.uniform(0, 8))
     fleet.run(5 + 5 / 3 + SLACK_SECONDS)
     assert not [e for e in alarms(fleet, *calm) if e[2].startswith("Ready=")]
-    states = {host.name: fleet.seen(host.store, host.name).startswith("True") for host in fleet.hosts}
+    states = {host.name: host.store.seen(host.name).startswith("True") for host in fleet.hosts}
     assert states == {host.name: host.running for host in fleet.hosts}
 
 

@@ -49,8 +49,8 @@ class Browser:
     `refused` counts what was not reported, by reason.
     """
 
-    def __init__(self, mdns: Mdns, service: ServiceType, ours: str = "", *, random: Random | None = None) -> None:
-        """Listens from now on. `ours` is this machine's instance: not reported, unless at another's address (a clone's).
+    def __init__(self, mdns: Mdns, service: ServiceType, own_instance: str = "", *, random: Random | None = None) -> None:
+        """Listens from now on. `own_instance` is this machine's: not reported, unless at another's address (a clone's).
 
         `random` spreads the questions.
         """
@@ -59,7 +59,7 @@ class Browser:
         self._service = service
         self._clock = loop.time
         self._table = InstanceTable(service.text, self._cached)
-        self.ours = ours
+        self.own_instance = own_instance
         self._stirred = asyncio.Event()
         self._replanned = asyncio.Event()
         self._random = random or Random()  # noqa: S311 - it spreads load, it keeps no secret
@@ -148,7 +148,7 @@ class Browser:
         if entry.gone:
             return self._withdraw(name, entry)
         announcement = self._read(name, entry) or self._what_is_left(entry)
-        if (announcement == entry.told and not entry.again) or (name == self.ours and self._is_here(announcement)):
+        if (announcement == entry.told and not entry.again) or (name == self.own_instance and self._is_here(announcement)):
             return None
         if entry.told not in {None, announcement}:
             # What changes may be forged: asked by its name, the machine itself answers what is so (ADR 6).

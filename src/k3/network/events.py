@@ -1,4 +1,4 @@
-"""What happens to the peer table, and what it asks for. Pure: data only."""
+"""What happens to an agent, and what its `PeerTable` asks for in turn. Pure: data only."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from k3.network.messages import Announcement, Outcome, Target, Withdrawal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What this agent is told at start."""
+    """What does not change in a run: which machine the agent runs on, under which name, and what a person has set."""
 
     name: str
     id: str
@@ -19,7 +19,7 @@ class Settings:
     boot: str = ""
     """The id of this run."""
     conflict_with: str = ""
-    """The name it would have had, held by another live machine."""
+    """The name that the machine would have had, held by another live machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class SelfProven:
-    """Our machine answers its own probe, and says this of itself now."""
+    """The agent's own machine answers its own probe, and says this of itself now."""
 
     facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """Our usable links, as prefixes, and the interfaces behind them. None at all means that we are the ones cut off."""
+    """The machine's own usable links, as prefixes, and the interfaces behind them. Without any, it is the one cut off."""
 
     links: tuple[str, ...]
     interfaces: tuple[str, ...] = ()
@@ -73,21 +73,21 @@ class LinksChanged:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """Our own loop stood still for so long (seconds)."""
+    """The agent's own loop stood still for so long (seconds)."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class NameKept:
-    """The other holder of our name is dead, or has to give way: its id may be displaced."""
+    """The other holder of the agent's own name is dead, or has to give way: its id may be displaced."""
 
     displaces: str
 
 
 @dataclass(frozen=True, slots=True)
 class CloneFound:
-    """Another machine has our identity, at this address; empty: it has one of its own by now."""
+    """Another machine has this one's identity, at this address; empty: it has one of its own by now."""
 
     address: str
     advice: str = ""
@@ -112,26 +112,29 @@ class StartProbe:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell the reconciler."""
+    """Hand this observation to the reconciler."""
 
     observation: Observation
 
 
 @dataclass(frozen=True, slots=True)
 class Reannounce:
-    """Say again on the network that we are here: others could not reach us."""
+    """Announce the machine again: others could not reach it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """Another id uses our own name: on the network, or in the store's Node. Ask it, then say `NameKept` or stop."""
+    """Another id uses the agent's own name, on the network or in the store's Node.
+
+    The machine there is to be asked; then comes `NameKept`, or the run ends.
+    """
 
     target: Target
 
 
 @dataclass(frozen=True, slots=True)
 class Suspecting:
-    """We have begun to suspect this peer; to be told once."""
+    """The agent has begun to suspect this peer; said once in a suspicion, for the log."""
 
     name: str
     where: str

@@ -6,12 +6,12 @@ Theory of operation
 The write is made only if the Node is still exactly the one given, so everything below may be read as if there were
 no other writer.
 
-*Whose Node is it?* k3's network module manages what carries `k3.network/managed=true`. Everything else belongs to a
-controller, or to k3's other module, and is not touched (`ownership`). A sign of life may adopt a Node that discovery has
-given up.
+*Whose Node is it?* The source network manages what carries `k3.network/managed=true`. Everything else belongs to a
+controller, or to another source of k3, and is not touched (`core.ownership`, docs/adr/0030). A sign of life may adopt a Node
+that another source has given up (docs/adr/0015).
 
 *Is the observation still about this Node?* Whatever could turn a Node away from Ready, and a sign of life that was
-under way while the machine said goodbye, counts only while the Node shows the very evidence the observer had before it.
+under way while the machine said goodbye, counts only while the Node shows the very evidence that the observer had before it.
 
 *What may be written?* The fields k3 owns, and nothing else: all that people and programs added survives.
 
@@ -22,12 +22,15 @@ under way while the machine said goodbye, counts only while the Node shows the v
     True, suspected   True           -                  False (standing) | Unknown False
     False, Unknown    True           -                  -                          False, if Unknown
 
+Unproven creates a Node that is not Ready; Explained changes the message of one, and Forgotten removes it. Which of these an
+agent reports, and when, is in `peers.laws`.
+
 What a machine says of itself later in its run (Joined, not fresh) only takes back an Unknown that rests on no failure: an
-observer that could not ask has concluded nothing. No time that is stored is ever compared with `now`: it may be another
-host's, or this host's own before its clock was set.
+observer that could not ask has concluded nothing (docs/adr/0028). No time that is stored is ever compared with `now`: it may
+be another host's, or this host's own before its clock was set.
 
 A change of Ready, of address or of identity is a *transition*: it is numbered on the Node, and the writer whose
-compare-and-swap made it, and only that one, tells of it in an Event.
+compare-and-swap made it, and no other, writes an Event about it.
 """
 
 from collections.abc import Callable
@@ -181,7 +184,7 @@ def _joined(stored: NodeView, wanted: Manifest, seen: Joined, now: datetime) -> 
 
 
 def _shows_clone(stored: NodeView, seen: Joined) -> bool:
-    """Whether the Node already says of a clone what there is to say; of whom it is one a machine knows from its own files."""
+    """Whether the Node says of a clone what there is to say; of which machine it is one a machine knows from its own files."""
     shown = stored.annotations.get(CLONE_NOTE, "")
     return shown == seen.clone_at or (not seen.clone_at and bool(seen.facts.clone_of))
 

@@ -1,4 +1,4 @@
-"""Who looks after whom: the times that follow from one time to live, shared links, and each observer's rank for a peer.
+"""Which agents look after which machine: the times that follow from one time to live, shared links, and an observer's rank.
 
 Pure functions and tables. All agents on a store compute the same order without talking to each other.
 """
@@ -11,9 +11,10 @@ from hashlib import blake2b
 from typing import Final, Self
 
 from k3.core.node import NodeView
+from k3.core.sources import NETWORK
 
 LAST_RANK: Final = 8
-"""Higher ranks never probe."""
+"""Higher ranks never probe (rule 4 of docs/architecture.md, "Many observers, one truth")."""
 
 HINT_RANKS: Final = 2
 """A hint (announcement, goodbye, suspicion) is followed by ranks 0 to 2."""
@@ -136,14 +137,14 @@ def member(seen: NodeView) -> Member:
 
 def is_observer(seen: NodeView) -> bool:
     """Whether this Node's own agent writes to the store and can be relied on."""
-    return bool(seen.agent) and seen.owner == "network" and seen.is_ready and seen.is_reachable
+    return bool(seen.agent) and seen.owner == NETWORK.name and seen.is_ready and seen.is_reachable
 
 
 def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:
-    """My place in the line of a peer's observers: 0 looks after it, above `LAST_RANK` nobody needs me.
+    """The place of the agent `me` among a peer's observers: 0 looks after it, and above `LAST_RANK` it is not needed.
 
     Alone on a store every agent is first. An agent that is no observer itself (its own Node is missing, suspected or
-    not Ready) comes last where there are others.
+    not Ready) comes last where there are others (rule 3).
     """
     there = peer.place
     mine = score(me.place, there)
@@ -164,5 +165,5 @@ def rank(me: Member, peer: Member, observers: Mapping[str, Member]) -> int:
 
 
 def others_look_after(me: Member, peer: Member, observers: Mapping[str, Member]) -> bool:
-    """Whether this peer has any other observer than me."""
+    """Whether this peer has any other observer than the agent `me`."""
     return any(each.name not in {me.name, peer.name} and each.shares_link(peer) for each in observers.values())

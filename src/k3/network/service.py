@@ -1,13 +1,11 @@
-"""The source that finds machines on the local network: sockets, timers and the store around the `PeerTable`.
+"""The source that finds machines on the local network: puts its parts together, and hands what arrives to the `PeerTable`.
 
-Everything happens on one loop: whatever arrives is handed to the table at once, and what the table asks for is started
-at once. This module decides nothing about any peer.
+Decides nothing about any peer.
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +21,6 @@ from k3.agent.health import HealthServer
 from k3.agent.source import Shared, Source
 from k3.core import node, ownership
 from k3.core.decision import Decision
-from k3.core.errors import NameTaken
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.observation import Facts, Left, Observation
@@ -33,36 +30,25 @@ from k3.network import link_changes, name_claim, policy
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
+from k3.network.driver import Driver, Hands
 from k3.network.events import (
-    Action,
     CloneFound,
-    Contested,
-    Event,
     LinksChanged,
     NameKept,
     NodeGone,
     NodeShown,
-    Probed,
-    Reannounce,
-    Report,
     Settings,
-    StartProbe,
     StoreLost,
-    Suspecting,
     Synced,
-    Tick,
 )
 from k3.network.links import Links
 from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns
-from k3.network.messages import Announcement, LocalFault, Outcome, Target, Withdrawal
+from k3.network.messages import Announcement, Outcome, Target, Withdrawal
 from k3.network.name_claim import NameClaim, Wanted
-from k3.network.naming import NameLost
 from k3.network.own_identity import OwnIdentity
-from k3.network.peer import NEVER
 from k3.network.peers import PeerTable
 from k3.network.prober import Prober
-from k3.network.pulse import Pulse
 from k3.network.self_proof import SelfProof
 from k3.network.whereabouts import Whereabouts
 from k3.settings.structs import NetworkConfig
@@ -99,52 +85,47 @@ class NetworkSource(Source):
         self._options = options
         self._cache = shared.cache
         self.where = Whereabouts()
-        self._claim = NameClaim(
-            _wanted(options), shared.store, shown=shared.cache.get, uptime=lambda: self.uptime_seconds, tell=self._handle
-        )
-        self._table: PeerTable | None = None
         self._announcer: Announcer | None = None
         self._browser: Browser | None = None
-        self._tasks: asyncio.TaskGroup | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._prober = Prober(self.where)
-        self._proof = SelfProof(self.where, facts=lambda: self.facts, tell=self._handle)
+        self._driver = Driver(Prober(self.where), shared.faults)
+        self._proof = SelfProof(self.where, facts=lambda: self.facts, tell=self._driver.handle)
+        self._claim = NameClaim(
+            _wanted(options), shared.store, shown=shared.cache.get, uptime=lambda: self.uptime_seconds, tell=self._driver.handle
+        )
         self._own = OwnIdentity(has_parted=bool(options.former))
-        self._clones = Clones(tell=self._tell_clone, part=self._part_ways, start=self._start)
+        self._clones = Clones(tell=self._tell_clone, part=self._part_ways, start=self._driver.start)
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
-        self._leaving = False
-        self._pulse = Pulse(self._handle)
         self.named = asyncio.Event()
         """Set once it is settled which name `facts` gives."""
         self._has_table = asyncio.Event()
 
     def decide(self, current: Manifest | None, seen: Observation, *, now: datetime) -> Decision:
-        """See `k3.network.policy`."""
+        """Decides by `k3.network.policy`."""
         return policy.decide(current, seen, now=now)
 
     @property
     def links(self) -> Links:
-        """The links it is on."""
+        """The links that the machine is on."""
         return self.where.links
 
     async def name(self) -> str:
-        """The name it goes by, once that is settled."""
+        """Returns the name that the machine goes by, once that is settled."""
         await self.named.wait()
         return self.facts.node
 
     async def hindrance(self) -> str:
-        """What keeps other machines from being found, as lines for a person; empty: nothing that is known."""
+        """Returns what keeps other machines from being found, as lines for a person; empty: nothing that is known."""
         return await self.lookout.hindrance()
 
     def attend(self, server: HealthServer) -> None:
-        """The addresses at which others arrive come first in what this machine says of itself."""
+        """Hears where others arrive: those addresses come first in what this machine says of itself (ADR 25)."""
         server.met = self.met
         server.asked_by = self.lookout.asked_by
         self.where.cover = server.cover
 
     def prepare(self, state_dir: Path) -> None:
-        """Learn who and where this machine is. Raises Invalid, StartFailed."""
+        """Learns who and where this machine is. Raises Invalid, StartFailed."""
         self.where.links = link_changes.read(self._options.config.interfaces)
         self._own.learn(state_dir, tuple(each.name for each in self.links.interfaces))
         self._clones.advice = self._own.advice
@@ -161,7 +142,7 @@ class NetworkSource(Source):
         )
 
     async def run(self, port: int) -> None:
-        """Find, announce, probe, for ever. Raises NameTaken, NameLost (in a group), StartFailed.
+        """Finds, announces, probes, for ever. Raises NameTaken, NameLost (in a group), StartFailed.
 
         `port` is where this machine's health server answers.
         """
@@ -171,16 +152,15 @@ class NetworkSource(Source):
             self._announcer = Announcer(mdns, self._options.config.service)
             self._browser = browser = Browser(mdns, self._options.config.service)
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                self._keep("browser", browser.run)
-                self._keep("mdns", mdns.run)
-                browser.ours = instance_name(self._options.name, self.facts.id)
+                self._driver.use(tasks)
+                self._driver.keep("browser", browser.run)
+                self._driver.keep("mdns", mdns.run)
+                browser.own_instance = instance_name(self._options.name, self.facts.id)
                 heard = await self._settle_name(browser)
-                browser.ours = instance_name(self.facts.node, self.facts.id)
+                browser.own_instance = instance_name(self.facts.node, self.facts.id)
                 self._begin(mdns, browser, heard)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._driver.close()
             if self._browser is not None:
                 self._browser.close()
             await mdns.aclose()
@@ -196,29 +176,34 @@ class NetworkSource(Source):
             conflict_with=self._claim.settled.conflict_with,
         )
         now = asyncio.get_running_loop().time()
-        self._pulse.begin()
-        self._table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing
+        table = PeerTable(settings, chance=Random().random, now=now)  # noqa: S311 - spreads probes, guards nothing
+        hands = Hands(
+            submit=self.submit,
+            announce_again=self._announce_again,
+            contest=self._claim.contest,
+            on_outcome=self._on_probe_outcome,
+        )
+        self._driver.begin(table, hands)
         self._has_table.set()
         if self._claim.settled.displaces:
-            self._handle(NameKept(self._claim.settled.displaces))
+            self._driver.handle(NameKept(self._claim.settled.displaces))
         if self._clones.found:
-            self._handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
-        self._handle(_usable(self.links))
+            self._driver.handle(CloneFound(next(iter(self._clones.found.values())), self._clones.advice))
+        self._driver.handle(_usable(self.links))
         self.where.cover(self.links.twins)
         self.lookout.relinked(self.links)
         if not self.links.interfaces:
             log.warning("network.no_interface", extra={"fields": {"advice": "waiting for one that is up and does multicast"}})
-        self._keep("heard", partial(self._follow_network, browser, heard))
-        self._keep("links", partial(self._follow_links, mdns, browser))
-        self._keep("proof", self._proof.run)
-        self._keep("lookout", self.lookout.run)
-        self._keep("pulse", self._pulse.run)
+        self._driver.keep("heard", partial(self._follow_network, browser, heard))
+        self._driver.keep("links", partial(self._follow_links, mdns, browser))
+        self._driver.keep("proof", self._proof.run)
+        self._driver.keep("lookout", self.lookout.run)
         self._announce()
 
     # ── whose name it is ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _settle_name(self, browser: Browser) -> list[Announcement | Withdrawal]:
-        """Settle what to be called before anybody hears from this machine. Returns what was heard meanwhile."""
+        """Settles the name before the machine announces itself. Returns what was heard meanwhile."""
         stored = await self._claim.look_up(self.facts.id, self.links.on_link)
         if stored is not None and stored.id == self.facts.id:
             self.where.begin_with(stored.addresses)
@@ -226,7 +211,7 @@ class NetworkSource(Source):
         heard = await name_claim.listen(browser.next)
         announced = [each for each in heard if isinstance(each, Announcement)]
         self._clones.say(self.facts)
-        # Nobody knows this machine in this run yet, so it is the one of two clones to change (ADR 29).
+        # No other machine knows this one in this run yet, so it is the one of two clones to change (ADR 29).
         clone = await self._clones.already_running(announced)
         former = self._own.make_way(self._options.name, clone.facts.node) if clone is not None else ""
         self.facts = self._own.sign(self.facts)
@@ -237,25 +222,16 @@ class NetworkSource(Source):
         return heard
 
     def _tell_clone(self, address: str) -> None:
-        self._handle(CloneFound(address, self._clones.advice))
-        if self._announcer is not None:
-            self._announcer.again()  # the clone's announcements have taken the place of ours
+        self._driver.handle(CloneFound(address, self._clones.advice))
+        self._announce_again()  # the clone's announcements have taken the place of this machine's
 
     def _part_ways(self, clone: str) -> None:
         """Raises NameLost, unless this machine keeps its identity."""
         if (lost := self._own.part_ways(self.facts.node, clone)) is not None:
-            self._leaving = True  # what arrives while this run ends finds nobody who could begin anything
+            self._driver.close()  # what arrives while this run ends finds nobody who could begin anything
             self.facts = self._own.sign(self.facts)
             self._clones.say(self.facts)
             raise lost
-
-    async def _contest(self, target: Target) -> None:
-        """Raises NameTaken, NameLost."""
-        try:
-            await self._claim.contest(target)
-        except (NameTaken, NameLost):
-            self._leaving = True  # as in `_part_ways`
-            raise
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,18 +247,18 @@ class NetworkSource(Source):
                 nodes = tuple(self._seen(item) for item in objects)
                 for seen in nodes:
                     self._compare(seen)
-                self._handle(Synced(nodes))
+                self._driver.handle(Synced(nodes))
             case Lost():
-                self._handle(StoreLost())
+                self._driver.handle(StoreLost())
             case _ if notice.type == "DELETED":
-                self._handle(NodeGone(notice.object.key.name))
+                self._driver.handle(NodeGone(notice.object.key.name))
             case _:
                 seen = self._seen(notice.object)
                 self._compare(seen)
-                self._handle(NodeShown(seen))
+                self._driver.handle(NodeShown(seen))
 
     def _seen(self, item: Object, *, is_here: bool = False) -> NodeView:
-        """A Node as the table may see it: what a controller has taken over is not ours, whatever its labels say.
+        """Returns a Node as the table may see it: what a controller has taken over is not network's, whatever its labels say.
 
         `is_here`: its machine is known to be on this network.
         """
@@ -291,15 +267,15 @@ class NetworkSource(Source):
         why = foreign_reason(manifest, seen, self.row.name)
         if not why:
             return seen
-        is_known = seen.name == self.facts.node or (self._table is not None and seen.name in self._table.peers)
+        is_known = seen.name == self.facts.node or (self._driver.table is not None and seen.name in self._driver.table.peers)
         if is_here or is_known or seen.owner == self.row.name:
             self.writer.disown(seen.name, why)
         return ownership.view(item.key.name, manifest)
 
     def _compare(self, seen: NodeView) -> None:
-        """Does another machine write with our id? Of what the table was shown last, this is what the store shows now."""
-        if seen.owner == self.row.name and self._table is not None:
-            former = self._table.shown(seen.name)
+        """Looks whether another machine writes with this one's id, or a program replaces whole Nodes."""
+        if seen.owner == self.row.name and (table := self._driver.table) is not None:
+            former = table.shown(seen.name)
             on_link = tuple(address for address in seen.addresses if self.links.on_link(address))
             self._clones.shown(seen, former, joined=self.joined.is_set(), on_link=on_link)
             if former is not None and was_overwritten(former, seen) and not self._is_overwritten:
@@ -307,12 +283,12 @@ class NetworkSource(Source):
                 log.warning("node.overwritten", extra={"fields": {"node": seen.name, "advice": OVERWRITTEN}})
 
     async def _follow_network(self, browser: Browser, before: list[Announcement | Withdrawal]) -> None:
-        """Nothing heard is of use before the store has said what it knows: until then the browser keeps it."""
+        """Hands on what is announced, once the store has said which Nodes it has: until then the browser keeps it."""
         await self.listed.wait()
         for early in before:
             if isinstance(early, Announcement):
                 self.lookout.heard(early)
-            self._handle(early)
+            self._driver.handle(early)
         self.lookout.listen()
         while True:
             heard = await browser.next()
@@ -323,7 +299,7 @@ class NetworkSource(Source):
                 self.lookout.heard(heard)
                 if not heard.addresses and heard.node == self.facts.node:
                     continue  # a namesake on a link that is gone: it can be asked when the link is back
-            self._handle(heard)
+            self._driver.handle(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
         async with aclosing(link_changes.changes(self.links, only=self._options.config.interfaces)) as changes:
@@ -337,10 +313,10 @@ class NetworkSource(Source):
                 await mdns.update(links)
                 browser.relinked()
                 self.lookout.relinked(links)
-                self._handle(_usable(links))
+                self._driver.handle(_usable(links))
 
     def met(self, local: str, remote: str) -> None:
-        """A connection from `remote` has arrived at `local`, an address of this machine."""
+        """Notes that a connection from `remote` has arrived at `local`, an address of this machine."""
         if not self.where.met(local, remote):
             return
         self.lookout.visited()
@@ -348,76 +324,35 @@ class NetworkSource(Source):
             self.facts = replace(self.facts, addresses=self.where.addresses)
             self._proof.again()
 
+    def _announce_again(self) -> None:
+        if self._announcer is not None:
+            self._announcer.again()
+
     def _speak_again(self) -> None:
-        """What was said and asked while nothing got through is to be said and asked again."""
+        """Says and asks again what was said and asked while nothing got through."""
         if self._announcer is not None and self._browser is not None:
             self._announcer.again()
             self._browser.relinked()
 
-    # ── through the table ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _handle(self, event: Event) -> None:
-        table, loop = self._table, asyncio.get_running_loop()
-        if table is None or self._leaving:
-            return
-        self._pulse.look()
-        with self.shared.faults.survived("network.table", event=type(event).__name__):
-            self._perform(table.handle(event, loop.time()))
-        if self._timer is not None:
-            self._timer.cancel()
-        at = table.deadline
-        self._timer = loop.call_at(at, self._handle, Tick()) if at < NEVER else None
-
-    def _perform(self, actions: list[Action]) -> None:
-        for action in actions:
-            match action:
-                case StartProbe():
-                    self._start(self._probe(action))
-                case Report(observation):
-                    self.submit(observation)
-                case Suspecting(name, where):
-                    log.info("peer.suspected", extra={"fields": {"node": name, "where": where}})
-                case Reannounce():
-                    if self._announcer is not None:
-                        self._announcer.again()
-                case Contested(target):
-                    self._start(self._contest(target))
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        if self._tasks is not None:
-            self._tasks.create_task(self._guarded(work))
-
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        with self.shared.faults.survived("network.task", task=getattr(work, "__qualname__", "")):
-            await work
-
-    def _keep(self, part: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        if self._tasks is not None:
-            self._tasks.create_task(self.shared.faults.keep(f"network.{part}", work))
-
-    async def _probe(self, wanted: StartProbe) -> None:
-        outcome: Outcome = LocalFault("unexpected", passes=False)  # the table waits for an outcome, whatever happens here
-        with self.shared.faults.survived("network.probe", node=wanted.target.name):
-            outcome = await self._prober.ask(wanted.target, timeout_seconds=wanted.timeout_seconds)
-            self._clones.answered(outcome)
-            self.lookout.probed(wanted.target, outcome)
-        self._handle(Probed(wanted.target.name, outcome))
+    def _on_probe_outcome(self, target: Target, outcome: Outcome) -> None:
+        self._clones.answered(outcome)
+        self.lookout.probed(target, outcome)
 
     def _announce(self) -> None:
         self._proof.again()
-        if self._announcer is not None and not self._leaving:
+        if self._announcer is not None and not self._driver.is_closed:
             self._announcer.announce(self.facts)
 
     async def stop(self) -> Left | None:
-        """Stop handling anything; returns what to tell the store."""
-        self._leaving = True
+        """Handles nothing any more. Returns what the store is to be told."""
+        self._driver.close()
         item = self.own_node
         if item is None or not self._options.config.register_self:
             return None
         return Left(self.facts.node, node.view(item).evidence, by_itself=True, boot=self.facts.boot)
 
     async def leave(self) -> None:
-        """Tell the network that we are going."""
+        """Says goodbye on the network."""
         if self._announcer is not None:
             await self._announcer.aclose()
         log.info("network.stopped")
@@ -434,7 +369,7 @@ def _wanted(options: Options) -> Wanted:
 
 
 def _usable(links: Links) -> LinksChanged:
-    """The links with a carrier, where there is only link-local IPv6, that."""
+    """Returns the links with a carrier; where there is only link-local IPv6, that."""
     up = Links(tuple(each for each in links.interfaces if each.running))
     names = tuple(each.name for each in up.interfaces if each.addresses)
     only_local = not up.prefixes and up.running

@@ -1,7 +1,7 @@
-"""Names whose Nodes network does not manage: a controller's, or discovery's. What is announced under them is kept in mind.
+"""Nodes that network does not manage: a controller's, or another source's. What is announced under their names is kept in mind.
 
-Pure. A Node of discovery's that has been given up (`core.ownership`) may be adopted if its very machine is announced and
-answers. This says whom to ask and when; `PeerTable` does the asking.
+A Node that another source of k3 has given up (`core.ownership`) may be adopted if its very machine is announced and answers.
+This module says which machines to ask, and when; `adoption` does the asking. Pure.
 """
 
 from dataclasses import replace
@@ -9,15 +9,16 @@ from typing import Final
 
 from k3.core.node import NodeView
 from k3.core.ownership import Abandoned
+from k3.core.sources import SOURCES
 from k3.network.messages import Announcement
-from k3.network.peer import NEVER
+from k3.network.peers.peer import NEVER
 
 AGAIN_SECONDS: Final = 15.0
 """Between two looks at a machine whose Node may be adopted."""
 
 
 class Foreign:
-    """At most one announcement is kept per name, and only for names that the store shows."""
+    """Such Nodes by name. At most one announcement is kept per name, and only for names that the store shows."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeView] = {}
@@ -31,26 +32,26 @@ class Foreign:
 
     @property
     def names(self) -> list[str]:
-        """All of them."""
+        """All their names."""
         return list(self._nodes)
 
     def show(self, seen: NodeView, now: float) -> None:
         """The store shows such a Node."""
         self._nodes[seen.name] = replace(seen, annotations={})
-        if seen.owner == "discovery" and seen.id:
+        if seen.owner in SOURCES and seen.id:
             self._abandoned.show(seen, now)
         else:
             self._abandoned.drop(seen.name)
 
     def drop(self, name: str) -> Announcement | None:
-        """It is not foreign any more. Returns what is announced under it."""
+        """The Node is gone, or network's. Returns what is announced under its name."""
         self._nodes.pop(name, None)
         self._abandoned.drop(name)
         self._looked_at.pop(name, None)
         return self._heard.pop(name, None)
 
     def hear(self, heard: Announcement) -> None:
-        """The machine of the Node is preferred to whoever else uses its name."""
+        """The Node's own machine is preferred to any other that uses its name."""
         if heard.id == self._nodes[heard.node].id or heard.node not in self._heard:
             self._heard[heard.node] = heard
 
@@ -60,21 +61,23 @@ class Foreign:
             del self._heard[name]
 
     def restart(self, now: float) -> None:
-        """Time in which we could not look does not count."""
+        """Time in which the agent could not look does not count."""
         self._abandoned.restart(now)
 
     def deadline(self, me: str) -> float:
-        """When somebody may be adopted next."""
+        """When the next of them may be adopted, by the agent whose own Node is `me`."""
+        if not self._nodes:  # as in most fleets; this is asked at every event
+            return NEVER
         return min(map(self._at, self._near(me)), default=NEVER)
 
     def take_due(self, me: str, now: float) -> list[tuple[NodeView, Announcement | None]]:
-        """Whose time has come, with the machine's own announcement (none for `me`). They come again after a while."""
+        """Those that may be adopted now, with the machine's own announcement (none for `me`). They come again after a while."""
         ready = [name for name in self._near(me) if self._at(name) <= now]
         self._looked_at |= dict.fromkeys(ready, now + AGAIN_SECONDS)
         return [(self._nodes[name], self._heard.get(name)) for name in ready]
 
     def _near(self, me: str) -> list[str]:
-        """Whoever is announced here as the very machine of the Node; and ourselves."""
+        """Those whose very machine is announced here; and `me`."""
         near = [name for name, heard in self._heard.items() if heard.id == self._nodes[name].id]
         return [*near, me] if me in self._nodes else near
 

@@ -1,4 +1,4 @@
-"""Names that are announced but not proven. Anybody can invent them, so everything about them is bounded. Pure."""
+"""Names that are announced but not proven. Any host can invent them, so everything about them is bounded. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -9,7 +9,7 @@ PROBES_AT_ONCE: Final = 16
 
 
 class Crowd:
-    """The candidates: who they are, who is being asked, who waits, and which of them are shown as never-proven Nodes."""
+    """The candidates: their names, which are being asked, which wait, and which are shown as never-proven Nodes."""
 
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
@@ -21,8 +21,12 @@ class Crowd:
 
     @property
     def is_full(self) -> bool:
-        """Whether a newcomer needs somebody else's place."""
+        """Whether a newcomer needs the place of another one."""
         return len(self.names) >= limits.CANDIDATES
+
+    def add(self, name: str) -> None:
+        """It is a candidate from now on."""
+        self.names[name] = None
 
     def ask(self, name: str, *, is_new: bool) -> bool:
         """Take a place for a probe; without one the name waits."""
@@ -37,7 +41,7 @@ class Crowd:
         self._probing.discard(name)
 
     def next_waiting(self) -> str | None:
-        """Who comes next: the newest of those never asked, so that a flood cannot hold up a newcomer."""
+        """The next to ask: the newest of those never asked, so that a flood cannot hold up a newcomer."""
         for waiting in (self._unasked, self._again):
             while waiting:
                 name, _ = waiting.popitem()
@@ -61,7 +65,10 @@ class Crowd:
         self._shown.pop(name, None)
 
     def has_room(self, me: str, observers: Iterable[str]) -> bool:
-        """Whether we may show one more. The few places are dealt out among the observers, so none need count together."""
+        """Whether the agent `me` may show one more (docs/adr/0008).
+
+        The few places are dealt out among the observers, so that no two need to count together.
+        """
         agents = sorted({me, *observers})
         mine = len(range(agents.index(me), limits.UNPROVEN_NODES, len(agents)))
         used = sum(1 for shown_by in self._shown.values() if shown_by == me)

@@ -1,10 +1,10 @@
-"""Am I the broken one? What an observer must know of itself before it says anything about others. Pure."""
+"""Rule 9: what an observer must know of itself before it says anything about others: whether it is the broken one. Pure."""
 
 import math
 
 
 class SelfDoubt:
-    """Whether our own failures can be trusted: not when we stood still, nor on a link that we lost or that has gone mute.
+    """Whether failures can be trusted: not while the agent stood still, nor on a link that it lost or that has gone mute.
 
     A link is named by its prefix, or by its interface (`%eth0`) where a peer has only link-local addresses there.
     """
@@ -18,7 +18,7 @@ class SelfDoubt:
         """The peers that used to answer and do not, each with its link."""
 
     def stood_still(self, until: float) -> None:
-        """Our loop stalled: what failed meanwhile failed because of us."""
+        """The agent's loop stalled: what failed meanwhile may have failed because of that."""
         self._until = max(self._until, until)
 
     def heard_from(self, name: str, link: str, now: float) -> None:
@@ -35,7 +35,7 @@ class SelfDoubt:
         self._mute.pop(name, None)
 
     def doubts(self, link: str, now: float, patience_seconds: float) -> bool:
-        """Whether to suspect nobody on this link: two peers at least are mute there, and nobody has answered for a while."""
+        """Whether to suspect no peer on this link: two at least are mute there, and no host there has answered for a while."""
         if self.is_cut_off or now < self._until:
             return True
         mute = sum(1 for each in self._mute.values() if each == link)

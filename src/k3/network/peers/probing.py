@@ -1,0 +1,198 @@
+"""Rules 4 and 5: a peer is asked when it is due, and what an answer, or the lack of one, changes. Pure."""
+
+import math
+from dataclasses import replace
+from typing import Final
+
+from k3.core.node import NodeView
+from k3.core.observation import Alive, Evidence, Facts
+from k3.network.events import StartProbe
+from k3.network.messages import Answered, Impostor, LocalFault, Outcome, Refused
+from k3.network.peers.asking import Asking, claim_of, target
+from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause
+from k3.network.peers.observers import Observers
+from k3.network.peers.peer import FAILURES, NEVER, Peer
+from k3.network.peers.suspicion import Suspicion
+from k3.network.ranks import HINT_RANKS, LAST_RANK
+
+GOODBYE_RETRY_SECONDS: Final = 0.2
+"""Between two refusals that confirm a goodbye (rule 10)."""
+HINT_PAUSE_SECONDS: Final = 0.5
+"""Between two probes of one peer, at least, whatever is announced."""
+ROUNDS_PER_PERIOD: Final = 8
+
+
+class Probing:
+    """Starts probes, at most one of a peer at a time, and takes their outcomes."""
+
+    def __init__(self, known: Knowledge, observers: Observers, asking: Asking, suspicion: Suspicion) -> None:
+        self._known = known
+        self._observers = observers
+        self._asking = asking
+        self._suspicion = suspicion
+
+    def start(self, peer: Peer, now: float) -> None:
+        """Ask it, if there is a place for a candidate; without one it waits for its turn."""
+        peer.probed_at, peer.hinted_at = now, NEVER
+        is_retry = 0 < peer.failures < FAILURES  # which needs no place of its own: it follows at once
+        if peer.is_candidate and not is_retry and not self._known.crowd.ask(peer.name, is_new=not peer.backoff):
+            return
+        if not peer.is_ready:
+            peer.back_off()
+        peer.probing = True
+        peer.probe_evidence = peer.stored.evidence if peer.stored else Evidence()
+        self._known.do(StartProbe(target(peer), peer.timing.timeout))
+
+    def done(self, name: str, outcome: Outcome, now: float) -> None:
+        """A probe is over: draw the conclusions, and give its place to a candidate that waits."""
+        known = self._known
+        known.crowd.done(name)
+        peer = known.peers.get(name)
+        if peer is not None and peer.probing:
+            peer.probing = False
+            if isinstance(outcome, LocalFault):  # which says nothing about the peer
+                _could_not_ask(peer, outcome, now)
+            else:
+                peer.faults = 0
+                self._take(peer, outcome, now)
+            known.touch(peer)
+        waiting = known.crowd.next_waiting()
+        if waiting is not None and not (other := known.peers[waiting]).probing:
+            other.hinted_at, other.probed_at = now, -NEVER
+            known.touch(other)
+
+    def _take(self, peer: Peer, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Answered):
+            self._answered(peer, outcome, now)
+        elif (
+            isinstance(outcome, Impostor)
+            and self._asking.may_displace(peer)
+            and outcome.node == peer.name
+            and (claim := claim_of(peer, outcome.id))
+        ):
+            # The recorded place answers under another id, and that id is announced: the holder is gone for good.
+            self._known.doubt.heard_from(peer.name, self._known.link_to(peer), now)
+            peer.challenger, peer.hinted_at = claim, now
+        else:
+            self._failed(peer, outcome, now)
+
+    def _answered(self, peer: Peer, answer: Answered, now: float) -> None:
+        displaces = peer.stored.id if peer.challenger is not None and peer.stored is not None else ""
+        peer.challenger = None
+        peer.said_goodbye = False
+        peer.failures = peer.refusals = 0
+        peer.answers_as = None
+        peer.answered_at = peer.last_sign_at = now
+        peer.link = self._known.here.link_of(answer.endpoint.address)
+        if peer.is_ready:
+            peer.backoff = 0.0
+        self._observers.is_here(peer, now)
+        self._known.doubt.heard_from(peer.name, peer.link, now)
+        if self._known.is_online and not peer.just_reported(Alive, now):
+            self._report_alive(peer, _said(answer.facts, peer.remembered), displaces, now)
+
+    def _report_alive(self, peer: Peer, facts: Facts, displaces: str, now: float) -> None:
+        """Only where that changes something, or lastSeen is about W old (docs/adr/0001)."""
+        seen = peer.stored
+        healthy = seen is not None and seen.is_ready and seen.is_reachable
+        aged = now - peer.refreshed_at >= peer.timing.write - peer.timing.period / 2
+        if healthy and not displaces and not aged and peer.same_facts(facts):
+            return
+        alive = Alive(
+            name=peer.name,
+            facts=facts,
+            seen_by=self._known.me.name,
+            evidence=peer.probe_evidence,
+            displaces=displaces,
+            seen_run=self._known.settings.boot,
+        )
+        self._known.report(peer, Cause.ANSWER, alive, now)
+
+    def _failed(self, peer: Peer, outcome: Outcome, now: float) -> None:
+        known = self._known
+        peer.failures += 1
+        peer.failed_at = (peer.failed_at[1], now)
+        peer.refusals = peer.refusals + 1 if isinstance(outcome, Refused) else 0
+        peer.answers_as = outcome if isinstance(outcome, Impostor) else None
+        if isinstance(outcome, Refused | Impostor):
+            known.doubt.heard_from(peer.name, known.link_to(peer), now)
+        elif known.has_say(peer) and peer.answered:
+            known.doubt.fell_silent(peer.name, peer.link)
+        if isinstance(outcome, Impostor) and peer.is_candidate:
+            # The machine there is not the one that is announced: not worth a Node, nor many questions.
+            peer.backoff, peer.failures = peer.ceiling, 0
+        if peer.failures >= FAILURES:
+            self._failed_again(peer, now)
+
+    def _failed_again(self, peer: Peer, now: float) -> None:
+        """At least two failures in a row: something may be concluded from them."""
+        if peer.is_ready and not self._known.has_say(peer):
+            peer.back_off()
+        if peer.failures == FAILURES and peer.name in self._observers.names and not peer.is_here:
+            self._observers.rank_soon(now)
+        self._asking.turn_to_challenger(peer, now)
+        if self._known.is_online:
+            self._suspicion.conclude(peer, now)
+
+
+def probe_at(peer: Peer) -> float:
+    """When to ask it next (rules 4, 6, 10)."""
+    if peer.rank > LAST_RANK or not (peer.ends or peer.challenger):
+        return NEVER
+    hinted = peer.hinted_at + peer.timing.step * peer.rank if peer.rank <= HINT_RANKS else NEVER
+    if 0 < peer.failures < FAILURES:  # one failure is followed up at once (rule 6), after a goodbye even sooner (rule 10)
+        pause = GOODBYE_RETRY_SECONDS if peer.said_goodbye and peer.refusals else peer.timing.retry
+        regular = peer.failed_at[1] + pause
+    elif peer.is_ready:  # in turns by rank; more rarely by one without a say, not at all by one that suspected wrongly
+        regular = max(_next_round(peer), _turn(peer), peer.abstain_until, peer.probed_at + peer.backoff)
+    elif peer.is_candidate:
+        regular = max(peer.probed_at + (peer.backoff or peer.timing.period), _turn(peer) if peer.rank > HINT_RANKS else 0.0)
+    elif peer.rank <= HINT_RANKS:  # a Node that is not Ready is left to the first ranks
+        regular = peer.probed_at + (peer.backoff or peer.timing.period)
+    else:
+        regular = NEVER
+    return max(min(regular, hinted), _earliest(peer))
+
+
+def _next_round(peer: Peer) -> float:
+    """One period after the last time, on a grid: peers asked at the same moment are also written in one commit."""
+    grid = peer.timing.period / ROUNDS_PER_PERIOD
+    return math.floor((peer.probed_at + peer.timing.period) / grid) * grid
+
+
+def _turn(peer: Peer) -> float:
+    """From when on this rank looks for itself (rule 4)."""
+    return peer.last_sign_at + peer.timing.takeover(peer.rank) if peer.rank else -NEVER
+
+
+def _earliest(peer: Peer) -> float:
+    """Never two probes of one peer closer than this, whatever is announced."""
+    return peer.probed_at + (GOODBYE_RETRY_SECONDS if peer.said_goodbye else min(HINT_PAUSE_SECONDS, peer.timing.retry))
+
+
+def _could_not_ask(peer: Peer, fault: LocalFault, now: float) -> None:
+    """A fault that passes is like standing still: that time does not count. Any other ends in Unknown (docs/adr/0019, 0028)."""
+    if fault.passes:
+        peer.last_sign_at = now
+    else:
+        peer.faults += 1
+
+
+def _said(facts: Facts, seen: NodeView | None) -> Facts:
+    """What a machine says of itself, given what its Node shows.
+
+    Where an agent of another source holds the port, it knows neither links nor a time to live: it proves that the machine
+    lives, and everything else stays as the machine's own network agent wrote it.
+    """
+    if seen is None or not seen.id or seen.id != facts.id or facts.peer_ttl_seconds or not seen.peer_ttl_seconds:
+        return facts
+    return replace(
+        facts,
+        addresses=seen.addresses,
+        port=seen.port,
+        pid=seen.pid,
+        boot=seen.boot,
+        links=seen.links,
+        peer_ttl_seconds=seen.peer_ttl_seconds,
+    )
