@@ -8,11 +8,13 @@ from random import Random
 import pytest
 
 from k3.agent.lease import Leadership, Terms, lease_key
-from k3.core.objects import LEASE, Key
+from k3.core.errors import AlreadyExists
+from k3.core.objects import LEASE, Key, Manifest, Object
 from k3.core.store import Store
 from k3.stores.memory import MemoryStore
 from k3.testing.faults import FINE, LOST, FaultyStore
 from tests.discovery.consul_lab import eventually
+from tests.fake_time import on_fake_time
 
 KEY = lease_key("k3-node")
 TERMS = Terms(duration_seconds=1.5, renew_seconds=0.2, proof_seconds=1.0)
@@ -182,3 +184,25 @@ async def test_a_store_that_is_away_at_start_is_waited_for(store: Store, caplog:
             await a.leads()
     assert caplog.records[0].message == "lease.unavailable"
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+class Unreadable(FaultyStore):
+    """Something stands under the Lease's key that no list shows, as a value that is no object."""
+
+    tries = 0
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        self.tries += 1
+        raise AlreadyExists(str(key))
+
+
+@on_fake_time
+async def test_a_lease_that_cannot_be_read_is_no_reason_to_spin(caplog: pytest.LogCaptureFixture) -> None:
+    memory = MemoryStore()
+    store = Unreadable(memory)
+    async with Candidate(store, "a").competing() as candidate:
+        await asyncio.sleep(600)
+        assert not candidate.works.is_set()
+    assert 600 / 2 <= store.tries <= 600 / 1 + 10, "every one to two seconds, after the first few"
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == ["lease.not_taken"], "said once"
+    await memory.aclose()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
 
+from k3.agent.backoff import Backoff
 from k3.agent.tasks import time_limit, time_limit_at
 from k3.core import node
 from k3.core.errors import AlreadyExists, Conflict, Expired, K3Error, NotFound
@@ -25,6 +26,10 @@ from k3.core.store import Change, Store
 NAMESPACE: Final = "kube-system"
 RETRY_SECONDS: Final = 0.5
 RELEASE_SECONDS: Final = 1.5
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 2.0
+REFUSALS: Final = 8
+"""In a row, without a Lease that could be read, before a person is told."""
 LONGEST_SECONDS: Final = 60.0
 """The longest that a Lease of another program makes a contender wait, whatever duration it says."""
 
@@ -100,16 +105,28 @@ class Leadership:
 
     async def _win(self) -> None:
         """Returns once this process holds the Lease."""
-        while not self._leads:
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
+        refused = 0
+        while True:
+            seen = self._seen
             try:
-                if not await self._look():
-                    continue
-                await self._take()
-            except (AlreadyExists, Conflict, NotFound, Expired):  # another contender was first, or history is gone: look again
-                continue
+                if await self._look():
+                    await self._take()
+                    return
+            except (AlreadyExists, Conflict, NotFound, Expired) as error:
+                # Another contender was first, or history is gone: look again. Where nothing changes meanwhile, the Lease cannot
+                # be read: the list leaves it out, and its name is taken.
+                refused += 1
+                if refused == REFUSALS:
+                    advice = "k3 store check says what is wrong with it; k3 discovery mirrors once it is repaired or removed"
+                    fields = {"lease": self._key.name, "why": str(error), "advice": advice}
+                    log.warning("lease.not_taken", extra={"fields": fields})
             except K3Error as error:
                 log.debug("lease.unavailable", extra={"fields": {"lease": self._key.name, "why": str(error)}})
-                await asyncio.sleep(RETRY_SECONDS * self._random.uniform(0.5, 1.5))
+            if self._seen is not None and self._seen is not seen:
+                backoff.reset()
+                refused = 0
+            await asyncio.sleep(backoff.next_seconds())
 
     async def _look(self) -> bool:
         """Waits until the Lease may be taken. Returns False where the watch ended before."""
