@@ -25,6 +25,7 @@ from k3.view.node_table import Moment, Reading
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 TICK_SECONDS: Final = 1.0
+EXPIRED_SECONDS: Final = 0.1
 
 
 class View(Protocol):
@@ -140,6 +141,7 @@ async def follow(store: Store, kind: Kind, page: Page, view: View) -> None:
                 await _drain(events, view)
         except Expired:
             is_stale = True
+            await asyncio.sleep(EXPIRED_SECONDS)  # each list may be too old for its watch, where a store forgets too early
         except (Unavailable, Forbidden) as error:
             is_stale = True
             view.lost()
