@@ -149,7 +149,7 @@ def test_advice(manifest: Callable[[], Manifest], said: str, is_observed: bool) 
 @pytest.mark.parametrize(
     "manifest",
     [
-        {"metadata": {"labels": 3, "annotations": [], "name": None}, "spec": {"taints": 3}, "status": {"nodeInfo": 1}},
+        {"metadata": {"labels": None, "annotations": {}, "name": None}, "spec": {"taints": 3}, "status": {"nodeInfo": 1}},
         {"spec": {"taints": [None, {}]}, "status": {"conditions": [None, {"type": "Ready"}, {"type": 3}], "capacity": []}},
     ],
 )

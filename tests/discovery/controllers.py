@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
+from k3.core.documents import decode
 from k3.core.errors import AlreadyExists, Conflict, NotFound
-from k3.core.objects import NODE, Key, Manifest, Object, decode
+from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.store import Change, Store
 from tests.discovery.histories import History
 

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from k3.core import limits
-from k3.core.errors import Conflict, Expired, Forbidden, K3Error, NotFound, StartFailed, Unavailable
+from k3.core.errors import Conflict, Expired, Forbidden, Invalid, K3Error, StartFailed, Unavailable
 from k3.core.objects import NODE
 from k3.core.store import Bookmark, Change, modify
 from k3.settings.storage import read_url
@@ -24,6 +24,7 @@ from k3.stores.etcd import EtcdStorage, following, messages
 from k3.stores.etcd import storage as storage_from
 from k3.stores.etcd.store import EtcdStore
 from k3.testing.store_steps import changes_until, create_many, next_change, node, unavailable
+from tests.odd import ODD
 from tests.servers import Server, etcd_server
 from tests.stores.etcd_lab import (
     HANG_SECONDS,
@@ -577,8 +578,8 @@ async def test_a_foreign_uid_is_kept_and_one_that_goes_is_replaced(server: Serve
             await store.update(replace(found, document=b"{}"))
 
 
-@pytest.mark.parametrize("value", [b"\xff\xfe", b"", b"[]", b'"text"', b'{"metadata":7}', b'{"x":NaN}', b"[" * 100_000])
-async def test_what_cannot_be_read_is_reported_once_and_passed_over(
+@pytest.mark.parametrize("value", [document for document, _ in ODD.values()], ids=ODD)
+async def test_what_cannot_be_read_is_there_and_told_of_once(
     server: Server, storage: EtcdStorage, value: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = f"{storage.prefix}//v1/Node/web1"
@@ -588,18 +589,27 @@ async def test_what_cannot_be_read_is_reported_once_and_passed_over(
             put(server, key, value)
             put(server, key, value + b" ")
             made = await store.create(node("later"), {})
+            for type_, document in (("ADDED", value), ("MODIFIED", value + b" ")):
+                odd = await next_change(events)
+                assert (odd.type, odd.object.key, odd.object.document) == (type_, node("web1"), document)
+                assert odd.object.unreadable
             assert await next_change(events) == Change("ADDED", made)
             put(server, key, '{"spec":{}}')
             found = await store.get(node("web1"))
-            assert await next_change(events) == Change("ADDED", found)
+            assert await next_change(events) == Change("MODIFIED", found)
+            assert not found.unreadable
             put(server, key, value)
-            gone = await next_change(events)
-            assert (gone.type, gone.object.uid, gone.object.document) == ("DELETED", found.uid, found.document)
-        assert [item.key.name for item in (await store.list(NODE)).objects] == ["good", "later"]
-        for call in (store.get(node("web1")), store.update(found), store.delete(node("web1"))):
-            with pytest.raises(NotFound):
-                await call
+            odd = await next_change(events)
+            assert (odd.type, odd.object.uid, odd.object.document) == ("MODIFIED", found.uid, value)
+        assert [item.key.name for item in (await store.list(NODE)).objects] == ["good", "later", "web1"]
+        with pytest.raises(Conflict):
+            await store.update(found)
         assert read(server, key) == value
+        with pytest.raises(Invalid, match="not written over"):
+            await modify(store, node("web1"), lambda found: {**found, "mine": 1})
+        assert read(server, key) == value
+        await store.delete(node("web1"))
+        assert read(server, key) is None
     assert [record.getMessage() for record in caplog.records].count("etcd.not_an_object") == 1
 
 

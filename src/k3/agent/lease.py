@@ -19,7 +19,7 @@ from typing import Any, Final
 from k3.agent.backoff import Backoff
 from k3.agent.tasks import time_limit, time_limit_at
 from k3.core import node
-from k3.core.errors import AlreadyExists, Conflict, Expired, K3Error, NotFound
+from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound
 from k3.core.objects import LEASE, Key, Manifest, Object
 from k3.core.store import Change, Store
 
@@ -113,7 +113,7 @@ class Leadership:
                 if await self._look():
                     await self._take()
                     return
-            except (AlreadyExists, Conflict, NotFound, Expired) as error:
+            except (AlreadyExists, Conflict, NotFound, Expired, Invalid) as error:
                 # Another contender was first, or history is gone: look again. Where nothing changes meanwhile, the Lease cannot
                 # be read: the list leaves it out, and its name is taken.
                 refused += 1

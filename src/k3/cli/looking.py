@@ -27,6 +27,9 @@ async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
     """
     now = datetime.now(UTC)
     nodes = [node_table.view_of(item) for item in page.objects]
+    for seen in nodes:
+        if seen.is_unreadable and seen.ready is not None:
+            remark(f"k3: Node {one_line(seen.name)}: {one_line(seen.ready.message)} (k3 store check lists all such objects)")
     answers = await ask(nodes, now)
     observed = freshness.observed(nodes, now, answers.boots)
     doubtful = freshness.doubtful(nodes, now)

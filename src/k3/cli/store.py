@@ -13,7 +13,7 @@ from k3.cli.opening import no_store, open_existing, settings_for_reading
 from k3.cli.terminal import answer, draw, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import Forbidden
-from k3.core.objects import Kind
+from k3.core.objects import NODE, Key, Kind
 from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
 from k3.settings.structs import Settings
@@ -76,7 +76,7 @@ async def _check(chosen: argparse.Namespace) -> int:
     answer("".join(f"{name:<12}{one_line(text)}\n" for name, text in lines))
     if found.refusal:
         raise Forbidden(found.refusal)
-    return 0
+    return 1 if found.unreadable else 0
 
 
 def _lines(found: Findings, *, connected_seconds: float, tried: bool) -> Iterable[tuple[str, str]]:
@@ -85,9 +85,15 @@ def _lines(found: Findings, *, connected_seconds: float, tried: bool) -> Iterabl
     yield from found.facts.items()
     yield "revision", str(found.revision)
     yield "objects", ", ".join(f"{number} {kind.plural}" for kind, number in found.counts.items())
+    for key, why in found.unreadable.items():
+        yield "unreadable", f"{key}: {why}; repair it, or remove it{_removal(key)}"
     writing = "not tried" if not tried else "no" if found.refusal else "yes"
     yield "rights", f"read: yes, write: {writing}"
     yield "round trip", f"{found.round_trip_seconds * 1e3:.1f} ms, connected in {connected_seconds * 1e3:.0f} ms"
+
+
+def _removal(key: Key) -> str:
+    return f": k3 delete node {key.name}" if key.kind == NODE else ""
 
 
 def _run_copy(arguments: list[str]) -> int:
@@ -123,8 +129,9 @@ def _sentence(kind: Kind, copied: Copied) -> str:
         if counts["left"]
         else ""
     )
+    unreadable = f"; left out, since they cannot be read: {copied.unreadable}" if copied.unreadable else ""
     others = f"; the target has {copied.others} others" if copied.others else ""
-    return f"{kind.plural}: {copied.total} copied and verified ({did}){left}{others}"
+    return f"{kind.plural}: {copied.total} copied and verified ({did}){left}{unreadable}{others}"
 
 
 def _settings_of(chosen: argparse.Namespace, url: str) -> Settings:

@@ -6,6 +6,7 @@ from typing import Final
 NAME_BYTES: Final = 253
 LABEL_VALUE_BYTES: Final = 63
 OBJECT_BYTES: Final = 1024 * 1024
+DOCUMENT_DEPTH: Final = 100
 LIST_PAGE: Final = 500
 UID_CHARACTERS: Final = 128
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from k3.core import limits
 from k3.core.addresses import Address, parse_address
+from k3.core.documents import UNREADABLE
 from k3.core.objects import Manifest, Object
 from k3.core.observation import Evidence
 from k3.core.sources import NETWORK, SOURCES, labelled, prefix_of
@@ -81,6 +82,11 @@ class NodeView:
     def is_unknown(self) -> bool:
         """Whether it is not known how it is, and no observer says that it did not answer."""
         return self.ready is not None and self.ready.status == "Unknown" and self.is_reachable
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether it stands for an object that cannot be read: no source's, and its Ready says why."""
+        return self.owner is None and self.ready is not None and self.ready.reason == UNREADABLE
 
     @property
     def is_unproven(self) -> bool:

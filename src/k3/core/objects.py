@@ -10,14 +10,13 @@ with `Object.with_manifest` leaves those three as they were found.
 Pure.
 """
 
-import json
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
-_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+from k3.core import documents
+from k3.core.errors import Invalid
 
-Manifest = dict[str, Any]
-"""A Kubernetes object as parsed JSON."""
+Manifest: TypeAlias = documents.Manifest
 
 
 def copied(value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -91,24 +90,6 @@ def key_from_path(path: str) -> Key | None:
     return None
 
 
-def encode(manifest: Manifest) -> bytes:
-    """A manifest as compact JSON in UTF-8. Raises ValueError for what JSON cannot say (NaN, odd types)."""
-    text = _COMPACT.encode(manifest)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, written by another program: only an escape can say it
-        return json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
-
-
-def decode(document: bytes) -> Manifest:
-    """A document as a manifest. Raises ValueError unless it is a JSON object."""
-    manifest = json.loads(document)
-    if not isinstance(manifest, dict):
-        msg = "not a JSON object"
-        raise ValueError(msg)  # noqa: TRY004 - one error for every undecodable document
-    return manifest
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Object:
     """One stored object at one revision."""
@@ -120,9 +101,17 @@ class Object:
     created: str = ""
     """RFC 3339; overlaid where the document has no creationTimestamp of its own."""
 
+    @property
+    def unreadable(self) -> str:
+        """Why the document cannot be read; empty: it can."""
+        return documents.why_unreadable(self.document)
+
     def manifest(self) -> Manifest:
-        """A fresh copy as a Kubernetes client sees it."""
-        manifest = decode(self.document)
+        """A fresh copy as a Kubernetes client sees it; of what cannot be read, a stand-in that says so."""
+        try:
+            manifest = documents.decode(self.document)
+        except ValueError as odd:
+            manifest = documents.stand_in(str(odd)) if self.key.kind == NODE else {}
         manifest.setdefault("apiVersion", self.key.kind.api_version)
         manifest.setdefault("kind", self.key.kind.name)
         metadata = manifest["metadata"] = dict(manifest.get("metadata") or {})
@@ -139,17 +128,21 @@ class Object:
         """The object with new content, still at the revision that was read.
 
         What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
+        Raises Invalid for one that cannot be read: nothing of it would be kept.
         """
-        if same_json(manifest, self.manifest()):
+        if documents.same_json(manifest, self.manifest()):
             return self
-        stored = decode(self.document)
+        if why := self.unreadable:
+            msg = f"{self.key} cannot be read ({why}), and is not written over: repair it, or remove it"
+            raise Invalid(msg)
+        stored = documents.decode(self.document)
         found = stored.get("metadata") or {}
         metadata = dict(manifest.get("metadata") or {})
         for name in ("uid", "resourceVersion", "creationTimestamp"):
             metadata.pop(name, None)
             if name in found:
                 metadata[name] = found[name]
-        return replace(self, document=encode({**manifest, "metadata": metadata}))
+        return replace(self, document=documents.encode({**manifest, "metadata": metadata}))
 
 
 def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> bytes:
@@ -160,9 +153,4 @@ def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> byt
     if key.namespace:
         metadata["namespace"] = key.namespace
     body = {name: value for name, value in manifest.items() if name not in {"apiVersion", "kind", "metadata"}}
-    return encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})
-
-
-def same_json(one: Manifest, other: Manifest) -> bool:
-    """Whether both are the same JSON; Python alone takes 1, 1.0 and true for equals."""
-    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return documents.encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})

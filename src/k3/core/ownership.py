@@ -43,6 +43,8 @@ def view(name: str, manifest: Manifest) -> NodeView:
 def foreign_reason(current: Manifest, stored: NodeView, source: str) -> str:
     """Why this Node is not for the source of this name to write; empty when it is."""
     row = SOURCES[source]
+    if stored.is_unreadable:
+        return stored.ready.message if stored.ready else ""
     if stored.owner != source:
         return f"managed by k3 {stored.owner}" if stored.owner else f"not labelled {row.managed_label}=true"
     if version := node.kubelet_version(current):

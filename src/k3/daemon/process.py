@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from k3.agent import logs
 from k3.agent.source import Source
+from k3.agent.tasks import time_limit
 from k3.core.errors import StartFailed
 from k3.settings.load import here
 from k3.settings.structs import Reader
@@ -19,6 +21,7 @@ from k3.stores.sqlite.local_disk import DIRECTORY_MODES
 from k3.view import node_table
 from k3.view.table import Table
 
+LOGGED_SECONDS: Final = 0.5
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
 """The signals that stop an agent, and what a shell is told when it has stopped in order. SIGHUP: the terminal was closed."""
 
@@ -70,6 +73,9 @@ async def greet(source: Source, *, reader: Reader) -> None:
     Where something keeps other machines from being found, it says so: nothing is promised that is known not to come.
     """
     await source.joined.wait()
+    with suppress(TimeoutError):  # what the log says of this machine's Node comes before the table
+        async with time_limit(LOGGED_SECONDS):
+            await source.shared.reconciler.recorder.may_write.wait()
     what_now = await source.hindrance() or _ADD_A_SECOND
     moment = node_table.Moment(datetime.now(UTC))
     shared = source.shared

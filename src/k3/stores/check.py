@@ -40,6 +40,8 @@ class Findings:
     refusal: str = ""
     """Why this user may not write; empty: it may, or was not to try."""
     facts: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[Key, str] = field(default_factory=dict)
+    """Objects that are there and cannot be read, and why."""
 
 
 async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Findings:
@@ -49,17 +51,24 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
     """
     facts = await store.facts() if isinstance(store, Telling) else {}
     trip = statistics.median([await _round_trip(store, clock) for _ in range(ROUND_TRIPS)])
-    counts = {kind: await count(store, kind) for kind in KINDS}
+    counts: dict[Kind, int] = {}
+    unreadable: dict[Key, str] = {}
+    for kind in KINDS:
+        found = [(item.key, item.unreadable) async for page in pages(store, kind) for item in page.objects]
+        counts[kind] = len(found)
+        unreadable |= {key: why for key, why in found if why}
     refusal = await _refusal(store, Key(LEASE, probe, PROBE_NAMESPACE)) if probe else ""
     revision = (await store.list(NODE, limit=1)).revision
     return Findings(
-        url=store.url, id=store.id, revision=revision, counts=counts, round_trip_seconds=trip, refusal=refusal, facts=facts
+        url=store.url,
+        id=store.id,
+        revision=revision,
+        counts=counts,
+        round_trip_seconds=trip,
+        refusal=refusal,
+        facts=facts,
+        unreadable=unreadable,
     )
-
-
-async def count(store: Store, kind: Kind) -> int:
-    """Returns how many objects of a kind there are, as of one moment."""
-    return sum([len(page.objects) async for page in pages(store, kind)])
 
 
 async def _round_trip(store: Store, clock: Callable[[], float]) -> float:

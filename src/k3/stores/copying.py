@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, Invalid
-from k3.core.objects import KINDS, Key, Kind, Manifest, Object, same_json
+from k3.core.objects import KINDS, Key, Kind, Manifest, Object
 from k3.core.store import Page, Store, modify, pages
 
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")
@@ -30,6 +31,8 @@ class Copied:
     counts: Mapping[Did, int]
     others: int
     """Objects of the target that the source has not; they stay."""
+    unreadable: int = 0
+    """Objects of the source that cannot be read; they are not copied."""
 
     @property
     def total(self) -> int:
@@ -46,7 +49,12 @@ async def copy(source: Store, target: Store, *, progress: Progress, overwrite: b
     if source.id == target.id:
         msg = f"{source.url} and {target.url} are the same store"
         raise Invalid(msg)
-    keys = {kind: [item.key async for page in pages(source, kind) for item in page.objects] for kind in KINDS}
+    keys: dict[Kind, set[Key]] = {}
+    unreadable: dict[Kind, set[Key]] = {}
+    for kind in KINDS:
+        found = [(item.key, bool(item.unreadable)) async for page in pages(source, kind) for item in page.objects]
+        keys[kind] = {key for key, is_odd in found if not is_odd}
+        unreadable[kind] = {key for key, is_odd in found if is_odd}
     total = sum(map(len, keys.values()))
     done: dict[Kind, Copied] = {}
     passed = 0
@@ -56,14 +64,15 @@ async def copy(source: Store, target: Store, *, progress: Progress, overwrite: b
             did += await _copy_page(page, target, overwrite=overwrite)
             progress(passed + len(did), total)
         passed += len(did)
-        others = await _verify(target, kind, set(keys[kind]))
-        done[kind] = Copied({each: did.count(each) for each in get_args(Did)}, others)
+        others = await _verify(target, kind, keys[kind])
+        done[kind] = Copied({each: did.count(each) for each in get_args(Did)}, others, len(unreadable[kind]))
     return done
 
 
 async def _copy_page(page: Page, target: Store, *, overwrite: bool) -> list[Did]:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_copy_one(item, target, overwrite=overwrite)) for item in page.objects]
+        readable = [item for item in page.objects if not item.unreadable]
+        tasks = [group.create_task(_copy_one(item, target, overwrite=overwrite)) for item in readable]
     return [task.result() for task in tasks]
 
 

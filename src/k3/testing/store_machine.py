@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Final, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from k3.core.documents import encode
 from k3.core.errors import AlreadyExists, Conflict, K3Error, NotFound
-from k3.core.objects import NODE, Key, Manifest, Object, encode
+from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.store import Change, Event, Page, Store
 
 T = TypeVar("T")

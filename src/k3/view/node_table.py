@@ -106,6 +106,8 @@ def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
     ready, reachable = seen.ready, seen.reachable
     if ready is None:
         return State(word="Unknown" + cordoned, reason="NoCondition", message="the Node has no Ready condition")
+    if seen.is_unreadable:
+        return _state_by(ready, ready.reason)
     if seen.is_ready and not at.is_observed:
         message = f"no agent has refreshed this Node since {seen.last_seen}"
         return State(

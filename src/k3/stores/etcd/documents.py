@@ -9,16 +9,16 @@ wrote it) keeps it. What cannot be read as a manifest is reported once and then 
 """
 
 import functools
-import json
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid5
 
 from k3.core import limits
+from k3.core.documents import decode, encode
 from k3.core.errors import Invalid, TooLarge
-from k3.core.objects import Key, Kind, Manifest, Object, encode, key_from_path, kind_prefix
+from k3.core.objects import Key, Kind, Manifest, Object, key_from_path, kind_prefix
 from k3.core.safe_text import printable
 from k3.core.store import Change
 from k3.core.times import timestamp
@@ -29,27 +29,9 @@ from k3.stores.log.writes import is_storable
 log = logging.getLogger(__name__)
 
 
-def _refuse(constant: str) -> None:
-    msg = f"{constant} is not JSON"
-    raise ValueError(msg)
-
-
-# Python's json takes NaN and Infinity, which are no JSON (RFC 8259 §6).
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
-
-
 def metadata_of(document: bytes) -> Manifest:
-    """Returns the metadata of a manifest. Raises ValueError unless it is one: JSON, an object, its metadata an object."""
-    try:
-        manifest = _DECODER.decode(document.decode())
-    except RecursionError as odd:
-        msg = "nested too deeply"
-        raise ValueError(msg) from odd
-    metadata = manifest.get("metadata") if isinstance(manifest, dict) else manifest
-    if not isinstance(manifest, dict) or not isinstance(metadata, dict | None):
-        msg = "not a manifest"
-        raise ValueError(msg)  # noqa: TRY004 - one error for every unreadable document
-    return metadata or {}
+    """Returns the metadata of a manifest. Raises ValueError for a document that cannot be read."""
+    return decode(document).get("metadata") or {}
 
 
 class Documents:
@@ -79,13 +61,16 @@ class Documents:
 
     def updated(self, former: Object, document: bytes, *, metadata: Manifest, revision: int) -> Object | None:
         """Returns `former` with a new document. None: only a read tells, as another program's uid was left out."""
-        if not _is_uid(metadata.get("uid")) and _is_uid(metadata_of(former.document).get("uid")):
+        if not _is_uid(metadata.get("uid")) and (former.unreadable or _is_uid(metadata_of(former.document).get("uid"))):
             return None
         made = self.made(former.key, document, revision=revision, create_revision=0, metadata=metadata)
         return made if _is_uid(metadata.get("uid")) else replace(made, uid=former.uid)
 
     def read(self, kv: Message, *, revision: int = 0) -> Object | None:
-        """Returns the object of a key and its value, as of its last change or of `revision`. None: they are no object."""
+        """Returns the object of a key and its value, as of its last change or of `revision`. None: the key is no object's.
+
+        A value that cannot be read is an object all the same: readers show that it is there (`core.documents`).
+        """
         key = self._key(kv.key)
         if key is None:
             return None
@@ -93,28 +78,23 @@ class Documents:
         try:
             metadata = metadata_of(document)
         except ValueError as odd:
-            self._pass_over(kv.key, str(odd))
-            return None
+            self._report(kv.key, str(odd))
+            metadata = {}
         at = revision or kv.mod_revision
         return self.made(key, document, revision=at, create_revision=kv.create_revision, metadata=metadata)
 
     def change(self, event: Message) -> Change | None:
-        """Returns what an event did to what can be read. None: nothing. Raises LookupError where the state before is gone."""
+        """Returns what an event did to an object. None: to none. Raises LookupError where the state before is gone."""
         kv, revision = event.kv, event.kv.mod_revision
         if self._key(kv.key) is None:
             return None
-        had = event.HasField("prev_kv")
-        former = self.read(event.prev_kv, revision=revision) if had else None
         if event.type == messages.EVENT_DELETE:
-            if not had:
+            if not event.HasField("prev_kv"):
                 raise LookupError
+            former = self.read(event.prev_kv, revision=revision)
             return Change("DELETED", former) if former else None
         current = self.read(kv)
-        if current is None:
-            return Change("DELETED", former) if former else None
-        # What was unreadable before was no object to a reader: it appears only now.
-        is_new = kv.create_revision == revision or (had and former is None)
-        return Change("ADDED" if is_new else "MODIFIED", current)
+        return Change("ADDED" if kv.create_revision == revision else "MODIFIED", current) if current else None
 
     def _uid(self, key: Key, create_revision: int) -> str:
         return str(uuid5(self.store_id, f"{key.path}@{create_revision}"))
@@ -124,10 +104,10 @@ class Documents:
         key = key_from_path(text)
         if key and is_storable(key):
             return key
-        self._pass_over(path, "not the key of an object")
+        self._report(path, "not the key of an object")
         return None
 
-    def _pass_over(self, path: bytes, why: str) -> None:
+    def _report(self, path: bytes, why: str) -> None:
         if path not in self._reported and len(self._reported) < limits.ETCD_REPORTED:
             self._reported.add(path)
             fields = {"key": printable(path.decode(errors="replace")), "why": printable(why)}

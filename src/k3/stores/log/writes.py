@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from k3.core import limits
+from k3.core.documents import decode, same_json, why_unreadable
 from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound, TooLarge
-from k3.core.objects import Key, Manifest, Object, decode, key_from_path, new_document, same_json
+from k3.core.objects import Key, Manifest, Object, key_from_path, new_document
 from k3.core.store import Change
 from k3.core.times import timestamp
 
@@ -190,4 +191,6 @@ def _expect(current: Object, *, revision: int | None, uid: str | None) -> None:
 
 
 def _same(write: Update, current: Object) -> bool:
-    return write.item.document == current.document or same_json(decode(current.document), write.manifest)
+    if write.item.document == current.document:
+        return True
+    return not why_unreadable(current.document) and same_json(decode(current.document), write.manifest)
