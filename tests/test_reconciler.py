@@ -13,7 +13,7 @@ from k3.agent.reconciler import Author, Decide, Reconciler, Writer
 from k3.core import limits, node
 from k3.core.decision import Create, Decision, Keep
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
-from k3.core.observation import Alive, Evidence, Facts, Joined, Silent
+from k3.core.observation import Alive, Evidence, Facts, Joined, Left, Silent
 from k3.core.store import Change, Store
 from k3.discovery import policy as discovery_policy
 from k3.discovery.policy import Mirrored
@@ -223,3 +223,74 @@ async def test_who_may_not_write_hears_that_nothing_was_decided(store: Store) ->
         await until_so(lambda: heard)
     assert heard == [None]
     assert both.writes == 0
+
+
+# ── the last word, and what goes wrong on the way
+
+
+class Slow(FaultyStore):
+    """Writes wait at a gate."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.gate = asyncio.Event()
+        self.waiting = 0
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        if key.kind == NODE:
+            self.waiting += 1
+            await self.gate.wait()
+        return await super().create(key, manifest)
+
+
+def joined() -> Joined:
+    return Joined(name="web", facts=FACTS, fresh=True)
+
+
+def left() -> Left:
+    return Left("web", Evidence(), by_itself=True, boot="b")
+
+
+@pytest.mark.parametrize("is_waiting", [True, False], ids=["one-more-waits", "one-is-in-flight"])
+async def test_a_goodbye_is_the_last_word_about_a_node(store: Store, is_waiting: bool) -> None:
+    """What was under way before is not written behind it, and does not keep it from being written."""
+    slow = Slow(store)
+    both = reconciler(slow)
+    agent = both.writer(Author(name="network", decide=decide))
+    async with running(both):
+        agent.submit(joined(), now())
+        await until_so(lambda: slow.waiting == 1)
+        if is_waiting:
+            agent.submit(joined(), now())
+        async with asyncio.TaskGroup() as tasks:
+            settling = tasks.create_task(agent.settle(left(), now()))
+            await asyncio.sleep(0.02)
+            assert not settling.done()
+            slow.gate.set()
+        await asyncio.sleep(0.05)
+    seen = node.view(await store.get(WEB))
+    assert seen.ready is not None
+    assert (seen.ready.status, seen.ready.reason) == ("False", "NodeShutdown")
+    assert not seen.agent
+
+
+async def test_a_node_whose_outcome_could_not_be_heard_is_worked_on_again(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = 0
+
+    def hear(*_: object) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 1:
+            agent.submit(alive(facts=replace(FACTS, pid=3)), now())
+            raise ValueError
+
+    both = reconciler(store)
+    agent = both.writer(Author(name="test", decide=decide, on_outcome=hear))
+    async with running(both):
+        agent.submit(alive(), now())
+        await until_so(lambda: heard == 2)
+        await until_so(both.recorder.may_write.is_set)
+    assert node.view(await store.get(WEB)).pid == 3
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["agent.fault"]

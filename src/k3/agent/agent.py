@@ -47,7 +47,8 @@ class Agent:
                 for source in sources:
                     keep, name = self.shared.faults.keep, source.row.name
                     tasks.create_task(keep(f"{name}.follow", source.follow))
-                    tasks.create_task(keep(f"{name}.run", partial(source.run, port), started=source.listed))
+                    run = partial(source.run, port)
+                    tasks.create_task(keep(f"{name}.run", run, started=source.listed) if source.begins_again else run())
         finally:
             for source in sources:
                 self.shared.reconciler.dismiss(source.writer)
@@ -56,7 +57,11 @@ class Agent:
         """Tells the store, and everybody, that this machine goes. Sockets of sources that still run are used for it."""
         async with asyncio.TaskGroup() as tasks:
             for source in sources:
-                tasks.create_task(self._leave(source))
+                tasks.create_task(self._survive_leaving(source))
+
+    async def _survive_leaving(self, source: Source) -> None:
+        with self.shared.faults.survived(f"{source.row.name}.leave"):
+            await self._leave(source)
 
     async def _leave(self, source: Source) -> None:
         last = await source.stop()

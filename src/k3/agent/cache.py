@@ -1,13 +1,13 @@
 """One watch in, the current objects of a kind in memory, and word of every change out to many subscribers.
 
 The cache never writes. After a gap it lists again; while the store is out of reach it says so and keeps what it had. Every
-subscriber hears first what there is, then each change in order. One that does not read is cut off with Expired and
+subscriber hears first how things stand, then each change in order. One that does not read is cut off with Expired and
 subscribes again: neither the cache nor another subscriber waits for it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -71,6 +71,8 @@ class Cache:
         self._revision = 0
         """Up to which the objects are known; 0 before the first list."""
         self._lost: Lost | None = None
+        self._has_changed = True
+        """Whether any change was seen since the last gap."""
         self.objects: dict[Key, Object] = {}
 
     def get(self, key: Key) -> Object | None:
@@ -103,29 +105,38 @@ class Cache:
     async def run(self) -> None:
         """Keeps the cache current, for ever."""
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
-        has_just_expired = False
         while True:
             try:
                 listed = await self._list()
                 self._show(listed)
-                async with self._store.watch(self._kind, listed.revision) as events:
-                    number = 0
-                    async for event in events:
+                async with aclosing(self._follow(listed.revision)) as events:
+                    async for _ in events:
                         backoff.reset()
-                        has_just_expired = False
-                        if isinstance(event, Bookmark):
-                            continue
-                        self._apply(event)
-                        if (number := number + 1) % TURN == 0:
-                            await asyncio.sleep(0)
             except Expired:
-                if not has_just_expired:  # else every list is expired before its watch begins
-                    has_just_expired = True
+                if self._has_changed:  # else every list is expired before its watch begins
+                    self._has_changed = False
                     continue
             except K3Error as error:
-                self._lost = Lost(str(error))
-                self._publish(self._lost)
+                self._lose(str(error))
+            except Exception as error:
+                self._lose(f"unexpected {type(error).__name__}")
+                raise
             await asyncio.sleep(backoff.next_seconds())
+
+    async def _follow(self, revision: int) -> AsyncGenerator[None, None]:
+        """Takes in what the watch brings; yields at each event."""
+        number = 0
+        async with self._store.watch(self._kind, revision) as events:
+            async for event in events:
+                if not isinstance(event, Bookmark):
+                    self._apply(event)
+                    if (number := number + 1) % TURN == 0:
+                        await asyncio.sleep(0)
+                yield
+
+    def _lose(self, why: str) -> None:
+        self._lost = Lost(why)
+        self._publish(self._lost)
 
     async def _list(self) -> Listed:
         found: list[Object] = []
@@ -145,7 +156,7 @@ class Cache:
             self.objects.pop(change.object.key, None)
         else:
             self.objects[change.object.key] = change.object
-        self._revision = change.object.revision
+        self._revision, self._has_changed = change.object.revision, True
         self._publish(change)
 
     def _publish(self, notice: Notice) -> None:

@@ -55,11 +55,8 @@ class Faults:
             began_at = loop.time()
             try:
                 await gather(work)
-            except MEANT:
-                raise
             except Exception as error:
-                is_meant = isinstance(error, ExceptionGroup) and error.subgroup(MEANT) is not None
-                if is_meant or (started is not None and not started.is_set()):
+                if _is_meant(error) or (started is not None and not started.is_set()):
                     raise
                 self.note(where, _first(error))
             else:
@@ -100,10 +97,15 @@ class Survived:
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> bool:
         """Notes what failed, and swallows it unless it is meant to end the run."""
-        if not isinstance(error, Exception) or isinstance(error, MEANT):
+        if not isinstance(error, Exception) or _is_meant(error):
             return False
         self._faults.note(self._where, error, **self._fields)
         return True
+
+
+def _is_meant(error: Exception) -> bool:
+    """Whether it ends a run on purpose, by itself or in a group."""
+    return isinstance(error, MEANT) or (isinstance(error, ExceptionGroup) and error.subgroup(MEANT) is not None)
 
 
 def _first(error: Exception) -> Exception:

@@ -80,6 +80,8 @@ class Author:
 class _Work:
     seen: Seen
     at: datetime
+    reads: bool = False
+    """The Node is read first: it was written a moment ago, which the cache may not show yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Writer:
         self._reconciler = reconciler
         self._author = author
         self._waiting: dict[str, _Work] = {}
-        self._busy: set[str] = set()
+        self._busy: dict[str, asyncio.Event] = {}
+        """Nodes that are worked on; each is set once that is over."""
         self._foreign: set[str] = set()
         self._failed: dict[str, str] = {}
         """Why a Node could not be written, as it was said."""
@@ -125,20 +128,33 @@ class Writer:
         return True
 
     async def settle(self, seen: Seen, at: datetime) -> None:
-        """Decides and writes one observation, its Event included; raises nothing. The store tells of its outages itself."""
-        work = _Work(seen, at)
+        """Decides and writes one observation now, its Event included; raises nothing. The store tells of its outages itself.
+
+        It is the last word about that Node: what waits is dropped, and what is under way is waited for, and decided upon as
+        written.
+        """
+        self._waiting.pop(seen.name, None)
+        is_after_another = False
+        while (busy := self._busy.get(seen.name)) is not None:
+            is_after_another = True
+            await busy.wait()
+            self._waiting.pop(seen.name, None)
+        work = _Work(seen, at, is_after_another)
         happened = self._happened(await self._settled(work), work)
         if happened is not None:
             await self._reconciler.recorder.record(happened)
 
     async def work_on(self, name: str) -> None:
         """Works off what waits for a Node, and what comes to wait meanwhile."""
-        self._busy.add(name)
+        self._busy[name] = over = asyncio.Event()
         try:
             while (work := self._waiting.pop(name, None)) is not None:
                 await self._work(work)
         finally:
-            self._busy.discard(name)
+            del self._busy[name]
+            over.set()
+            if name in self._waiting:  # a fault came between: it has its turn again, or no later one would ever have
+                self._reconciler.turns.append(self, name)
             self._is_full = self._is_full and self.has_work
 
     async def _work(self, work: _Work) -> None:
@@ -182,7 +198,7 @@ class Writer:
 
     async def _write(self, work: _Work) -> _Done:
         key = Key(NODE, work.seen.name)
-        current = self._reconciler.lookup(key)
+        current = await self._reconciler.read(key) if work.reads else self._reconciler.lookup(key)
         for _ in range(ATTEMPTS):
             decision = self._author.decide(current.manifest() if current else None, work.seen, now=work.at)
             try:

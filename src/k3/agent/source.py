@@ -44,6 +44,8 @@ class Source(ABC):
 
     row: ClassVar[SourceRow]
     """The source's row in the table, which must be there before it runs."""
+    begins_again: ClassVar[bool] = True
+    """Whether `run` may be called once more after it has failed. Else it keeps its own parts going (`agent.faults`)."""
 
     def __init__(self, shared: Shared, facts: Facts) -> None:
         """`facts`: what this machine says of itself."""

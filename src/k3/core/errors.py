@@ -13,6 +13,8 @@
     ├── NameTaken                another live machine holds the name                     exit 5
     └── StartFailed              this machine cannot run what was asked                  exit 1
 
+RunEnded is none of them: it ends one run of a source on purpose.
+
 `status` and `reason` are what a Kubernetes client is told; `exit_code` is what a shell is told.
 Every message names what happened, where, and what to do about it.
 """

@@ -6,6 +6,7 @@ next one that starts.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Final
 
 from k3.core.errors import StartFailed
 
+SWEEP_TRIES: Final = 10
+SWEEP_SECONDS: Final = 0.2
 LOCK_CHARACTERS: Final = 200
 """Of a name in a file's name, which may have 255."""
 
@@ -45,13 +48,23 @@ def _locked(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             if _is_still(path, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Locks a file. Another agent that sweeps may hold it for a moment. Raises BlockingIOError where it is held for longer."""
+    for _ in range(SWEEP_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(SWEEP_SECONDS / SWEEP_TRIES)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -16,7 +16,7 @@ from k3.core.errors import Invalid
 from k3.core.sources import NETWORK, SourceRow
 from k3.daemon.lock import only_one
 from k3.daemon.process import state_directory, stop_on_signals
-from k3.daemon.running import run_until_stopped, store_until_stopped
+from k3.daemon.running import leave, run_until_stopped, store_until_stopped
 from k3.network import naming
 from k3.network.announce import NODE_BYTES
 from k3.network.naming import NameLost
@@ -60,7 +60,7 @@ async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRo
             try:
                 await gather(partial(run_until_stopped, agent, [network, *others], config.listen, stop, reader))
             except* NameLost as lost:
-                await agent.leave(others)
+                await leave(agent, others)
                 options = _starting_again(options, lost)
             else:
                 return stop.result()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from k3.agent import health, logs, refusals
 from k3.agent.agent import Agent
-from k3.agent.health import HealthServer
 from k3.agent.source import Shared, Source
 from k3.agent.tasks import time_limit
 from k3.core import limits
@@ -83,22 +82,27 @@ async def run_until_stopped(
         for source in sources:
             source.attend(server)
         running = [
-            tasks.create_task(server.run()),
+            tasks.create_task(agent.shared.faults.keep("health", server.run)),
             tasks.create_task(agent.run()),
             tasks.create_task(agent.find(sources, server.port)),
-            tasks.create_task(greet(first, reader=reader)),
+            tasks.create_task(_greet(first, reader)),
         ]
         await asyncio.shield(stop)
-        await _leave(agent, sources, server)
+        await server.aclose()
+        await leave(agent, sources)
         for task in running:
             task.cancel()
 
 
-async def _leave(agent: Agent, sources: Sequence[Source], server: HealthServer) -> None:
-    """Stops in the order that lets others see it: no longer answer, then say goodbye everywhere at once."""
+async def _greet(source: Source, reader: Reader) -> None:
+    with source.shared.faults.survived("greet"):
+        await greet(source, reader=reader)
+
+
+async def leave(agent: Agent, sources: Sequence[Source]) -> None:
+    """Says goodbye everywhere at once. The machine answers no more by then, so that others see that it is true."""
     try:
         async with time_limit(limits.SHUTDOWN_SECONDS):
-            await server.aclose()
             await agent.leave(sources)
     except TimeoutError:
         advice = "others find out by themselves that this machine is gone"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from k3.agent.faults import MEANT, Faults
 from k3.core.observation import Observation
@@ -14,6 +14,9 @@ from k3.network.peers import PeerTable
 from k3.network.peers.peer import NEVER
 from k3.network.prober import Prober
 from k3.network.pulse import Pulse
+
+AFTER_A_FAULT_SECONDS: Final = 1.0
+"""What is due meets the same fault again, and must not do so at once."""
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +69,14 @@ class Driver:
         if table is None or hands is None or self.is_closed:
             return
         self._pulse.look()
+        earliest = self._loop.time() + AFTER_A_FAULT_SECONDS
         with self._faults.survived("network.table", event=type(event).__name__):
             for action in table.handle(event, self._loop.time()):
                 self._perform(action, hands)
+            earliest = 0.0
         if self._timer is not None:
             self._timer.cancel()
-        at = table.deadline
+        at = max(earliest, table.deadline)
         self._timer = self._loop.call_at(at, self.handle, Tick()) if at < NEVER else None
 
     def _perform(self, action: Action, hands: Hands) -> None:

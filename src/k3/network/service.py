@@ -23,7 +23,7 @@ from k3.core import node, ownership
 from k3.core.decision import Decision
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Manifest, Object
-from k3.core.observation import Facts, Left, Observation
+from k3.core.observation import Evidence, Facts, Left, Observation
 from k3.core.ownership import foreign_reason, was_overwritten
 from k3.core.sources import NETWORK
 from k3.network import link_changes, name_claim, policy
@@ -79,6 +79,7 @@ class NetworkSource(Source):
     """Finds machines on the local network, for one run under one name."""
 
     row = NETWORK
+    begins_again = False
 
     def __init__(self, options: Options, shared: Shared) -> None:
         super().__init__(shared, Facts(node=options.name, boot=facts.boot_id(), pid=os.getpid(), version=__version__))
@@ -244,10 +245,13 @@ class NetworkSource(Source):
         """Takes in what the store shows."""
         match notice:
             case Listed(objects):
-                nodes = tuple(self._seen(item) for item in objects)
-                for seen in nodes:
-                    self._compare(seen)
-                self._driver.handle(Synced(nodes))
+                nodes = []
+                for item in objects:
+                    with self.shared.faults.survived("network.listed", node=item.key.name):
+                        seen = self._seen(item)
+                        self._compare(seen)
+                        nodes.append(seen)
+                self._driver.handle(Synced(tuple(nodes)))
             case Lost():
                 self._driver.handle(StoreLost())
             case _ if notice.type == "DELETED":
@@ -346,10 +350,9 @@ class NetworkSource(Source):
     async def stop(self) -> Left | None:
         """Handles nothing any more. Returns what the store is to be told."""
         self._driver.close()
-        item = self.own_node
-        if item is None or not self._options.config.register_self:
+        if not self._options.config.register_self:
             return None
-        return Left(self.facts.node, node.view(item).evidence, by_itself=True, boot=self.facts.boot)
+        return Left(self.facts.node, Evidence(), by_itself=True, boot=self.facts.boot)
 
     async def leave(self) -> None:
         """Says goodbye on the network."""

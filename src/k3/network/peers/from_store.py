@@ -48,6 +48,13 @@ class FromStore:
 
     def synced(self, nodes: Iterable[NodeView], now: float) -> None:
         """The whole list, at start and after every break of the watch."""
+        try:
+            self._take_in(nodes, now)
+        finally:  # whatever goes wrong, what could not be seen counts against no peer
+            self._known.listing = 0
+            self._known.restart_ages(now)
+
+    def _take_in(self, nodes: Iterable[NodeView], now: float) -> None:
         known = self._known
         known.is_online = True
         for peer in known.peers.values():
@@ -63,7 +70,6 @@ class FromStore:
         for name in known.crowd.names:
             # What a candidate answered while nothing could be written is to be heard again.
             known.peers[name].hint(now)
-        known.restart_ages(now)
 
     def _unlisted(self, listed: Iterable[str]) -> list[str]:
         known, names = self._known, set(listed)

@@ -132,8 +132,10 @@ class PeerTable:
             peer = self._due(*heapq.heappop(self._heap))
             if peer is not None:
                 peer.due = NEVER
-                self._act(peer, now)
-                self._plan(peer, now)
+                try:
+                    self._act(peer, now)
+                finally:
+                    self._plan(peer, now)
 
     def _due(self, at: float, name: str) -> Peer | None:
         """The peer, or the own Node, of an entry of the heap; None: that is due at another time by now."""
