@@ -97,14 +97,6 @@ _COMMANDS = {
 }
 
 
-_OTHERS_KNOWN: Final = {
-    "network/foreign.py",  # discovery's Nodes, which network may adopt
-    "network/service.py",
-    "discovery/service.py",
-}
-"""Modules of one source that name another one."""
-
-
 def in_texts(tree: ast.AST) -> set[str]:
     """The sources that a text of the code names, by the name alone or by the prefix. A docstring is none of its texts."""
     docs = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
@@ -134,4 +126,4 @@ def test_a_source_does_not_name_another_one(source: str) -> None:
     found = {
         name for name, tree in modules() if name.partition("/")[0] == source and (in_texts(tree) | in_imports(tree)) - {source}
     }
-    assert found <= _OTHERS_KNOWN
+    assert found == set()

@@ -1,9 +1,11 @@
 """The lock by which a second agent of one name on one machine is told so, and what is left of it."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,13 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="ascii")
     with pytest.raises(StartFailed, match="cannot write"), only_one("network", tmp_path / "file", "web"):
         pass
+
+
+def test_another_agent_that_sweeps_is_no_holder(tmp_path: Path) -> None:
+    """It holds each file for a moment, to see whether anybody else does."""
+    path = tmp_path / "network-web1.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    threading.Timer(0.05, os.close, (descriptor,)).start()
+    with only_one("network", tmp_path, "web1"):
+        assert path.exists()

@@ -82,7 +82,7 @@ def _holder(path: Path) -> str:
 
 def _sweep(state_dir: Path) -> None:
     """Removes what agents left that were killed, or ran under names that are no longer in use."""
-    for path in [*state_dir.glob("network-*.lock"), *state_dir.glob("discovery-*.lock")]:
+    for path in state_dir.glob("*-*.lock"):
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
