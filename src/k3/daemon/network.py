@@ -8,15 +8,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from k3.agent import facts, logs, refusals
+from k3.agent import facts, logs
 from k3.agent.agent import Agent
 from k3.agent.source import Source
 from k3.agent.tasks import gather
 from k3.core.errors import Invalid
 from k3.core.sources import NETWORK, SourceRow
-from k3.daemon.lock import only_one
-from k3.daemon.process import state_directory, stop_on_signals
-from k3.daemon.running import leave, run_until_stopped, store_until_stopped
+from k3.daemon.running import begin, leave, run_until_stopped
 from k3.network import naming
 from k3.network.announce import NODE_BYTES
 from k3.network.naming import NameLost
@@ -40,30 +38,26 @@ def run_network(config: NetworkConfig, reader: Reader, *, beside: tuple[SourceRo
 
 
 async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRow, Beside] | None) -> int:
-    refusals.take_all_descriptors()
-    state_dir = state_directory()
     options = _options(config)
-    stop = stop_on_signals()
+    rows = [NETWORK, *([beside[0]] if beside else [])]
     async with AsyncExitStack() as stack:
-        for row in (NETWORK, *([beside[0]] if beside else [])):
-            stack.enter_context(only_one(row.name, state_dir, options.name))
-        store = await store_until_stopped(stack, config.storage, config.store_wait_seconds, stop)
-        if store is None:
-            return stop.result()
+        begun = await begin(stack, rows, options.name, config.storage, config.store_wait_seconds)
+        if begun.store is None:
+            return begun.stop.result()
         while True:
-            agent = Agent(store)
+            agent = Agent(begun.store)
             network = NetworkSource(options, agent.shared)
-            network.prepare(state_dir)
-            others = [beside[1](network, state_dir)] if beside else []
+            network.prepare(begun.state_dir)
+            others = [beside[1](network, begun.state_dir)] if beside else []
             for other in others:
                 stack.push_async_callback(other.aclose)
             try:
-                await gather(partial(run_until_stopped, agent, [network, *others], config.listen, stop, reader))
+                await gather(partial(run_until_stopped, agent, [network, *others], config.listen, begun.stop, reader))
             except* NameLost as lost:
                 await leave(agent, others)
                 options = _starting_again(options, lost)
             else:
-                return stop.result()
+                return begun.stop.result()
 
 
 def _options(config: NetworkConfig) -> Options:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,28 +47,40 @@ def run_source(make: Make, run: Run) -> int:
 
 
 async def _run_source(make: Make, run: Run) -> int:
+    async with AsyncExitStack() as stack:
+        begun = await begin(stack, [run.row], run.node_name, run.storage, run.store_wait_seconds)
+        if begun.store is not None:
+            agent = Agent(begun.store)
+            source = await make(agent.shared, begun.state_dir)
+            stack.push_async_callback(source.aclose)
+            await run_until_stopped(agent, [source], run.listen, begun.stop, run.reader)
+        return begun.stop.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A process that may run sources now: it has its lock and its store."""
+
+    store: Store | None
+    """None: it was told to stop while it waited for the store."""
+    state_dir: Path
+    stop: asyncio.Future[int]
+    """Given the exit code when the process is told to stop."""
+
+
+async def begin(
+    stack: AsyncExitStack, rows: Iterable[SourceRow], node_name: str, storage: Storage, wait_seconds: float
+) -> Begun:
+    """Begins to run these sources under a name; everything is let go with the stack. Raises K3Error where they cannot start."""
     refusals.take_all_descriptors()
     state_dir = state_directory()
     stop = stop_on_signals()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(only_one(run.row.name, state_dir, run.node_name))
-        store = await store_until_stopped(stack, run.storage, run.store_wait_seconds, stop)
-        if store is not None:
-            agent = Agent(store)
-            source = await make(agent.shared, state_dir)
-            stack.push_async_callback(source.aclose)
-            await run_until_stopped(agent, [source], run.listen, stop, run.reader)
-        return stop.result()
-
-
-async def store_until_stopped(
-    stack: AsyncExitStack, storage: Storage, wait_seconds: float, stop: asyncio.Future[int]
-) -> Store | None:
-    """Returns the store, closed when the stack is. None: told to stop while it was waited for."""
+    for row in rows:
+        stack.enter_context(only_one(row.name, state_dir, node_name))
     store = await open_unless_stopped(stop, storage, wait_seconds=wait_seconds)
     if store is not None:
         stack.push_async_callback(store.aclose)
-    return store
+    return Begun(store, state_dir, stop)
 
 
 async def run_until_stopped(
