@@ -4,6 +4,7 @@ The file says `name: address` or `name: [address, address]`.
 """
 
 import asyncio
+import hashlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,8 +131,11 @@ def run(arguments: list[str]) -> int:
     chosen = flags.parse_args(arguments)
     settings = settings_of(chosen, reading=False)
 
-    async def make(shared: Shared, _state_dir: Path) -> HostsSource:
-        return HostsSource(shared, chosen.file, "here")
+    # One agent per file: its lock has the file's name in it.
+    name = f"hosts-{hashlib.sha256(str(chosen.file.resolve()).encode()).hexdigest()[:8]}"
 
-    run_of_it = Run(row=ROW, node_name="here", storage=settings.storage, listen=Listen("127.0.0.1", 0), reader=settings.reader)
+    async def make(shared: Shared, _state_dir: Path) -> HostsSource:
+        return HostsSource(shared, chosen.file, name)
+
+    run_of_it = Run(row=ROW, node_name=name, storage=settings.storage, listen=Listen("127.0.0.1", 0), reader=settings.reader)
     return run_source(make, run_of_it)
