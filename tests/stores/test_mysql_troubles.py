@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from k3.core import limits
-from k3.core.errors import Expired, Forbidden, K3Error, NotFound, StartFailed, TooLarge, Unavailable
+from k3.core.errors import Expired, Forbidden, Invalid, K3Error, NotFound, StartFailed, TooLarge, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Bookmark, Change, Store
 from k3.settings.storage import read_url
@@ -447,8 +447,10 @@ async def test_any_key_and_any_bytes_are_stored_as_they_are(store: MysqlStore) -
         made = await store.create(node(name), {"name": name, "odd": odd, "more": "\0\r\n\x1a\\'\"ä漢😀"})
         assert await store.get(node(name)) == made
         assert (await store.get(node(name))).manifest()["more"] == "\0\r\n\x1a\\'\"ä漢😀"
-    wide = replace(await store.get(node("a")), document='{"name": "UTF-16"}'.encode("utf-16"))
+    wide = replace(await store.get(node("a")), document='\t{ "name" :\r\n"\x7f ä漢😀" }\n'.encode())
     assert (await store.update(wide)).document == (await store.get(wide.key)).document == wide.document
+    with pytest.raises(Invalid, match="not UTF-8"):
+        await store.update(replace(await store.get(node("a")), document='{"name": "UTF-16"}'.encode("utf-16")))
     assert [item.key.name for item in (await store.list(NODE)).objects] == sorted(names)
     await store.delete(node("a "))
     assert (await store.get(node("a"))).key.name == "a"
