@@ -107,10 +107,14 @@ def _check_depth(manifest: Manifest, document: bytes) -> None:
         return
     level: list[Any] = [manifest]
     for _ in range(limits.DOCUMENT_DEPTH):
-        inside = (each for part in level for each in (part.values() if isinstance(part, dict) else part))
-        level = [each for each in inside if isinstance(each, dict | list)]
-        if not level:
+        deeper: list[Any] = []
+        for part in level:
+            for each in part.values() if type(part) is dict else part:
+                if type(each) is dict or type(each) is list:  # as json makes them; a third of the time that isinstance takes
+                    deeper.append(each)  # noqa: PERF401 - so does a loop here
+        if not deeper:
             return
+        level = deeper
     raise ValueError(_TOO_DEEP)
 
 
