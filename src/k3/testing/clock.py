@@ -86,6 +86,10 @@ class FakeLoop(asyncio.SelectorEventLoop):
         """What the clock says."""
         return self.clock.monotonic()
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - asyncio's own
+        """Waits for the threads as long as they take: a limit (Python 3.12 has one) would be over at once."""
+        await super().shutdown_default_executor()
+
 
 class _Skipping(selectors.DefaultSelector):
     """Waits for no timer: the time until it is due is skipped."""
