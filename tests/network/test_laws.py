@@ -19,9 +19,9 @@ from k3.network.events import (
     Probed,
     Report,
     SelfProven,
-    Settings,
     StartProbe,
     Synced,
+    TableSettings,
     Tick,
 )
 from k3.network.messages import Impostor, Refused, Withdrawal
@@ -254,7 +254,7 @@ def test_an_agent_that_checks_nothing_does_the_same() -> None:
     """The check is for tests: with it and without it, one history has one outcome."""
 
     def history(check: laws.Check | None) -> list[tuple[float, list[Action]]]:
-        table = PeerTable(Settings(name="me", id=ME.id, peer_ttl_seconds=T), chance=Random(1).random, now=0.0, check=check)
+        table = PeerTable(TableSettings(name="me", id=ME.id, peer_ttl_seconds=T), chance=Random(1).random, now=0.0, check=check)
         events: list[Event] = [LinksChanged((LINK,)), Synced(()), SelfProven(ME), heard(WEB)]
         done: list[tuple[float, list[Action]]] = []
         now = 0.0

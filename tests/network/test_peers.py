@@ -26,12 +26,12 @@ from k3.network.events import (
     Reannounce,
     Report,
     SelfProven,
-    Settings,
     Stalled,
     StartProbe,
     StoreLost,
     Suspecting,
     Synced,
+    TableSettings,
     Tick,
 )
 from k3.network.messages import (
@@ -72,9 +72,9 @@ def heard(facts: Facts, instance: str = "") -> Announcement:
 class Bench:
     """One table, a clock, and a store that writes at once what `decide` says."""
 
-    def __init__(self, *, settings: Settings | None = None, online: bool = True) -> None:
+    def __init__(self, *, settings: TableSettings | None = None, online: bool = True) -> None:
         self.now = 1_000.0
-        settings = settings or Settings(name="me", id=ME.id, peer_ttl_seconds=T)
+        settings = settings or TableSettings(name="me", id=ME.id, peer_ttl_seconds=T)
         self.table = PeerTable(settings, chance=Random(7).random, now=self.now, check=self.check)
         self.steps: set[Step] = set()
         self.nodes: dict[str, Manifest] = {}
@@ -471,7 +471,7 @@ def _manifest(facts: Facts) -> Manifest:
 
 
 def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
-    bench = Bench(settings=Settings(name="me", id=ME.id, peer_ttl_seconds=T, forget_after_seconds=30))
+    bench = Bench(settings=TableSettings(name="me", id=ME.id, peer_ttl_seconds=T, forget_after_seconds=30))
     bench.give(heard(WEB))
     bench.run(1, {"web": answer(WEB)})
     bench.run(T + 29)
@@ -481,7 +481,9 @@ def test_forget_after_removes_what_has_been_down_for_so_long() -> None:
 
 
 def test_an_empty_table_wants_nothing() -> None:
-    table = PeerTable(Settings(name="me", id=ME.id, peer_ttl_seconds=T, register_self=False), chance=Random(1).random, now=0.0)
+    table = PeerTable(
+        TableSettings(name="me", id=ME.id, peer_ttl_seconds=T, register_self=False), chance=Random(1).random, now=0.0
+    )
     assert table.handle(Synced(()), 0.0) == []
     assert table.deadline == NEVER
 

@@ -10,11 +10,11 @@ from k3.core import limits
 from k3.core.errors import Conflict, Unavailable
 from k3.core.objects import NODE, Key, Object
 from k3.stores.log.commit import BATCH_WRITES, Commit, GroupCommit
-from k3.stores.log.writes import Delete, Outcome, Write
+from k3.stores.log.writes import DeleteWrite, Write, WriteOutcome
 
 
 def write(name: str) -> Write:
-    return Delete(Key(NODE, name), None, None)
+    return DeleteWrite(Key(NODE, name), None, None)
 
 
 def result(written: Write) -> Object:
@@ -37,7 +37,7 @@ class Engine:
         self.batches: list[list[str]] = []
         self.let = asyncio.Event()
 
-    async def commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+    async def commit(self, writes: Sequence[Write]) -> Sequence[WriteOutcome]:
         self.batches.append([one.key.name for one in writes])
         await self.let.wait()
         return [Conflict("no") if one.key.name == "bad" else result(one) for one in writes]
@@ -93,7 +93,7 @@ async def test_a_write_given_up_before_it_was_begun_is_not_made() -> None:
 async def test_a_failed_commit_is_everybodys_and_the_next_goes_on() -> None:
     broken = [True]
 
-    async def commit(writes: Sequence[Write]) -> Sequence[Outcome]:
+    async def commit(writes: Sequence[Write]) -> Sequence[WriteOutcome]:
         if broken.pop():
             raise Unavailable
         return [result(one) for one in writes]

@@ -45,7 +45,7 @@ class Decide(Protocol):
         ...
 
 
-class Outcome(Protocol):
+class OnOutcome(Protocol):
     """Hears what became of an observation, and returns at once.
 
     `written` is the Node as it was written, if it was. No decision: the store took no write, or the source may not write.
@@ -73,7 +73,7 @@ class Author:
     decide: Decide
     may_write: Callable[[], bool] = _always
     """What waits while this says no is dropped."""
-    on_outcome: Outcome = _unheard
+    on_outcome: OnOutcome = _unheard
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Source(ABC):
         """The store shows something new, is lost, or is back with a whole list; the cache knows it already."""
 
     def on_outcome(self, seen: Any, decision: Decision | None, written: Object | None) -> None:  # noqa: ANN401 - see decide
-        """What became of an observation that was submitted: see `k3.agent.reconciler.Outcome`."""
+        """What became of an observation that was submitted: see `k3.agent.reconciler.OnOutcome`."""
 
     def attend(self, server: HealthServer) -> None:
         """May ask the health server of this machine to say who connects to it."""

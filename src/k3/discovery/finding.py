@@ -12,7 +12,7 @@ from k3.discovery.catalog import Catalog
 from k3.discovery.datacenters import Directory
 from k3.discovery.guards import Trust
 from k3.discovery.nodes import StoredNodes
-from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Judge, Watch
+from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, AnswerSink, DatacenterWatch
 
 DATACENTERS_SECONDS: Final = 30.0
 
@@ -21,7 +21,7 @@ class Finder:
     """Starts a watch for each datacenter that is found; `judge` takes the answers in."""
 
     def __init__(
-        self, catalog: Catalog, service: str, directory: Directory, nodes: StoredNodes, judge: Judge, *, random: Random
+        self, catalog: Catalog, service: str, directory: Directory, nodes: StoredNodes, judge: AnswerSink, *, random: Random
     ) -> None:
         """`random` spreads retries."""
         self._catalog = catalog
@@ -54,9 +54,9 @@ class Finder:
                 tasks.create_task(self.watch(name).once())
         await self._look_behind_nothing()
 
-    def watch(self, name: str) -> Watch:
+    def watch(self, name: str) -> DatacenterWatch:
         """Returns a watch of this datacenter, which is known from now on."""
-        return Watch(self._catalog, self._service, self._directory.add(name), self._judge, random=self._random)
+        return DatacenterWatch(self._catalog, self._service, self._directory.add(name), self._judge, random=self._random)
 
     def _wanted(self) -> tuple[str, ...]:
         return self._directory.wanted(each.datacenter for each in self._nodes.known.values())

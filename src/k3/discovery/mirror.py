@@ -3,10 +3,10 @@
 A pass comes after every change and at every watch interval, and asks Consul nothing. It speaks of those Nodes only of which
 there is something new: from Consul, in the store, or because their time has come.
 
-    Finder ─► Watch ─► Judge ─► Drawing ─► Agenda ─► Mirror ─► reconciler
-              asks     believes  `picture`  when      says
-                                    ▲
-    cache ─► StoredNodes ───────────┘
+    Finder ─► DatacenterWatch ─► Judge ─► Drawing ─► Agenda ─► Mirror ─► reconciler
+              asks                believes  `picture`  when      says
+                                               ▲
+    cache ─► StoredNodes ──────────────────────┘
 
 Decides nothing itself: `guards`, `snapshot` and `picture` do, and `decide` what becomes of a Node.
 """

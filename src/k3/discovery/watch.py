@@ -68,7 +68,7 @@ class Unanswered:
 Answer = Whole | Examined | Unanswered
 
 
-class Judge(Protocol):
+class AnswerSink(Protocol):
     """What takes the answers in."""
 
     def take(self, datacenter: Datacenter, answer: Answer) -> None:
@@ -80,10 +80,10 @@ class Judge(Protocol):
         ...
 
 
-class Watch:
+class DatacenterWatch:
     """Watches one datacenter for a service. Nothing is asked in a hurry, and no blocking query is given up (see `catalog`)."""
 
-    def __init__(self, catalog: Catalog, service: str, datacenter: Datacenter, judge: Judge, *, random: Random) -> None:
+    def __init__(self, catalog: Catalog, service: str, datacenter: Datacenter, judge: AnswerSink, *, random: Random) -> None:
         """`random` spreads retries."""
         self._catalog = catalog
         self._service = service

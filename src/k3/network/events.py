@@ -8,7 +8,7 @@ from k3.network.messages import Announcement, Outcome, Target, Withdrawal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class TableSettings:
     """What does not change in a run: which machine the agent runs on, under which name, and what a person has set."""
 
     name: str

@@ -37,9 +37,9 @@ from k3.network.events import (
     NameKept,
     NodeGone,
     NodeShown,
-    Settings,
     StoreLost,
     Synced,
+    TableSettings,
 )
 from k3.network.links import Links
 from k3.network.lookout import Lookout
@@ -167,7 +167,7 @@ class NetworkSource(Source):
             await mdns.aclose()
 
     def _begin(self, mdns: Mdns, browser: Browser, heard: list[Announcement | Withdrawal]) -> None:
-        settings = Settings(
+        settings = TableSettings(
             name=self.facts.node,
             id=self.facts.id,
             peer_ttl_seconds=self._options.config.peer_ttl_seconds,

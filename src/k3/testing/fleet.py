@@ -15,7 +15,7 @@ from typing import Final
 
 from k3.core.decision import Create
 from k3.core.observation import Joined, Left
-from k3.network.events import Action, Contested, Reannounce, Report, SelfProven, Settings, StartProbe
+from k3.network.events import Action, Contested, Reannounce, Report, SelfProven, StartProbe, TableSettings
 from k3.network.messages import Withdrawal
 from k3.network.peers import PeerTable
 from k3.network.peers.laws import Step, enforce
@@ -160,7 +160,7 @@ class Fleet:
 
     def _new_table(self, host: Host) -> PeerTable:
         chance = Random(self.random.random())  # noqa: S311 - a simulation wants repeatable numbers
-        settings = Settings(name=host.name, id=host.id, peer_ttl_seconds=host.ttl)
+        settings = TableSettings(name=host.name, id=host.id, peer_ttl_seconds=host.ttl)
         return PeerTable(settings, chance=chance.random, now=self.now, check=self._check)
 
     def _check(self, step: Step) -> None:

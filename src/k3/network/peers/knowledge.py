@@ -4,7 +4,7 @@ from typing import Final
 
 from k3.core.observation import Alive, Explained, Joined, Observation
 from k3.network import ranks
-from k3.network.events import Action, Contested, Event, Reannounce, Report, Settings, StartProbe, Suspecting, Tick
+from k3.network.events import Action, Contested, Event, Reannounce, Report, StartProbe, Suspecting, TableSettings, Tick
 from k3.network.messages import Announcement
 from k3.network.peers import places
 from k3.network.peers.crowd import Crowd
@@ -22,7 +22,7 @@ SETTLE_SECONDS: Final = 0.5
 class Knowledge:
     """Peers by name, the agent's own Node, and what has come of the present event so far."""
 
-    def __init__(self, settings: Settings, now: float, check: Check | None = None) -> None:
+    def __init__(self, settings: TableSettings, now: float, check: Check | None = None) -> None:
         self.settings = settings
         self.timing = Timing.of(settings.peer_ttl_seconds)
         """As far as it follows from this agent's own setting."""

@@ -14,10 +14,10 @@ from k3.network.events import (
     NodeShown,
     Probed,
     SelfProven,
-    Settings,
     Stalled,
     StoreLost,
     Synced,
+    TableSettings,
     Tick,
 )
 from k3.network.messages import Announcement, Withdrawal
@@ -39,7 +39,7 @@ from k3.network.peers.verdicts import Verdicts
 class PeerTable:
     """The state machine. One per agent."""
 
-    def __init__(self, settings: Settings, *, chance: Callable[[], float], now: float, check: Check | None = None) -> None:
+    def __init__(self, settings: TableSettings, *, chance: Callable[[], float], now: float, check: Check | None = None) -> None:
         """`chance` (a number from 0 to 1, such as `Random().random`) spreads first probes; nothing else depends on it.
 
         `check` sees each step before it is taken: see `laws`.

@@ -31,7 +31,7 @@ from k3.stores.etcd.following import Following
 from k3.stores.etcd.messages import Message
 from k3.stores.etcd.remembered import Remembered
 from k3.stores.etcd.settings import EtcdStorage
-from k3.stores.log.writes import Delete, Update, apply, is_storable, new_delete, new_update
+from k3.stores.log.writes import DeleteWrite, UpdateWrite, apply, is_storable, new_delete, new_update
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ class EtcdStore:
         request = messages.put_if(self._documents.path(key), document, revision=revision)
         return await self._client.write(messages.TXN, request, until=until)
 
-    async def _update(self, write: Update, until: float) -> Object:
+    async def _update(self, write: UpdateWrite, until: float) -> Object:
         # What is remembered may be old: it may save the read before a write, but decides no answer. An update that would be
         # refused, or would change nothing, is judged by what etcd holds now.
         item, known = write.item, self._remembered.get(write.key, write.item.revision)
@@ -175,7 +175,7 @@ class EtcdStore:
             return await self._get(item.key, until)
         return self._remembered.put(stored)
 
-    async def _delete(self, write: Delete, until: float) -> Object:
+    async def _delete(self, write: DeleteWrite, until: float) -> Object:
         former = self._remembered.get(write.key, write.revision or 0) or await self._get(write.key, until)
         for _ in range(_RACES):
             if not _changes(write, former):
@@ -193,7 +193,7 @@ class EtcdStore:
         msg = f"{write.key}: lost {_RACES} races in a row against other writers"
         raise Conflict(msg)
 
-    def _refusal(self, write: Update, response: Message) -> K3Error:
+    def _refusal(self, write: UpdateWrite, response: Message) -> K3Error:
         """Returns why the transaction was refused, by what it found instead."""
         try:
             apply(write, self._read_instead(response), 0)
@@ -291,7 +291,7 @@ class EtcdStore:
             raise Unavailable(troubles.CLOSED)
 
 
-def _changes(write: Update | Delete, known: Object) -> bool:
+def _changes(write: UpdateWrite | DeleteWrite, known: Object) -> bool:
     """Whether the write would go ahead against a state that may be old. If not, the present state has to confirm it."""
     try:
         return apply(write, known, 0) is not None

@@ -13,12 +13,12 @@ from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import K3Error, Unavailable
 from k3.core.objects import Object
-from k3.stores.log.writes import Create, Outcome, Update, Write
+from k3.stores.log.writes import CreateWrite, UpdateWrite, Write, WriteOutcome
 
 BATCH_WRITES: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 
-Commit = Callable[[Sequence[Write]], Awaitable[Sequence[Outcome]]]
+Commit = Callable[[Sequence[Write]], Awaitable[Sequence[WriteOutcome]]]
 """Commits all in one transaction, within its own time limit, and returns an outcome for each, in order.
 
 An exception is the answer to all of them: their outcome is unknown.
@@ -94,7 +94,7 @@ class GroupCommit:
         return batch
 
 
-def _answer(answer: asyncio.Future[Object], outcome: Outcome) -> None:
+def _answer(answer: asyncio.Future[Object], outcome: WriteOutcome) -> None:
     if answer.done():
         return
     if isinstance(outcome, K3Error):
@@ -119,9 +119,9 @@ def _again(error: Exception, why: str) -> Exception:
 
 def _size(write: Write) -> int:
     match write:
-        case Create(document=document):
+        case CreateWrite(document=document):
             return len(document)
-        case Update(item=item):
+        case UpdateWrite(item=item):
             return len(item.document)
         case _:
             return 0

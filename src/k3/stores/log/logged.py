@@ -16,7 +16,7 @@ from k3.stores.log import sql
 from k3.stores.log.commit import GroupCommit
 from k3.stores.log.fanout import Fanout
 from k3.stores.log.tail import Stretch, Tail
-from k3.stores.log.writes import Outcome, Write, new_create, new_delete, new_update
+from k3.stores.log.writes import Write, WriteOutcome, new_create, new_delete, new_update
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class LoggedStore(ABC):
         """See `Store.url`."""
 
     @abstractmethod
-    async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[WriteOutcome]:
         """Decides and writes these in one transaction, and tells the tail."""
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """What one write does to one object: pure, and the same for every backend that keeps its own log.
 
-A verb becomes a `Create`, `Update` or `Delete` in the caller, where everything the caller could have got wrong is
+A verb becomes a `CreateWrite`, `UpdateWrite` or `DeleteWrite` in the caller, where all that the caller could have got wrong is
 refused. `apply` then holds it against the object as it stands, inside the backend's transaction.
 """
 
@@ -17,7 +17,7 @@ from k3.core.times import timestamp
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
+class CreateWrite:
     """A new object under a name that must be free."""
 
     key: Key
@@ -27,7 +27,7 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateWrite:
     """New content for the object that was read."""
 
     item: Object
@@ -40,7 +40,7 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class DeleteWrite:
     """The end of an object; of that revision or uid only, where given."""
 
     key: Key
@@ -48,8 +48,8 @@ class Delete:
     uid: str | None
 
 
-Write = Create | Update | Delete
-Outcome = Object | K3Error
+Write = CreateWrite | UpdateWrite | DeleteWrite
+WriteOutcome = Object | K3Error
 """What the caller of a write gets: the stored object, or the error to raise."""
 
 
@@ -75,11 +75,11 @@ class Entry:
 class Batch:
     """Several writes decided together: an outcome for each, and the lines that go into the log."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[WriteOutcome, ...]
     entries: tuple[Entry, ...]
 
 
-def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> Create:
+def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> CreateWrite:
     """Returns a create at wall time `now` (seconds since 1970). Raises Invalid (odd key, not JSON) and TooLarge."""
     if not is_storable(key):
         msg = f"{str(key)!r} cannot be stored: a name is 1 to {limits.NAME_BYTES} printable ASCII characters without '/'"
@@ -91,24 +91,24 @@ def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> Create:
         msg = f"{key} cannot be written as JSON: {odd}"
         raise Invalid(msg) from odd
     _check_size(key, document)
-    return Create(key, uid, created, document)
+    return CreateWrite(key, uid, created, document)
 
 
-def new_update(item: Object) -> Update:
+def new_update(item: Object) -> UpdateWrite:
     """Returns an update to `item.document`. Raises NotFound (an impossible key), Invalid (not a JSON object), TooLarge."""
     _check_storable(item.key)
     _check_size(item.key, item.document)
     try:
-        return Update(item, decode(item.document))
+        return UpdateWrite(item, decode(item.document))
     except (ValueError, RecursionError) as odd:
         msg = f"{item.key} is not JSON: {odd}"
         raise Invalid(msg) from odd
 
 
-def new_delete(key: Key, *, revision: int | None, uid: str | None) -> Delete:
+def new_delete(key: Key, *, revision: int | None, uid: str | None) -> DeleteWrite:
     """Returns a delete. Raises NotFound (a key that cannot exist)."""
     _check_storable(key)
-    return Delete(key, revision, uid)
+    return DeleteWrite(key, revision, uid)
 
 
 def is_storable(key: Key) -> bool:
@@ -123,7 +123,7 @@ def apply(write: Write, current: Object | None, revision: int) -> Entry | None:
 
     Raises AlreadyExists, NotFound, Conflict.
     """
-    if isinstance(write, Create):
+    if isinstance(write, CreateWrite):
         if current is not None:
             msg = f"{write.key} already exists"
             raise AlreadyExists(msg)
@@ -132,7 +132,7 @@ def apply(write: Write, current: Object | None, revision: int) -> Entry | None:
     if current is None:
         msg = f"{write.key} not found"
         raise NotFound(msg)
-    if isinstance(write, Delete):
+    if isinstance(write, DeleteWrite):
         _expect(current, revision=write.revision, uid=write.uid)
         gone = Object(key=current.key, uid=current.uid, revision=revision, document=current.document, created=current.created)
         return Entry(Change("DELETED", gone), current)
@@ -148,7 +148,7 @@ def apply_all(writes: Iterable[Write], current: dict[Key, Object], revision: int
 
     `current` holds the stored objects of all keys concerned, and afterwards what they have become.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[WriteOutcome] = []
     entries: list[Entry] = []
     for write in writes:
         stored = current.get(write.key)
@@ -190,7 +190,7 @@ def _expect(current: Object, *, revision: int | None, uid: str | None) -> None:
         raise Conflict(msg)
 
 
-def _same(write: Update, current: Object) -> bool:
+def _same(write: UpdateWrite, current: Object) -> bool:
     if write.item.document == current.document:
         return True
     return not why_unreadable(current.document) and same_json(decode(current.document), write.manifest)

@@ -19,7 +19,7 @@ from k3.core.store import Page
 from k3.stores.log import sql
 from k3.stores.log.logged import LoggedStore
 from k3.stores.log.tail import READ_AT_ONCE, Stretch
-from k3.stores.log.writes import Batch, Delete, Outcome, Update, Write, apply_all, is_storable
+from k3.stores.log.writes import Batch, DeleteWrite, UpdateWrite, Write, WriteOutcome, apply_all, is_storable
 from k3.stores.mysql import text
 from k3.stores.mysql.connection import MysqlConnection
 from k3.stores.mysql.refusals import ROLLED_BACK, Refused
@@ -111,7 +111,7 @@ class MysqlStore(LoggedStore):
         await self._stop()
         await self._server.aclose()
 
-    async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[WriteOutcome]:
         async with self._server.errors():
             batch: Batch = await self._server.again(lambda session: self._transact(session, writes))
         self._tail.committed(batch.entries)
@@ -222,9 +222,9 @@ def _decide(writes: Sequence[Write], current: dict[Key, Object], revision: int, 
 
 def _too_large(write: Write, current: dict[Key, Object], max_packet: int) -> TooLarge | None:
     match write:
-        case Update(item=item):
+        case UpdateWrite(item=item):
             document = item.document
-        case Delete(key=key):
+        case DeleteWrite(key=key):
             document = current[key].document if key in current else b""
         case _:
             document = write.document

@@ -21,7 +21,7 @@ from k3.core.store import Page
 from k3.stores.log import sql
 from k3.stores.log.logged import LoggedStore
 from k3.stores.log.tail import READ_AT_ONCE, Stretch
-from k3.stores.log.writes import Batch, Outcome, Write, apply_all, is_storable
+from k3.stores.log.writes import Batch, Write, WriteOutcome, apply_all, is_storable
 from k3.stores.sqlite.database import Database, DatabaseFile
 from k3.stores.sqlite.inotify import TouchListener
 from k3.stores.sqlite.thread import ConnectionThread
@@ -120,7 +120,7 @@ class SqliteStore(LoggedStore):
         for thread in (self._follower, self._reader, self._writer):
             await thread.aclose()
 
-    async def _commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[WriteOutcome]:
         batch = await self._writer.run(lambda database: self._transact(database, writes))
         self._tail.committed(batch.entries)
         return batch.outcomes
