@@ -148,6 +148,7 @@ async def lives_on(view: View, near: Consul, history: History) -> None:
         await view.shows("web1", *word)
     await near.agent.register(plain_service("new"))
     await view.all_show(UP, "new")
+    await history.complete()
     assert history.words("new") == [UP]
 
 

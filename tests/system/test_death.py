@@ -4,6 +4,7 @@ Upper times are recorded, not asserted; every wait has a guard of five times the
 """
 
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -66,6 +67,7 @@ def freeze_between_commits(victim: Agent) -> datetime:
                 database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 victim.process.thaw()
+                time.sleep(0.3)  # to finish its commit: frozen again at once it would be silent all the while
             else:
                 database.execute("ROLLBACK")
                 return stopped
