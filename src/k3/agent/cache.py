@@ -68,8 +68,8 @@ class Cache:
         self._kind = kind
         self._random = random
         self._subscribers: set[Subscription] = set()
-        self._revision = 0
-        """Up to which the objects are known; 0 before the first list."""
+        self._revision: int | None = None
+        """Up to which the objects are known; None before the first list."""
         self._lost: Lost | None = None
         self._has_changed = True
         """Whether any change was seen since the last gap."""
@@ -82,7 +82,7 @@ class Cache:
     @property
     def is_current(self) -> bool:
         """Whether the store has been listed, and has not been lost since."""
-        return self._revision > 0 and self._lost is None
+        return self._revision is not None and self._lost is None
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
@@ -90,7 +90,7 @@ class Cache:
         subscription = Subscription()
         if self._lost is not None:
             subscription.offer(self._lost)
-        elif self._revision:
+        elif self._revision is not None:
             subscription.offer(Listed(tuple(self.objects.values()), self._revision))
         self._subscribers.add(subscription)
         try:

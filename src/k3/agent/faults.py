@@ -17,7 +17,7 @@ from typing import Any, Final
 from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core import limits
-from k3.core.errors import NameTaken, RunEnded, StartFailed
+from k3.core.errors import NameTaken, RunEnded, StartFailed, first_of
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -58,14 +58,14 @@ class Faults:
             except Exception as error:
                 if _is_meant(error) or (started is not None and not started.is_set()):
                     raise
-                self.note(where, _first(error))
+                self.note(where, first_of(error))
             else:
                 return
             if loop.time() - began_at >= LASTING_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
 
-    def note(self, where: str, error: Exception, **fields: object) -> None:
+    def note(self, where: str, error: BaseException, **fields: object) -> None:
         """Counts a fault, and says it the first time: the same kind of error, at the same line, is the same fault."""
         id_ = _id(where, error)
         is_first = id_ not in self.counts
@@ -108,13 +108,7 @@ def _is_meant(error: Exception) -> bool:
     return isinstance(error, MEANT) or (isinstance(error, ExceptionGroup) and error.subgroup(MEANT) is not None)
 
 
-def _first(error: Exception) -> Exception:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _id(where: str, error: Exception) -> str:
+def _id(where: str, error: BaseException) -> str:
     """Eight hex digits, the same for the same fault in every agent of one version."""
     place = _innermost(error.__traceback__)
     return hashlib.sha256(f"{where} {type(error).__name__} {place}".encode()).hexdigest()[:8]

@@ -11,7 +11,7 @@ from typing import Final
 
 from k3.cli.terminal import OutputClosed, answer, close_streams, open_streams, remark
 from k3.cli.usage import BadUsage
-from k3.core.errors import K3Error
+from k3.core.errors import K3Error, first_of
 from k3.core.safe_text import one_line, printable
 
 HELP: Final = """\
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as ended:  # argparse, when asked for help
         return int(ended.code or 0)
     except Exception as error:  # noqa: BLE001 - a person is told in one line, whatever it is
-        return _report(_first(error), trace=_wants_trace(arguments))
+        return _report(first_of(error), trace=_wants_trace(arguments))
     finally:
         close_streams()
 
@@ -119,13 +119,6 @@ def _unaliased(arguments: list[str]) -> list[str]:
 def _wants_trace(arguments: list[str]) -> bool:
     words = [word.lower() for word in arguments]
     return "--log-level=debug" in words or ("--log-level", "debug") in pairwise(words)
-
-
-def _first(error: BaseException) -> BaseException:
-    """Returns what went wrong first, taken out of any exception group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _report(error: BaseException, *, trace: bool) -> int:

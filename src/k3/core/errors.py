@@ -105,5 +105,12 @@ class StartFailed(K3Error):
     """The machine lacks something without which the command cannot run; the message says what."""
 
 
+def first_of(error: BaseException) -> BaseException:
+    """Returns what went wrong first, taken out of any group of tasks."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class RunEnded(Exception):
     """Ends one run of a source on purpose: no error, and never shown to a person. Whoever runs the source begins another."""

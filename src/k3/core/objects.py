@@ -132,10 +132,11 @@ class Object:
         """
         if documents.same_json(manifest, self.manifest()):
             return self
-        if why := self.unreadable:
-            msg = f"{self.key} cannot be read ({why}), and is not written over: repair it, or remove it"
-            raise Invalid(msg)
-        stored = documents.decode(self.document)
+        try:
+            stored = documents.decode(self.document)
+        except ValueError as odd:
+            msg = f"{self.key} cannot be read ({odd}), and is not written over: repair it, or remove it"
+            raise Invalid(msg) from odd
         found = stored.get("metadata") or {}
         metadata = dict(manifest.get("metadata") or {})
         for name in ("uid", "resourceVersion", "creationTimestamp"):

@@ -9,7 +9,7 @@ from typing import Final
 from k3.agent.agent import Agent
 from k3.agent.source import Shared
 from k3.core.decision import Keep
-from k3.core.errors import StartFailed
+from k3.core.errors import StartFailed, first_of
 from k3.core.safe_text import printable
 from k3.core.sources import DISCOVERY
 from k3.daemon.opening import open_store
@@ -49,9 +49,7 @@ def run_discovery(options: DiscoveryOptions, storage: Storage, reader: Reader, *
 
 def _in_words_of_discovery(error: BaseException) -> StartFailed:
     """The port of the health server has another flag here."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return StartFailed(str(error).replace("--listen", "--service-port"))
+    return StartFailed(str(first_of(error)).replace("--listen", "--service-port"))
 
 
 def run_discovery_once(options: DiscoveryOptions, storage: Storage, *, store_wait_seconds: float, is_dry: bool) -> str:

@@ -12,7 +12,7 @@ from k3.agent import facts, logs
 from k3.agent.agent import Agent
 from k3.agent.source import Source
 from k3.agent.tasks import gather
-from k3.core.errors import Invalid
+from k3.core.errors import Invalid, first_of
 from k3.core.sources import NETWORK, SourceRow
 from k3.daemon.running import begin, leave, run_until_stopped
 from k3.network import naming
@@ -70,8 +70,7 @@ def _options(config: NetworkConfig) -> Options:
 
 def _starting_again(options: Options, lost: BaseException) -> Options:
     """Returns how to go on after another machine turned out to have this one's name, its identity, or both."""
-    while isinstance(lost, BaseExceptionGroup):
-        lost = lost.exceptions[0]
+    lost = first_of(lost)
     if not isinstance(lost, NameLost):
         return options
     if lost.second == options.name:

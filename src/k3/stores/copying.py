@@ -5,14 +5,14 @@ revision are the target's own); told to overwrite, it is brought up to date. Not
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, Invalid
 from k3.core.objects import KINDS, Key, Kind, Manifest, Object
-from k3.core.store import Page, Store, modify, pages
+from k3.core.store import Store, modify, pages
 
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")
 
@@ -49,30 +49,27 @@ async def copy(source: Store, target: Store, *, progress: Progress, overwrite: b
     if source.id == target.id:
         msg = f"{source.url} and {target.url} are the same store"
         raise Invalid(msg)
-    keys: dict[Kind, set[Key]] = {}
-    unreadable: dict[Kind, set[Key]] = {}
-    for kind in KINDS:
-        found = [(item.key, bool(item.unreadable)) async for page in pages(source, kind) for item in page.objects]
-        keys[kind] = {key for key, is_odd in found if not is_odd}
-        unreadable[kind] = {key for key, is_odd in found if is_odd}
+    keys = {kind: [item.key async for page in pages(source, kind) for item in page.objects] for kind in KINDS}
     total = sum(map(len, keys.values()))
     done: dict[Kind, Copied] = {}
     passed = 0
     for kind in KINDS:
         did: list[Did] = []
+        odd: set[Key] = set()
         async for page in pages(source, kind):
-            did += await _copy_page(page, target, overwrite=overwrite)
-            progress(passed + len(did), total)
-        passed += len(did)
-        others = await _verify(target, kind, keys[kind])
-        done[kind] = Copied({each: did.count(each) for each in get_args(Did)}, others, len(unreadable[kind]))
+            readable = [item for item in page.objects if not item.unreadable]
+            odd |= {item.key for item in page.objects} - {item.key for item in readable}
+            did += await _copy_all(readable, target, overwrite=overwrite)
+            progress(passed + len(did) + len(odd), total)
+        passed += len(did) + len(odd)
+        others = await _verify(target, kind, set(keys[kind]) - odd)
+        done[kind] = Copied({each: did.count(each) for each in get_args(Did)}, others, len(odd))
     return done
 
 
-async def _copy_page(page: Page, target: Store, *, overwrite: bool) -> list[Did]:
+async def _copy_all(items: Iterable[Object], target: Store, *, overwrite: bool) -> list[Did]:
     async with asyncio.TaskGroup() as group:
-        readable = [item for item in page.objects if not item.unreadable]
-        tasks = [group.create_task(_copy_one(item, target, overwrite=overwrite)) for item in readable]
+        tasks = [group.create_task(_copy_one(item, target, overwrite=overwrite)) for item in items]
     return [task.result() for task in tasks]
 
 

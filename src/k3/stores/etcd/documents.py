@@ -34,6 +34,14 @@ def metadata_of(document: bytes) -> Manifest:
     return decode(document).get("metadata") or {}
 
 
+def _may_have_uid(document: bytes) -> bool:
+    """Returns whether a manifest has a uid of its own; of one that cannot be read that is not known."""
+    try:
+        return _is_uid(metadata_of(document).get("uid"))
+    except ValueError:
+        return True
+
+
 class Documents:
     """Reads and names what lies under one prefix, for the store with one id."""
 
@@ -61,7 +69,7 @@ class Documents:
 
     def updated(self, former: Object, document: bytes, *, metadata: Manifest, revision: int) -> Object | None:
         """Returns `former` with a new document. None: only a read tells, as another program's uid was left out."""
-        if not _is_uid(metadata.get("uid")) and (former.unreadable or _is_uid(metadata_of(former.document).get("uid"))):
+        if not _is_uid(metadata.get("uid")) and _may_have_uid(former.document):
             return None
         made = self.made(former.key, document, revision=revision, create_revision=0, metadata=metadata)
         return made if _is_uid(metadata.get("uid")) else replace(made, uid=former.uid)
