@@ -109,6 +109,55 @@ async def test_a_flip_and_its_end_move_one_node_s_checks_and_nothing_more(counti
         assert set(counting.catalog.looks) == {"host-m3"}
 
 
+class Slow(CountingCatalog):
+    """Asks for those with one status only while it may."""
+
+    def __init__(self, sender: Sender, status: str) -> None:
+        super().__init__(sender)
+        self.status = status
+        self.may_ask = asyncio.Event()
+        self.may_ask.set()
+        self.waiting = asyncio.Event()
+
+    async def ailing(self, status: str, *args: Any, **kwargs: Any) -> Any:
+        if status == self.status:
+            self.waiting.set()
+            await self.may_ask.wait()
+        return await super().ailing(status, *args, **kwargs)
+
+
+@pytest.mark.parametrize(("slow", "led_by"), [("critical", "warning"), ("warning", "critical")])
+async def test_a_status_that_came_and_went_between_two_answers_of_its_list_does_not_stay(
+    counting: Counting, store: Store, slow: str, led_by: str
+) -> None:
+    """The other list led to the look that showed it; its own list was read before and after, and is the same."""
+    counting.catalog = catalog = Slow(counting._sender, slow)
+
+    async def shows(view: View, status: str) -> None:
+        await view.shows("m3", *(ILL if status == "critical" else UP))
+        if status == "warning":
+            await eventually(lambda: is_warned(view, "m3", "True"))
+
+    async with mirroring(counting, store, SETTINGS) as view:
+        await settled(view, counting)
+        catalog.may_ask.clear()
+        await put(counting, "m4", check("m4", slow))  # its list is answered, and not asked for again
+        await eventually(lambda: is_warned(view, "m4", "True") if slow == "warning" else is_ill(view, "m4"))
+        catalog.waiting.clear()
+        await catalog.waiting.wait()
+        for status in (led_by, slow):
+            await put(counting, "m3", check("m3", status))
+            await shows(view, status)
+        await put(counting, "m3", check("m3", "passing"))
+        catalog.may_ask.set()
+        await shows(view, "passing")
+        await eventually(lambda: is_warned(view, "m3", "False"))
+
+
+async def is_ill(view: View, name: str) -> bool:
+    return await view.ready(name) == ILL
+
+
 async def is_warned(view: View, name: str, status: str) -> bool:
     found = node.condition(await view.manifest(name), "k3.discovery/Warning")
     return found is not None and found.status == status

@@ -14,7 +14,7 @@ than its hint, or one that lacks a check which was ailing, shows nothing: the wh
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -95,8 +95,10 @@ class DatacenterWatch:
         self._whole_index = 0
         """The index of the last whole answer."""
         self._nodes: dict[str, list[Instance]] = {}
-        self._hinted: dict[str, dict[str, frozenset[str]]] = {}
-        """The ailing checks that have been taken in, by status and Consul node."""
+        self._ailing: dict[str, dict[str, frozenset[str]]] = {}
+        """The ailing checks by status and Consul node, as the machines' own answers showed them: each look sets them for both
+        statuses, whichever hint led to it. A status that came and went between two answers of its list would else be unseen.
+        """
 
     async def run(self) -> None:
         """Watches for ever."""
@@ -162,7 +164,7 @@ class DatacenterWatch:
         self._nodes = {}
         for each in instances:
             self._nodes.setdefault(each.consul_node, []).append(each)
-        self._hinted = {status: _ailing_by_node(self._nodes, status) for status in STATUSES}
+        self._ailing = {status: _ailing_by_node(self._nodes, status) for status in STATUSES}
         if len(instances) >= LARGE:
             self._is_large.set()
         else:
@@ -220,12 +222,10 @@ class DatacenterWatch:
             if is_known or not self._is_large.is_set():
                 return
             shown = _by_node(reading.document, self._nodes)
-            former = self._hinted[status]
-            news = [name for name in shown.keys() | former.keys() if shown.get(name) != former.get(name)]
+            known = self._ailing[status]
+            news = [name for name in shown.keys() | known.keys() if shown.get(name) != known.get(name)]
             if len(news) > LOOKS or not await self._look(news, reading.index):
                 await self._read(0, WAIT_SECONDS)
-            else:
-                self._hinted[status] = shown
 
     async def _look(self, names: list[str], index: int) -> bool:
         """Takes in how the machines of these Consul nodes are; returns False if an answer does not show it. Raises K3Error."""
@@ -237,8 +237,21 @@ class DatacenterWatch:
                 return False
             fresh[name] = [snapshot.reexamined(each, answer.document) for each in former]
         self._nodes |= fresh
+        for status, known in self._ailing.items():
+            for name, answer in zip(names, answers, strict=True):
+                known.pop(name, None)
+                known.update(_by_node(self._of_service(answer.document, status), {name}))
         self._judge.take(self._datacenter, Examined([each for instances in fresh.values() for each in instances]))
         return True
+
+    def _of_service(self, checks: object, status: str) -> list[object]:
+        """Returns those checks of a Consul node that the hints of this status list: the service's, and the node's own."""
+        services = (self._service, "")
+        return [
+            each
+            for each in (checks if isinstance(checks, list) else [])
+            if isinstance(each, dict) and each.get("Status") == status and each.get("ServiceName", "") in services
+        ]
 
 
 def _is_shown(instances: list[Instance], checks: object) -> bool:
@@ -257,7 +270,7 @@ def _ailing_by_node(nodes: Mapping[str, list[Instance]], status: str) -> dict[st
     return {name: checks for name, checks in found.items() if checks}
 
 
-def _by_node(document: Any, nodes: Mapping[str, object]) -> dict[str, frozenset[str]]:  # noqa: ANN401 - JSON
+def _by_node(document: Any, nodes: Container[str]) -> dict[str, frozenset[str]]:  # noqa: ANN401 - JSON
     """Returns the checks of a list, by those Consul nodes that are known."""
     found: dict[str, set[str]] = {}
     for each in document if isinstance(document, list) else []:
