@@ -17,7 +17,7 @@ from k3.core.node import NodeView
 from k3.network.messages import READER, Answered, Endpoint, Outcome, Target
 from k3.view.node_table import human_duration
 
-ASK_SECONDS: Final = 1.0
+ASK_SECONDS: Final = 2.0
 MACHINES: Final = 16
 _MINUTES_FROM_SECONDS: Final = 120
 
