@@ -35,5 +35,7 @@ def test_once_without_consul_is_one_line_and_exit_code_4(fleet: MakeFleet) -> No
     machines = fleet("a")
     machines.registry.server.close()
     done = machines.lan.host("looker").run(["k3", "discovery", *machines.where, "--once", "--dry-run"])
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
-    assert done.stderr.startswith(f"k3: cannot reach Consul at {machines.registry.server.endpoint} (")
+    # On a machine that is overloaded, the store is waited for, and that is said.
+    said = [line for line in done.stderr.splitlines() if " store." not in line]
+    assert (done.returncode, done.stdout, len(said)) == (4, "", 1), done.stderr
+    assert said[0].startswith(f"k3: cannot reach Consul at {machines.registry.server.endpoint} (")

@@ -247,25 +247,26 @@ def test_on_one_store_the_work_per_machine_does_not_depend_on_their_number(count
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_thousand_machines() -> None:
-    fleet = Fleet(1_000, ttl=90.0, shared=True)
+@pytest.mark.timeout(600)
+def test_four_hundred_machines() -> None:
+    """Its cost grows with the square of their number; `benchmarks/shared.py` looks at a thousand."""
+    fleet = Fleet(400, ttl=90.0, shared=True)
     fleet.resume()
     fleet.run(16)
     store = fleet.hosts[0].store
     probes, writes = sum(host.probes for host in fleet.hosts), store.writes.total()
-    dead = fleet.hosts[:10]
+    dead = fleet.hosts[:4]
     died = fleet.now
     fleet.kill(*dead)
     fleet.run(93)
-    # One in 15 s for each, and those that find out about the ten.
-    assert (sum(host.probes for host in fleet.hosts) - probes) / 93 / 1_000 <= 0.075
-    assert (store.writes.total() - writes) / 1_000 <= 1.1 * 93 / 30
+    # One in 15 s for each, and those that find out about the dead.
+    assert (sum(host.probes for host in fleet.hosts) - probes) / 93 / len(fleet.hosts) <= 0.075
+    assert (store.writes.total() - writes) / len(fleet.hosts) <= 1.1 * 93 / 30
     for host in dead:
         down = [at for what in ("Ready=False", "Ready=Unknown") for at in store.times(host.name, what, since=died)]
         assert len(down) == 1
         assert 90 - 46 <= down[0] - died <= 92
-    assert not false_alarms(fleet, *fleet.hosts[10:])
+    assert not false_alarms(fleet, *fleet.hosts[4:])
 
 
 def test_after_an_outage_the_word_of_who_reached_a_machine_counts_whoever_is_back_first() -> None:
