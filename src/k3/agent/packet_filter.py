@@ -11,7 +11,10 @@ import socket
 import struct
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
+
+from k3.core import limits
 
 _ATTACH: Final = 26  # SO_ATTACH_FILTER and SO_DETACH_FILTER, asm-generic/socket.h
 _DETACH: Final = 27
@@ -28,6 +31,7 @@ _RETURN: Final = 0x06
 _NETWORK_HEADER: Final = -0x100000 & 0xFFFFFFFF
 _PASS: Final = 0xFFFFFFFF
 _DROP: Final = 0
+_V4: Final = 4
 _V6: Final = 6
 _V4_SOURCE: Final = _NETWORK_HEADER + 12  # RFC 791 §3.1
 _V6_SOURCE: Final = _NETWORK_HEADER + 8  # RFC 8200 §3
@@ -63,19 +67,16 @@ def _attach(sock: socket.socket, steps: Collection[Instruction]) -> None:
 
 
 def _sorted(origins: Iterable[str]) -> tuple[list[int], list[tuple[int, ...]]]:
-    v4: list[int] = []
-    v6: list[tuple[int, ...]] = []
-    for origin in origins:
-        net = ipaddress.ip_network(origin)
-        if isinstance(net, ipaddress.IPv4Network):
-            v4.append(int(net.network_address))
-        else:
-            v6.append(_words(net.network_address, net.prefixlen // 32))
-    return v4, v6
+    found = [_prefix(origin) for origin in origins]
+    return [words[0] for version, words in found if version == _V4], [words for version, words in found if version == _V6]
 
 
-def _words(address: ipaddress.IPv6Address, count: int) -> tuple[int, ...]:
-    return struct.unpack("!4I", address.packed)[:count]
+@lru_cache(maxsize=limits.HTTP_TURNED_AWAY)
+def _prefix(origin: str) -> tuple[int, tuple[int, ...]]:
+    """Returns the IP version, and the first words of the addresses."""
+    net = ipaddress.ip_network(origin)
+    packed = net.network_address.packed[: net.prefixlen // 8]
+    return net.version, struct.unpack(f"!{len(packed) // 4}I", packed)
 
 
 def program(
@@ -84,7 +85,7 @@ def program(
     """Returns the filter; an IPv6 entry is the first words of an address. What does not fit is left out, and passes."""
     room = most - len(_HEAD) - 3
     for_v4 = _as_fit((_if_from((each,), _V4_SOURCE, _DROP) for each in v4), room)
-    passes = (_words(ipaddress.IPv6Address(each), 4) for each in passing if ":" in each)
+    passes = (_prefix(each)[1] for each in passing if ":" in each)
     entries = [*((words, _PASS) for words in passes), *((words, _DROP) for words in v6)]
     for_v6 = _as_fit((_if_from(words, _V6_SOURCE, verdict) for words, verdict in entries), room - len(for_v4))
     to_v4 = (_JUMP, 0, 0, len(for_v6) + 1)

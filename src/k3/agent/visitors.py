@@ -25,7 +25,9 @@ FEW: Final = 2
 KNOWN_FACTOR: Final = 4
 """A known client may come so many times as often as a stranger."""
 STORM: Final = 3
-"""So many times `limits.HTTP_VISITS_PER_SECOND`: no stranger is served then."""
+"""So many times `limits.HTTP_VISITS_PER_SECOND`: who has not asked properly by then is turned away."""
+JUST_COME: Final = 4 * limits.HTTP_ACCEPTS_AT_ONCE
+"""So many strangers may not have been read from yet: a connection's first bytes are, three turns of the loop after it came."""
 AWAY_SECONDS: Final = 1.0
 LONGEST_AWAY_SECONDS: Final = 32.0
 FORGIVEN_SECONDS: Final = 60.0
@@ -204,11 +206,13 @@ class Pace:
     def _turned_away(self, now: float) -> dict[str, int]:
         """Turns away who came more often than its part of what can be served."""
         fair = max(FEW, limits.HTTP_VISITS_PER_SECOND // len(self._visits))
-        for_strangers = 0 if self._count >= STORM * limits.HTTP_VISITS_PER_SECOND else fair
+        strangers: set[str] = set()
+        if self._count >= STORM * limits.HTTP_VISITS_PER_SECOND:
+            strangers.update([each for each in self._visits if each not in self._known][:-JUST_COME])
         found = {
             origin: count
             for origin, count in self._visits.items()
-            if count > (KNOWN_FACTOR * fair if origin in self._known else for_strangers)
+            if origin in strangers or count > (KNOWN_FACTOR * fair if origin in self._known else fair)
         }
         for origin in found:
             del self._visits[origin]
