@@ -54,7 +54,7 @@ HTTP_LINE_SECONDS: Final = 2.0
 HTTP_SECONDS: Final = 5.0
 HTTP_CONNECTIONS: Final = 256
 HTTP_CONNECTIONS_PER_ORIGIN: Final = 32
-HTTP_BACKLOG: Final = 4_096
+HTTP_BACKLOG: Final = 2_048
 HTTP_ACCEPTS_AT_ONCE: Final = 16
 HTTP_VISITS_PER_SECOND: Final = 200
 HTTP_KNOWN_CLIENTS: Final = 1_024
@@ -97,6 +97,8 @@ ETCD_REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 ETCD_REPORTED: Final = 1_024
 SQLITE_JOBS: Final = 4_096
 
-# The log: lines that wait for a slow output, and how much of one value is written.
+# The log: lines that wait for a slow output, whose doing they are (`agent/log_repeats.py`), and how much of a value is written.
 LOG_LINES: Final = 5_000
+LOG_ORIGINS: Final = 1_024
+LOG_ORIGINS_PER_MINUTE: Final = 30
 LOG_VALUE_CHARACTERS: Final = 4_096

@@ -95,6 +95,7 @@ async def run_until_stopped(
             source.attend(server)
         running = [
             tasks.create_task(agent.shared.faults.keep("health", server.run)),
+            tasks.create_task(agent.shared.faults.keep("log", logs.tell_repeats)),
             tasks.create_task(agent.run()),
             tasks.create_task(agent.find(sources, server.port)),
             tasks.create_task(_greet(first, reader)),
