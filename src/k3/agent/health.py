@@ -1,4 +1,4 @@
-"""The health server: `GET /healthz` and `GET /info` on `--listen`, for peers, load balancers and people.
+"""The health server: `GET /healthz`, `/info` and `/metrics` on `--listen`, for peers, load balancers and people.
 
 Strangers may connect, so what each origin may have, and all of them together, is bounded (`visitors`), and so is what one
 connection may take (`answering`). The server knows nothing of peers or stores; what `/info` says is handed in. Two processes of
@@ -19,7 +19,7 @@ from k3.agent import facts, http, refusals
 from k3.agent.answering import JSON, TEXT, Connection
 from k3.agent.http import HttpError, Server
 from k3.agent.listener import Listener, listening_socket
-from k3.agent.metrics import REFUSALS, Counters
+from k3.agent.metrics import CONTENT_TYPE, REFUSALS, Counters
 from k3.agent.visitors import Known, Pace, Room
 from k3.core import limits
 from k3.core.errors import StartFailed
@@ -27,6 +27,9 @@ from k3.settings.listen import Listen
 
 Info = Callable[[], Mapping[str, Any]]
 """Returns what `/info` answers now."""
+
+Metrics = Callable[[], str]
+"""Returns what `/metrics` answers now."""
 
 Met = Callable[[str, str], None]
 """Called for every connection, with the address of this end and of the other one."""
@@ -53,10 +56,11 @@ class HealthServer:
     The caller keeps `run` going: while the port is shared, that takes it over as soon as the other process releases it.
     """
 
-    def __init__(self, host: str, port: int, info: Info, counters: Counters) -> None:
+    def __init__(self, host: str, port: int, *, info: Info, metrics: Metrics | None, counters: Counters) -> None:
         """To be started by `serve`."""
         self._host = host
         self.info = info
+        self._metrics = metrics
         self._counters = counters
         self._listener: Listener | None = None
         self._beside: dict[str, Listener] = {}
@@ -156,6 +160,8 @@ class HealthServer:
             return TEXT, b"ok"
         if path == b"/info":
             return JSON, json.dumps(self.info(), separators=(",", ":")).encode()
+        if path == b"/metrics" and self._metrics is not None:
+            return CONTENT_TYPE, self._metrics().encode()
         return None
 
     # ── who comes too often ─────────────────────────────────────────────────────────────────────────────────────────
@@ -202,14 +208,16 @@ class HealthServer:
             self._looking = asyncio.get_running_loop().call_later(pause_seconds, self._look)
 
 
-async def serve(listen: Listen, info: Info, *, counters: Counters | None = None) -> HealthServer:
-    """Answers on `listen`; with port 0 the kernel chooses, see `HealthServer.port`.
+async def serve(
+    listen: Listen, info: Info, *, metrics: Metrics | None = None, counters: Counters | None = None
+) -> HealthServer:
+    """Answers on `listen`; with port 0 the kernel chooses, see `HealthServer.port`. `counters`: the agent's.
 
     If the port is taken and what answers there is this machine (same node and id), the port is shared. Raises StartFailed
     where the address cannot be bound, naming the process in the way where that can be known.
     """
     host, port = listen.host, listen.port
-    server = HealthServer(host, port, info, counters or Counters())
+    server = HealthServer(host, port, info=info, metrics=metrics, counters=counters or Counters())
     try:
         server.bind()
     except OSError as error:
