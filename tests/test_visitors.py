@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k3.agent.visitors import AWAY_SECONDS, FORGIVEN_SECONDS, KNOWN_SECONDS, LONGEST_AWAY_SECONDS, Known, Pace, Room, network
+from k3.agent.visitors import (
+    AWAY_FACTOR,
+    AWAY_SECONDS,
+    FORGIVEN_SECONDS,
+    KNOWN_SECONDS,
+    LONGEST_AWAY_SECONDS,
+    Known,
+    Pace,
+    Room,
+    network,
+)
 from k3.core import limits
 
 
@@ -129,7 +139,7 @@ def test_one_that_floods_is_turned_away_alone_and_each_time_for_longer() -> None
         lengths.append(pace.away(now)["10.0.0.66"] - now)
         now = pace.away(now)["10.0.0.66"]
         assert not pace.is_away("10.0.0.66", now)
-    assert lengths[:3] == [AWAY_SECONDS, 2 * AWAY_SECONDS, 4 * AWAY_SECONDS]
+    assert lengths[:3] == [AWAY_SECONDS, AWAY_FACTOR * AWAY_SECONDS, LONGEST_AWAY_SECONDS]
     assert lengths[-1] == LONGEST_AWAY_SECONDS
     now += FORGIVEN_SECONDS
     visits(pace, ["10.0.0.66"] * 1_000, now)

@@ -24,11 +24,13 @@ FEW: Final = 2
 """Visits in a window for which no origin is turned away, unless it is a stranger in a `STORM`."""
 KNOWN_FACTOR: Final = 4
 """A known client may come so many times as often as a stranger."""
-STORM: Final = 3
+STORM: Final = 2
 """So many times `limits.HTTP_VISITS_PER_SECOND`: who has not asked properly by then is turned away."""
 JUST_COME: Final = 4 * limits.HTTP_ACCEPTS_AT_ONCE
 """So many strangers may not have been read from yet: a connection's first bytes are, three turns of the loop after it came."""
-AWAY_SECONDS: Final = 1.0
+AWAY_SECONDS: Final = 2.0
+AWAY_FACTOR: Final = 4
+"""It is so many times as long the next time: what a flood costs is the moment until it is seen again."""
 LONGEST_AWAY_SECONDS: Final = 32.0
 FORGIVEN_SECONDS: Final = 60.0
 """An origin that was served for so long begins again with `AWAY_SECONDS`."""
@@ -222,7 +224,7 @@ class Pace:
     def _send_away(self, origin: str, now: float) -> None:
         until, seconds = self._away.pop(origin, (now, 0.0))
         again = now - until < FORGIVEN_SECONDS
-        seconds = min(LONGEST_AWAY_SECONDS, max(AWAY_SECONDS, 2 * seconds if again else 0.0))
+        seconds = min(LONGEST_AWAY_SECONDS, max(AWAY_SECONDS, AWAY_FACTOR * seconds if again else 0.0))
         if len(self._away) >= limits.HTTP_TURNED_AWAY:
             del self._away[next(iter(self._away))]
         self._away[origin] = (now + seconds, seconds)
