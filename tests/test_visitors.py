@@ -164,6 +164,23 @@ def test_floods_from_many_are_turned_away_within_few_visits(origins: int) -> Non
     assert not pace.is_away("10.0.0.1", 0.5)
 
 
+@pytest.mark.parametrize("origins", [1, 30, 250])
+def test_floods_of_clients_that_asked_properly_once_are_turned_away_too(origins: int) -> None:
+    known = Known()
+    clients = [str(ipaddress.ip_address(0x0A420000 + number)) for number in range(origins)]
+    for client in clients:
+        known.answered(client, 0)
+    pace, served = Pace(known), 0
+    for number in range(20_000):
+        client = clients[number % origins]
+        if not pace.is_away(client, 0.5):
+            served += 1
+            known.forget(pace.visit(client, 0.5))
+    assert served <= 8 * limits.HTTP_VISITS_PER_SECOND
+    assert set(pace.away(0.5)) == set(clients)
+    assert not any(client in known for client in clients)
+
+
 def test_a_known_client_is_not_counted_as_its_64() -> None:
     known = Known()
     known.answered("fe80::1", 0)

@@ -187,6 +187,7 @@ class HealthServer:
 
     def _turn_away(self, origins: Mapping[str, int]) -> None:
         self._room.clear(origins)
+        self._known.forget(origins)
         for origin, visits in origins.items():
             fields = {"from": origin, "visits": visits, "advice": FLOODED}
             log.warning("health.flooded", extra={"fields": fields})

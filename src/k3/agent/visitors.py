@@ -11,7 +11,7 @@ origins with the most are turned away for a while, each time for longer.
 
 import ipaddress
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -22,7 +22,7 @@ KNOWN_SECONDS: Final = 180.0
 WINDOW_SECONDS: Final = 1.0
 FEW: Final = 2
 """Visits in a window for which no origin is turned away, unless it is a stranger in a `STORM`."""
-KNOWN_FACTOR: Final = 4
+KNOWN_FACTOR: Final = 2
 """A known client may come so many times as often as a stranger."""
 STORM: Final = 2
 """So many times `limits.HTTP_VISITS_PER_SECOND`: who has not asked properly by then is turned away."""
@@ -72,6 +72,11 @@ class Known:
                 return
             del self._answered_at[longest_ago]
         self._answered_at[address] = now
+
+    def forget(self, origins: Iterable[str]) -> None:
+        """Takes clients for strangers again."""
+        for origin in origins:
+            self._answered_at.pop(origin, None)
 
     def within(self, origins: Collection[str]) -> list[str]:
         """Returns the known clients of these IPv6 /64s: they are not counted as those."""
