@@ -19,13 +19,16 @@ from k3.core import limits
 
 KNOWN_SECONDS: Final = 180.0
 """How long a client is known after its last answer: a peer that is not Ready is asked once a minute (`network/peers`)."""
+OLD_SECONDS: Final = 60.0
 WINDOW_SECONDS: Final = 1.0
 FEW: Final = 2
-"""Visits in a window for which no origin is turned away, unless it is a stranger in a `STORM`."""
-KNOWN_FACTOR: Final = 2
-"""A known client may come so many times as often as a stranger."""
+"""Visits in a window that any origin may make, as long as there is no `STORM`."""
+KNOWN_FEW: Final = 20
+"""Visits in a window that a known client may make, as long as there is no `DELUGE`."""
 STORM: Final = 2
 """So many times `limits.HTTP_VISITS_PER_SECOND`: who has not asked properly by then is turned away."""
+DELUGE: Final = 4
+"""So many times: of the known clients, only the old ones have more than others."""
 JUST_COME: Final = 4 * limits.HTTP_ACCEPTS_AT_ONCE
 """So many strangers may not have been read from yet: a connection's first bytes are, three turns of the loop after it came."""
 AWAY_SECONDS: Final = 2.0
@@ -55,7 +58,9 @@ class Known:
 
     def __init__(self) -> None:
         self._answered_at: dict[str, float] = {}
-        """The one that was answered last is the last."""
+        """When each was last answered. The one that was answered last is the last."""
+        self._since: dict[str, float] = {}
+        """When each was first answered."""
 
     def __contains__(self, address: str) -> bool:
         return address in self._answered_at
@@ -70,13 +75,19 @@ class Known:
             longest_ago = next(iter(self._answered_at))
             if now - self._answered_at[longest_ago] < KNOWN_SECONDS:
                 return
-            del self._answered_at[longest_ago]
+            self.forget([longest_ago])
         self._answered_at[address] = now
+        self._since.setdefault(address, now)
 
     def forget(self, origins: Iterable[str]) -> None:
         """Takes clients for strangers again."""
         for origin in origins:
             self._answered_at.pop(origin, None)
+            self._since.pop(origin, None)
+
+    def is_old(self, address: str, now: float) -> bool:
+        """Whether a client was first answered long ago: it was there before whatever has just begun."""
+        return now - self._since.get(address, now) >= OLD_SECONDS
 
     def within(self, origins: Collection[str]) -> list[str]:
         """Returns the known clients of these IPv6 /64s: they are not counted as those."""
@@ -212,14 +223,17 @@ class Pace:
 
     def _turned_away(self, now: float) -> dict[str, int]:
         """Turns away who came more often than its part of what can be served."""
+        pressure = self._count / limits.HTTP_VISITS_PER_SECOND
         fair = max(FEW, limits.HTTP_VISITS_PER_SECOND // len(self._visits))
-        strangers: set[str] = set()
-        if self._count >= STORM * limits.HTTP_VISITS_PER_SECOND:
-            strangers.update([each for each in self._visits if each not in self._known][:-JUST_COME])
-        found = {
+        favoured = {
+            each for each in self._visits if each in self._known and (pressure < DELUGE or self._known.is_old(each, now))
+        }
+        strangers = [each for each in self._visits if each not in self._known] if pressure >= STORM else []
+        found = {each: self._visits[each] for each in strangers[:-JUST_COME]}
+        found |= {
             origin: count
             for origin, count in self._visits.items()
-            if origin in strangers or count > (KNOWN_FACTOR * fair if origin in self._known else fair)
+            if count > (max(KNOWN_FEW, fair) if origin in favoured else fair)
         }
         for origin in found:
             del self._visits[origin]
