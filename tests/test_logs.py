@@ -331,12 +331,12 @@ def test_notes_are_told(set_up: SetUp) -> None:
 def test_once_says_each_trouble_once_until_it_is_over(set_up: SetUp) -> None:
     lines = set_up()
     once = logs.Once(logging.getLogger("k3.x"), capacity=2)
-    assert [once.say("a", "store.lost", {"url": "x"}) for _ in range(1_000)].count(True) == 1
+    assert [once.say("a", "it.failed", {"url": "x"}) for _ in range(1_000)].count(True) == 1
     assert once.over("a")
     assert not once.over("a")
-    assert once.say("a", "store.lost", {"url": "x"})
+    assert once.say("a", "it.failed", {"url": "x"})
     assert [once.say(key, "e", {}) for key in "bcbc"] == [True, True, False, False]
-    assert once.say("a", "store.lost", {}), "the oldest is forgotten first"
+    assert once.say("a", "it.failed", {}), "the oldest is forgotten first"
     assert len(lines()) == 5
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import resource
 import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -23,7 +25,8 @@ async def server(caplog: pytest.LogCaptureFixture) -> AsyncIterator[HealthServer
     async with await health.serve(Listen("127.0.0.1", 0), lambda: {"node": "a"}) as running:
         yield running
         assert await answer(running.port, GET) == b"ok", "an honest client is served afterwards"
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    told = {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING}
+    assert told <= {"health.crowded", "health.flooded", "health.refused"}
 
 
 async def answer(port: int, sent: bytes) -> bytes:
@@ -100,6 +103,29 @@ async def test_a_client_that_says_nothing_is_dropped(server: HealthServer, monke
     writer.transport.abort()
 
 
+async def test_who_says_nothing_is_dropped_before_one_whose_head_has_begun(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_LINE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "HTTP_SECONDS", 1.0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    ends = []
+    for sent in (b"", b"GET /info HTTP/1.1", b"GET /info HTTP/1.1\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(sent)
+        ends.append((reader, writer))
+    took = []
+    async with asyncio.timeout(20):
+        for reader, writer in ends:
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            took.append(loop.time() - began)
+            writer.transport.abort()
+    assert took[1] < took[2]
+    assert took[2] >= 0.95
+
+
 async def test_a_client_that_drips_is_dropped_however_busy_it_looks(
     server: HealthServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,17 +140,103 @@ async def test_a_client_that_drips_is_dropped_however_busy_it_looks(
     writer.transport.abort()
 
 
-async def test_more_clients_than_allowed_do_not_push_out_those_after_them(
-    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+def sources(count: int) -> list[str]:
+    """As many addresses of this machine, none of them the honest client's."""
+    return [f"127.66.{number // 250}.{number % 250 + 1}" for number in range(count)]
+
+
+async def opened(port: int, source: str) -> socket.socket:
+    """A connection that says nothing. Where the kernel drops what this source sends, it is not made."""
+    client = socket.socket()
+    client.setblocking(False)
+    client.bind((source, 0))
+    with suppress(BlockingIOError):
+        client.connect(("127.0.0.1", port))
+    await asyncio.sleep(0)
+    return client
+
+
+@pytest.mark.parametrize(("count", "connections"), [(1, 300), (30, 600), (250, 600)])
+async def test_idle_connections_push_out_each_other_and_no_honest_client(
+    server: HealthServer, count: int, connections: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(limits, "HTTP_CONNECTIONS", 8)
-    monkeypatch.setattr(limits, "HTTP_SECONDS", 0.5)
     with ExitStack() as idle:
-        for _ in range(40):
-            idle.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-        async with asyncio.timeout(20):
-            while await answer(server.port, GET) != b"ok":
-                pass
+        for number in range(connections):
+            source = sources(count)[number % count]
+            idle.enter_context(await opened(server.port, source))
+            if number % 50 == 0:
+                async with asyncio.timeout(5):
+                    assert await answer(server.port, GET) == b"ok"
+        for _ in range(10):
+            assert await answer(server.port, GET) == b"ok"
+    said = [record.fields for record in caplog.records if record.getMessage() == "health.crowded"]  # type: ignore[attr-defined]
+    if count < 250:
+        assert said
+    assert all(each["from"] in sources(count) for each in said)
+
+
+@pytest.mark.parametrize("count", [1, 30, 250])
+async def test_connections_that_are_opened_and_closed_at_once_do_not_keep_others_waiting(
+    server: HealthServer, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await answer(server.port, GET) == b"ok", "so that it is known"
+    loop = asyncio.get_running_loop()
+    slowest = 0.0
+    for number in range(4_000):
+        (await opened(server.port, sources(count)[number % count])).close()
+        if number % 400 == 0:
+            began = loop.time()
+            assert await answer(server.port, GET) == b"ok"
+            slowest = max(slowest, loop.time() - began)
+    assert slowest < 5
+    said = [record.fields for record in caplog.records if record.getMessage() == "health.flooded"]  # type: ignore[attr-defined]
+    assert {each["from"] for each in said} <= set(sources(count))
+    assert said
+
+
+async def ask_again_and_again(port: int, times: int, *, at_once: int) -> int:
+    """Asks over one connection, so many times and then again. Returns how often it was answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.66.0.1", 0))
+    try:
+        for number in range(times):
+            if number % at_once == 0:
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * at_once)
+            try:
+                await reader.readuntil(b"\r\n\r\nok")
+            except (ConnectionResetError, asyncio.IncompleteReadError):
+                return number
+        return times
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_connection_on_which_questions_flood_in_is_ended(
+    server: HealthServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asyncio.timeout(20):
+        assert await ask_again_and_again(server.port, limits.HTTP_VISITS_PER_SECOND // 2, at_once=1) >= 100
+        assert await ask_again_and_again(server.port, 10_000, at_once=100) < 10_000
+    assert "health.flooded" in [record.getMessage() for record in caplog.records]
+
+
+async def test_without_descriptors_it_does_not_spin_and_answers_once_there_are_some(server: HealthServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as client:
+        client.setblocking(False)
+        with suppress(BlockingIOError):
+            client.connect(("127.0.0.1", server.port))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            began = time.process_time()
+            await asyncio.sleep(0.5)
+            spent_seconds = time.process_time() - began
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert spent_seconds < 0.25
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, GET)
+        async with asyncio.timeout(10):
+            assert (await loop.sock_recv(client, 4_096)).endswith(b"ok")
 
 
 async def test_a_client_that_asks_on_and_on_keeps_the_agent_from_nothing(server: HealthServer) -> None:

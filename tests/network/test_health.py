@@ -78,6 +78,27 @@ async def test_anything_else_is_refused(server: HealthServer, method: str, path:
     assert ("allow" in headers) == (expected == 405)
 
 
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"GET http://web1:7946/info HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n", 200),
+        (b"GET HTTPS://web1/info?x=http://y HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n", 200),
+        (b"GET http://web1 HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n", 404),
+        (b"GET ftp://web1/info HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n", 404),
+        (b"GET info HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n", 404),
+        (b"GET /info\r\n\r\n", 400),
+        (b"PROXY TCP4 10.0.0.1 10.0.0.2 1234 7946\r\nGET /info HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + b"\0" * 12 + b"GET /info HTTP/1.1\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"\0" * 500, 400),
+        (b"POST /info HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 405),
+        (b"GET /info HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+    ],
+)
+async def test_what_other_programs_send(server: HealthServer, sent: bytes, expected: int) -> None:
+    assert (await ask(server.port, sent))[0] == expected
+
+
 async def test_head_is_get_without_a_body(server: HealthServer) -> None:
     status, headers, body = await ask(server.port, get("/info", "HEAD"))
     assert (status, body) == (200, b"")

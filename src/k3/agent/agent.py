@@ -12,6 +12,7 @@ from typing import Final
 
 from k3.agent.cache import Cache
 from k3.agent.faults import Faults
+from k3.agent.metrics import Counters
 from k3.agent.reconciler import Reconciler
 from k3.agent.source import Shared, Source
 from k3.core.objects import NODE
@@ -28,8 +29,9 @@ class Agent:
 
     def __init__(self, store: Store) -> None:
         cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
-        faults = Faults()
-        self.shared = Shared(store, cache, Reconciler(store, lookup=cache.get, faults=faults), faults)
+        faults, counters = Faults(), Counters()
+        reconciler = Reconciler(store, lookup=cache.get, faults=faults, counters=counters)
+        self.shared = Shared(store=store, cache=cache, reconciler=reconciler, faults=faults, counters=counters)
 
     async def run(self) -> None:
         """Follows the store and writes what the sources submit, for ever."""
@@ -47,7 +49,7 @@ class Agent:
                 for source in sources:
                     keep, name = self.shared.faults.keep, source.row.name
                     tasks.create_task(keep(f"{name}.follow", source.follow))
-                    run = partial(source.run, port)
+                    run = partial(_run, source, port)
                     tasks.create_task(keep(f"{name}.run", run, started=source.listed) if source.begins_again else run())
         finally:
             for source in sources:
@@ -70,3 +72,11 @@ class Agent:
                 telling = tasks.create_task(source.writer.settle(last, datetime.now(UTC)))
                 await asyncio.wait([telling], timeout=STORE_FIRST_SECONDS)
             tasks.create_task(source.leave())
+
+
+async def _run(source: Source, port: int) -> None:
+    source.is_up = True
+    try:
+        await source.run(port)
+    finally:
+        source.is_up = False

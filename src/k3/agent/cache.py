@@ -68,8 +68,10 @@ class Cache:
         self._kind = kind
         self._random = random
         self._subscribers: set[Subscription] = set()
-        self._revision: int | None = None
+        self.revision: int | None = None
         """Up to which the objects are known; None before the first list."""
+        self.heard_at: float | None = None
+        """When the store last said anything, by the loop's clock; None before it has."""
         self._lost: Lost | None = None
         self._has_changed = True
         """Whether any change was seen since the last gap."""
@@ -82,7 +84,7 @@ class Cache:
     @property
     def is_current(self) -> bool:
         """Whether the store has been listed, and has not been lost since."""
-        return self._revision is not None and self._lost is None
+        return self.revision is not None and self._lost is None
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
@@ -90,8 +92,8 @@ class Cache:
         subscription = Subscription()
         if self._lost is not None:
             subscription.offer(self._lost)
-        elif self._revision is not None:
-            subscription.offer(Listed(tuple(self.objects.values()), self._revision))
+        elif self.revision is not None:
+            subscription.offer(Listed(tuple(self.objects.values()), self.revision))
         self._subscribers.add(subscription)
         try:
             yield subscription
@@ -128,6 +130,7 @@ class Cache:
         number = 0
         async with self._store.watch(self._kind, revision) as events:
             async for event in events:
+                self._hear()
                 if not isinstance(event, Bookmark):
                     self._apply(event)
                     if (number := number + 1) % TURN == 0:
@@ -146,9 +149,13 @@ class Cache:
             revision = page.revision
         return Listed(tuple(found), revision)
 
+    def _hear(self) -> None:
+        self.heard_at = asyncio.get_running_loop().time()
+
     def _show(self, listed: Listed) -> None:
+        self._hear()
         self.objects = {item.key: item for item in listed.objects}
-        self._revision, self._lost = listed.revision, None
+        self.revision, self._lost = listed.revision, None
         self._publish(listed)
 
     def _apply(self, change: Change) -> None:
@@ -156,7 +163,7 @@ class Cache:
             self.objects.pop(change.object.key, None)
         else:
             self.objects[change.object.key] = change.object
-        self._revision, self._has_changed = change.object.revision, True
+        self.revision, self._has_changed = change.object.revision, True
         self._publish(change)
 
     def _publish(self, notice: Notice) -> None:

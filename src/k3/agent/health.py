@@ -1,8 +1,9 @@
-"""The health server: `GET /healthz` and `GET /info` on `--listen`, for peers, load balancers and people.
+"""The health server: `GET /healthz`, `/info` and `/metrics` on `--listen`, for peers, load balancers and people.
 
-Strangers may connect, so heads, connections and time per connection are bounded, and bodies are not read. It knows nothing
-of peers or stores; what `/info` says is handed in. Two processes of one machine may want the same port: the second one
-finds that the first answers for this machine, and leaves the port to it for as long as it lives.
+Strangers may connect, so what each origin may have, and all of them together, is bounded (`visitors`), and so is what one
+connection may take (`answering`). The server knows nothing of peers or stores; what `/info` says is handed in. Two processes of
+one machine may want the same port: the second one finds that the first answers for this machine, and leaves the port to it for
+as long as it lives.
 """
 
 import asyncio
@@ -12,20 +13,23 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any, Final, Self
 
-import h11
-
 from k3.agent import facts, http, refusals
+from k3.agent.answering import JSON, TEXT, Connection
 from k3.agent.http import HttpError, Server
 from k3.agent.listener import Listener, listening_socket
+from k3.agent.metrics import CONTENT_TYPE, REFUSALS, Counters
+from k3.agent.visitors import Known, Pace, Room
 from k3.core import limits
 from k3.core.errors import StartFailed
 from k3.settings.listen import Listen
 
 Info = Callable[[], Mapping[str, Any]]
 """Returns what `/info` answers now."""
+
+Metrics = Callable[[], str]
+"""Returns what `/metrics` answers now."""
 
 Met = Callable[[str, str], None]
 """Called for every connection, with the address of this end and of the other one."""
@@ -34,9 +38,14 @@ Asked = Callable[[str], None]
 """Called for each request of another k3, with the address it came from."""
 
 RETRY_SECONDS: Final = 0.25
+LOOK_SECONDS: Final = 0.25
+"""The kernel's filter is changed no more often than that when somebody may come back."""
+CROWDED: Final = (
+    "its oldest connection that asks nothing is closed for a new one: is that a program that forgets to close them?"
+)
+FLOODED: Final = "it is not served for a while, so that others are: what is it that asks so often?"
 _ASK_SECONDS: Final = 2.0
-_TEXT: Final = "text/plain; charset=utf-8"
-_JSON: Final = "application/json"
+_MAPPED: Final = "::ffff:"  # of an IPv4 client on an IPv6 socket (RFC 4291 §2.5.5.2)
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +56,19 @@ class HealthServer:
     The caller keeps `run` going: while the port is shared, that takes it over as soon as the other process releases it.
     """
 
-    def __init__(self, host: str, port: int, info: Info) -> None:
+    def __init__(self, host: str, port: int, *, info: Info, metrics: Metrics | None, counters: Counters) -> None:
         """To be started by `serve`."""
         self._host = host
         self.info = info
+        self._metrics = metrics
+        self._counters = counters
         self._listener: Listener | None = None
         self._beside: dict[str, Listener] = {}
-        self._connections: set[_Connection] = set()
-        self._most = refusals.descriptors_for(limits.HTTP_CONNECTIONS)
+        self._clock = asyncio.get_running_loop().time
+        self._known = Known()
+        self._room = Room(refusals.descriptors_for(limits.HTTP_CONNECTIONS))
+        self._pace = Pace(self._known)
+        self._looking: asyncio.TimerHandle | None = None
         self.port = port
         self.met: Met | None = None
         self.asked_by: Asked | None = None
@@ -74,7 +88,7 @@ class HealthServer:
         """Takes the port. Raises OSError."""
         sock = listening_socket(self._host, self.port)
         self.port = sock.getsockname()[1]
-        self._listener = Listener(sock, self._connection)
+        self._listener = self._listens(sock)
 
     async def run(self) -> None:
         """Tries again and again to take the port while it is shared; then returns."""
@@ -96,7 +110,7 @@ class HealthServer:
             with suppress(OSError):  # gone meanwhile, or SO_BINDTODEVICE is not allowed: then the routes decide, as before
                 if self._listener is not None:
                     self._listener.share()
-                    self._beside[name] = Listener(listening_socket(self._host, self.port, name), self._connection)
+                    self._beside[name] = self._listens(listening_socket(self._host, self.port, name))
 
     async def aclose(self) -> None:
         """Stops listening and drops every connection."""
@@ -104,33 +118,107 @@ class HealthServer:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
-        for connection in tuple(self._connections):
-            connection.drop()
+        if self._looking is not None:
+            self._looking.cancel()
+        self._room.clear()
         await asyncio.sleep(0)  # an aborted transport closes its socket in the event loop's next round
 
-    def admits(self, connection: "_Connection") -> bool:
-        """Counts a new connection in; returns False where there are as many as may be."""
-        if len(self._connections) >= min(self._most, limits.HTTP_CONNECTIONS):
-            return False
-        self._connections.add(connection)
-        return True
+    # ── for its connections ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def released(self, connection: "_Connection") -> None:
-        """Counts out a connection that has ended."""
-        self._connections.discard(connection)
+    def enters(self, connection: Connection) -> None:
+        """Gives it a place, at the cost of another one's where there is none."""
+        dropped = self._room.enter(connection)
+        if dropped is not None:
+            self._counters.add(REFUSALS, "connections")
+            held = self._room.held(dropped.origin) + 1
+            fields = {"from": dropped.origin, "connections": held, "in_all": len(self._room), "advice": CROWDED}
+            log.warning("health.crowded", extra={"fields": fields})
+        if self.met is not None:
+            self.met(connection.end("sockname"), connection.end("peername"))
 
-    def _connection(self) -> "_Connection":
-        return _Connection(self)
+    def comes_again(self, connection: Connection) -> bool:
+        """Counts one visit more; False: its origin is turned away."""
+        return self._visits(connection.origin)
+
+    def asked(self, connection: Connection, *, by_k3: bool) -> None:
+        """Knows the client from now on."""
+        self._known.answered(connection.address, self._clock())
+        if by_k3 and self.asked_by is not None:
+            self.asked_by(connection.end("peername"))
+
+    def rests(self, connection: Connection) -> None:
+        """Lets it go before all others, should there be no room."""
+        self._room.rest(connection)
+
+    def leaves(self, connection: Connection) -> None:
+        """Counts it out."""
+        self._room.leave(connection)
+
+    def page(self, path: bytes) -> tuple[str, bytes] | None:
+        """Returns type and content of what is there."""
+        if path == b"/healthz":
+            return TEXT, b"ok"
+        if path == b"/info":
+            return JSON, json.dumps(self.info(), separators=(",", ":")).encode()
+        if path == b"/metrics" and self._metrics is not None:
+            return CONTENT_TYPE, self._metrics().encode()
+        return None
+
+    # ── who comes too often ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _listens(self, sock: socket.socket) -> Listener:
+        return Listener(sock, self._welcome, exhausted=self._room.clear)
+
+    def _welcome(self, address: str) -> Connection | None:
+        address = address.removeprefix(_MAPPED)
+        origin = self._known.origin(address)
+        return Connection(self, address, origin) if self._visits(origin) else None
+
+    def _visits(self, origin: str) -> bool:
+        now = self._clock()
+        if not self._pace.is_away(origin, now):
+            found = self._pace.visit(origin, now)
+            if found:
+                self._turn_away(found)
+            if origin not in found:
+                return True
+        self._counters.add(REFUSALS, "visits")
+        return False
+
+    def _turn_away(self, origins: Mapping[str, int]) -> None:
+        self._room.clear(origins)
+        self._known.forget(origins)
+        for origin, visits in origins.items():
+            fields = {"from": origin, "visits": visits, "advice": FLOODED}
+            log.warning("health.flooded", extra={"fields": fields})
+        self._look()
+
+    def _look(self) -> None:
+        """Has the kernel turn away who is to be, and looks again when the first of them may come back."""
+        now = self._clock()
+        away = self._pace.away(now)
+        passing = [each for each in self._known.within(away) if each not in away]
+        for listener in [self._listener, *self._beside.values()]:
+            if listener is not None:
+                listener.turn_away(away, passing=passing)
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = None
+        if away:
+            pause_seconds = max(LOOK_SECONDS, min(away.values()) - now)
+            self._looking = asyncio.get_running_loop().call_later(pause_seconds, self._look)
 
 
-async def serve(listen: Listen, info: Info) -> HealthServer:
-    """Answers on `listen`; with port 0 the kernel chooses, see `HealthServer.port`.
+async def serve(
+    listen: Listen, info: Info, *, metrics: Metrics | None = None, counters: Counters | None = None
+) -> HealthServer:
+    """Answers on `listen`; with port 0 the kernel chooses, see `HealthServer.port`. `counters`: the agent's.
 
     If the port is taken and what answers there is this machine (same node and id), the port is shared. Raises StartFailed
     where the address cannot be bound, naming the process in the way where that can be known.
     """
     host, port = listen.host, listen.port
-    server = HealthServer(host, port, info)
+    server = HealthServer(host, port, info=info, metrics=metrics, counters=counters or Counters())
     try:
         server.bind()
     except OSError as error:
@@ -162,131 +250,3 @@ async def _is_this_machine(host: str, port: int, own: Mapping[str, Any]) -> bool
         return False
     is_document = isinstance(theirs, dict) and bool(own.get("id"))
     return is_document and all(theirs.get(field) == own.get(field) for field in ("node", "id"))
-
-
-class _Connection(asyncio.Protocol):
-    """One client. Every request is answered at once, so nothing is queued; one deadline covers all it does."""
-
-    def __init__(self, server: HealthServer) -> None:
-        self._server = server
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HTTP_HEAD_BYTES)
-        self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            transport.close()
-            return
-        self._transport = transport
-        if not self._server.admits(self):
-            transport.abort()
-            return
-        # So `pause_writing` is called as soon as the kernel does not take a whole answer.
-        transport.set_write_buffer_limits(high=0)
-        self._deadline = asyncio.get_running_loop().call_later(limits.HTTP_SECONDS, self.drop)
-        if self._server.met is not None:
-            self._server.met(_end(transport, "sockname"), _end(transport, "peername"))
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self._server.released(self)
-        if self._deadline is not None:
-            self._deadline.cancel()
-
-    def drop(self) -> None:
-        """Ends the connection now."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def pause_writing(self) -> None:
-        """Ends the connection of a client that asks and does not read the answers, which would pile up here."""
-        self.drop()
-
-    def data_received(self, data: bytes) -> None:
-        """Answers what has come, up to the length of one head: a flood of requests must not keep the agent from its work."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        try:
-            # One byte more than a head may have is enough for h11 to refuse it.
-            self._http.receive_data(data[: limits.HTTP_HEAD_BYTES + 1])
-            self._answer_all(transport)
-            if len(data) > limits.HTTP_HEAD_BYTES:
-                transport.close()
-        except h11.RemoteProtocolError as error:
-            self._refuse(transport, error.error_status_hint)
-
-    def eof_received(self) -> bool:
-        return False
-
-    def _answer_all(self, transport: asyncio.Transport) -> None:
-        while not transport.is_closing():
-            event = self._http.next_event()
-            if event is h11.NEED_DATA or event is h11.PAUSED:
-                return
-            if isinstance(event, h11.ConnectionClosed | h11.Data):  # bodies are not read
-                transport.close()
-            elif isinstance(event, h11.Request):
-                self._answer(transport, event)
-            elif isinstance(event, h11.EndOfMessage):
-                self._next(transport)
-
-    def _answer(self, transport: asyncio.Transport, request: h11.Request) -> None:
-        status, kind, body = _respond(request.method, request.target.partition(b"?")[0], self._server.info)
-        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
-        if status == _NOT_ALLOWED:
-            headers.append(("Allow", "GET, HEAD"))
-        if _has_body(request):  # which is never read
-            headers.append(("Connection", "close"))
-        if self._server.asked_by is not None and (b"user-agent", b"k3") in request.headers:
-            self._server.asked_by(_end(transport, "peername"))
-        http = self._http
-        parts = [http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))]
-        if request.method != b"HEAD":
-            parts.append(http.send(h11.Data(data=body)))
-        parts.append(http.send(h11.EndOfMessage()))
-        transport.write(b"".join(part for part in parts if part))
-        if http.our_state is h11.MUST_CLOSE:
-            transport.close()
-
-    def _next(self, transport: asyncio.Transport) -> None:
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-        else:
-            transport.close()
-
-    def _refuse(self, transport: asyncio.Transport, status: int) -> None:
-        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            headers = [("Content-Length", "0"), ("Connection", "close")]
-            answer = self._http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status)))
-            transport.write(answer or b"")
-        transport.close()
-
-
-def _end(transport: asyncio.Transport, which: str) -> str:
-    """Returns the address of one end of a connection, with its interface where link-local; empty: it is gone already."""
-    address: tuple[Any, ...] = transport.get_extra_info(which) or ("",)
-    scope = address[3] if len(address) > 3 else 0  # noqa: PLR2004 - an IPv6 socket's address has four parts
-    with suppress(OSError):
-        return f"{address[0]}%{socket.if_indextoname(scope)}" if scope else str(address[0])
-    return ""
-
-
-_NOT_ALLOWED: Final = 405
-
-
-def _reason(status: int) -> bytes:
-    return HTTPStatus(status).phrase.encode()
-
-
-def _has_body(request: h11.Request) -> bool:
-    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in request.headers)
-
-
-def _respond(method: bytes, path: bytes, info: Info) -> tuple[int, str, bytes]:
-    if method not in {b"GET", b"HEAD"}:
-        return _NOT_ALLOWED, _TEXT, b"method not allowed\n"
-    if path == b"/healthz":
-        return 200, _TEXT, b"ok"
-    if path == b"/info":
-        return 200, _JSON, json.dumps(info(), separators=(",", ":")).encode()
-    return 404, _TEXT, b"not found\n"

@@ -4,9 +4,11 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final
 
+from k3.agent import packet_filter
 from k3.agent.refusals import Trouble
 from k3.core import limits
 
@@ -30,26 +32,44 @@ _GONE_BEFORE_ACCEPTED: Final = frozenset(
 log = logging.getLogger(__name__)
 
 
+PAUSE_SECONDS: Final = 1.0
+"""Between two attempts where the kernel lets nothing in: clients wait no longer than that once it does again."""
+
+
 class Listener:
     """Accepts connections and hands each to a new protocol. Without descriptors or memory it waits, and says so once.
 
     asyncio's own server would log a traceback for each of them.
     """
 
-    def __init__(self, sock: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Accepts from now on. `sock` is closed with the listener."""
+    def __init__(
+        self, sock: socket.socket, welcome: Callable[[str], asyncio.BaseProtocol | None], *, exhausted: Callable[[], None]
+    ) -> None:
+        """Accepts from now on. `sock` is closed with the listener.
+
+        `welcome` is given the client's address, and returns who speaks with it; None: the connection is closed. `exhausted` may
+        let go of descriptors.
+        """
         self._loop = asyncio.get_running_loop()
         self._sock = sock
-        self._protocol = protocol
+        self._welcome = welcome
+        self._exhausted = exhausted
         self._adopting: set[asyncio.Task[None]] = set()
         self._again: asyncio.TimerHandle | None = None
-        self._trouble = Trouble(log, "health.refused", "connections wait until the kernel lets them in")
+        self._trouble = Trouble(
+            log, "health.refused", "connections wait until the kernel lets them in", longest_pause_seconds=PAUSE_SECONDS
+        )
         self._loop.add_reader(sock, self._accept_all)
 
     def share(self) -> None:
         """Lets this process listen on the same port a second time; other processes are still told that it is taken."""
         # Linux compares the options when the second socket binds (socket(7)); another program's has not set this one.
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def turn_away(self, origins: Collection[str], *, passing: Collection[str] = ()) -> None:
+        """Has the kernel drop what comes from these origins, and from no others; see `packet_filter.drop`."""
+        with suppress(OSError):  # a sandbox may forbid it: they are closed once they are accepted
+            packet_filter.drop(self._sock, origins, passing=passing)
 
     def close(self) -> None:
         """Stops listening."""
@@ -61,22 +81,26 @@ class Listener:
             task.cancel()
 
     def _accept_all(self) -> None:
-        for _ in range(limits.HTTP_BACKLOG):  # no more at once, so that a flood of connections leaves other work its turn
+        for _ in range(limits.HTTP_ACCEPTS_AT_ONCE):  # so that a flood of connections leaves other work its turn
             try:
-                connection, _ = self._sock.accept()
+                connection, address = self._sock.accept()
             except OSError as error:
                 if error.errno not in _GONE_BEFORE_ACCEPTED:
                     self._pause(error)
                 return
             self._trouble.ends()
+            protocol = self._welcome(address[0])
+            if protocol is None:
+                connection.close()
+                continue
             connection.settimeout(0)  # `accept` gives a blocking socket, whatever the listening one is
-            task = self._loop.create_task(self._adopt(connection))
+            task = self._loop.create_task(self._adopt(connection, protocol))
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
 
-    async def _adopt(self, connection: socket.socket) -> None:
+    async def _adopt(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
+            await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except BaseException:
             connection.close()
             raise
@@ -84,6 +108,7 @@ class Listener:
     def _pause(self, error: OSError) -> None:
         """Does not look for a while: the connection that waits keeps the socket readable, and the loop would spin."""
         self._trouble.begins(error)
+        self._exhausted()
         self._loop.remove_reader(self._sock)
         self._again = self._loop.call_later(self._trouble.pause_seconds, self._resume)
 

@@ -128,6 +128,13 @@ class Outlet:
         """Lines that were never handed to `write`, since the beginning. Counted by the threads that hand them over."""
         self._told = 0
         """How many of `_passed_over` a line of the output has reported."""
+        self._refused_before = 0
+        """Refused in troubles that are over."""
+
+    @property
+    def lost(self) -> int:
+        """Lines that were lost since the beginning."""
+        return self._refused_before + self._refused + self._passed_over
 
     def lose(self) -> None:
         """Counts a line that is not handed to `write`."""
@@ -145,6 +152,7 @@ class Outlet:
             if is_first:
                 self._failed(error)
         else:
+            self._refused_before += self._refused
             self._refused, self._told = 0, passed_over
 
 

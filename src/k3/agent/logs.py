@@ -7,6 +7,7 @@ An event is a name that k3 chose; everything else stands in fields. A field may 
 and escaped, so that it can neither end a line, nor move a terminal's cursor, nor pass for another field.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from k3.agent.log_output import FileOutput, Lane, Outlet, Output, StreamOutput
+from k3.agent.log_repeats import Repeats
 from k3.core import limits, times
 from k3.core.errors import ConfigInvalid
 from k3.core.safe_text import one_line, without_passwords
@@ -31,6 +33,8 @@ _K3: Final = "k3"
 _STDERR: Final = "standard error"
 _LAST_LINES_SECONDS: Final = 1.0
 """How long an ending process waits for a terminal or disk that takes no lines."""
+_REPEATS_SECONDS: Final = 5.0
+"""How often is looked whether there is something to tell that was held back."""
 
 
 def set_up(settings: LogSettings, *, stream: TextIO | None = None) -> None:
@@ -43,8 +47,10 @@ def set_up(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     for former in _handlers():
         root.removeHandler(former)
         former.close()
+    repeats = Repeats()
     for handler in handlers:
         handler.setFormatter(formatter)
+        handler.addFilter(repeats)
         root.addHandler(handler)
     level = logging.getLevelName(settings.level.upper())
     root.setLevel(max(level, logging.WARNING))  # libraries are heard only where something is wrong
@@ -78,10 +84,35 @@ def in_background() -> Iterator[None]:
     try:
         yield
     finally:
+        _tell_repeats(early=True)
         for handler in handlers:
             # A lane that is still stuck in its output keeps it: the handler must not write beside it, nor wait there.
             if handler.lane is not None and handler.lane.close(_LAST_LINES_SECONDS):
                 handler.lane = None
+
+
+async def tell_repeats() -> None:
+    """Tells, for ever, what was held back since it repeats itself, once it has been for long enough."""
+    while True:
+        await asyncio.sleep(_REPEATS_SECONDS)
+        _tell_repeats()
+
+
+def _tell_repeats(*, early: bool = False) -> None:
+    repeats = _repeats()
+    for record in repeats.due(early=early) if repeats else []:
+        for handler in _handlers():
+            handler.handle(record)
+
+
+def _repeats() -> Repeats | None:
+    return next((each for handler in _handlers() for each in handler.filters if isinstance(each, Repeats)), None)
+
+
+def dropped() -> dict[str, int]:
+    """Returns how many lines were not written, and why, since logging was set up."""
+    repeats = _repeats()
+    return {"repeated": repeats.held_back if repeats else 0, "output": sum(each.outlet.lost for each in _handlers())}
 
 
 def say(text: str) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from k3.agent.faults import Faults
+from k3.agent.metrics import REFUSALS, WRITES, Counters
 from k3.agent.recorder import Happened, Recorder
 from k3.core import limits
 from k3.core.decision import Create, Decision, Delete, Keep, Update
@@ -117,6 +118,7 @@ class Writer:
         name = seen.name
         if name not in self._waiting and name not in self._busy:
             if len(self._waiting) >= limits.QUEUE:
+                self._reconciler.counters.add(REFUSALS, "writes")
                 log.log(
                     logging.DEBUG if self._is_full else logging.WARNING, "reconciler.full", extra={"fields": {"node": name}}
                 )
@@ -175,8 +177,10 @@ class Writer:
         try:
             done = await self._write(work)
         except (Unavailable, Forbidden) as error:
+            self._reconciler.counters.add(WRITES, "unavailable")
             log.debug("node.not_written", extra={"fields": {"node": name, "why": str(error)}})
         except Exception as error:  # noqa: BLE001 - one Node that cannot be written is no reason to let go of the others
+            self._reconciler.counters.add(WRITES, "failed")
             self._tell_failure(name, error)
         else:
             self._failed.pop(name, None)
@@ -204,6 +208,7 @@ class Writer:
             try:
                 written = await self._reconciler.apply(key, current, decision)
             except (AlreadyExists, Conflict, NotFound):
+                self._reconciler.counters.add(WRITES, "raced")
                 current = await self._reconciler.read(key)
             else:
                 self._note(key.name, decision)
@@ -229,16 +234,26 @@ class Writer:
 class Reconciler:
     """Turns observations into writes, several Nodes at once. Keep `run` going."""
 
-    def __init__(self, store: Store, *, lookup: Callable[[Key], Object | None], faults: Faults | None = None) -> None:
-        """`lookup` gives the Node as last seen, to spare a read. `faults`: the agent's."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        lookup: Callable[[Key], Object | None],
+        faults: Faults | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        """`lookup` gives the Node as last seen, to spare a read. `faults` and `counters`: the agent's."""
         self._store = store
         self._faults = faults or Faults()
+        self.counters = counters or Counters()
         self.lookup = lookup
         self.recorder = Recorder(store)
         self.turns = Turns()
         self._writers: set[Writer] = set()
         self.writes = 0
         """Nodes written so far; Events do not count."""
+        self.newest = 0
+        """The highest revision among them."""
 
     def writer(self, author: Author) -> Writer:
         """Through which a source writes from now on."""
@@ -289,6 +304,8 @@ class Reconciler:
             case _:
                 return None
         self.writes += 1
+        self.newest = max(self.newest, written.revision)
+        self.counters.add(WRITES, f"{type(decision).__name__.lower()}d")
         return written
 
 

@@ -46,6 +46,7 @@ class Trouble:
         event: str,
         keeps: str,
         *,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -55,7 +56,7 @@ class Trouble:
         self._keeps = keeps
         self._clock = clock
         self._failed_at = 0.0
-        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=chance)
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, longest_pause_seconds, chance=chance)
         self.is_on = False
         self.pause_seconds = FIRST_PAUSE_SECONDS
         """How long to wait before the next attempt."""

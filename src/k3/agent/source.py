@@ -18,6 +18,7 @@ from k3.agent.cache import Cache, Listed, Lost, Notice
 from k3.agent.faults import Faults
 from k3.agent.health import HealthServer
 from k3.agent.info import info_document
+from k3.agent.metrics import Counters
 from k3.agent.reconciler import Author, Reconciler, Seen
 from k3.core import node
 from k3.core.decision import Decision
@@ -29,7 +30,7 @@ from k3.core.sources import SourceRow
 from k3.core.store import Change, Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """What the sources of one agent have in common: a store, what it shows, and the one writer of its Nodes."""
 
@@ -37,6 +38,7 @@ class Shared:
     cache: Cache
     reconciler: Reconciler
     faults: Faults
+    counters: Counters
 
 
 class Source(ABC):
@@ -63,6 +65,8 @@ class Source(ABC):
         """Set once the store has said which Nodes it has."""
         self.joined = asyncio.Event()
         """Set when the store shows this machine's own Node of this run, or another one's that this source leaves alone."""
+        self.is_up = False
+        """Whether `run` runs now: the agent says so."""
         self._started_at = asyncio.get_running_loop().time()
 
     # ── what a source has to bring ──────────────────────────────────────────────────────────────────────────────────

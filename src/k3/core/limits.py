@@ -48,11 +48,17 @@ DURATION_CHARACTERS: Final = 32
 TIME_CHARACTERS: Final = 40
 TITLE_CHARACTERS: Final = 128
 
-# The health server.
+# The health server: a client, an origin (an IPv4 address or an IPv6 /64), and all of them together (ADR 45).
 HTTP_HEAD_BYTES: Final = 8_192
-HTTP_CONNECTIONS: Final = 256
-HTTP_BACKLOG: Final = 128
+HTTP_LINE_SECONDS: Final = 2.0
 HTTP_SECONDS: Final = 5.0
+HTTP_CONNECTIONS: Final = 256
+HTTP_CONNECTIONS_PER_ORIGIN: Final = 32
+HTTP_BACKLOG: Final = 1_024
+HTTP_ACCEPTS_AT_ONCE: Final = 16
+HTTP_VISITS_PER_SECOND: Final = 200
+HTTP_KNOWN_CLIENTS: Final = 1_024
+HTTP_TURNED_AWAY: Final = 2_000
 
 # The HTTP client, to one server.
 HTTP_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -62,6 +68,9 @@ HTTP_CONNECT_SECONDS: Final = 5.0
 
 # Events kept per Node: their names are `<node>.<n mod EVENTS_PER_NODE>`, overwritten in turn.
 EVENTS_PER_NODE: Final = 64
+
+# Metrics: different values of one label. The families themselves are few, and named in the code.
+METRIC_VALUES: Final = 64
 
 # Anything waiting to be decided or written.
 QUEUE: Final = 16_384
@@ -88,6 +97,8 @@ ETCD_REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 ETCD_REPORTED: Final = 1_024
 SQLITE_JOBS: Final = 4_096
 
-# The log: lines that wait for a slow output, and how much of one value is written.
+# The log: lines that wait for a slow output, whose doing they are (`agent/log_repeats.py`), and how much of a value is written.
 LOG_LINES: Final = 5_000
+LOG_ORIGINS: Final = 1_024
+LOG_ORIGINS_PER_MINUTE: Final = 30
 LOG_VALUE_CHARACTERS: Final = 4_096

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from k3.agent import health, logs, refusals
 from k3.agent.agent import Agent
+from k3.agent.figures import Figures
 from k3.agent.source import Shared, Source
 from k3.agent.tasks import time_limit
 from k3.core import limits
@@ -90,11 +91,14 @@ async def run_until_stopped(
     collect_rarely()
     asyncio.get_running_loop().set_exception_handler(agent.shared.faults.in_callback)
     first = sources[0]
-    async with await health.serve(listen, first.info) as server, asyncio.TaskGroup() as tasks:
+    metrics, counters = Figures(agent.shared, sources).text, agent.shared.counters
+    served = await health.serve(listen, first.info, metrics=metrics, counters=counters)
+    async with served as server, asyncio.TaskGroup() as tasks:
         for source in sources:
             source.attend(server)
         running = [
             tasks.create_task(agent.shared.faults.keep("health", server.run)),
+            tasks.create_task(agent.shared.faults.keep("log", logs.tell_repeats)),
             tasks.create_task(agent.run()),
             tasks.create_task(agent.find(sources, server.port)),
             tasks.create_task(_greet(first, reader)),

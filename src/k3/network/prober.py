@@ -7,12 +7,24 @@ import asyncio
 import errno
 import logging
 import os
+from collections.abc import Mapping
+from typing import Final
 
+from k3.agent.metrics import PROBES, Counters
 from k3.agent.refusals import EXHAUSTED, Trouble, descriptors_for
 from k3.core import limits
-from k3.network.messages import LocalFault, Outcome, Target
+from k3.network.messages import Answered, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 from k3.network.probe import Ask, probe
 from k3.network.whereabouts import Whereabouts
+
+OUTCOMES: Final[Mapping[type[Outcome], str]] = {
+    Answered: "answered",
+    Refused: "refused",
+    NoAnswer: "no_answer",
+    Impostor: "impostor",
+    LocalFault: "not_asked",
+}
+"""What each is counted as."""
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +32,9 @@ log = logging.getLogger(__name__)
 class Prober:
     """The probes of one run."""
 
-    def __init__(self, where: Whereabouts, *, ask: Ask = probe) -> None:
+    def __init__(self, where: Whereabouts, *, ask: Ask = probe, counters: Counters | None = None) -> None:
         self._where = where
+        self._counters = counters or Counters()
         self._ask = ask
         self._gate = asyncio.Semaphore(descriptors_for(limits.PROBES_AT_ONCE))
         clock = asyncio.get_running_loop().time
@@ -39,6 +52,7 @@ class Prober:
         return outcome
 
     def _note(self, outcome: Outcome) -> None:
+        self._counters.add(PROBES, OUTCOMES[type(outcome)])
         if isinstance(outcome, LocalFault) and outcome.passes:
             number = getattr(errno, outcome.why)
             self._trouble.begins(OSError(number, os.strerror(number)))

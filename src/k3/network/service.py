@@ -88,7 +88,7 @@ class NetworkSource(Source):
         self.where = Whereabouts()
         self._announcer: Announcer | None = None
         self._browser: Browser | None = None
-        self._driver = Driver(Prober(self.where), shared.faults)
+        self._driver = Driver(Prober(self.where, counters=shared.counters), shared.faults)
         self._proof = SelfProof(self.where, facts=lambda: self.facts, tell=self._driver.handle)
         self._claim = NameClaim(
             _wanted(options), shared.store, shown=shared.cache.get, uptime=lambda: self.uptime_seconds, tell=self._driver.handle

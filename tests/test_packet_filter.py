@@ -1,0 +1,56 @@
+"""The kernel drops what comes from these sources, and lets all others in."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from k3.agent import packet_filter
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        sock.listen(16)
+        yield sock
+
+
+def gets_in(server: socket.socket, source: str) -> bool:
+    """Whether a client at this source address is let in. Who is dropped hears nothing at all."""
+    family, there = (socket.AF_INET6, "::1") if ":" in source else (socket.AF_INET, "127.0.0.1")
+    with socket.socket(family) as client:
+        client.bind((source, 0))
+        client.settimeout(0.2)
+        try:
+            client.connect((there, server.getsockname()[1]))
+        except TimeoutError:
+            return False
+        server.accept()[0].close()
+        return True
+
+
+SOURCES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1")
+
+
+@pytest.mark.parametrize(
+    ("origins", "passing", "dropped"),
+    [
+        ((), (), set()),
+        (("127.0.0.2",), (), {"127.0.0.2"}),
+        (("127.0.0.3", "127.0.0.2", "fd00:1::/64"), (), {"127.0.0.2", "127.0.0.3"}),
+        (("::/64",), (), {"::1"}),
+        (("::1",), (), {"::1"}),
+        (("fd00:1::/64", "::/64"), ("127.0.0.9", "fd00:1::1", "::1"), set()),
+        (("::/64", "127.0.0.1"), ("::2",), {"::1", "127.0.0.1"}),
+        ([f"127.9.{n // 250}.{n % 250}" for n in range(400)] + [f"fd00:{n:x}::/64" for n in range(400)], (), set()),
+        (["127.0.0.1", "::/64"] + [f"fd00:{n:x}::/64" for n in range(4_000)], (), {"127.0.0.1", "::1"}),
+    ],
+)
+def test_who_is_dropped(server: socket.socket, origins: tuple[str, ...], passing: tuple[str, ...], dropped: set[str]) -> None:
+    packet_filter.drop(server, origins, passing=passing)
+    assert {source for source in SOURCES if not gets_in(server, source)} == dropped
+    packet_filter.drop(server, ())
+    packet_filter.drop(server, ())
+    assert all(gets_in(server, source) for source in SOURCES)
