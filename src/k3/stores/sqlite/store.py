@@ -112,6 +112,10 @@ class SqliteStore(LoggedStore):
 
         return await self._reader.run(job)
 
+    async def facts(self) -> dict[str, str]:
+        """Returns what `k3 store check` shows besides what every store tells; it reads the whole file. Raises Damaged."""
+        return await self._reader.run(self._file.facts)
+
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         await self._stop()
@@ -133,8 +137,9 @@ class SqliteStore(LoggedStore):
             head = database.head()
             current = {}
             for key in {write.key for write in writes}:
-                for _path, revision, uid, created, document in database.rows(sql.GET, key.path):
-                    current[key] = Object(key=key, uid=uid, revision=revision, document=document, created=created)
+                for row in database.rows(sql.GET, key.path):
+                    if (found := sql.read_object(row)) is not None:
+                        current[key] = found
             batch = apply_all(writes, current, head.revision)
             if not batch.entries:
                 database.execute("ROLLBACK")
