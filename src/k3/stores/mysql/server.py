@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from k3.agent.tasks import time_limit
-from k3.agent.tls import Check, client_context, present
+from k3.agent.tls import BadFile, Check, client_context, present
 from k3.core import limits
 from k3.core.errors import Damaged, StartFailed, Unavailable
 from k3.core.safe_text import printable
@@ -318,14 +318,10 @@ def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
     """Returns what to encrypt with and how to check the server's certificate; None for plain connections."""
     if storage.encryption == "disabled":
         return None
-    what = f"ca_file {storage.ca_file}"
     try:
         context = client_context(storage.ca_file, check=_CHECKS.get(storage.encryption, "nothing"))
-        if storage.cert_file:
-            what = f"cert_file {storage.cert_file}, key_file {storage.key_file}"
         present(context, storage.cert_file, storage.key_file)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        msg = f"storage.mysql: {what}: {why}; expected readable files in PEM format, the key without a passphrase"
-        raise StartFailed(msg) from error
+    except BadFile as bad:
+        msg = f"storage.mysql: {bad.role}_file {bad}; expected readable files in PEM format, the key without a passphrase"
+        raise StartFailed(msg) from bad
     return context
