@@ -112,6 +112,16 @@ async def test_a_file_emptied_under_a_running_store_is_said_to_everybody(store: 
     assert names((await until_it_works(lambda: store.list(NODE))).objects) == ["n2"]
 
 
+async def test_it_is_said_too_where_a_link_leads_to_the_file(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(path)
+    store = await connect(SqliteStorage(tmp_path / "link"))
+    await store.create(node("n1"), {})
+    os.truncate(path, 0)
+    with pytest.raises(Damaged, match="was emptied while in use"):
+        await connect(SqliteStorage(tmp_path / "link"))
+    await store.aclose()
+
+
 async def test_an_empty_file_that_nobody_uses_becomes_a_store(path: Path) -> None:
     path.touch()  # noqa: ASYNC240 - a moment on a local disk
     store = await connect(SqliteStorage(path))

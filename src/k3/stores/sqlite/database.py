@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from k3.agent.trust import foreign_file, foreign_link
 from k3.core import limits
 from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
 from k3.stores.log import sql
@@ -135,11 +136,16 @@ class DatabaseFile:
         self._clock = clock
         self._new_uid = new_uid
         self._opened = False
+        self._real = path
+        """Where the file really is: SQLite keeps its log there, and not beside a link that leads to it."""
         self._touch = 0
         self._connections: weakref.WeakSet[Database] = weakref.WeakSet()
 
     def connect(self) -> Database:
         """Returns a connection to the store in the file, which is made if need be; the first time, so is its directory."""
+        if why := foreign_link(self.path) or ("" if self._reading else foreign_file(self.path)):
+            raise Forbidden(why)
+        self._real = Path(os.path.realpath(self.path))
         if self._reading and only_readable(self.path):
             with self.errors():
                 return self._open_read_only()
@@ -299,7 +305,7 @@ class DatabaseFile:
         return Unavailable(f"{self.path}: {error}")
 
     def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
+        return self._real.with_name(self._real.name + suffix)
 
     def _files(self) -> Files | None:
         """Returns which files are there now; None: no database."""
@@ -308,7 +314,7 @@ class DatabaseFile:
         except FileNotFoundError:
             return None
         try:
-            log = os.stat(f"{self.path}-wal").st_ino  # noqa: PTH116 - as above
+            log = os.stat(f"{self._real}-wal").st_ino  # noqa: PTH116 - as above
         except FileNotFoundError:
             log = 0
         return Files((found.st_dev, found.st_ino), log, found.st_size == 0)
