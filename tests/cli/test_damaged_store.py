@@ -73,6 +73,16 @@ def test_what_is_no_file_is_said(k3: K3, tmp_path: Path, put: Callable[[Path], N
         _is_one_line(done.err, str(path), words)
 
 
+def test_an_empty_file_is_no_empty_list(k3: K3, tmp_path: Path) -> None:
+    path = tmp_path / "k3.db"
+    path.touch()
+    for command in COMMANDS.values():
+        done = k3(*command, "--store", f"sqlite://{path}")
+        assert (done.code, done.out) == (1, "")
+        _is_one_line(done.err, f"{path} is damaged: the file is empty")
+    assert path.stat().st_size == 0
+
+
 # --- what costs one object
 
 
