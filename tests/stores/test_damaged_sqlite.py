@@ -14,6 +14,7 @@ import pytest
 from k3.core.errors import AlreadyExists, Damaged, Expired, K3Error, StartFailed, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Store
+from k3.daemon.opening import open_store
 from k3.stores import connect
 from k3.stores.enduring import EnduringStore
 from k3.stores.sqlite import SqliteStorage
@@ -94,6 +95,15 @@ async def test_it_is_said_once_and_mended_by_a_copy(
     good.replace(path)
     await until_it_works(lambda: store.create(node("n3"), {}))
     assert names((await until_it_works(lambda: store.list(NODE))).objects) == ["n1", "n3"]
+
+
+async def test_a_starting_agent_says_it_at_once(path: Path) -> None:
+    """Waiting mends nothing, so it is not waited for (`--store-wait`)."""
+    await (await connect(SqliteStorage(path))).aclose()
+    by_sql("DROP TABLE log")(path)
+    async with asyncio.timeout(HANG_SECONDS):
+        with pytest.raises(Damaged, match="its table log is gone"):
+            await open_store(SqliteStorage(path), wait_seconds=600)
 
 
 async def test_a_file_emptied_under_a_running_store_is_said_to_everybody(store: Store, path: Path) -> None:
