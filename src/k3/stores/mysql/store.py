@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from asyncmy.errors import MySQLError
 
-from k3.core.errors import NotFound, TooLarge, Unavailable
+from k3.core.errors import Damaged, NotFound, TooLarge, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores.log import sql
@@ -171,7 +171,7 @@ class MysqlStore(LoggedStore):
                 async with self._server.errors():
                     await self._server.again(self._forget)
         except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
-            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            level = logging.DEBUG if isinstance(error, Damaged | Unavailable) else logging.WARNING  # of an outage others tell
             log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     async def _forget(self, session: Session) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from k3.core.errors import NotFound, Unavailable
+from k3.core.errors import Damaged, NotFound, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores.log import sql
@@ -163,7 +163,7 @@ class SqliteStore(LoggedStore):
         try:
             await self._writer.run(self._forget)
         except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
-            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            level = logging.DEBUG if isinstance(error, Damaged | Unavailable) else logging.WARNING  # of an outage others tell
             log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     def _forget(self, database: Database) -> None:
