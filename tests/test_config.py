@@ -279,6 +279,8 @@ def test_store_urls(desk: Desk, url: str, storage: Any) -> None:
         ("mysq://hunter2", 'k3 has no store "mysq"; it has etcd, memory, mysql, sqlite; did you mean "mysql"?'),
         ("sqlite://k3.db", "--store: a sqlite:// URL needs three slashes"),
         ("sqlite:///", "--store: a sqlite:// URL needs three slashes"),
+        ("etcd://u%00x@127.0.0.1:1", "--store: has a zero byte"),
+        ("mysql://u@127.0.0.1:1/a%00b", "--store: has a zero byte"),
         ("mysql://u:hunter2", "--store: bad host or port in the mysql:// URL"),
         ("mysql://u:hunt/hunter2@h/d", "--store: bad host or port in the mysql:// URL"),
         ("mysql://h/a/b", "--store: bad host or port in the mysql:// URL"),

@@ -29,6 +29,7 @@ ALL_PAGES = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OTHERS_FLAGS = {
     "--network",
+    "--init",
     "--name",
     "--cap-drop",
     "--now",

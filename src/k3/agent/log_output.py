@@ -4,6 +4,7 @@ A terminal that was closed, or is stopped by Ctrl-S, or whose other end sleeps; 
 file that was rotated away: what cannot be written is lost and counted, and the other outputs are told once (ADR 32).
 """
 
+import errno
 import io
 import os
 import select
@@ -15,6 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
+from k3.agent.trust import foreign_file, foreign_link
 from k3.core import limits
 
 NOT_BLOCKING_SECONDS: Final = 1.0
@@ -82,6 +84,8 @@ class FileOutput:
         os.close(self._descriptor)
 
     def _open(self) -> None:
+        if why := foreign_link(self._path) or foreign_file(self._path):
+            raise OSError(errno.ELOOP, why)
         new = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         os.set_blocking(new, True)  # opened without waiting, since the path may be a pipe that no process reads (fifo(7))
         if self._descriptor >= 0:

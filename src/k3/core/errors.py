@@ -10,6 +10,7 @@
     │   └── ConfigInvalid        … in a configuration file, flag or environment name     exit 2
     ├── Forbidden           403  the store knows the user and says no                    exit 1
     ├── Unavailable         503  no answer: a write may or may not have happened         exit 4
+    ├── Damaged             500  what the store holds is no longer what k3 made          exit 1
     ├── NameTaken                another live machine holds the name                     exit 5
     └── StartFailed              this machine cannot run what was asked                  exit 1
 
@@ -93,6 +94,10 @@ class Unavailable(K3Error):
     status = 503
     reason = "ServiceUnavailable"
     exit_code = 4
+
+
+class Damaged(K3Error):
+    """A store's file, table or column is no longer what k3 made; the message says which, and what to do (ADR 47)."""
 
 
 class NameTaken(K3Error):

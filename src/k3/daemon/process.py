@@ -14,6 +14,7 @@ from typing import Final
 from k3.agent import logs
 from k3.agent.source import Source
 from k3.agent.tasks import time_limit
+from k3.agent.trust import foreign_link
 from k3.core.errors import StartFailed
 from k3.settings.load import here
 from k3.settings.structs import Reader
@@ -59,6 +60,8 @@ def stop_on_signals() -> asyncio.Future[int]:
 def state_directory() -> Path:
     """Returns where this user's k3 keeps what must survive a restart, made if need be. Raises StartFailed."""
     path = here().state_directory
+    if why := foreign_link(path):
+        raise StartFailed(why)
     try:
         path.mkdir(mode=DIRECTORY_MODES[os.geteuid() == 0], parents=True, exist_ok=True)
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from k3.agent.http import Server
-from k3.agent.tls import client_context, present
+from k3.agent.tls import BadFile, client_context, present
 from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import ConfigInvalid
@@ -24,6 +24,7 @@ EXPECTED: Final = "HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///pat
 
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253}))(?::(\d{1,5}))?/?", re.ASCII)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_TLS_NAMES: Final = {"ca": "CONSUL_CACERT", "cert": "CONSUL_CLIENT_CERT", "key": "CONSUL_CLIENT_KEY"}
 _SCHEME_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -77,9 +78,8 @@ class ConsulSettings:
         try:
             context = client_context(self.ca_file, check="identity" if self.verify else "nothing")
             present(context, self.cert_file, self.key_file)
-        except (OSError, ValueError) as error:
-            names = ", ".join(name for name in (self.ca_file, self.cert_file, self.key_file) if name)
-            msg = f"CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY: cannot use {names}: {one_line(str(error))}"
+        except BadFile as bad:
+            msg = f"{_TLS_NAMES[bad.role]}: cannot use {one_line(str(bad))}"
             raise ConfigInvalid(msg) from None
         return context
 

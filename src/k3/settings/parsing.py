@@ -213,12 +213,24 @@ def read_fields(section: object, fields: Fields, where: str) -> dict[str, Any]:
 
 def read_field(field: Field, value: object, where: str) -> Any:  # noqa: ANN401 - whatever the field makes of it
     """Returns one value. Raises ConfigInvalid, which does not repeat it."""
+    if has_zero(value):
+        raise ConfigInvalid(zero(where))
     try:
         return field.read(value)
     except ValueError:
         hint = nearest(value.lower(), field.words) if isinstance(value, str) else ""
         msg = f"{where}: expected {field.expected}{hint}"
         raise ConfigInvalid(msg) from None
+
+
+def has_zero(value: object) -> bool:
+    """Whether a text, or one of a list, has a zero byte, which ends texts for the kernel and for other programs."""
+    return any(isinstance(each, str) and "\0" in each for each in (value if isinstance(value, list | tuple) else [value]))
+
+
+def zero(where: str) -> str:
+    """Returns what a person is told of that."""
+    return f"{where}: has a zero byte (\\0) in it, expected none"
 
 
 def mapping(value: object, where: str) -> Section:

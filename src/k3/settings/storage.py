@@ -67,10 +67,13 @@ def read_url(url: str, where: str) -> StoreUrl:
         raise ConfigInvalid(msg)
     backend = backends.load(scheme)
     try:
-        return StoreUrl(scheme, backend.from_url(rest, where))
+        found = backend.from_url(rest, where)
     except ValueError:
         msg = f"{where}: bad host or port in the {scheme}:// URL, expected like {backend.EXAMPLE}"
         raise ConfigInvalid(msg) from None
+    if any(map(parsing.has_zero, found.values())):
+        raise ConfigInvalid(parsing.zero(where))
+    return StoreUrl(scheme, found)
 
 
 def _no_store(scheme: str) -> str:

@@ -20,6 +20,7 @@ import grpc
 from grpc.aio import AioRpcError
 
 from k3.agent.tasks import time_limit_at
+from k3.agent.tls import BadFile, check_files
 from k3.core import limits
 from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
 from k3.stores.etcd import messages, troubles
@@ -320,17 +321,11 @@ def _credentials(settings: EtcdStorage) -> Any:  # noqa: ANN401 - grpc's own, op
         raise StartFailed(msg)
     # grpc would otherwise trust the CAs that it brings along, not the machine's.
     ca_file = settings.ca_file or ssl.get_default_verify_paths().cafile or ""
-    ca, cert, key = (
-        _contents(name, path) for name, path in (("ca", ca_file), ("cert", settings.cert_file), ("key", settings.key_file))
-    )
-    return grpc.ssl_channel_credentials(ca, key, cert)
-
-
-def _contents(name: str, path: str) -> bytes | None:
-    if not path:
-        return None
+    files = [str(Path(path).expanduser()) if path else "" for path in (ca_file, settings.cert_file, settings.key_file)]
     try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as error:
-        msg = f"storage.etcd.{name}_file: {path}: {error.strerror}"
+        check_files(*files)
+    except BadFile as bad:
+        msg = f"storage.etcd.{bad.role}_file: {bad}"
         raise StartFailed(msg) from None
+    ca, cert, key = (Path(path).read_bytes() if path else None for path in files)
+    return grpc.ssl_channel_credentials(ca, key, cert)

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from k3.core import limits
-from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, StartFailed, Unavailable
+from k3.core.errors import AlreadyExists, Conflict, Damaged, Expired, Invalid, K3Error, NotFound, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Watch
 from k3.stores.etcd import messages, troubles
@@ -248,8 +248,11 @@ class EtcdStore:
         try:
             store_id = UUID(value.decode())
         except ValueError:
-            msg = f"{key.decode()} in etcd at {self._client.asker().endpoint} is not a store's id: remove that key"
-            raise StartFailed(msg) from None
+            msg = (
+                f"the store in etcd at {self._client.asker().endpoint} is damaged: its key {key.decode()} does not hold a"
+                " store's id; remove that key, and k3 makes another"
+            )
+            raise Damaged(msg) from None
         if store_id == self._documents.store_id:
             return
         self._documents = Documents(self._storage.prefix, store_id)

@@ -9,24 +9,27 @@ so revisions are committed in the order they are numbered, without gaps, and a r
 `log.prev_rev` is the revision a write replaced (0: none): a state of the past is found through it without another index.
 
 Statements use `?` for parameters and nothing else looks like one. An engine brings connections, locking and its errors.
+
+Other programs may write here too. The one row of `meta` is read strictly, since all else rests on it: what is odd there is
+Damaged. What is odd in one object's rows costs that object alone, which is there and cannot be read (ADR 47).
 """
-# ruff: noqa: S608 - the statements are put together from constants of this file alone
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, get_args
 
 from k3.core import limits
-from k3.core.errors import Expired
+from k3.core.errors import Damaged, Expired, StartFailed
 from k3.core.objects import Key, Kind, Object, key_from_path, kind_prefix
+from k3.core.safe_text import printable
 from k3.core.store import Change, ChangeType, Page
 from k3.stores.log.writes import Entry
 
 SCHEMA: Final = 1
 """Written into `meta`; a store with a higher number was made by a newer k3."""
 
-HEAD: Final = "SELECT rev, compact FROM meta WHERE id = 1"
-IDENTITY: Final = "SELECT version, store_id FROM meta WHERE id = 1"
+HEAD: Final = "SELECT version, store_id, rev, compact FROM meta WHERE id = 1"
+NEWEST: Final = "SELECT MAX(rev) FROM log"
 MAKE_META: Final = "INSERT INTO meta (id, version, store_id, rev, compact) VALUES (1, ?, ?, ?, ?)"
 SET_REVISION: Final = "UPDATE meta SET rev = ? WHERE id = 1"
 APPEND: Final = "INSERT INTO log (rev, k, prev_rev, op, at, uid, created, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -34,18 +37,19 @@ APPEND: Final = "INSERT INTO log (rev, k, prev_rev, op, at, uid, created, doc) V
 PUT: Final = "REPLACE INTO cur (k, rev) VALUES (?, ?)"
 REMOVE: Final = "DELETE FROM cur WHERE k = ?"
 
-_OBJECT: Final = "log.k, log.rev, log.uid, log.created, log.doc"
-GET: Final = f"SELECT {_OBJECT} FROM cur JOIN log ON log.rev = cur.rev WHERE cur.k = ?"
-LIST: Final = f"SELECT {_OBJECT} FROM cur JOIN log ON log.rev = cur.rev WHERE cur.k > ? AND cur.k < ? ORDER BY cur.k LIMIT ?"
+# LEFT JOIN: an object whose line of the log is gone, or is another one's, is not passed over in silence.
+_FOUND: Final = "log.uid, log.created, log.doc FROM cur LEFT JOIN log ON log.rev = cur.rev AND log.k = cur.k"
+GET: Final = f"SELECT cur.k, cur.rev, {_FOUND} WHERE cur.k = ?"
+LIST: Final = f"SELECT cur.k, cur.rev, {_FOUND} WHERE cur.k > ? AND cur.k < ? ORDER BY cur.k LIMIT ?"
 LIST_AT: Final = (
-    f"SELECT {_OBJECT} FROM ("
+    "SELECT past.k, past.rev, log.uid, log.created, log.doc FROM ("
     "SELECT k, rev FROM cur WHERE k > ? AND k < ? AND rev <= ? UNION ALL "
     "SELECT k, prev_rev AS rev FROM log WHERE k > ? AND k < ? AND rev > ? AND prev_rev BETWEEN 1 AND ?"
-    ") AS past JOIN log ON log.rev = past.rev ORDER BY past.k LIMIT ?"
+    ") AS past LEFT JOIN log ON log.rev = past.rev AND log.k = past.k ORDER BY past.k LIMIT ?"
 )
 """The objects unchanged since that revision, and of each other one the state that its first later write replaced."""
 
-CHANGES: Final = f"SELECT {_OBJECT}, log.op FROM log WHERE rev > ? AND rev <= ? ORDER BY rev LIMIT ?"
+CHANGES: Final = "SELECT k, rev, uid, created, doc, op FROM log WHERE rev > ? AND rev <= ? ORDER BY rev LIMIT ?"
 
 WRITTEN_AT: Final = "SELECT at FROM log WHERE rev = ?"
 # The inner SELECT has a name because MySQL refuses to delete from a table that a plain subquery reads.
@@ -56,17 +60,61 @@ COMPACT: Final = (
 """Removes the states replaced in (old, new], and the deletes. The state as of `new` stays whole."""
 SET_COMPACT: Final = "UPDATE meta SET compact = ? WHERE id = 1"
 
-ObjectRow = tuple[str, int, str, str, bytes]
-ChangeRow = tuple[str, int, str, str, bytes, ChangeType]
+Row = Sequence[Any]
+"""What an engine gives: numbers, texts and bytes, where no other program has put something else."""
+_OPS: Final = {change: change for change in get_args(ChangeType)}
 
 ALL: Final = 2**62
 """A LIMIT that is none: MySQL knows no word for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The newest revision of a store, and the one up to which its history was compacted."""
+class Place:
+    """Which store it is, in the words of a person, and how a damaged one there is replaced."""
 
+    name: str
+    remedy: str
+
+    def damaged(self, what: str) -> Damaged:
+        """Returns the error for a store of which `what` is not as k3 made it."""
+        return Damaged(f"{self.name} is damaged: {what}; {self.remedy}")
+
+    def head(self, rows: Sequence[Row]) -> "Head":
+        """Returns the row of `HEAD`. Raises Damaged where it is gone or odd, StartFailed where a newer k3 has written it."""
+        if what := _oddity(rows[0]) if rows else "its table meta has lost its row":
+            raise self.damaged(what)
+        version, store_id, revision, compacted = rows[0]
+        if version > SCHEMA:
+            msg = f"{self.name} was made by a newer k3 (schema {version}, this one knows {SCHEMA}): upgrade k3"
+            raise StartFailed(msg)
+        return Head(version, as_text(store_id), revision, compacted)
+
+    def check_newest(self, head: "Head", rows: Sequence[Row]) -> None:
+        """Raises Damaged where the counter is behind the newest line of the log (`NEWEST`): no write can follow."""
+        if rows and type(rows[0][0]) is int and rows[0][0] > head.revision:
+            what = f"its table meta has {head.revision} for rev, while the table log goes on to {rows[0][0]}"
+            raise self.damaged(what)
+
+
+def _oddity(row: Row) -> str:
+    """Returns what is wrong with the row of `HEAD`; empty: nothing."""
+    version, store_id, revision, compacted = row
+    for column, value in (("version", version), ("rev", revision), ("compact", compacted)):
+        if type(value) is not int or not 0 <= value <= ALL:
+            return f"its table meta has {printable(as_text(value), limit=40) or 'nothing'} for {column}"
+    if not store_id:
+        return "its table meta has nothing for store_id"
+    if compacted > revision:
+        return f"its table meta has {revision} for rev, while history begins at {compacted}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a store stands: its schema and id, the newest revision, and the one up to which its history was compacted."""
+
+    version: int
+    store_id: str
     revision: int
     compacted: int
 
@@ -85,8 +133,10 @@ class Head:
         return until if until > self.compacted else None
 
 
-def is_old(written_at: float, now: float) -> bool:
+def is_old(written_at: object, now: float) -> bool:
     """Whether a line of the log is old enough to go; so is one from the future, written before the clock was put back."""
+    if not isinstance(written_at, int | float):
+        return True
     return not now - limits.HISTORY_SECONDS <= written_at <= now + limits.HISTORY_SECONDS
 
 
@@ -110,7 +160,7 @@ class ListQuery:
             return LIST, (low, high, rows)
         return LIST_AT, (low, high, self.at, low, high, self.at, self.at, rows)
 
-    def page(self, rows: Sequence[ObjectRow], revision: int) -> Page:
+    def page(self, rows: Sequence[Row], revision: int) -> Page:
         """Returns the page of these rows, which were read in one snapshot with `revision`."""
         kept = rows[: self.limit] if self.limit else rows
         objects = tuple(item for item in map(read_object, kept) if item is not None)
@@ -118,21 +168,48 @@ class ListQuery:
         return Page(objects, revision if self.at is None else self.at, objects[-1].key if more else None)
 
 
-def read_object(row: ObjectRow) -> Object | None:
-    """Returns a row as an object; None for a kind this k3 does not know."""
-    key = key_from_path(row[0])
-    return None if key is None else Object(key=key, uid=row[2], revision=row[1], document=bytes(row[4]), created=row[3])
+def read_object(row: Row) -> Object | None:
+    """Returns a row as an object, whatever is in its columns; None for a kind this k3 does not know."""
+    path, revision, uid, created, document = row
+    key = key_from_path(as_text(path))
+    if key is None:
+        return None
+    return Object(
+        key=key,
+        uid=as_text(uid),
+        revision=revision
+        if type(revision) is int
+        else 0,  # 0: an object that cannot be read, whose line of the log is not found
+        document=document if type(document) is bytes else as_text(document).encode(errors="replace"),
+        created=as_text(created),
+    )
 
 
-def read_changes(rows: Iterable[ChangeRow]) -> list[Change]:
-    """Returns rows as changes, without those of kinds this k3 does not know."""
-    found = ((row[5], read_object(row[:5])) for row in rows)
-    return [Change(op, item) for op, item in found if item is not None]
+def as_text(value: object) -> str:
+    """Returns what a column of text holds, whatever another program has put there; of nothing, the empty text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace")
+    return "" if value is None else str(value)
 
 
-def check_contiguous(rows: Sequence[ChangeRow], *, since: int) -> None:
+def read_changes(rows: Iterable[Row]) -> list[Change]:
+    """Returns rows as changes, without those of kinds this k3 does not know. Raises Expired for a line that is no change."""
+    changes = []
+    for row in rows:
+        op = _OPS.get(as_text(row[5]))
+        if op is None:
+            msg = f"line {row[1]} of the log cannot be read: list again"
+            raise Expired(msg)
+        if (item := read_object(row[:5])) is not None:
+            changes.append(Change(op, item))
+    return changes
+
+
+def check_contiguous(rows: Sequence[Row], *, since: int) -> None:
     """Raises Expired unless the rows follow `since` one by one: whatever made a hole, a watcher must list again."""
-    if rows and rows[-1][1] - since != len(rows):
+    if rows and (type(rows[-1][1]) is not int or rows[-1][1] - since != len(rows)):
         msg = f"the log has a hole behind revision {since}: list again"
         raise Expired(msg)
 

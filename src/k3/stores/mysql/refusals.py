@@ -9,6 +9,7 @@ from typing import Final
 from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.safe_text import printable
 from k3.stores.installing import how_to_install
+from k3.stores.log import sql
 from k3.stores.mysql.settings import TYPE, MysqlStorage
 
 NO_DATABASE: Final = 1049
@@ -17,8 +18,18 @@ NO_COLUMN: Final = 1054
 PACKET_TOO_LARGE: Final = 1153
 LOST: Final = frozenset({0, 1053, 1152, PACKET_TOO_LARGE, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 3169, 4031})
 """The session is over, whatever became of the statement."""
-AGAIN: Final = frozenset({1020, 1205, 1213, 3101})
+AGAIN: Final = frozenset({1020, 1205, 1213, 1412, 3101})
 """The server rolled the transaction back for another one's sake: repeated, it may well succeed."""
+GONE: Final = frozenset({NO_TABLE, NO_COLUMN})
+"""A new session finds out what is left of the tables."""
+_DAMAGED: Final = frozenset(
+    {
+        # k3's statements are always the same, so these meet tables or rows that are not k3's ...
+        *(NO_TABLE, NO_COLUMN, 1048, 1062, 1136, 1264, 1265, 1292, 1364, 1366, 1406, 1452, 1644, 3819, 4025),
+        # ... and these, files of the server that it cannot read.
+        *(1016, 1017, 1030, 1033, 1034, 1035, 1194, 1195, 1712, 1812, 1814, 1877, 1932),
+    }
+)
 
 ROLLED_BACK: Final = frozenset({1213, 3101})
 """As answers to a COMMIT, these mean that nothing was written: in a cluster, another member's write came first."""
@@ -69,15 +80,30 @@ def explain(refused: Refused, storage: MysqlStorage) -> K3Error:
         return Forbidden(f"{where}: {_tls(refused.text, storage)}")
     if package := _PACKAGE.match(refused.text):
         return StartFailed(f"{where}: {_lacks(package[1], storage)}")
+    if code in _DAMAGED:
+        return place(storage).damaged(f"{printable(refused.text, limit=200)} (error {code})")
     for codes, kind, why in _REASONS:
         if code in codes:
             return kind(f"{where}: " + why.format_map(_words(refused, storage)))
+    return _silence(refused, where)
+
+
+def _silence(refused: Refused, where: str) -> Unavailable:
+    code = refused.code
     if code == _CANNOT_CONNECT:
         why = printable(refused.text, limit=200)
         return Unavailable(f"{where} cannot be reached ({why}): is it running, and are host and port right?")
     if code in LOST:
         return Unavailable(f"{where}: the connection was lost")
     return Unavailable(f"{where}: {printable(refused.text, limit=300)} (error {code})")
+
+
+def place(storage: MysqlStorage) -> sql.Place:
+    """Returns which store it is, and how a damaged one is replaced."""
+    return sql.Place(
+        f"database {storage.database} on mysql {storage.host}:{storage.port}",
+        "restore a backup, or drop the tables meta, cur and log: agents make and fill new ones",
+    )
 
 
 def no_database(storage: MysqlStorage) -> Forbidden:
@@ -164,7 +190,6 @@ _REASONS: Final[tuple[tuple[frozenset[int], type[K3Error], str], ...]] = (
     (_ELSEWHERE, Forbidden, "no database {database}, or not for user {user}; as administrator run: {create} {grant}"),
     (_RIGHTS, Forbidden, "user {user} lacks rights on database {database}; as administrator run: {grant}"),
     (frozenset({NO_DATABASE}), Unavailable, "database {database} is gone"),
-    (frozenset({NO_TABLE}), Unavailable, "the tables of k3 in database {database} are gone; the next call makes them anew"),
     (_CONNECTIONS, Unavailable, "no connection to spare: lower max_open_conns of the agents, or raise max_connections there"),
     (_READ_ONLY, Unavailable, "the server only reads (a replica?): point the store at the one that writes"),
     (

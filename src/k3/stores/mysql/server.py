@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from k3.agent.tasks import time_limit
-from k3.agent.tls import Check, client_context, present
+from k3.agent.tls import BadFile, Check, client_context, present
 from k3.core import limits
-from k3.core.errors import StartFailed, Unavailable
+from k3.core.errors import Damaged, StartFailed, Unavailable
 from k3.core.safe_text import printable
 from k3.stores.log import sql
 from k3.stores.mysql import text
-from k3.stores.mysql.refusals import NO_COLUMN, NO_DATABASE, NO_TABLE, PLUGIN, Refused, explain, no_answer, no_database
+from k3.stores.mysql.refusals import GONE, NO_DATABASE, PLUGIN, Refused, explain, no_answer, no_database, place
 from k3.stores.mysql.settings import MysqlStorage
+from k3.stores.mysql.tables import TYPES, Tables
 from k3.stores.mysql.unreachable import why_unreachable
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class Server:
     ) -> None:
         """`clock` and `new_uid` serve where the store has to be made. Raises StartFailed for unusable TLS files."""
         self.store_id = ""
+        self.place = place(storage)
         self._storage = storage
         self._driver = driver
         self._clock = clock
@@ -121,11 +123,25 @@ class Server:
                 async with self._session() as session:
                     return await work(session)
             except Refused as refused:
-                if refused.lost:
+                is_gone = refused.code in GONE and not attempt
+                if refused.lost or is_gone:
                     self._drop_idle()
-                if not refused.again or attempt == ATTEMPTS - 1:
+                if not (refused.again or is_gone) or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError
+
+    def head(self, rows: Rows) -> sql.Head:
+        """Returns the row of `sql.HEAD`. Raises Damaged, StartFailed (a newer k3's), Unavailable (another store)."""
+        try:
+            head = self.place.head(rows)
+        except (Damaged, StartFailed):
+            self._drop_idle()  # a new session looks at all of the tables, so that no verb works while others do not
+            raise
+        if head.store_id != self.store_id:
+            self.store_id = head.store_id
+            msg = f"{self.place.name} holds another store than before; the next call is for that one"
+            raise Unavailable(msg)
+        return head
 
     @asynccontextmanager
     async def errors(self) -> AsyncIterator[None]:
@@ -185,9 +201,9 @@ class Server:
             await self._make_database()
             session = await self._connect(self._storage.database)
         try:
-            max_packet, session.database = (await session.run(text.SET_UP))[-1][0]
-            session.max_packet = int(max_packet)
-            await self._identify(session)
+            *_, (limits_row,), columns = await session.run(text.SET_UP)
+            session.max_packet, session.database = int(limits_row[0]), limits_row[1]
+            await self._identify(session, Tables(columns))
         except BaseException:
             session.drop()
             raise
@@ -239,62 +255,57 @@ class Server:
         finally:
             await session.aclose()
 
-    async def _identify(self, session: Session) -> None:
+    async def _identify(self, session: Session, tables: Tables) -> None:
         """Learns which store this is; makes or migrates it first where that is due."""
-        found = await _identity(session)
-        if found is None or found[0] < sql.SCHEMA:
+        if tables.missing or not (rows := await self._meta(session, tables)) or rows[0][0] < sql.SCHEMA:
             await self._make(session)
-            found = await _identity(session)
-        if found is None:
-            raise Refused(NO_TABLE, "no tables")
-        version, self.store_id = found
-        if version > sql.SCHEMA:
-            msg = f"{self._here} was made by a newer k3 (schema {version}, this one knows {sql.SCHEMA}): upgrade k3"
-            raise StartFailed(msg)
+            rows = (await session.run([sql.HEAD.encode()]))[0]
+        self.store_id = self.place.head(rows).store_id
 
-    @property
-    def _here(self) -> str:
-        return f"database {self._storage.database} on mysql {self._storage.host}:{self._storage.port}"
+    async def _meta(self, session: Session, tables: Tables) -> Rows:
+        """Returns the row of `sql.HEAD`; none: the store is not made yet. Raises Damaged, and StartFailed."""
+        self._check(tables)
+        rows = (await session.run([sql.HEAD.encode()]))[0]
+        if rows:
+            self.place.head(rows)
+        return rows
 
     async def _make(self, session: Session) -> None:
-        """Makes or migrates the tables, one process at a time."""
+        """Makes or migrates the tables, one process at a time. Raises Damaged where they were made before, and part is gone."""
         if (await session.run([text.lock_schema(session.database)]))[0][0][0] != 1:
-            msg = f"{self._here}: another process has been making the tables for too long"
+            msg = f"{self.place.name}: another process has been making the tables for too long"
             raise Unavailable(msg)
-        found = await _identity(session)
-        if found is None:
-            await self._refuse_others(session)
+        tables = Tables((await session.run([text.COLUMNS]))[0])
+        self._check(tables)
+        rows = [] if tables.missing else await self._meta(session, tables)
+        if not rows:
+            await self._check_unused(session, tables)
             # A store made anew in place of a lost one must not hand out the lost one's revisions again (ADR 13).
             first = int(self._clock() * 1000)
             make_meta = sql.MAKE_META.replace("INSERT", "INSERT IGNORE", 1)
             row = text.render(make_meta, sql.SCHEMA, self._new_uid(), first, first)
             await session.run([*text.MAKE_TABLES, row])
         else:
-            for version in range(found[0], sql.SCHEMA):
+            for version in range(rows[0][0], sql.SCHEMA):
                 done = text.render("UPDATE meta SET version = ? WHERE id = 1", version + 1)
                 await session.run([*text.MIGRATIONS[version], done])
         await session.run([text.unlock_schema(session.database)])
 
-    async def _refuse_others(self, session: Session) -> None:
-        """Raises StartFailed where a table with the name of one of k3's belongs to another program."""
-        columns: dict[str, set[str]] = {}
-        for table, column in (await session.run([text.COLUMNS]))[0]:
-            columns.setdefault(table, set()).add(column)
-        for table, found in columns.items():
-            if found != set(text.TABLES[table]):
-                msg = f"{self._here} has a table {table} of another program; give k3 a database of its own"
-                raise StartFailed(msg)
+    def _check(self, tables: Tables) -> None:
+        """Raises StartFailed where a table is another program's, Damaged where one is not as k3 made it."""
+        if foreign := tables.of_another_program:
+            msg = f"{self.place.name} has a table {foreign} of another program; give k3 a database of its own"
+            raise StartFailed(msg)
+        if what := tables.oddity:
+            raise self.place.damaged(what)
 
-
-async def _identity(session: Session) -> tuple[int, str] | None:
-    """Returns schema and id of the store; None where there is no store yet, or something else."""
-    try:
-        rows = (await session.run([sql.IDENTITY.encode()]))[0]
-    except Refused as refused:
-        if refused.code in {NO_TABLE, NO_COLUMN}:
-            return None
-        raise
-    return (int(rows[0][0]), str(rows[0][1])) if rows else None
+    async def _check_unused(self, session: Session, tables: Tables) -> None:
+        """Raises Damaged unless what is there of the tables is what a process left that was killed while it made them."""
+        there = [table for table in TYPES if table not in tables.missing]
+        for table in there:
+            if (await session.run([text.IS_USED + table.encode() + b")"]))[0][0][0]:
+                gone = f"its table {tables.missing[0]} is gone" if tables.missing else "its table meta has lost its row"
+                raise self.place.damaged(gone)
 
 
 def _refusal(error: Exception, *, answered: int = 0) -> Refused:
@@ -307,14 +318,10 @@ def _tls(storage: MysqlStorage) -> ssl.SSLContext | None:
     """Returns what to encrypt with and how to check the server's certificate; None for plain connections."""
     if storage.encryption == "disabled":
         return None
-    what = f"ca_file {storage.ca_file}"
     try:
         context = client_context(storage.ca_file, check=_CHECKS.get(storage.encryption, "nothing"))
-        if storage.cert_file:
-            what = f"cert_file {storage.cert_file}, key_file {storage.key_file}"
         present(context, storage.cert_file, storage.key_file)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        msg = f"storage.mysql: {what}: {why}; expected readable files in PEM format, the key without a passphrase"
-        raise StartFailed(msg) from error
+    except BadFile as bad:
+        msg = f"storage.mysql: {bad.role}_file {bad}; expected readable files in PEM format, the key without a passphrase"
+        raise StartFailed(msg) from bad
     return context

@@ -8,12 +8,13 @@ there is a watcher. SQL is in `text`, sessions are in `server`, refusals in `ref
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
 from asyncmy.errors import MySQLError
 
-from k3.core.errors import NotFound, TooLarge, Unavailable
+from k3.core.errors import Damaged, NotFound, TooLarge, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores.log import sql
@@ -55,7 +56,7 @@ class MysqlStore(LoggedStore):
         super().__init__(clock=clock, new_uid=new_uid)
         self._storage = storage
         self._server = Server(storage, Driver(MysqlConnection, MySQLError), clock=clock, new_uid=new_uid)
-        self._known = sql.Head(0, 0)
+        self._known = sql.Head(0, "", 0, 0)
         self._compact_at = 0
 
     async def open(self) -> None:
@@ -78,7 +79,7 @@ class MysqlStore(LoggedStore):
         found: Object | None = None
         if is_storable(key):
             rows = (await self._server.read(text.render(sql.GET, key.path.encode())))[0]
-            found = sql.read_object(_texts(rows[0])) if rows else None
+            found = sql.read_object(rows[0]) if rows else None
         if found is None:
             msg = f"{key} not found"
             raise NotFound(msg)
@@ -91,18 +92,20 @@ class MysqlStore(LoggedStore):
         query = sql.ListQuery(kind=kind, namespace=namespace, limit=limit, after=after, at=at)
         statement, parameters = query.statement()
         answers = await self._server.read(*text.SNAPSHOT, text.render(statement, *parameters), text.END_READ)
-        head = _head(answers[1])
+        head = self._server.head(answers[1])
         head.check_kept(head.revision if at is None else at)
-        return query.page([_texts(row) for row in answers[2]], head.revision)
+        return query.page(answers[2], head.revision)
 
     async def facts(self) -> dict[str, str]:
-        """Returns what `k3 store check` shows besides what every store tells. Raises Unavailable, Forbidden."""
-        version, identity, head, tls = await self._server.read(*text.FACTS)
+        """Returns what `k3 store check` shows besides what every store tells. Raises Damaged, Unavailable, Forbidden."""
+        version, rows, newest, tls = await self._server.read(*text.FACTS)
+        head = self._server.head(rows)
+        self._server.place.check_newest(head, newest)
         return {
             "server": f"{version[0][0]} ({version[0][1]})",
             "encryption": str(tls[0][1]) if tls and tls[0][1] else "none",
-            "schema": str(identity[0][0]) if identity else "none",
-            "history": f"kept from revision {_head(head).compacted}",
+            "schema": str(head.version),
+            "history": f"kept from revision {head.compacted}",
             "packets": f"at most {version[0][2]} bytes (max_allowed_packet)",
         }
 
@@ -123,7 +126,7 @@ class MysqlStore(LoggedStore):
         paths = dict.fromkeys(write.key.path for write in writes)
         # The counter's row is locked first in every transaction: in that order, transactions cannot deadlock (ADR 4).
         answers = await _send(session, [*text.BEGIN_WRITE, *text.for_keys(sql.GET, paths, limit=limit)], limit)
-        self._known = _head(answers[len(text.BEGIN_WRITE) - 1])
+        self._known = self._server.head(answers[len(text.BEGIN_WRITE) - 1])
         objects = _objects(row for rows in answers[len(text.BEGIN_WRITE) :] for row in rows)
         batch = _decide(writes, {item.key: item for item in objects}, self._known.revision, session.max_packet)
         if not batch.entries:
@@ -133,7 +136,7 @@ class MysqlStore(LoggedStore):
         for packet in before:
             await session.run(packet)
         await self._finish(session, last)
-        self._known = sql.Head(batch.entries[-1].revision, self._known.compacted)
+        self._known = replace(self._known, revision=batch.entries[-1].revision)
         return batch
 
     def _statements(self, batch: Batch, limit: int) -> Iterable[bytes]:
@@ -168,36 +171,42 @@ class MysqlStore(LoggedStore):
                 async with self._server.errors():
                     await self._server.again(self._forget)
         except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
-            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            level = logging.DEBUG if isinstance(error, Damaged | Unavailable) else logging.WARNING  # of an outage others tell
             log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     async def _forget(self, session: Session) -> None:
-        self._known = _head((await session.run(text.BEGIN_WRITE))[-1])
+        self._known = self._server.head((await session.run(text.BEGIN_WRITE))[-1])
         until = self._known.next_compaction()
         if until is None or not await self._is_old(session, until):
             await session.run(text.CANCEL_WRITE)
             return
         await session.run([*text.forget(self._known.compacted, until), *text.END_WRITE])
-        self._known = sql.Head(self._known.revision, until)
+        self._known = replace(self._known, compacted=until)
 
     async def _is_old(self, session: Session, revision: int) -> bool:
         written = (await session.run([text.render(sql.WRITTEN_AT, revision)]))[0]
         return not written or sql.is_old(written[0][0], self._clock())
 
     async def _head(self) -> sql.Head:
-        return _head((await self._server.read(sql.HEAD.encode()))[0])
+        return self._server.head((await self._server.read(sql.HEAD.encode()))[0])
 
     async def _read_between(self, since: int, until: int) -> Stretch:
-        return _stretch(await self._server.read(*_changes(since, until)), since)
+        return self._stretch(await self._server.read(*_changes(since, until)), since)
 
     def _listen(self, watched: bool) -> float | None:  # noqa: FBT001 - see `LoggedStore`
         return POLL_SECONDS if watched else None
 
     async def _read_log(self, since: int) -> Stretch:
-        head = _head((await self._server.follow(sql.HEAD.encode()))[0])
+        head = self._server.head((await self._server.follow(sql.HEAD.encode()))[0])
         if head.revision == since:
             return Stretch((), since, more=False)
-        return _stretch(await self._server.follow(*_changes(since, sql.ALL)), since)
+        return self._stretch(await self._server.follow(*_changes(since, sql.ALL)), since)
+
+    def _stretch(self, answers: Sequence[Sequence[Any]], since: int) -> Stretch:
+        """Returns what `_changes` found. Raises Expired where part of it is gone."""
+        self._server.head(answers[1]).check_kept(since)
+        sql.check_contiguous(answers[2], since=since)
+        return Stretch(sql.read_changes(answers[2]), since + len(answers[2]), more=len(answers[2]) == READ_AT_ONCE)
 
 
 async def _send(session: Session, statements: Iterable[bytes], limit: int) -> list[Sequence[Any]]:
@@ -241,25 +250,5 @@ def _changes(since: int, until: int) -> tuple[bytes, ...]:
     return (*text.SNAPSHOT, text.render(sql.CHANGES, since, until, READ_AT_ONCE), text.END_READ)
 
 
-def _stretch(answers: Sequence[Sequence[Any]], since: int) -> Stretch:
-    """Returns what `_changes` found. Raises Expired where part of it is gone."""
-    _head(answers[1]).check_kept(since)
-    rows = [(*_texts(row[:5]), row[5]) for row in answers[2]]
-    sql.check_contiguous(rows, since=since)
-    return Stretch(sql.read_changes(rows), since + len(rows), more=len(rows) == READ_AT_ONCE)
-
-
-def _head(rows: Sequence[Any]) -> sql.Head:
-    if not rows:
-        msg = "the store's counter is gone from its table meta; the next call begins it anew"
-        raise Unavailable(msg)
-    return sql.Head(*rows[0])
-
-
 def _objects(rows: Iterable[Any]) -> list[Object]:
-    return [item for item in (sql.read_object(_texts(row)) for row in rows) if item is not None]
-
-
-def _texts(row: Any) -> sql.ObjectRow:  # noqa: ANN401 - a row of the driver
-    """Returns a row as `log.sql` has it; the server gives the key as bytes."""
-    return (row[0].decode("ascii", "replace"), row[1], row[2], row[3], row[4])
+    return [item for item in map(sql.read_object, rows) if item is not None]

@@ -11,13 +11,6 @@ from typing import Any, Final
 
 from k3.stores.log import sql
 
-TABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "meta": ("id", "version", "store_id", "rev", "compact"),
-    "cur": ("k", "rev"),
-    "log": ("rev", "k", "prev_rev", "op", "at", "uid", "created", "doc"),
-}
-"""Every table of k3's and its columns."""
-
 _OPTIONS: Final = b") ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4"
 # A key is compared byte by byte: every text collation that both engines have ignores trailing spaces.
 _KEY: Final = b"k VARBINARY(640) NOT NULL"
@@ -33,9 +26,13 @@ MIGRATIONS: Final[Mapping[int, Sequence[bytes]]] = {}
 """The statements that lead from a schema to the next. DDL commits by itself, so each one must bear being repeated."""
 
 COLUMNS: Final = (
-    b"SELECT table_name, column_name FROM information_schema.columns"
-    b" WHERE table_schema = DATABASE() AND table_name IN ('meta', 'cur', 'log')"
+    b"SELECT c.table_name, c.column_name, c.data_type, c.column_key, t.engine"
+    b" FROM information_schema.columns AS c, information_schema.tables AS t"
+    b" WHERE c.table_schema = DATABASE() AND c.table_name IN ('meta', 'cur', 'log')"
+    b" AND t.table_schema = DATABASE() AND t.table_name = c.table_name"
 )
+IS_USED: Final = b"SELECT EXISTS (SELECT 1 FROM "
+"""Whether a table has a row; its name follows."""
 SET_UP: Final = (
     b"SET SESSION autocommit = 1, completion_type = NO_CHAIN",
     b"SET NAMES utf8mb4",
@@ -47,6 +44,7 @@ SET_UP: Final = (
         b" /*!50708 , max_execution_time = 0 */ /*M!100101 , max_statement_time = 0 */"
     ),
     b"SELECT @@max_allowed_packet, DATABASE()",
+    COLUMNS,
 )
 """A new session's first statements. Whatever a server's defaults, or its `init_connect`, may set otherwise is set here: without
 autocommit, a session would stay in one snapshot and never see what others write. Of the two limits on a statement's time, MySQL
@@ -63,8 +61,8 @@ SNAPSHOT: Final = (b"START TRANSACTION READ ONLY", sql.HEAD.encode())
 END_READ: Final = b"COMMIT"
 FACTS: Final = (
     b"SELECT @@version, @@version_comment, @@max_allowed_packet",
-    sql.IDENTITY.encode(),
     sql.HEAD.encode(),
+    sql.NEWEST.encode(),
     b"SHOW SESSION STATUS LIKE 'Ssl_version'",
 )
 

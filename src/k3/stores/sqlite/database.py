@@ -8,16 +8,19 @@ import fcntl
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from k3.agent.trust import foreign_file, foreign_link
 from k3.core import limits
-from k3.core.errors import Forbidden, K3Error, StartFailed, Unavailable
+from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
 from k3.stores.log import sql
-from k3.stores.sqlite.local_disk import not_writable, only_readable, prepare
+from k3.stores.sqlite.local_disk import no_file, not_writable, only_readable, prepare
 
 BUSY_SECONDS: Final = limits.STORE_TIMEOUT_SECONDS * 0.8
 WAL_BYTES: Final = 4 * 1024 * 1024
@@ -32,6 +35,7 @@ _TABLES: Final = (
         uid TEXT NOT NULL, created TEXT NOT NULL, doc BLOB NOT NULL
     )""",
 )
+_NAMES: Final = {"meta", "cur", "log"}
 _PRAGMAS: Final = (
     "synchronous = FULL",  # NORMAL may lose acknowledged commits with the power, and would hand out their revisions again
     f"journal_size_limit = {WAL_BYTES}",
@@ -40,26 +44,64 @@ _PRAGMAS: Final = (
 )
 
 _FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# k3's statements are always the same, so one that SQLite does not take meets tables or rows that are not k3's.
+_DAMAGED: Final = {
+    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
+}
 _LOCKED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _REFUSED: Final = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _PRIMARY: Final = 0xFF
 
 
-Inode = tuple[int, int]
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Which files a database is in."""
+
+    file: tuple[int, int]
+    log: int
+    """The inode of its write-ahead log; 0: there is none."""
+    is_empty: bool
 
 
 class Database(sqlite3.Connection):
-    """A connection that knows which file it opened."""
+    """A connection that knows which files it opened."""
 
-    inode: Inode | None = None
+    files: Files | None = None
+    place = sql.Place("", "")
+    store_id = ""
     is_read_only = False
+    is_open = True
+    is_lost: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether what it opened is no longer at its path, so that it has to be closed even if it is not used."""
     is_stale: Callable[[], bool] = staticmethod(lambda: False)
     """Whether there is more now than this connection can see, so that another one has to be made."""
+
+    def close(self) -> None:
+        """Closes the connection. Of the last one to a database, SQLite brings the log into the file."""
+        self.is_open = False
+        super().close()
 
     def rows(self, statement: str, *parameters: object) -> list[Any]:
         """Returns every row at once: a statement left half read would keep the write-ahead log from being reused."""
         return self.execute(statement, parameters).fetchall()
+
+    def tables(self) -> set[str]:
+        """Returns the names of all tables."""
+        rows = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {sql.as_text(name) for (name,) in rows}
+
+    def make_tables(self, now: float, new_uid: Callable[[], str]) -> None:
+        """Makes the store's tables in an empty file, unless another process is faster."""
+        _use_wal(self)
+        # Not BEGIN: a read transaction that turns into a write fails at once, whatever the busy timeout (SQLITE_BUSY_SNAPSHOT).
+        self.execute("BEGIN IMMEDIATE")
+        if not self.tables():
+            for statement in _TABLES:
+                self.execute(statement)
+            # A store made anew in place of a lost one must not hand out the lost one's revisions again (ADR 13).
+            first = int(now * 1000)
+            self.execute(sql.MAKE_META, (sql.SCHEMA, new_uid(), first, first))
+        self.execute("COMMIT")
 
     @contextmanager
     def snapshot(self) -> Iterator[sql.Head]:
@@ -72,8 +114,12 @@ class Database(sqlite3.Connection):
                 self.execute("ROLLBACK")
 
     def head(self) -> sql.Head:
-        """Returns how far the store is."""
-        return sql.Head(*self.rows(sql.HEAD)[0])
+        """Returns how the store stands. Raises Damaged, StartFailed (a newer k3's), Unavailable (another store)."""
+        head = self.place.head(self.rows(sql.HEAD))
+        if self.store_id and head.store_id != self.store_id:
+            msg = f"{self.place.name} holds another store than before; it is opened with the next call"
+            raise Unavailable(msg)
+        return head
 
 
 class DatabaseFile:
@@ -82,46 +128,81 @@ class DatabaseFile:
     def __init__(self, path: Path, *, reading: bool, clock: Callable[[], float], new_uid: Callable[[], str]) -> None:
         """`reading`: one that cannot be written will do. `clock` and `new_uid` serve where the store has to be made."""
         self.path = path
+        self._place = sql.Place(
+            str(path), f"restore a copy, or move it away with {path.name}-wal and {path.name}-shm: agents begin a new one"
+        )
         self._reading = reading
         self.store_id = ""
         self._clock = clock
         self._new_uid = new_uid
         self._opened = False
+        self._real = path
+        """Where the file really is: SQLite keeps its log there, and not beside a link that leads to it."""
         self._touch = 0
+        self._connections: weakref.WeakSet[Database] = weakref.WeakSet()
 
     def connect(self) -> Database:
         """Returns a connection to the store in the file, which is made if need be; the first time, so is its directory."""
+        if why := foreign_link(self.path) or ("" if self._reading else foreign_file(self.path)):
+            raise Forbidden(why)
+        self._real = Path(os.path.realpath(self.path))
         if self._reading and only_readable(self.path):
             with self.errors():
                 return self._open_read_only()
         if not self._opened:
             prepare(self.path)
+        elif why := no_file(self.path):
+            raise Unavailable(why)
         with self.errors():
-            before = self._inode()
-            if before is None:
+            before = self._files()
+            self._check_together(before)
+            if before is None or before.is_empty:
                 return self._create()
             return self._open(before)
 
     def _create(self) -> Database:
         """Makes the file, one process at a time. A log that a deleted database left must not be taken for the new one's."""
         with _locked(self.path.parent):
-            before = self._inode()
+            before = self._files()
             if before is None:
                 for left in ("-wal", "-shm", "-journal"):
                     self._beside(left).unlink(missing_ok=True)
+            elif before.is_empty and self._beside("-shm").exists():
+                raise self._emptied()
+            elif (
+                before.is_empty and self._reading
+            ):  # made for an agent, perhaps; an empty list would tell a reader something else
+                what = "the file is empty"
+                raise self._place.damaged(what)
             return self._open(before)
 
-    def _open(self, before: Inode | None) -> Database:
+    def _check_together(self, files: Files | None) -> None:
+        """Raises Unavailable while an older connection has another log open: the two would share one index, and mix them up."""
+        held = [each.files for each in self._connections if each.is_open and each.files and not each.is_read_only]
+        if files is not None and any(each.file == files.file and each.log != files.log for each in held):
+            raise self._log_moved()
+
+    def _open(self, before: Files | None) -> Database:
         # With an isolation level, Python's sqlite3 would begin deferred transactions by itself.
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
+        return self._checked(database, before, self._set_up)
+
+    def _checked(self, database: Database, before: Files | None, set_up: Callable[[Database], None]) -> Database:
+        """Returns the connection, set up, if it is to the file of `before`; else closes it."""
+        database.place = self._place
+        self._connections.add(database)
+        # Texts come as bytes: what is not UTF-8 must not cost more than its own line.
+        database.text_factory = bytes
         try:
-            self._set_up(database)
-            database.inode = self._inode()
-            if before not in (None, database.inode):  # replaced between the look and the opening
-                self._moved()
+            set_up(database)
+            database.files = files = self._files()
         except BaseException:
             database.close()
             raise
+        if before is not None and (files is None or files.file != before.file):  # replaced between the look and the opening
+            database.close()
+            raise self._moved()
+        database.is_lost = lambda: self._files() != files
         self._opened = True
         return database
 
@@ -131,22 +212,14 @@ class DatabaseFile:
         Where there is no such log, everything is in the file itself, and SQLite has to be told so, since it may not make one
         (ADR 22).
         """
-        before, mark = self._inode(), self._mark()
+        before, mark = self._files(), self._mark()
         frozen = "" if self._beside("-wal").exists() else "&immutable=1"
         url = f"file:{quote(str(self.path))}?mode=ro{frozen}"
         database = sqlite3.connect(url, uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
-        try:
-            self._identify(database)
-            database.is_read_only, database.inode = True, self._inode()
-            if frozen:
-                database.is_stale = lambda: self._mark() != mark
-            if before != database.inode or database.is_stale():
-                self._moved()
-        except BaseException:
-            database.close()
-            raise
-        self._opened = True
-        return database
+        database.is_read_only = True
+        if frozen:
+            database.is_stale = lambda: self._mark() != mark
+        return self._checked(database, before, self._identify)
 
     def _mark(self) -> tuple[object, ...]:
         """Returns a value that differs as soon as a process has opened the file to write."""
@@ -164,11 +237,19 @@ class DatabaseFile:
     def in_place(self, database: Database) -> Iterator[None]:
         """Has what is within use `database`; raises Unavailable, before or after, if the path no longer leads to its file."""
         with self.errors():
-            if self._inode() != database.inode:
-                self._moved()
+            self._check_in_place(database)
             yield
-            if self._inode() != database.inode or database.is_stale():
-                self._moved()
+            self._check_in_place(database)
+            if database.is_stale():
+                raise self._moved()
+
+    def _check_in_place(self, database: Database) -> None:
+        files = self._files()
+        if files == database.files:
+            return
+        if files is None or database.files is None or files.file != database.files.file:
+            raise self._moved()
+        raise self._emptied() if files.is_empty else self._log_moved()
 
     def touch(self) -> None:
         """Wakes the processes that listen: something was committed."""
@@ -184,6 +265,14 @@ class DatabaseFile:
         with suppress(OSError):
             return os.stat(self.path).st_mtime_ns == self._touch  # noqa: PTH116 - on the event loop, hence quick
         return False
+
+    def facts(self, database: Database) -> dict[str, str]:
+        """Returns what is to be known of the file. Raises Damaged where a page of it, or its counter, is not right."""
+        with self.in_place(database), database.snapshot() as head:
+            if (found := sql.as_text(database.rows("PRAGMA quick_check(1)")[0][0])) != "ok":
+                raise self._place.damaged(found)
+            self._place.check_newest(head, database.rows(sql.NEWEST))
+        return {"schema": str(head.version), "history": f"kept from revision {head.compacted}"}
 
     def shorten_log(self, database: Database) -> None:
         """Shortens the write-ahead log where readers have kept it from being reused for long."""
@@ -213,56 +302,63 @@ class DatabaseFile:
             return Unavailable(f"{self.path}: {error}; see that the disk has space and is healthy")
         if code in _LOCKED:
             return Unavailable(f"{self.path}: another process has been writing for {BUSY_SECONDS:g} s")
-        if code in _DAMAGED:
+        if code == sqlite3.SQLITE_NOTADB or (code == sqlite3.SQLITE_CORRUPT and not self._opened):
             why = f"{self.path} is not a k3 store, or damaged ({error}); move it away, or restore a copy"
-            return Unavailable(why) if self._opened else StartFailed(why)
+            return Damaged(why) if self._opened else StartFailed(why)
+        if code in _DAMAGED:
+            return self._place.damaged(str(error))
         return Unavailable(f"{self.path}: {error}")
 
     def _beside(self, suffix: str) -> Path:
-        return self.path.with_name(self.path.name + suffix)
+        return self._real.with_name(self._real.name + suffix)
 
-    def _inode(self) -> Inode | None:
+    def _files(self) -> Files | None:
+        """Returns which files are there now; None: no database."""
         try:
             found = os.stat(self.path)  # noqa: PTH116 - before and after every call, and twice as fast
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino
+        try:
+            log = os.stat(f"{self._real}-wal").st_ino  # noqa: PTH116 - as above
+        except FileNotFoundError:
+            log = 0
+        return Files((found.st_dev, found.st_ino), log, found.st_size == 0)
 
-    def _moved(self) -> None:
-        msg = f"{self.path} was deleted or replaced while in use; what is there now is opened with the next call"
-        raise Unavailable(msg)
+    def _emptied(self) -> Damaged:
+        return self._place.damaged("the file was emptied while in use")
+
+    def _moved(self) -> Unavailable:
+        return Unavailable(f"{self.path} was deleted or replaced while in use; what is there now is opened with the next call")
+
+    def _log_moved(self) -> Unavailable:
+        return Unavailable(
+            f"{self.path}-wal was removed while in use; the file is opened anew once no connection has the old one"
+        )
 
     def _set_up(self, database: Database) -> None:
         for pragma in _PRAGMAS:
             database.execute(f"PRAGMA {pragma}")
-        if not self._tables(database):
-            self._make(database)
+        if not database.tables():
+            database.make_tables(self._clock(), self._new_uid)
+        self._check_tables(database)
+        if database.rows("PRAGMA journal_mode")[0][0] != b"wal":  # a copy that was made by another program
+            _use_wal(database)
         self._identify(database)
 
     def _identify(self, database: Database) -> None:
-        """Learns which store it is. Raises StartFailed where it is none, or a newer k3's."""
-        if not {"meta", "cur", "log"} <= self._tables(database):
+        """Learns which store it is. Raises what `_check_tables` and `Database.head` do."""
+        self._check_tables(database)
+        database.store_id = self.store_id = database.head().store_id
+
+    def _check_tables(self, database: Database) -> None:
+        """Raises StartFailed where the file is another program's, Damaged where a table is gone."""
+        missing = sorted(_NAMES - database.tables())
+        if len(missing) == len(_NAMES) or database.rows("PRAGMA application_id")[0][0]:
             msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
             raise StartFailed(msg)
-        version, self.store_id = database.rows(sql.IDENTITY)[0]
-        if version > sql.SCHEMA:
-            msg = f"{self.path} was made by a newer k3 (schema {version}, this one knows {sql.SCHEMA}): upgrade k3"
-            raise StartFailed(msg)
-
-    def _tables(self, database: Database) -> set[str]:
-        return {name for (name,) in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-    def _make(self, database: Database) -> None:
-        _use_wal(database)
-        # Not BEGIN: a read transaction that turns into a write fails at once, whatever the busy timeout (SQLITE_BUSY_SNAPSHOT).
-        database.execute("BEGIN IMMEDIATE")
-        if not self._tables(database):  # else another process was faster
-            for statement in _TABLES:
-                database.execute(statement)
-            # A store made anew in place of a lost one must not hand out the lost one's revisions again (ADR 13).
-            first = int(self._clock() * 1000)
-            database.execute(sql.MAKE_META, (sql.SCHEMA, self._new_uid(), first, first))
-        database.execute("COMMIT")
+        if missing:
+            what = f"its table {missing[0]} is gone"
+            raise self._place.damaged(what)
 
 
 @contextmanager
@@ -290,7 +386,7 @@ def _use_wal(database: Database) -> None:
     mode = ""
     while not mode:
         try:
-            mode = database.rows("PRAGMA journal_mode = WAL")[0][0]
+            mode = database.rows("PRAGMA journal_mode = WAL")[0][0].decode()
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ def prepare(path: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> No
     except OSError as error:
         msg = f"cannot make {path.parent}: {_said(error)}; {_ELSEWHERE}"
         raise StartFailed(msg) from error
-    _check_no_directory(path)
+    _check_is_file(path)
     _check_local(path, mountinfo)
     for needed in (path, path.parent):
         if is_there(needed) and not os.access(needed, os.R_OK | os.W_OK):
@@ -49,7 +50,7 @@ def prepare(path: Path, *, mountinfo: Path = Path("/proc/self/mountinfo")) -> No
 
 def only_readable(path: Path) -> bool:
     """Whether this user may read the database at `path`, but not write it. Raises Forbidden where not even that."""
-    _check_no_directory(path)
+    _check_is_file(path)
     if not os.access(path, os.R_OK):
         if is_there(path):
             raise Forbidden(_not_readable(path))
@@ -92,10 +93,20 @@ def _owner(path: Path) -> str:
     return "its owner"
 
 
-def _check_no_directory(path: Path) -> None:
-    if os.path.isdir(path):  # noqa: PTH112 - Path's own raises where it may not look
-        msg = f"{path} is a directory; name a file in it, as in --store sqlite://{path}/k3.db"
-        raise StartFailed(msg)
+def no_file(path: Path) -> str:
+    """Returns what a person is told where something else than a file is at `path`; empty: a file is, or nothing."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as a link's target, whoever made it
+    except OSError:
+        return ""  # the opening tells
+    if stat.S_ISDIR(mode):
+        return f"{path} is a directory; name a file in it, as in --store sqlite://{path}/k3.db"
+    return "" if stat.S_ISREG(mode) else f"{path} is no file, but a pipe, a socket or a device; {_ELSEWHERE}"
+
+
+def _check_is_file(path: Path) -> None:
+    if why := no_file(path):
+        raise StartFailed(why)
 
 
 def _said(error: OSError) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from k3.core.errors import NotFound, Unavailable
+from k3.core.errors import Damaged, NotFound, Unavailable
 from k3.core.objects import Key, Kind, Object
 from k3.core.store import Page
 from k3.stores.log import sql
@@ -112,6 +112,10 @@ class SqliteStore(LoggedStore):
 
         return await self._reader.run(job)
 
+    async def facts(self) -> dict[str, str]:
+        """Returns what `k3 store check` shows besides what every store tells; it reads the whole file. Raises Damaged."""
+        return await self._reader.run(self._file.facts)
+
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         await self._stop()
@@ -133,8 +137,9 @@ class SqliteStore(LoggedStore):
             head = database.head()
             current = {}
             for key in {write.key for write in writes}:
-                for _path, revision, uid, created, document in database.rows(sql.GET, key.path):
-                    current[key] = Object(key=key, uid=uid, revision=revision, document=document, created=created)
+                for row in database.rows(sql.GET, key.path):
+                    if (found := sql.read_object(row)) is not None:
+                        current[key] = found
             batch = apply_all(writes, current, head.revision)
             if not batch.entries:
                 database.execute("ROLLBACK")
@@ -158,7 +163,7 @@ class SqliteStore(LoggedStore):
         try:
             await self._writer.run(self._forget)
         except Exception as error:  # noqa: BLE001 - the writer goes on, and tries again later
-            level = logging.DEBUG if isinstance(error, Unavailable) else logging.WARNING  # of an outage others tell
+            level = logging.DEBUG if isinstance(error, Damaged | Unavailable) else logging.WARNING  # of an outage others tell
             log.log(level, "store.compaction_failed", extra={"fields": {"store": self.url, "why": str(error)}})
 
     def _forget(self, database: Database) -> None:

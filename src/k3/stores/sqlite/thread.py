@@ -1,7 +1,8 @@
 """One SQLite connection and the one thread that may touch it, so that a slow disk never stops the event loop.
 
 A job that fails costs the connection: it is closed, and the next job opens another. So a database file
-that was deleted or replaced is opened anew. Only Expired is an answer and no failure.
+that was deleted or replaced is opened anew; a connection that waits for jobs looks now and then whether its own was.
+Only Expired is an answer and no failure.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from k3.agent.tasks import time_limit
 from k3.core import limits
@@ -17,6 +18,8 @@ from k3.core.errors import Expired, Unavailable
 from k3.stores.sqlite.database import Database
 
 T = TypeVar("T")
+LOOK_SECONDS: Final = 1.0
+"""How often an idle connection looks whether its files are still there. Others wait for it: see `DatabaseFile.connect`."""
 Job = Callable[[Database], T]
 
 
@@ -79,13 +82,21 @@ class ConnectionThread:
             connection.interrupt()
 
     def _serve(self) -> None:
-        while (queued := self._queue.get()) is not None:
+        while (queued := self._next()) is not None:
             if not queued.answer.done():  # its caller gave up while it waited: so nothing of it was begun
                 self._current = queued
                 self._do(queued)
                 self._current = None
         self._drop()
         self._post(self._ended.set)
+
+    def _next(self) -> _Queued | None:
+        while True:
+            try:
+                return self._queue.get(timeout=LOOK_SECONDS if self._connection else None)
+            except queue.Empty:
+                if self._connection is not None and self._connection.is_lost():
+                    self._drop()
 
     def _do(self, queued: _Queued) -> None:
         try:
