@@ -35,11 +35,11 @@ def hold(parser: Parser, data: bytes) -> bool:
     try:
         found = parser.read(data)
     except parser.refuses as refusal:
-        said, taken = str(refusal), False
+        said, taken = str(refusal) if isinstance(refusal, K3Error) else "", False
     else:
         parser.check(found)
         said, taken = "", True
-    assert len(said) <= REFUSAL_CHARACTERS, "a refusal is not as long as what it refuses"
+    assert len(said) <= REFUSAL_CHARACTERS, "what a person is told is not as long as what came"
     took = time.thread_time() - began
     assert took < CPU_SECONDS, f"{took:.1f} s of CPU"
     return taken
