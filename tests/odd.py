@@ -35,6 +35,7 @@ PATHS: Final = {
 def insert(path: Path, document: bytes, name: str, *, kind: str = "Node") -> None:
     """Puts a document under an object's key into the tables of a SQLite store, as another program might."""
     with sqlite3.connect(path, timeout=10) as file:
+        file.execute("BEGIN IMMEDIATE")  # agents may write at the same time
         revision = file.execute("SELECT rev FROM meta").fetchone()[0] + 1
         key = PATHS[kind].format(name)
         file.execute("UPDATE meta SET rev = ?", (revision,))
