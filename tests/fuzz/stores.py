@@ -238,7 +238,7 @@ def _plant(path: Path, given: object) -> None:
         for table, usual in ROW.items():
             values: dict[str, Any] = dict(usual)
             if isinstance(given, dict) and isinstance(given.get(table), dict):
-                values |= {key: value for key, value in given[table].items() if key in usual}
+                values |= {key: value for key, value in given[table].items() if key in usual and value is not None}
             values = here[table] | {key: _column(key, value) for key, value in values.items() if value is not None}
             names, marks = ", ".join(values), ", ".join("?" * len(values))
             if table == "meta":
