@@ -165,6 +165,7 @@ def test_delete_removes_every_one(make: Make, k3: K3, monkeypatch: pytest.Monkey
     assert k3("nodes", "-o", "name", "--store", place.storage.url).out == "node/good\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["nodes", "-w"], ["nodes", "-w", "-o", "json"], ["events", "-w"]], ids=" ".join)
 def test_a_watch_goes_on(make: Make, start: Start, command: list[str]) -> None:
     place = filled(make)

@@ -1,6 +1,7 @@
 """What stores hold: documents of every kind, rows of the SQL tables, messages of etcd."""
 
 import asyncio
+import atexit
 import json
 import random
 import shutil
@@ -203,7 +204,9 @@ def _template() -> Path:
         await store.create(Key(NODE, "good"), {})
         await store.aclose()
 
-    path = Path(tempfile.mkdtemp(prefix="k3-fuzz-")) / "k3.db"
+    folder = Path(tempfile.mkdtemp(prefix="k3-fuzz-"))
+    atexit.register(shutil.rmtree, folder)
+    path = folder / "k3.db"
     asyncio.run(fill(path))
     return path
 
@@ -254,7 +257,9 @@ def _column(name: str, value: object) -> object:
         data = value.encode("utf-8", "surrogatepass")
         return data if name == "doc" else data.decode("utf-8", "replace")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return float(value)
+        return str(value)
+    if value != value:  # noqa: PLR0124 - NaN, which SQLite takes for a null, and has none there
+        return "NaN"
     return value if isinstance(value, int | float) else json.dumps(value)
 
 
