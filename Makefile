@@ -5,6 +5,9 @@ PYTHON  ?= python3
 VENV    ?= .venv
 ARGS    ?=
 PYTEST  ?=
+# How long `make fuzz` tries each parser, and with how many inputs at the most.
+SECONDS ?= 60
+EXAMPLES ?= 20000
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -20,7 +23,7 @@ AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONDONTWRITEBYTECODE=1 HYPO
 FAST    := not slow and not netns and not servers
 
 .DEFAULT_GOAL := help
-.PHONY: run test check fast rest coverage bench dist lock clean help
+.PHONY: run test check fast rest fuzz coverage bench dist lock clean help
 
 ## run: install what running needs (locked, hash-checked) and start this machine's agent; ARGS="--store memory://" adds flags
 run: $(VENV)/.run
@@ -46,6 +49,11 @@ test: $(VENV)/.dev
 ## rest: what test runs and check does not
 rest: MARKS := -m "not ($(FAST))"
 rest: test
+
+## fuzz: every parser of outside bytes for long, with other inputs each time; SECONDS=600 each, ARGS="-k info" only that one
+fuzz: $(VENV)/.dev
+	K3_FUZZ_EXAMPLES=$(EXAMPLES) K3_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -n $(WORKERS) --show-capture=no \
+	    --timeout=$$(($(SECONDS) + 240)) tests/fuzz $(ARGS)
 
 ## coverage: which lines the fast tests do not reach, the module with the most of them last
 coverage: $(VENV)/.dev

@@ -24,11 +24,20 @@ ODD: Final[dict[str, tuple[bytes, str]]] = {
 }
 
 
-def insert(path: Path, document: bytes, name: str) -> None:
-    """Puts a document under a Node's key into the tables of a SQLite store, as another program might."""
+PATHS: Final = {
+    "Node": "//v1/Node/{}",
+    "Event": "//v1/Event/default/{}",
+    "Lease": "/coordination.k8s.io/v1/Lease/kube-system/{}",
+}
+"""Under which key a store keeps an object of a kind."""
+
+
+def insert(path: Path, document: bytes, name: str, *, kind: str = "Node") -> None:
+    """Puts a document under an object's key into the tables of a SQLite store, as another program might."""
     with sqlite3.connect(path, timeout=10) as file:
+        file.execute("BEGIN IMMEDIATE")  # agents may write at the same time
         revision = file.execute("SELECT rev FROM meta").fetchone()[0] + 1
-        key = f"//v1/Node/{name}"
+        key = PATHS[kind].format(name)
         file.execute("UPDATE meta SET rev = ?", (revision,))
         file.execute("INSERT OR REPLACE INTO cur VALUES (?, ?)", (key, revision))
         row = (revision, key, "create", time.time(), "u" * 8, "2026-11-27T00:00:00Z", document)

@@ -83,6 +83,19 @@ def test_a_document_may_be_as_deep_as_the_bound() -> None:
         encode({"a": [[deep]]})
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**20, 10**400])
+def test_a_whole_number_of_more_than_64_bits_is_neither_written_nor_read(number: int) -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        encode({"a": [number]})
+    with pytest.raises(ValueError, match="whole number"):
+        decode(f'{{"a":{number}}}'.encode())
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, -(2**63), "9" * 400])
+def test_one_of_64_bits_is_both_and_so_are_digits_in_a_text(value: Any) -> None:
+    assert decode(encode({"a": value})) == {"a": value}
+
+
 def test_many_brackets_are_not_deep() -> None:
     wide = {"images": [{"names": [f"image{number}"]} for number in range(500)], "text": "[" * 1_000}
     assert decode(encode(wide)) == wide

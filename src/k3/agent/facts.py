@@ -228,8 +228,8 @@ def _default_routes_v4(table: Path) -> list[tuple[int, str]]:
     routes = []
     for line in _rows(table)[1:]:
         match line.split():
-            case [name, "00000000", _gateway, flags, _, _, metric, "00000000", *_] if int(flags, 16) & _RTF_UP:
-                routes.append((int(metric), name))
+            case [name, "00000000", _gateway, flags, _, _, metric, "00000000", *_] if _number(flags, 16) & _RTF_UP:
+                routes.append((_number(metric, 10), name))
             case _:
                 pass
     return routes
@@ -239,11 +239,19 @@ def _default_routes_v6(table: Path) -> list[tuple[int, str]]:
     routes = []
     for line in _rows(table):
         match line.split():
-            case [target, "00", _, _, _, metric, _, _, flags, name] if not target.strip("0") and int(flags, 16) & _RTF_UP:
-                routes.append((int(metric, 16), name))
+            case [target, "00", _, _, _, metric, _, _, flags, name] if not target.strip("0") and _number(flags, 16) & _RTF_UP:
+                routes.append((_number(metric, 16), name))
             case _:
                 pass
     return routes
+
+
+def _number(text: str, base: int) -> int:
+    """Returns a number in a table of the kernel; 0 for what is none."""
+    try:
+        return int(text, base)
+    except ValueError:
+        return 0
 
 
 def _rows(table: Path) -> list[str]:

@@ -174,6 +174,8 @@ def _links(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1_024)
 def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if any("%" in text for text in texts):  # a scope may be any text
+        raise ValueError
     return tuple(str(ipaddress.ip_network(text)) for text in texts)
 
 

@@ -32,6 +32,8 @@ REFUSALS: Final = 8
 """In a row, without a Lease that could be read, before a person is told."""
 LONGEST_SECONDS: Final = 60.0
 """The longest that a Lease of another program makes a contender wait, whatever duration it says."""
+_TRANSITIONS: Final = 2**31 - 1
+"""An int32 in Kubernetes."""
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +177,7 @@ class Leadership:
             "leaseDurationSeconds": self._written_duration(),
             "acquireTime": at,
             "renewTime": at,
-            "leaseTransitions": (count + 1 if isinstance(count, int) else 1) if self._seen else 0,
+            "leaseTransitions": (count + 1 if type(count) is int and 0 <= count < _TRANSITIONS else 1) if self._seen else 0,
         }
         if self._seen is None:
             self._seen = await self._store.create(self._key, {"metadata": {}, "spec": spec})

@@ -5,7 +5,7 @@ Their order is that in which the store took them, which holds whatever the clock
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -75,7 +75,9 @@ async def events_page(store: Store, name: str | None) -> Page:
     """Returns the Events about Nodes, or about one, in the order in which they were written, all as of one revision."""
     if name is None:
         page = await store.list(EVENT)
-        return Page(_in_order(item for item in page.objects if _is_about(item, None)), page.revision)
+        about = [item for item in page.objects if _is_about(item, None)]
+        _tell_of_unreadable(page.objects, {item.key for item in about})
+        return Page(_in_order(about), page.revision)
     prefix = f"{name[:_NAME_CHARACTERS]}."
     found: list[Object] = []
     revision = 0
@@ -86,6 +88,13 @@ async def events_page(store: Store, name: str | None) -> Page:
             if page.after is None or not page.after.name.startswith(prefix):
                 break
     return Page(_in_order(found), revision)
+
+
+def _tell_of_unreadable(items: Sequence[Object], read: Collection[Key]) -> None:
+    """Says which Events are there and cannot be read; the others may be about anything."""
+    for item in items:
+        if item.key not in read and (why := item.unreadable):
+            remark(f"k3: {one_line(str(item.key))}: this object cannot be read: {one_line(why)}")
 
 
 def rows(items: Sequence[Object], now: datetime) -> list[list[str]]:

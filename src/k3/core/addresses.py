@@ -2,15 +2,23 @@
 
 import ipaddress
 from functools import lru_cache
+from typing import Final
 
 from k3.core import limits
+
+_LITERAL_CHARACTERS: Final = 64
+"""More than any literal has, with a scope."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@lru_cache(maxsize=32_768)
 def parse_address(text: str) -> Address | None:
     """An IP literal without scope, or None."""
+    return _parsed(text) if len(text) <= _LITERAL_CHARACTERS else None  # what is long is not remembered either
+
+
+@lru_cache(maxsize=32_768)
+def _parsed(text: str) -> Address | None:
     try:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,12 +1,13 @@
 """What a stored document may be, said once, for every backend, reader and writer. Pure.
 
-A document is a JSON object (RFC 8259) in UTF-8, of finite numbers, whole ones of at most 64 bits, nested at most
+A document is a JSON object (RFC 8259) in UTF-8, of finite numbers, whole ones of 64 bits (from -2^63 to 2^64-1), nested at most
 `limits.DOCUMENT_DEPTH` deep; its metadata is an object, and the labels and annotations in that are texts by name. What other
 programs put under a key that is none of this is there, and cannot be read: readers show it as that, agents leave it alone.
 """
 
 import json
 import math
+import re
 from typing import Any, Final
 
 from k3.core import limits
@@ -20,6 +21,7 @@ UNREADABLE: Final = "Unreadable"
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _INTEGER_DIGITS: Final = 20
 """As many as a number of 64 bits has, with its sign."""
+_MAY_BE_LONG: Final = re.compile(rb"[0-9]{19}")
 _TOO_DEEP: Final = f"nested more than {limits.DOCUMENT_DEPTH} deep"
 
 
@@ -35,7 +37,11 @@ def _whole(text: str) -> int:
     if len(text) > _INTEGER_DIGITS:
         msg = f"a whole number has {len(text)} digits"
         raise ValueError(msg)
-    return int(text)
+    number = int(text)
+    if not -(2**63) <= number < 2**64:
+        msg = f"the whole number {text} has more than 64 bits"
+        raise ValueError(msg)
+    return number
 
 
 def _refuse(constant: str) -> None:
@@ -55,6 +61,8 @@ def encode(manifest: Manifest) -> bytes:
         document = json.dumps(manifest, separators=(",", ":"), allow_nan=False).encode()
     _check_depth(manifest, document)
     _check_metadata(manifest)
+    if _MAY_BE_LONG.search(document):  # a number, or only digits in a text: reading it tells
+        decode(document)
     return document
 
 

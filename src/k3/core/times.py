@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from k3.core import limits
+
 
 @lru_cache(maxsize=64)
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC, whole seconds: what Kubernetes writes (`2026-11-23T08:00:00Z`)."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 @lru_cache(maxsize=64)
@@ -20,14 +22,14 @@ def precise_timestamp(at: datetime) -> str:
 
 
 def parse_timestamp(text: object) -> datetime | None:
-    """An RFC 3339 time, or None."""
-    if not isinstance(text, str):
+    """An RFC 3339 time, in UTC, or None."""
+    if not isinstance(text, str) or len(text) > limits.TIME_CHARACTERS:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the second: within a day of the first or the last there is, in another zone
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -36,6 +38,8 @@ _UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.
 
 def seconds(text: str) -> float:
     """A duration as Go writes it (`90s`, `1m30s`, `1.5h`) in seconds; 0.0 for anything else."""
+    if len(text) > limits.DURATION_CHARACTERS:  # looking for one takes time by the square of the length
+        return 0.0
     if not _DURATION.match(text) or _DURATION.sub("", text):
         return 0.0
     total = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))

@@ -7,7 +7,7 @@ namespace, too, where `/sys` still shows the host's interfaces.
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,11 +95,18 @@ class WayOut:
 
 def tables() -> tuple[tuple[LinkEntry, ...], tuple[AddressEntry, ...]]:
     """Returns all interfaces and their addresses, in the kernel's order. Raises OSError where the kernel does not answer."""
+    return read_tables(_dump(_RTM_GETLINK), _dump(_RTM_GETADDR))
+
+
+def read_tables(
+    links: Iterable[tuple[int, bytes]], addresses: Iterable[tuple[int, bytes]]
+) -> tuple[tuple[LinkEntry, ...], tuple[AddressEntry, ...]]:
+    """Returns the tables in the kernel's messages (type and body). Raises OSError for what is not understood."""
     try:
-        links = tuple(_link(body) for kind, body in _dump(_RTM_GETLINK) if kind == _RTM_NEWLINK)
-        found = (_address(body) for kind, body in _dump(_RTM_GETADDR) if kind == _RTM_NEWADDR)
-        return links, tuple(entry for entry in found if entry is not None)
-    except struct.error as error:
+        found = (_address(body) for kind, body in addresses if kind == _RTM_NEWADDR)
+        entries = tuple(_link(body) for kind, body in links if kind == _RTM_NEWLINK)
+        return entries, tuple(entry for entry in found if entry is not None)
+    except (struct.error, ValueError, IndexError) as error:
         raise OSError(errno.EBADMSG, "the kernel's answer over netlink is not understood") from error
 
 

@@ -146,6 +146,7 @@ Fields = Mapping[str, Field]
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError  # noqa: TRY004 - one error for whatever is not as expected
+    value.encode()  # half a surrogate pair is no text: UnicodeEncodeError is a ValueError
     return value
 
 

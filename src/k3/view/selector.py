@@ -4,7 +4,7 @@ As in Kubernetes, `!=` and `notin` also hold for what lacks the label.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,7 +20,7 @@ _TERM: Final = re.compile(
     rf"\s*(?:(?P<absent>!\s*{_KEY})|(?P<key>{_KEY})"
     rf"(?:\s*(?P<equal>==?|!=)\s*(?P<value>{_VALUE})|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
 )
-_COMMA: Final = re.compile(r",(?![^()]*\))")
+_SET_OR_COMMA: Final = re.compile(r"\([^()]*\)|,")
 _EXPECTED: Final = "expected terms like app=web, app!=web, app in (a,b), app notin (a,b), app, !app, joined by commas"
 
 
@@ -54,7 +54,17 @@ def parse_selector(text: str) -> Selector:
     """Returns a selector from what people write; blank matches everything. Raises Invalid."""
     if not text.strip():
         return Selector()
-    return Selector(tuple(_term(part, text) for part in _COMMA.split(text)))
+    return Selector(tuple(_term(part, text) for part in _parts(text)))
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Gives what stands between commas; those of a set part nothing. Takes time by the length of the text, not its square."""
+    begin = 0
+    for found in _SET_OR_COMMA.finditer(text):
+        if found[0] == ",":
+            yield text[begin : found.start()]
+            begin = found.end()
+    yield text[begin:]
 
 
 def _term(part: str, whole: str) -> Term:

@@ -67,6 +67,7 @@ class EtcdStorage:
 
 def from_url(rest: str, where: str) -> dict[str, Any]:
     """Returns the settings in `user@host:port,host:port/prefix?key=value`. Raises ConfigInvalid, ValueError (no host)."""
+    rest.encode()  # a byte that is no UTF-8, as a shell may hand on, is a ValueError too
     body, _, asked = rest.partition("?")
     netloc, slash, path = body.partition("/")
     userinfo, _, hosts = netloc.rpartition("@")

@@ -84,6 +84,7 @@ class MysqlStorage:
 
 def from_url(rest: str, where: str) -> dict[str, Any]:
     """Returns the settings in `user@host:port/database?key=value`. Raises ConfigInvalid, ValueError for a bad host or port."""
+    rest.encode()  # a byte that is no UTF-8, as a shell may hand on, is a ValueError too
     body, _, asked = rest.partition("?")
     parts = urlsplit(f"//{body}")
     database = unquote(parts.path.strip("/"))

@@ -44,9 +44,13 @@ def from_url(rest: str, where: str) -> dict[str, Any]:
     return {"path": rest}
 
 
-def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> SqliteStorage:  # noqa: ARG001 - see `Backend`
-    """Returns the file that is named, else the default one."""
-    return SqliteStorage(_absolute(settings["path"]) if settings.get("path") else default_path)
+def storage(settings: Mapping[str, Any], *, default_path: Path, where: str) -> SqliteStorage:
+    """Returns the file that is named, else the default one. Raises ConfigInvalid where it is in the home of nobody."""
+    try:
+        return SqliteStorage(_absolute(settings["path"]) if settings.get("path") else default_path)
+    except RuntimeError:
+        msg = f"{where}: the path of the SQLite store begins with ~ and a name that no user has; write the whole path"
+        raise ConfigInvalid(msg) from None
 
 
 def _absolute(path: str) -> Path:

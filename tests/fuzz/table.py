@@ -1,0 +1,9 @@
+"""All parsers of bytes from outside."""
+
+from typing import Final
+
+from tests.fuzz import discovery, http, kernel, network, settings, showing, stores
+from tests.fuzz.parser import Parser
+
+_GROUPS: Final = (network, discovery, stores, showing, settings, http, kernel)
+PARSERS: Final[dict[str, Parser]] = {parser.name: parser for group in _GROUPS for parser in group.PARSERS}
