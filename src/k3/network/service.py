@@ -108,7 +108,10 @@ class NetworkSource(Source):
             tell=self._driver.handle,
         )
         self._own = OwnIdentity(has_parted=bool(options.former))
-        self._clones = Clones(tell=self._tell_clone, part=self._part_ways, start=self._driver.start)
+        self.seal = self._own.seal
+        self._clones = Clones(
+            tell=self._tell_clone, part=self._part_ways, start=self._driver.start, is_sealed=self._own.is_sealed
+        )
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self.named = asyncio.Event()
