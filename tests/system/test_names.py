@@ -3,14 +3,17 @@
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from k3.core.objects import EVENT
 from k3.core.store import Store
-from tests.lab import Host, Lan, until
+from tests.lab import Host, Lan, Process, until
 from tests.system.agents import Agent, Sight, is_ready
 from tests.system.conftest import MakeFleet
 
@@ -172,6 +175,45 @@ def test_a_cut_that_heals_between_two_of_a_name(fleet: MakeFleet, shared: bool) 
     lan.partition()
     settled_as_two(pair, shared=shared)
     no_traceback(*pair)
+
+
+def freeze_between_writes(process: Process, file: Path) -> None:
+    """Stop an agent while it does not hold the lock of its SQLite file, which others want to write to."""
+
+    def is_frozen() -> bool:
+        process.freeze()
+        with closing(sqlite3.connect(file, timeout=0.1, isolation_level=None)) as store:
+            try:
+                store.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.thaw()
+                return False
+            store.execute("ROLLBACK")
+        return True
+
+    until(is_frozen, what="a moment between two writes")
+
+
+@ONE_STORE
+@pytest.mark.parametrize("options", [("--node-name", "web"), ()], ids=["chosen", "host-name"])
+def test_a_machine_that_slept_while_another_got_its_name_goes_on_under_its_second_one(
+    fleet: MakeFleet, options: tuple[str, ...]
+) -> None:
+    """The store's Node says so, by compare-and-swap; and an agent that was on the list does not end."""
+    first, second = namesakes(fleet)
+    join(first, *options)
+    freeze_between_writes(first.process, first.path)
+    second.start(*options)
+    second.process.wait_for("name.waiting")
+    second.process.wait_for(ON_THE_LIST)
+    first.process.thaw()
+    first.process.wait_for("name.lost")
+    name = both(second)
+    assert name == f"web-{info_id(first)[:6]}"
+    assert newest(second, "web").view.id == info_id(second)
+    until(lambda: (name, "Warning") in events(first, "NameConflict"), what="the Warning Event")
+    assert first.process.running
+    no_traceback(first, second)
 
 
 @SEPARATE_STORES
