@@ -185,6 +185,19 @@ def test_who_got_its_name_back_is_not_listed_twice() -> None:
     assert outcome == Impostor("web", LIAR.id, Endpoint(LIAR.addresses[0], LIAR.port))
 
 
+def test_who_takes_a_machines_second_name_does_not_hide_it() -> None:
+    """A liar under the name, and another one under the second name that this leaves to the machine."""
+    first, second = replace(LIAR, addresses=("10.0.0.67",)), naming.second_name("web", WEB.id)
+    other = replace(LIAR, node=second, id="e" * 32)
+    lab = Lab(first, other, WEB)
+    for each in (first, other, WEB):
+        lab.hear(each)
+        lab.run(T)
+    assert lab.ready() == {"me": ME.id, "web": first.id, second: other.id, naming.second_name(second, WEB.id): WEB.id}
+    third = Target(naming.second_name(second, WEB.id), ((Endpoint(WEB.addresses[0], WEB.port),),), WEB.id)
+    assert isinstance(lab.asked_now(third), Answered)
+
+
 def test_claims_are_bounded() -> None:
     lab = Lab(WEB)
     lab.hear(WEB)
@@ -204,7 +217,7 @@ def test_claims_are_bounded() -> None:
     [(LIAR.id, "", "web"), (LIAR.id, LIAR.id, "web"), (LIAR.id, WEB.id, SECOND), ("", WEB.id, "web")],
 )
 def test_under_which_name_a_machine_is_listed(id_: str, holder: str, listed: str) -> None:
-    assert naming.listed_as("web", id_, holder=holder) == listed
+    assert naming.listed_as("web", id_, holder=lambda name: holder if name == "web" else "") == listed
 
 
 def test_a_second_name_is_a_nodes_name_however_long_the_first_one_is() -> None:

@@ -92,7 +92,7 @@ class Namesakes:
         """The name to list it by, as far as is known without asking anybody."""
         own_name, own_id = self._own()
         holder = self._holder(heard.node)
-        listed = naming.listed_as(heard.node, heard.id, holder=holder)
+        listed = naming.listed_as(heard.node, heard.id, holder=self._holder)
         is_sure = (heard.node == own_name and holder == own_id) or self._holder(listed) == heard.id
         return listed if is_sure else heard.node
 
@@ -152,7 +152,7 @@ class Namesakes:
         """Whoever has the name of these lives: they are listed beside it, unless that is the very machine."""
         for instance in list(instances):
             heard = self._claims.pop(instance).heard
-            listed = naming.listed_as(heard.node, heard.id, holder=self._holder(heard.node))
+            listed = naming.listed_as(heard.node, heard.id, holder=self._holder)
             if listed != heard.node:
                 self._hand_second(heard, listed)
 

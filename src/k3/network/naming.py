@@ -10,7 +10,7 @@ name (docs/adr/0044).
 who", says the same in words; a test holds the two together. `name_claim` finds out which claim there is, `namesakes` lists.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
@@ -23,6 +23,8 @@ from k3.network.messages import Announcement, Answered, Endpoint, Target
 from k3.network.ranks import LAST_RANK, Timing
 
 SUFFIX_DIGITS: Final = 6
+SECOND_NAMES: Final = 2
+"""So many are tried: `web-1a2b3c`, then `web-1a2b3c-1a2b3c`."""
 ADVICE: Final = "rename one of the two machines, or give one of them --node-name"
 
 
@@ -97,17 +99,24 @@ def second_name(name: str, id_: str) -> str:
     return name[: limits.ANNOUNCED_NAME_BYTES - len(suffix)].rstrip("-.") + suffix
 
 
-def listed_as(said: str, id_: str, *, holder: str) -> str:
-    """Under which name a proven machine is listed that calls itself `said`. `holder`: the id listed as `said`; empty: none.
+def listed_as(said: str, id_: str, *, holder: Callable[[str], str]) -> str:
+    """Under which name a proven machine is listed that calls itself `said`. `holder`: the id listed under a name; empty: none.
 
-    Who was first keeps the name on that list. A machine without an id cannot be told from another one of its name.
+    Who was first keeps the name on that list. A machine without an id cannot be told from another one of its name. Where a
+    stranger has taken the second name as well, the second name of that is free.
     """
-    return said if not id_ or holder in {"", id_} else second_name(said, id_)
+    name = said
+    for _ in range(SECOND_NAMES):
+        if not id_ or holder(name) in {"", id_}:
+            break
+        name = second_name(name, id_)
+    return name
 
 
 def is_second_name(listed: str, said: str, id_: str) -> bool:
     """Whether a machine that calls itself `said` may be the one that is listed under this second name."""
-    return bool(id_) and listed == second_name(said, id_)
+    second = second_name(said, id_)
+    return bool(id_) and listed in {second, second_name(second, id_)}
 
 
 def holder_of(seen: NodeView | None) -> str:
