@@ -42,7 +42,7 @@ def parse(**changes: object) -> Info:
 
 
 def test_what_is_written_is_read_back() -> None:
-    assert parse() == Info(FACTS, 12.5, "0b5e-store")
+    assert parse() == Info(facts=FACTS, uptime_seconds=12.5, store_id="0b5e-store")
     assert GOOD["peerTTL"] == "90s"
 
 
@@ -53,7 +53,7 @@ def test_the_time_is_read_back_to_the_millisecond() -> None:
 
 def test_the_go_programs_document_is_enough() -> None:
     body = b'{"node":"go1","port":7946,"pid":7,"addrs":["10.0.0.7/24","fe80::1%eth0","127.0.0.1"]}'
-    assert parse_info(body) == Info(Facts(node="go1", addresses=("10.0.0.7",), port=7946, pid=7))
+    assert parse_info(body) == Info(facts=Facts(node="go1", addresses=("10.0.0.7",), port=7946, pid=7))
     assert parse_info(b'{"node":"go1","addrs":null}').facts == Facts(node="go1")
 
 

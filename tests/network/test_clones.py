@@ -13,9 +13,11 @@ from k3.core.node import NodeView
 from k3.core.observation import Alive, Evidence, Explained, Facts, Joined
 from k3.network import policy
 from k3.network.clones import Clones
-from k3.network.messages import Announcement, Answered, Endpoint
+from k3.network.messages import Announcement, Answered, Endpoint, Outcome, Target
+from k3.network.probe import Via
 from k3.view import node_table
 from k3.view.node_table import Moment
+from tests.fake_time import on_fake_time
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ID, OTHER = "a" * 32, "c" * 32
@@ -35,7 +37,9 @@ class Bench:
         self.told: list[str] = []
         self.parted: list[str] = []
         self.looks = 0
-        self.clones = Clones(tell=self.told.append, part=self.parted.append, start=self._start)
+        self.clones = Clones(
+            tell=self.told.append, part=self.parted.append, start=self._start, is_sealed=lambda each: bool(each.seal)
+        )
         self.clones.say(me)
 
     def _start(self, look: Coroutine[None, None, None]) -> None:
@@ -55,8 +59,9 @@ def announced(facts: Facts, *addresses: str) -> Announcement:
     )
 
 
-def answer(facts: Facts, at: str) -> Answered:
-    return Answered(facts=facts, endpoint=Endpoint(at, 7946), group=0)
+def answer(facts: Facts, at: str, *, seal: str = "5" * 32, uptime: float = 0.0) -> Answered:
+    """What a clone says; without a seal, what a stranger says."""
+    return Answered(facts=facts, endpoint=Endpoint(at, 7946), group=0, seal=seal, uptime_seconds=uptime)
 
 
 def shown(facts: Facts, *, agent: str | None = None, now: datetime = NOW) -> NodeView:
@@ -107,6 +112,66 @@ def test_who_is_another_machine(answered: Answered, looks: int) -> None:
     assert (bench.looks, bench.told) == (looks, [])
 
 
+def test_a_stranger_that_calls_itself_a_clone_is_not_told_of() -> None:
+    bench = Bench()
+    liar = replace(TWIN, node="liar", id=OTHER, clone_of=ID)
+    bench.clones.answered(answer(liar, "10.0.0.66", seal=""))
+    observed = replace(shown(liar), agent="")  # as an observer writes it, who believed the answer
+    bench.clones.shown(observed, None, joined=True, on_link=())
+    assert (bench.looks, bench.told) == (0, [])
+
+
+class Answering(Bench):
+    """At every address the same machine answers; what is started is waited for."""
+
+    def __init__(self, *answers: Answered) -> None:
+        super().__init__()
+        self.asked = 0
+        self.answers = answers
+        self.works: list[Coroutine[None, None, None]] = []
+        self.clones = Clones(
+            tell=self.told.append,
+            part=self.parted.append,
+            start=self.works.append,
+            is_sealed=lambda each: bool(each.seal),
+            ask=self._ask,
+        )
+        self.clones.say(ME)
+
+    async def _ask(self, target: Target, *, timeout_seconds: float, via: Via = str) -> Outcome:
+        self.asked += 1
+        return self.answers[min(self.asked, len(self.answers)) - 1]
+
+    async def run(self) -> None:
+        while self.works:
+            await self.works.pop()
+
+
+@pytest.mark.parametrize(
+    ("answers", "parts"),
+    [
+        pytest.param([answer(TWIN, "10.0.0.2", uptime=5.0), answer(TWIN, "10.0.0.2", uptime=6.0)], True, id="a clone"),
+        pytest.param([answer(TWIN, "10.0.0.2", seal="", uptime=n) for n in (5.0, 6.0)], False, id="a stranger"),
+        pytest.param([answer(TWIN, "10.0.0.2", uptime=5.0)], False, id="a clone's answer that was kept"),
+    ],
+)
+@pytest.mark.parametrize("is_running", [True, False], ids=["later", "at-start"])
+@on_fake_time
+async def test_only_what_has_this_machines_own_secret_is_a_clone(
+    answers: list[Answered], parts: bool, is_running: bool
+) -> None:
+    bench = Answering(*answers)
+    if is_running:
+        bench.clones.heard(announced(TWIN))
+        await bench.run()
+    else:
+        found = await bench.clones.already_running([announced(TWIN)])
+        assert (found is not None) is parts
+    assert bench.told == (["10.0.0.2"] if parts else [])
+    if is_running:
+        assert bench.parted == (["web"] if parts else [])
+
+
 def test_a_clone_that_is_set_apart_is_told_of_once_on_both_sides() -> None:
     apart = replace(TWIN, node="web-2", id=OTHER, clone_of=ID)
     for me, other, where in ((ME, apart, "10.0.0.2"), (apart, ME, "10.0.0.1")):
@@ -125,6 +190,9 @@ def test_a_clone_that_is_set_apart_is_told_of_once_on_both_sides() -> None:
         pytest.param(replace(shown(TWIN), boot=ME.boot, agent=ME.boot), True, 1, id="a copy of our run did"),
         pytest.param(shown(TWIN), False, 0, id="before we joined it may be our last run, at another address"),
         pytest.param(shown(ME), True, 0, id="ours"),
+        pytest.param(
+            replace(shown(TWIN), boot=ME.boot, agent=ME.boot, seen_by="hub"), True, 0, id="an observer believed a stranger"
+        ),
         pytest.param(shown(TWIN, agent=ME.boot), True, 0, id="an observer was late with our last run"),
         pytest.param(shown(TWIN, agent=""), True, 0, id="no agent of its own writes here"),
     ],

@@ -1,16 +1,19 @@
 """What a machine does that finds its identity in use: at start, and later. Which of two clones it is, test_clones says."""
 
+import json
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from k3.agent.info import info_document, parse_info
 from k3.core import limits
 from k3.core.errors import StartFailed
 from k3.network.clones import Clones
-from k3.network.messages import Announcement, Answered, NoAnswer, Outcome, Target
+from k3.network.messages import Announcement, Answered, Endpoint, NoAnswer, Outcome, Target
 from k3.network.own_identity import OwnIdentity
 from k3.network.probe import Via
 from tests.network.test_clones import ID, ME, NAT, OTHER, TWIN, announced, answer
@@ -96,6 +99,47 @@ def test_who_cannot_keep_another_id_goes_on_and_says_so_once(
     assert record.fields["advice"] == f"make {tmp_path} writable and restart k3"  # type: ignore[attr-defined]
 
 
+# --- what only a clone can say
+
+
+@pytest.fixture
+def sealed(own: OwnIdentity) -> Answered:
+    """What this machine, or a copy of it, answers."""
+    said = replace(own.sign(ME), boot="2" * 16)
+    read = parse_info(json.dumps(info_document(said, 12.3456, "a-store") | {"seal": own.seal(said, 12.3456)}).encode())
+    end = Endpoint("10.0.0.2", 7946)
+    return Answered(facts=read.facts, endpoint=end, group=0, uptime_seconds=read.uptime_seconds, seal=read.seal)
+
+
+def test_a_copy_of_this_machine_can_seal_its_answers(own: OwnIdentity, sealed: Answered) -> None:
+    assert sealed.facts.id == id_of(own)
+    assert own.is_sealed(sealed)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(lambda each: replace(each, seal=""), id="no seal"),
+        pytest.param(lambda each: replace(each, seal="0" * 32), id="an invented one"),
+        pytest.param(lambda each: replace(each, uptime_seconds=13.3456), id="an old one"),
+        pytest.param(
+            lambda each: replace(each, facts=replace(each.facts, addresses=("10.0.0.66",))), id="that of another address"
+        ),
+        pytest.param(lambda each: replace(each, facts=replace(each.facts, boot="3" * 16)), id="that of another run"),
+        pytest.param(lambda each: replace(each, facts=replace(each.facts, clone_of=OTHER)), id="that of another id"),
+    ],
+)
+def test_a_stranger_cannot(own: OwnIdentity, sealed: Answered, forge: Callable[[Answered], Answered]) -> None:
+    assert not own.is_sealed(forge(sealed))
+
+
+def test_another_machine_with_the_same_id_cannot(sealed: Answered, tmp_path: Path) -> None:
+    other = OwnIdentity(has_parted=False)
+    other.learn(tmp_path, ())
+    other._secret = b"f" * 32
+    assert not other.is_sealed(sealed)
+
+
 # --- who runs already
 
 
@@ -106,7 +150,13 @@ class Asked:
         self.answers = {each.endpoint.address: each for each in answers}
         self.asked: list[str] = []
         self.told: list[str] = []
-        self.clones = Clones(tell=self.told.append, part=lambda _: None, start=lambda work: work.close(), ask=self._ask)
+        self.clones = Clones(
+            tell=self.told.append,
+            part=lambda _: None,
+            start=lambda work: work.close(),
+            is_sealed=lambda each: bool(each.seal),
+            ask=self._ask,
+        )
         self.clones.say(ME)
 
     async def _ask(self, target: Target, *, timeout_seconds: float, via: Via = str) -> Outcome:
@@ -119,7 +169,7 @@ async def test_a_clone_that_runs_already_is_found_and_told_of() -> None:
     there = answer(TWIN, "10.0.0.2")
     at_start = Asked(there)
     assert await at_start.clones.already_running([announced(ME), announced(TWIN)]) == there
-    assert at_start.asked == ["10.0.0.2"]
+    assert at_start.asked == ["10.0.0.2"] * 2
     assert at_start.told == ["10.0.0.2"]
 
 

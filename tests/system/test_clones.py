@@ -229,19 +229,36 @@ def info_of(agent: Agent) -> dict[str, str]:
 
 
 @SEPARATE_STORES
-def test_a_machine_that_was_copied_while_it_ran(fleet: MakeFleet, lan: Lan) -> None:
-    """A snapshot resumed elsewhere: the same run in every respect, at another address."""
+def test_clones_that_meet_while_both_run(fleet: MakeFleet, lan: Lan) -> None:
+    """A cut heals: exactly one of them gets another id, and both are told."""
+    machines = clones(fleet, "web", "web")
+    first, second, third = machines.agents
+    lan.partition([first.host], [second.host])
+    for agent in (third, first, second):
+        join(agent)
+    lan.partition()
+    assert_two_machines(machines)
+    assert ["identity.changed" in agent.process.text for agent in (first, second)].count(True) == 1
+
+
+@SEPARATE_STORES
+def test_who_answers_with_a_machines_id_and_is_no_copy_of_it_changes_nothing(fleet: MakeFleet, lan: Lan) -> None:
+    """All that the machine itself answers, word for word, but for the addresses; and all of it, at another address."""
     (agent,) = fleet("web").agents
-    twin = lan.host("twin")
+    liar = lan.host("liar")
     info = info_of(agent)
-    answers = json.dumps(info | {"addrs": [lan.address(twin)]})
-    twin.start([sys.executable, "-c", ANSWER, answers]).wait_for("ready")
-    claim(twin, lan, info)
-    line = agent.process.wait_for(TOLD)
-    assert f"address={lan.address(twin)}" in line
-    agent.process.wait_for("identity.changed")
-    second = agent.process.wait_for("name.lost").partition("using=")[2].split()[0]
-    agent.watcher.wait_for(second, lambda sight: is_ready(sight) and sight.view.id != info["id"])
+    for said in (info | {"addrs": [lan.address(liar)]}, info):
+        answering = liar.start([sys.executable, "-c", ANSWER, json.dumps(said)])
+        answering.wait_for("ready")
+        claim(liar, lan, info)
+        answering.wait_for("GET /info")
+        claim(liar, lan, info | {"boot": "f" * 16})
+        answering.wait_for("GET /info", skip=1)
+        answering.kill()
+    assert info_of(agent)["id"] == info["id"]
+    for sign in (TOLD, "identity.changed", "name.lost"):
+        assert sign not in agent.process.text
+    assert ready_names(agent) == {"web"}
 
 
 @SEPARATE_STORES

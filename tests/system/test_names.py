@@ -1,15 +1,19 @@
 """Two machines, one name: both stay visible, a person's choice is refused, and nobody silently replaces anybody."""
 
+import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from k3.core.objects import EVENT
 from k3.core.store import Store
-from tests.lab import Host, Lan, until
+from tests.lab import Host, Lan, Process, until
 from tests.system.agents import Agent, Sight, is_ready
 from tests.system.conftest import MakeFleet
 
@@ -108,28 +112,60 @@ def newest_when_there(agent: Agent, name: str) -> Sight:
     return agent.watcher.wait_for(name, is_ready)
 
 
-def test_two_of_a_name_at_the_same_instant(fleet: MakeFleet) -> None:
-    """One of them keeps it, whichever; once both are there, neither moves again."""
+def both_are_listed(agent: Agent, other: Agent) -> bool:
+    """Whether a list on a store of its own shows its machine under the name, and the other one beside it."""
+    its, others = (each.lan.address(each.host) for each in (agent, other))
+    second = f"web-{info_id(other)[:6]}"
+    names = {name: newest(agent, name).view.addresses for name in ready_names(agent)}
+    return names == {"web": (its,), second: (others,)}
+
+
+def info_id(agent: Agent) -> str:
+    found: str = json.loads(agent.host.fetch("http://127.0.0.1:7946/info"))["id"]
+    return found
+
+
+def settled_as_two(pair: list[Agent], *, shared: bool) -> None:
+    """On one store one of them has the name and the other its second name; on separate ones both have it, and list both."""
+    if not shared:
+        first, second = pair
+        until(lambda: both_are_listed(first, second) and both_are_listed(second, first), what="both in both lists")
+        for agent, other in ((first, second), (second, first)):
+            until(lambda agent=agent, other=other: said_beside(agent, other), what="the Warning Event")  # type: ignore[misc]
+            assert "name.contested" in agent.process.text
+            for moved in ("name.lost", "name.taken"):
+                assert moved not in agent.process.text
+        return
+    names = {both(agent) for agent in pair}
+    until(lambda: len({newest(agent, "web").view.id for agent in pair}) == 1, what="one holder in both views")
+    assert {both(agent) for agent in pair} == names
+    assert len(names) == 1
+    (name,) = names
+    loser = next(agent for agent in pair if agent.lan.address(agent.host) in newest(agent, name).view.addresses)
+    keeper = next(agent for agent in pair if agent is not loser)
+    until(lambda: (name, "Warning") in events(loser, "NameConflict"), what="the Warning Event")
+    for agent in pair:
+        assert newest(agent, "web").view.addresses == (keeper.lan.address(keeper.host),)
+
+
+def said_beside(agent: Agent, other: Agent) -> bool:
+    return (f"web-{info_id(other)[:6]}", "Warning") in events(agent, "NameConflict")
+
+
+def test_two_of_a_name_at_the_same_instant(fleet: MakeFleet, shared: bool) -> None:
+    """On one store one of them keeps it, whichever; once both are there, neither moves again."""
     pair = namesakes(fleet)
     for agent in pair:
         agent.start()
     for agent in pair:
         agent.process.wait_for(ON_THE_LIST)
-    names = [both(agent) for agent in pair]
-    holders = [newest(agent, "web").view.id for agent in pair]
-    until(lambda: len({newest(agent, "web").view.id for agent in pair}) == 1, what=f"one holder in both views, not {holders}")
-    names = [both(agent) for agent in pair]
-    assert names[0] == names[1]
-    loser = next(agent for agent in pair if agent.lan.address(agent.host) in newest(agent, names[0]).view.addresses)
-    keeper = next(agent for agent in pair if agent is not loser)
-    until(lambda: (names[0], "Warning") in events(loser, "NameConflict"), what="the Warning Event")
-    for agent in pair:
-        assert newest(agent, "web").view.addresses == (keeper.lan.address(keeper.host),)
-        assert agent.process.running
+    # Where one of them was so late that it heard the other one, it has chosen another name before it said anything.
+    settled_as_two(pair, shared=shared or any("name.taken" in agent.process.text for agent in pair))
+    assert all(agent.process.running for agent in pair)
     no_traceback(*pair)
 
 
-def test_a_cut_that_heals_between_two_of_a_name(fleet: MakeFleet) -> None:
+def test_a_cut_that_heals_between_two_of_a_name(fleet: MakeFleet, shared: bool) -> None:
     """Each was alone with the name when it started, as far as it could know."""
     pair = namesakes(fleet)
     lan = pair[0].lan
@@ -137,11 +173,72 @@ def test_a_cut_that_heals_between_two_of_a_name(fleet: MakeFleet) -> None:
     lan.partition([pair[0].host], [pair[1].host])
     join(pair[1])
     lan.partition()
-    names = {both(agent) for agent in pair}
-    until(lambda: len({newest(agent, "web").view.id for agent in pair}) == 1, what="one holder in both views")
-    assert {both(agent) for agent in pair} == names
-    assert len(names) == 1
+    settled_as_two(pair, shared=shared)
     no_traceback(*pair)
+
+
+def freeze_between_writes(process: Process, file: Path) -> None:
+    """Stop an agent while it does not hold the lock of its SQLite file, which others want to write to."""
+
+    def is_frozen() -> bool:
+        process.freeze()
+        with closing(sqlite3.connect(file, timeout=0.1, isolation_level=None)) as store:
+            try:
+                store.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.thaw()
+                return False
+            store.execute("ROLLBACK")
+        return True
+
+    until(is_frozen, what="a moment between two writes")
+
+
+@ONE_STORE
+@pytest.mark.parametrize("options", [("--node-name", "web"), ()], ids=["chosen", "host-name"])
+def test_a_machine_that_slept_while_another_got_its_name_goes_on_under_its_second_one(
+    fleet: MakeFleet, options: tuple[str, ...]
+) -> None:
+    """The store's Node says so, by compare-and-swap; and an agent that was on the list does not end."""
+    first, second = namesakes(fleet)
+    join(first, *options)
+    freeze_between_writes(first.process, first.path)
+    second.start(*options)
+    second.process.wait_for("name.waiting")
+    second.process.wait_for(ON_THE_LIST)
+    first.process.thaw()
+    first.process.wait_for("name.lost")
+    name = both(second)
+    assert name == f"web-{info_id(first)[:6]}"
+    assert newest(second, "web").view.id == info_id(second)
+    until(lambda: (name, "Warning") in events(first, "NameConflict"), what="the Warning Event")
+    assert first.process.running
+    no_traceback(first, second)
+
+
+@SEPARATE_STORES
+def test_a_third_machine_lists_both_of_a_name_the_first_one_under_it(fleet: MakeFleet) -> None:
+    """Also after it has started again, and whoever speaks first then."""
+    first, second, third = fleet("first", "second", "third", start=False).agents
+    for agent in (first, second):
+        rename(agent.host, "web")
+    join(third)
+    join(first)
+    third.watcher.wait_for("web", is_ready)
+    first.lan.partition([first.host], [second.host])
+    join(second)
+    first.lan.partition()
+    wanted = {"web": info_id(first), f"web-{info_id(second)[:6]}": info_id(second)}
+
+    def listed() -> bool:
+        return {name: newest(third, name).view.id for name in ready_names(third) - {"third"}} == wanted
+
+    until(listed, what=lambda: f"{wanted}, not {ready_names(third)}\n{third.process.text[-3000:]}")
+    third.stop()
+    join(third)
+    until(listed)
+    assert ids(third, "web") == {info_id(first)}
+    no_traceback(first, second, third)
 
 
 # --- a name that a person chose
@@ -163,6 +260,7 @@ def test_a_chosen_name_that_is_held_is_refused(fleet: MakeFleet, way: str) -> No
     assert ready_names(first) == {"web"}
 
 
+@ONE_STORE
 def test_two_choose_one_name_at_the_same_instant(fleet: MakeFleet) -> None:
     """Exactly one goes away, with exit code 5 and one line; the other stays, Ready."""
     pair = fleet("a", "b", start=False).agents
@@ -173,10 +271,35 @@ def test_two_choose_one_name_at_the_same_instant(fleet: MakeFleet) -> None:
     assert loser.process.wait() == 5
     assert [line for line in loser.process.lines if line.startswith("k3: ")] == [loser.process.lines[-1]]
     assert 'node name "web" is held by another live machine' in loser.process.lines[-1]
+    assert "never awaited" not in loser.process.text
     keeper.process.wait_for(ON_THE_LIST)
     own = f"{keeper.lan.address(keeper.host)}"
     keeper.watcher.wait_for("web", lambda sight: is_ready(sight) and own in sight.view.addresses)
     assert keeper.process.running
+
+
+@SEPARATE_STORES
+def test_two_choose_one_name_at_the_same_instant_on_stores_of_their_own(fleet: MakeFleet) -> None:
+    """The cut is there so that neither hears the other before it has said anything itself, however slow the machine."""
+    pair = fleet("a", "b", start=False).agents
+    lan = pair[0].lan
+    lan.partition([pair[0].host], [pair[1].host])
+    for agent in pair:
+        join(agent, "--node-name", "web")
+    lan.partition()
+    settled_as_two(pair, shared=False)
+    no_traceback(*pair)
+
+
+@SEPARATE_STORES
+def test_a_chosen_name_that_is_only_claimed_is_refused_once(fleet: MakeFleet) -> None:
+    pair = fleet("web", "other", start=False).agents
+    first, second = pair
+    join(first)
+    assert second.start("--node-name", "web").wait() == 5
+    assert "or start k3 again, to use the name beside it" in second.process.lines[-1]
+    join(second, "--node-name", "web")
+    settled_as_two(pair, shared=False)
 
 
 def test_the_environment_names_the_node(fleet: MakeFleet) -> None:

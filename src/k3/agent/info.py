@@ -26,7 +26,7 @@ _BOOT_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FOREVER_SECONDS: Final = 1e9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
     """What a peer's `/info` says."""
 
@@ -35,6 +35,8 @@ class Info:
     store_id: str = ""
     time: datetime | None = None
     """What its clock shows: for a reader that has to know whose clock is wrong. Agents compare no clocks (ADR 33)."""
+    seal: str = ""
+    """What a clone of this machine signs its answer with (ADR 29)."""
 
 
 def info_document(facts: Facts, uptime_seconds: float, store_id: str, *, now: datetime | None = None) -> dict[str, Any]:
@@ -83,7 +85,13 @@ def parse_info(body: bytes) -> Info:
         clone_of=_text(document, "cloneOf", ID),
         system=_system(document),
     )
-    return Info(facts, _uptime(document), _text(document, "store", _STORE), _time(document))
+    return Info(
+        facts=facts,
+        uptime_seconds=_uptime(document),
+        store_id=_text(document, "store", _STORE),
+        time=_time(document),
+        seal=_text(document, "seal", ID),
+    )
 
 
 def _system(document: Mapping[str, Any]) -> System:

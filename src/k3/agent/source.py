@@ -9,6 +9,7 @@ handed a notice, or told to stop, returns at once; `run` and `leave` may wait.
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,6 +68,8 @@ class Source(ABC):
         """Set when the store shows this machine's own Node of this run, or another one's that this source leaves alone."""
         self.is_up = False
         """Whether `run` runs now: the agent says so."""
+        self.seal: Callable[[Facts, float], str] = lambda _said, _uptime_seconds: ""
+        """What `/info` is signed with, given what it says and for how long this run has gone on; empty: nothing."""
         self._started_at = asyncio.get_running_loop().time()
 
     # ── what a source has to bring ──────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +134,10 @@ class Source(ABC):
 
     def info(self) -> dict[str, Any]:
         """What `/info` answers now."""
-        return info_document(self.introduction(), self.uptime_seconds, self.shared.store.id, now=datetime.now(UTC))
+        said, uptime_seconds = self.introduction(), self.uptime_seconds
+        document = info_document(said, uptime_seconds, self.shared.store.id, now=datetime.now(UTC))
+        seal = self.seal(said, uptime_seconds)
+        return document | {"seal": seal} if seal else document
 
     async def follow(self) -> None:
         """Hands on what the store shows, for ever. The agent runs it beside `run`."""

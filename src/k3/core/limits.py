@@ -33,7 +33,9 @@ SHUTDOWN_SECONDS: Final = 3.0
 INSTANCE_BYTES: Final = 63
 TXT_BYTES: Final = 1_300
 TXT_VALUE_BYTES: Final = 253
+ANNOUNCED_NAME_BYTES: Final = 255 - len("node=")  # key and value share one string of the text record (RFC 6763 §6.1)
 PEER_ADDRESSES: Final = 8
+NAMESAKES: Final = 256
 PEERS: Final = 4_096
 CANDIDATES: Final = 4_096
 UNPROVEN_NODES: Final = 32

@@ -12,11 +12,11 @@ from k3.agent import facts, logs
 from k3.agent.agent import Agent
 from k3.agent.source import Source
 from k3.agent.tasks import gather
+from k3.core import limits
 from k3.core.errors import Invalid, first_of
 from k3.core.sources import NETWORK, SourceRow
 from k3.daemon.running import begin, leave, run_until_stopped
 from k3.network import naming
-from k3.network.announce import NODE_BYTES
 from k3.network.naming import NameLost
 from k3.network.service import NetworkSource, Options
 from k3.settings.structs import NetworkConfig, Reader
@@ -55,28 +55,30 @@ async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRo
                 await gather(partial(run_until_stopped, agent, [network, *others], config.listen, begun.stop, reader))
             except* NameLost as lost:
                 await leave(agent, others)
-                options = _starting_again(options, lost)
+                options = _starting_again(options, lost, has_joined=network.joined.is_set())
             else:
                 return begun.stop.result()
 
 
 def _options(config: NetworkConfig) -> Options:
     name = config.node_name or facts.default_node_name()
-    if len(name) > NODE_BYTES:
-        msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {NODE_BYTES}"
+    if len(name) > (most := limits.ANNOUNCED_NAME_BYTES):
+        msg = f"--node-name: {len(name)} characters do not fit into an mDNS announcement, expected at most {most}"
         raise Invalid(msg)
-    return Options(config=config, name=name, explicit=config.is_name_explicit)
+    return Options(config=config, name=name, is_chosen=config.is_name_explicit)
 
 
-def _starting_again(options: Options, lost: BaseException) -> Options:
+def _starting_again(options: Options, lost: BaseException, *, has_joined: bool) -> Options:
     """Returns how to go on after another machine turned out to have this one's name, its identity, or both."""
     lost = first_of(lost)
     if not isinstance(lost, NameLost):
         return options
+    # An agent that writes no Node of its own is never on its list, and runs all the same.
+    options = replace(options, has_joined=options.has_joined or has_joined or not options.config.register_self)
     if lost.second == options.name:
-        return replace(options, explicit=True, former=lost.former)
+        return replace(options, former=lost.former)
     # The name it would have had, however often it has lost one since.
     first = options.conflict_with or options.name
     fields = {"name": first, "using": lost.second, "held": lost.held_at, "advice": naming.ADVICE}
     log.warning("name.lost", extra={"fields": fields})
-    return replace(options, name=lost.second, explicit=True, conflict_with=first, former=lost.former or options.former)
+    return replace(options, name=lost.second, conflict_with=first, former=lost.former or options.former)

@@ -22,9 +22,6 @@ REPEATS_SECONDS: Final = (1.0, 3.0)
 GOODBYES: Final = 3
 GOODBYE_INTERVAL_SECONDS: Final = 0.1
 
-NODE_BYTES: Final = 255 - len("node=")
-"""The longest name that can be announced: key and value share one string of the text record (RFC 6763 §6.1)."""
-
 _SUFFIX_DIGITS: Final = 8
 
 

@@ -2,8 +2,9 @@
 
 Theory of operation. What carries its id, at an address that this machine has never had in this run, is looked at: asked
 twice, a second apart, it must answer with that id, from a place that is not this machine by another road (a router's
-loop, a second process here). Where it cannot be asked, the store tells: only a machine itself writes its run into the
-Node's `agent`, so that another run there, after this one, is another machine's.
+loop, a second process here). Everybody knows the id, so its answer must also be sealed with the machine id that only a clone
+has, and its uptime must have run (`own_identity`): a stranger changes nothing. Where it cannot be asked, the store tells: only
+a machine itself writes its run into the Node's `agent`, so that another run there, after this one, is another machine's.
 
 Two clones find each other by the same facts, and agree without talking which of them gets a new part in its id
 (`keeps`): the other one waits, and changes too only if nothing has come of it. How one changes, at most once, is in
@@ -18,6 +19,7 @@ from typing import Final
 from k3.core import limits
 from k3.core.node import NodeView, publishable
 from k3.core.observation import Facts
+from k3.network import naming
 from k3.network.messages import Announcement, Answered, Endpoint, Outcome, Target
 from k3.network.probe import Ask, probe
 
@@ -39,18 +41,21 @@ class Clones:
         tell: Callable[[str], None],
         part: Callable[[str], None],
         start: Callable[[Coroutine[None, None, None]], None],
+        is_sealed: Callable[[Answered], bool],
         ask: Ask = probe,
     ) -> None:
         """Nothing is asked yet.
 
         `tell` is given the address of a clone, or nothing when there is none any more; `part` the name of one that has this
-        machine's id, when this machine is the one to change. `start` runs a task.
+        machine's id, when this machine is the one to change. `start` runs a task; `is_sealed` says whether only this
+        machine or a clone of it can have given an answer.
         """
         self.advice = ""
         """What a person does about clones."""
         self._say = tell
         self._part = part
         self._start = start
+        self._is_sealed = is_sealed
         self._probe = ask
         self._me = Facts(node="")
         self._own_addresses: set[str] = set()
@@ -73,7 +78,7 @@ class Clones:
         """Who else runs with this machine's id, of those who announce it. The owner is told."""
         targets = [target for each in heard if (target := self._elsewhere(each)) is not None]
         for target in targets[: limits.PEER_ADDRESSES]:
-            if (answer := await self._ask(target)) is not None:
+            if (answer := await self._asked_twice(target)) is not None:
                 self.tell_of(answer)
                 return answer
         return None
@@ -86,9 +91,9 @@ class Clones:
         return Target(heard.node, (ends,), heard.id) if ends and heard.id == self._me.id else None
 
     async def _ask(self, target: Target) -> Answered | None:
-        """Whether another machine answers there with that id."""
+        """Whether another machine answers there with that id, and can be no stranger."""
         answer = await self._probe(target, timeout_seconds=ASK_SECONDS)
-        return answer if isinstance(answer, Answered) and not self._is_here(answer) else None
+        return answer if isinstance(answer, Answered) and not self._is_here(answer) and self._is_sealed(answer) else None
 
     def _is_here(self, answer: Answered) -> bool:
         """Whether this machine answered: at its own address, or saying nothing but its own addresses, by whatever road."""
@@ -109,7 +114,7 @@ class Clones:
         if isinstance(outcome, Answered) and not self._is_here(outcome):
             if outcome.facts.id == self._me.id:
                 self._look_at(Target(outcome.facts.node, ((outcome.endpoint,),), outcome.facts.id))
-            elif self._shared_id in {outcome.facts.id, outcome.facts.clone_of}:
+            elif self._shared_id in {outcome.facts.id, outcome.facts.clone_of} and self._is_sealed(outcome):
                 self.tell_of(outcome)
 
     def shown(self, seen: NodeView, former: NodeView | None, *, joined: bool, on_link: tuple[str, ...]) -> None:
@@ -128,7 +133,8 @@ class Clones:
     def _is_written_there(self, seen: NodeView, former: NodeView | None) -> bool:
         """Whether another run wrote this Node while this one went on; or a copy of this very run, with other addresses."""
         if seen.name == self._me.node:
-            return bool(seen.agent) and (seen.agent != self._me.boot or seen.boot == self._me.boot)
+            is_copy = seen.boot == self._me.boot and seen.seen_by == seen.name  # else an observer believed somebody's answer
+            return bool(seen.agent) and (seen.agent != self._me.boot or is_copy)
         if former is None or not seen.agent or seen.seen_by != seen.name:
             return False
         return (former.agent, former.last_seen) != (seen.agent, seen.last_seen)
@@ -176,12 +182,14 @@ class Clones:
             self._looking.discard(key)
 
     async def _asked_twice(self, target: Target) -> Answered | None:
-        answer = None
-        for _ in range(2):
-            if (answer := await self._ask(target)) is None or answer.facts.id != self._me.id:
-                return None
-            await asyncio.sleep(AGAIN_SECONDS)
-        return answer
+        first = await self._ask(target)
+        if first is None or first.facts.id != self._me.id:
+            return None
+        await asyncio.sleep(AGAIN_SECONDS)
+        second = await self._ask(target)
+        if second is None or second.facts.id != self._me.id:
+            return None
+        return second if naming.is_the_same_run(first, second, apart_seconds=AGAIN_SECONDS) else None
 
     async def _stays(self, target: Target) -> bool:
         """Whether the other one goes on with this id although it is the one to change."""

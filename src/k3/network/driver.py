@@ -10,9 +10,9 @@ from k3.agent.faults import MEANT, Faults
 from k3.core.observation import Observation
 from k3.network.events import Action, Contested, Event, Probed, Reannounce, Report, StartProbe, Suspecting, Tick
 from k3.network.messages import LocalFault, Outcome, Target
+from k3.network.namesakes import Asks
 from k3.network.peers import PeerTable
 from k3.network.peers.peer import NEVER
-from k3.network.prober import Prober
 from k3.network.pulse import Pulse
 
 AFTER_A_FAULT_SECONDS: Final = 1.0
@@ -28,7 +28,7 @@ class Hands:
     submit: Callable[[Observation], object]
     announce_again: Callable[[], None]
     contest: Callable[[Target], Coroutine[Any, Any, None]]
-    """Asks the machine that uses this one's name until one of the two lets go of it. May end the run."""
+    """Finds out whose the name is where the store's Node stands for another machine. May end the run."""
     on_outcome: Callable[[Target, Outcome], None]
     """Hears how every probe went, before the table does."""
 
@@ -36,7 +36,7 @@ class Hands:
 class Driver:
     """One run of a table. Nothing happens before `begin`, and nothing after `close`."""
 
-    def __init__(self, prober: Prober, faults: Faults) -> None:
+    def __init__(self, prober: Asks, faults: Faults) -> None:
         self._prober = prober
         self._hands: Hands | None = None
         self._faults = faults
@@ -100,11 +100,18 @@ class Driver:
         self.handle(Probed(wanted.target.name, outcome))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs work beside everything else; what fails in it is noted."""
-        if self._tasks is None:
+        """Runs work beside everything else; what fails in it is noted. A run that ends leaves it no time to begin."""
+        if self._tasks is None or self.is_closed:
+            work.close()
+            return
+        guarded = self._guarded(work)
+        try:
+            task = self._tasks.create_task(guarded)
+        except RuntimeError:  # the group has ended
+            guarded.close()
             work.close()
         else:
-            self._tasks.create_task(self._guarded(work))
+            task.add_done_callback(lambda _: work.close())  # a task that is cancelled first never comes to await it
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         with self._faults.survived("network.task", task=getattr(work, "__qualname__", "")):

@@ -71,6 +71,8 @@ class Answered:
     """Which store it writes to, as `/info` says; empty: unknown."""
     time: datetime | None = None
     """What its clock showed, if it said so."""
+    seal: str = ""
+    """What it signed this with, as only a clone of the asker's machine can (`own_identity`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
 """The claim of this machine to its name: settled before the agent announces itself, kept or given up while it runs.
 
-A holder of the name is live if its recorded or announced endpoint answers now with its own id, or if the store goes on showing
-signs of its life: whoever answers at the same address here may be another machine, and no answer at all proves nothing of a
-machine on another network. A live holder keeps the name, a dead one gives it up, and no machine silently replaces another.
-
-The rules are in `naming`; the claim asks, looks and waits for them. It writes nothing, and does not know the table of peers:
-what the table has to learn goes by `tell`.
+The rules are in `naming`; the claim asks, looks and waits for them. A holder lives if it answers at its recorded or announced
+endpoint with its own id, or if the store goes on showing signs of its life: whoever answers at the same address here may be
+another machine, and no answer at all proves nothing of a machine on another network (docs/adr/0030). It writes no Node, and
+does not know the table of peers: what the table has to learn goes by `tell`.
 """
 
 import asyncio
@@ -13,9 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-from k3.agent.tasks import time_limit
+from k3.agent.tasks import gather, time_limit
 from k3.core import limits, node
 from k3.core.errors import NotFound, Unavailable
 from k3.core.node import NodeView
@@ -24,8 +23,9 @@ from k3.core.store import Store
 from k3.network import naming
 from k3.network.events import NameKept
 from k3.network.messages import Announcement, Answered, LocalFault, Target, Withdrawal
-from k3.network.naming import Holder, NameLost, Settled
+from k3.network.naming import WHO_KEEPS, Act, Claim, Holder, Moment, NameLost, Settled
 from k3.network.probe import Ask, probe
+from k3.network.refused_names import RefusedNames
 
 LISTEN_SECONDS: Final = 0.3
 PROBE_SECONDS: Final = 2.0
@@ -34,9 +34,9 @@ LOOK_SECONDS: Final = 0.25
 CONTEST_SECONDS: Final = 0.25
 CONTEST_SECONDS_MAX: Final = 15.0
 AGAIN_SECONDS: Final = 1.0
-"""After a contest is over, before the same machine can begin another one."""
+"""Between two questions to a machine that only claims the name; and after a contest, before the same one can begin another."""
 HOLDERS: Final = 8
-"""Asked at start, one after the other: anyone can announce a name. No bound of what is kept, so it is not in `limits`."""
+"""Asked at start, all at once: anyone can announce a name. No bound of what is kept, so it is not in `limits`."""
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,13 @@ async def listen(hear: Callable[[], Awaitable[Announcement | Withdrawal]]) -> li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The name to claim. `is_explicit`: a person chose it, so that the agent ends rather than go by another one."""
+    """The name to claim. `is_chosen`: a person chose it, so that an agent that starts ends rather than go by another one."""
 
     name: str
-    is_explicit: bool
+    is_chosen: bool
     peer_ttl_seconds: float
+    has_joined: bool = False
+    """An earlier run of this agent was on its list: it does not end any more."""
     conflict_with: str = ""
     """The name it ran under until another live machine turned out to keep that."""
     former: str = ""
@@ -65,7 +67,7 @@ class Wanted:
 
 
 class NameClaim:
-    """The claim for one run: `look_up`, then `settle`, and from then on `contest` whenever another machine uses the name."""
+    """The claim for one run: `look_up`, then `settle`, and from then on `contest` when the store speaks of another machine."""
 
     def __init__(
         self,
@@ -73,20 +75,24 @@ class NameClaim:
         store: Store,
         *,
         shown: Callable[[Key], Object | None],
-        uptime: Callable[[], float],
+        joined: Callable[[], bool],
         tell: Callable[[NameKept], None],
         ask: Ask = probe,
     ) -> None:
-        """`shown` gives an object as the store last showed it, `uptime` the seconds of this run."""
+        """`shown` gives an object as the store last showed it; `joined`: whether the agent has been on its list already."""
         self._wanted = wanted
         self._store = store
         self._shown = shown
-        self._uptime = uptime
+        self._joined = joined
         self._tell = tell
         self._ask = ask
         self._id = ""
+        self._stored_id = ""
         self._recorded: Holder | None = None
         self._contested: set[str] = set()
+        self._said: set[str] = set()
+        self.refused = RefusedNames()
+        """Names under which an earlier start was refused."""
         self.settled = Settled(wanted.name)
         """The name, and how this machine came to it."""
 
@@ -99,18 +105,20 @@ class NameClaim:
         recorded = naming.recorded_holder(stored, own_id, reachable)
         if recorded is not None and recorded.id != self._wanted.former:
             self._recorded = recorded
+        self._stored_id = naming.holder_of(stored)
         return stored
 
     async def settle(self, heard: Iterable[Announcement], own_id: str, *, former: str = "") -> Settled:
-        """Which name to go by, now that the others were heard. Raises NameTaken where an explicit one has a live holder.
+        """Which name to go by, now that the others were heard. Raises NameTaken where a chosen one has a live holder.
 
         `own_id` and `former` are other ones than before where this machine has just changed its identity.
         """
         self._id = own_id
         wanted = self._wanted.name
-        holders = [self._recorded] if self._recorded is not None else []
-        holders += naming.announced_holders(heard, wanted, own_id)
-        settled = await self._settle(holders[:HOLDERS])
+        is_own = bool(self._stored_id) and self._stored_id in {own_id, former, self._wanted.former}
+        settled = Settled(wanted)
+        if not is_own:  # else no claim counts against the store's word
+            settled = await self._settle(naming.announced_holders(heard, wanted, own_id)[:HOLDERS])
         self.settled = replace(
             settled,
             displaces=settled.displaces or former or self._wanted.former,
@@ -121,33 +129,67 @@ class NameClaim:
             log.warning("name.taken", extra={"fields": fields})
         return self.settled
 
-    async def _settle(self, holders: list[Holder]) -> Settled:
-        displaces = ""
-        silent: list[NodeView] = []
-        for holder in holders:
-            if where := await self._answers_at(holder):
-                return self._held(holder.id, where)
-            displaces = holder.id
-            if holder.is_said_to_live and holder.shown is not None:
-                silent.append(holder.shown)
-        for seen in silent:  # last, since it takes a while
-            if await self._goes_on(seen):
-                place = f" ({seen.addresses[0]})" if seen.addresses else ""
-                return self._held(seen.id, f"on another network{place}")
-        return Settled(self._wanted.name, displaces)
+    async def _settle(self, announced: list[Holder]) -> Settled:
+        recorded = self._recorded
+        found: Settled | None = None
+        if recorded is not None and (where := await self._answers_at(recorded)):
+            found = self._given_way(recorded, where)
+        if found is None:
+            places = await gather(*(partial(self._answers_at, each) for each in announced))
+            answering = [(each, where) for each, where in zip(announced, places, strict=True) if where]
+            found = self._given_way(*answering[0]) if answering else None
+        if found is None and recorded is not None and (where := await self._lives_elsewhere(recorded)):
+            found = self._given_way(recorded, where)
+        return found or Settled(self._wanted.name, recorded.id if recorded is not None else "")
 
-    def _held(self, holder: str, where: str) -> Settled:
+    def _given_way(self, holder: Holder, where: str) -> Settled | None:
+        """The name to go by where this holder lives; None: the wanted one all the same. Raises NameTaken."""
         name = self._wanted.name
-        if self._wanted.is_explicit:
-            raise naming.taken(name, holder, where)
-        return Settled(naming.second_name(name, self._id), conflict_with=name, held_at=where)
+        act = self._act(Moment.JOINED if self._wanted.has_joined else Moment.START, holder.claim)
+        if act is Act.END_ONCE and self.refused.has(name):
+            act = Act.KEEP
+        match act:
+            case Act.KEEP:
+                self._say_contested(holder.id, where)
+                return None
+            case Act.SECOND:
+                return Settled(naming.second_name(name, self._id), conflict_with=name, held_at=where)
+            case Act.END_ONCE:
+                self.refused.note(name)
+        raise naming.taken(name, holder.id, where, is_final=act is Act.END)
+
+    def _act(self, moment: Moment, claim: Claim) -> Act:
+        acts = WHO_KEEPS[moment][claim]
+        return acts.chosen if self._wanted.is_chosen else acts.host
+
+    def _say_contested(self, id_: str, where: str) -> None:
+        """Once for each other machine; their number is bounded, since anyone can claim a name."""
+        if id_ not in self._said and len(self._said) < limits.PEER_ADDRESSES:
+            self._said.add(id_)
+            fields = {"node": self._wanted.name, "other": where, "advice": naming.ADVICE}
+            log.warning("name.contested", extra={"fields": fields})
 
     async def _answers_at(self, holder: Holder) -> str:
-        """Where the holder answers; empty: it does not."""
+        """Where the holder answers; empty: it does not. Of one that only claims the name, a canned answer is none."""
+        first = await self._answer_of(holder)
+        if first is None or holder.claim is Claim.HOLDS:
+            return _where(first) if first else ""
+        await asyncio.sleep(AGAIN_SECONDS)
+        second = await self._answer_of(holder)
+        return _where(second) if second and naming.is_the_same_run(first, second, apart_seconds=AGAIN_SECONDS) else ""
+
+    async def _answer_of(self, holder: Holder) -> Answered | None:
         if holder.target is None:
-            return ""
+            return None
         outcome = await self._ask(holder.target, timeout_seconds=PROBE_SECONDS)
-        return _where(outcome) if isinstance(outcome, Answered) else ""
+        return outcome if isinstance(outcome, Answered) else None
+
+    async def _lives_elsewhere(self, holder: Holder) -> str:
+        """Where a holder lives that does not answer here; empty: it does not. This takes a while, so it comes last."""
+        if holder.shown is None or not holder.is_said_to_live or not await self._goes_on(holder.shown):
+            return ""
+        addresses = holder.shown.addresses
+        return f"on another network ({addresses[0]})" if addresses else "on another network"
 
     async def _goes_on(self, holder: NodeView) -> bool:
         """Whether a machine that could not be asked lives: its Node is refreshed, or shows another run of its agent."""
@@ -178,9 +220,10 @@ class NameClaim:
     # While the agent runs
 
     async def contest(self, target: Target) -> None:
-        """Another machine uses the name: ask it until one of the two has let go. Raises NameTaken, NameLost.
+        """The store's Node of the name, or an announcement without an id, may stand for another machine.
 
-        Contests are told apart by the other's id, and their number is bounded: anyone can announce a name.
+        Waits until it is clear whose the name is. Raises NameTaken, NameLost. Contests are told apart by the other's id, and
+        their number is bounded: anyone can announce a name.
         """
         if target.id in self._contested or len(self._contested) >= limits.PEER_ADDRESSES:
             return
@@ -191,22 +234,27 @@ class NameClaim:
         self._contested.discard(target.id)
 
     async def _has_let_go(self, target: Target) -> bool:
-        """Waits until the other machine has. False: there is none, a forged announcement leads to this machine itself."""
+        """Waits until the Node that stands for the other machine may be taken back. False: there is no such Node."""
         clock = asyncio.get_running_loop().time
         pause_seconds = CONTEST_SECONDS
         life, changed_at = self._sign_of_life(target), clock()
         while True:
             outcome = await self._ask(target, timeout_seconds=PROBE_SECONDS)
-            if isinstance(outcome, Answered) and outcome.facts.id == self._id:
+            answers = isinstance(outcome, Answered) and outcome.facts.id != self._id
+            seen = self._own_node()
+            if isinstance(outcome, Answered) and answers:
+                self._stand_or_give_way(target.id, seen, _where(outcome))
+            if not target.id or seen is None or seen.id != target.id:
                 return False
-            if isinstance(outcome, Answered):
-                self._stand_or_give_way(outcome, is_news=pause_seconds == CONTEST_SECONDS)
-            elif not isinstance(outcome, LocalFault) or not any(target.groups):
-                # A namesake that only cannot be reached from here goes on writing to the store.
-                if life != (life := self._sign_of_life(target)):
-                    changed_at = clock()
-                if not life or clock() - changed_at >= self._wanted.peer_ttl_seconds:
-                    return True
+            if answers or naming.claim_of(seen, target.id) is not Claim.HOLDS:
+                return True
+            if life != (life := self._sign_of_life(target)):
+                changed_at = clock()
+                if life:  # a machine that only cannot be reached from here goes on writing to the store
+                    self._stand_or_give_way(target.id, seen, "on another network")
+            is_over = not isinstance(outcome, LocalFault) or not any(target.groups)
+            if is_over and (not life or clock() - changed_at >= self._wanted.peer_ttl_seconds):
+                return True
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, CONTEST_SECONDS_MAX)
 
@@ -219,26 +267,15 @@ class NameClaim:
         seen = self._own_node()
         return f"{seen.agent} {seen.last_seen}" if seen and seen.id == target.id and seen.is_ready and seen.agent else ""
 
-    def _stand_or_give_way(self, other: Answered, *, is_news: bool) -> None:
-        name, where = self.settled.name, _where(other)
-        if not self._gives_way(other):
-            if is_news:
-                fields = {"node": name, "other": other.endpoint.address, "advice": naming.ADVICE}
-                log.warning("name.contested", extra={"fields": fields})
-        elif self._wanted.is_explicit:
-            raise naming.taken(name, other.facts.id, where)
-        else:
+    def _stand_or_give_way(self, id_: str, seen: NodeView | None, where: str) -> None:
+        """The other machine lives. Raises NameTaken, NameLost where the store says that the name is its own."""
+        name = self.settled.name
+        act = self._act(Moment.JOINED if self._joined() else Moment.ANNOUNCED, naming.claim_of(seen, id_))
+        if act is Act.SECOND:
             raise NameLost(naming.second_name(name, self._id), held_at=where)
-
-    def _gives_way(self, other: Answered) -> bool:
-        """On one store the Node says who keeps the name, and until there is one it is open; else whoever is up for longer."""
-        if other.store_id and other.store_id == self._store.id:
-            seen = self._own_node()
-            if seen is None:
-                return False
-            if seen.id:
-                return seen.id == other.facts.id
-        return naming.gives_way((self._uptime(), self._id), (other.uptime_seconds, other.facts.id))
+        if act is not Act.KEEP:
+            raise naming.taken(name, id_, where, is_final=True)
+        self._say_contested(id_, where)
 
 
 def _where(answer: Answered) -> str:

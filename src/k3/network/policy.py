@@ -118,6 +118,8 @@ def _create(seen: Observation, now: datetime) -> Decision:
             _put_seen(manifest, now, seen)
             _set_reachable(manifest, now)
             set_ready(manifest, "True", "PeerAlive", "answered its identity probe", now)
+            if seen.facts.node != seen.name:  # it is listed by its second name (`naming`)
+                return Create(manifest, _number(manifest, name_conflict("another live machine", seen.facts.node, seen.name)))
             return _registered(manifest, seen.facts, "")
         case Joined():
             manifest = _managed(seen.facts)
@@ -153,6 +155,9 @@ def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> De
     if gone and stored.evidence != seen.evidence:
         return Keep("it left while the probe was under way")
     _put_facts(wanted, seen.facts)
+    if stored.id and seen.facts.id and stored.id != seen.facts.id:
+        # Whose agent writes this Node only that agent says: the mark is what proves the holder of a name (docs/adr/0044).
+        node_annotations(wanted).pop(_P + "agent", None)
     healthy = stored.is_ready and stored.is_reachable
     if healthy and stored.last_seen != seen.evidence.last_seen and _same_facts(stored, wanted):
         return Keep("somebody else has just seen it")

@@ -152,7 +152,13 @@ async def _ask(target: Target, endpoint: Endpoint, group: int, via: Via) -> Outc
     if facts.node != target.name or (target.id and facts.id != target.id):
         return Impostor(facts.node, facts.id, endpoint)
     return Answered(
-        facts=facts, endpoint=endpoint, group=group, uptime_seconds=said.uptime_seconds, store_id=said.store_id, time=said.time
+        facts=facts,
+        endpoint=endpoint,
+        group=group,
+        uptime_seconds=said.uptime_seconds,
+        store_id=said.store_id,
+        time=said.time,
+        seal=said.seal,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from k3 import __version__
 from k3.agent import facts
-from k3.agent.cache import Listed, Lost, Notice
+from k3.agent.cache import Cache, Listed, Lost, Notice
 from k3.agent.health import HealthServer
 from k3.agent.source import Shared, Source
 from k3.core import node, ownership
@@ -46,6 +46,7 @@ from k3.network.lookout import Lookout
 from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Outcome, Target, Withdrawal
 from k3.network.name_claim import NameClaim, Wanted
+from k3.network.namesakes import Namesakes
 from k3.network.own_identity import OwnIdentity
 from k3.network.peers import PeerTable
 from k3.network.prober import Prober
@@ -67,8 +68,10 @@ class Options:
 
     config: NetworkConfig
     name: str
-    explicit: bool
-    """It is this name or none: a person chose it, or another run has settled it."""
+    is_chosen: bool
+    """A person chose it: an agent that starts goes by it or ends."""
+    has_joined: bool = False
+    """An earlier run of this agent was on its list: it does not end any more, whoever has the name."""
     conflict_with: str = ""
     """The name it ran under until another live machine turned out to keep that."""
     former: str = ""
@@ -88,13 +91,27 @@ class NetworkSource(Source):
         self.where = Whereabouts()
         self._announcer: Announcer | None = None
         self._browser: Browser | None = None
-        self._driver = Driver(Prober(self.where, counters=shared.counters), shared.faults)
+        self._namesakes = Namesakes(
+            shown=partial(_shown, shared.cache),
+            own=lambda: (self.facts.node, self.facts.id),
+            registers=options.config.register_self,
+            prober=Prober(self.where, counters=shared.counters),
+            hand=lambda heard: self._driver.handle(heard),  # noqa: PLW0108 - there is no driver yet
+        )
+        self._driver = Driver(self._namesakes, shared.faults)
         self._proof = SelfProof(self.where, facts=lambda: self.facts, tell=self._driver.handle)
         self._claim = NameClaim(
-            _wanted(options), shared.store, shown=shared.cache.get, uptime=lambda: self.uptime_seconds, tell=self._driver.handle
+            _wanted(options),
+            shared.store,
+            shown=shared.cache.get,
+            joined=lambda: options.has_joined or self.joined.is_set() or not options.config.register_self,
+            tell=self._driver.handle,
         )
         self._own = OwnIdentity(has_parted=bool(options.former))
-        self._clones = Clones(tell=self._tell_clone, part=self._part_ways, start=self._driver.start)
+        self.seal = self._own.seal
+        self._clones = Clones(
+            tell=self._tell_clone, part=self._part_ways, start=self._driver.start, is_sealed=self._own.is_sealed
+        )
         self._is_overwritten = False
         self.lookout = Lookout(lambda: self.facts.port, opened=self._speak_again, clock=asyncio.get_running_loop().time)
         self.named = asyncio.Event()
@@ -128,6 +145,7 @@ class NetworkSource(Source):
     def prepare(self, state_dir: Path) -> None:
         """Learns who and where this machine is. Raises Invalid, StartFailed."""
         self.where.links = link_changes.read(self._options.config.interfaces)
+        self._claim.refused.learn(state_dir)
         self._own.learn(state_dir, tuple(each.name for each in self.links.interfaces))
         self._clones.advice = self._own.advice
         hostname = facts.hostname()
@@ -278,6 +296,7 @@ class NetworkSource(Source):
 
     def _compare(self, seen: NodeView) -> None:
         """Looks whether another machine writes with this one's id, or a program replaces whole Nodes."""
+        self._namesakes.show(seen)
         if seen.owner == self.row.name and (table := self._driver.table) is not None:
             former = table.shown(seen.name)
             on_link = tuple(address for address in seen.addresses if self.links.on_link(address))
@@ -292,7 +311,7 @@ class NetworkSource(Source):
         for early in before:
             if isinstance(early, Announcement):
                 self.lookout.heard(early)
-            self._driver.handle(early)
+            self._namesakes.hear(early)
         self.lookout.listen()
         while True:
             heard = await browser.next()
@@ -303,7 +322,7 @@ class NetworkSource(Source):
                 self.lookout.heard(heard)
                 if not heard.addresses and heard.node == self.facts.node:
                     continue  # a namesake on a link that is gone: it can be asked when the link is back
-            self._driver.handle(heard)
+            self._namesakes.hear(heard)
 
     async def _follow_links(self, mdns: Mdns, browser: Browser) -> None:
         async with aclosing(link_changes.changes(self.links, only=self._options.config.interfaces)) as changes:
@@ -364,11 +383,18 @@ class NetworkSource(Source):
 def _wanted(options: Options) -> Wanted:
     return Wanted(
         name=options.name,
-        is_explicit=options.explicit,
+        is_chosen=options.is_chosen,
         peer_ttl_seconds=options.config.peer_ttl_seconds,
+        has_joined=options.has_joined,
         conflict_with=options.conflict_with,
         former=options.former,
     )
+
+
+def _shown(cache: Cache, name: str) -> NodeView | None:
+    """Returns the Node of this name as it was shown last, and as network sees it."""
+    item = cache.get(Key(NODE, name))
+    return ownership.view(name, item.manifest()) if item is not None else None
 
 
 def _usable(links: Links) -> LinksChanged:

@@ -46,8 +46,12 @@ class Asking:
             peer.hinted_at = now
 
     def may_displace(self, peer: Peer) -> bool:
-        """Whether the holder of a name that does not answer here is gone. It may live elsewhere, and write to the store."""
-        return peer.stored is not None and (self._known.has_say(peer) or not peer.is_ready)
+        """Whether the holder of a name that does not answer here is gone. It may live elsewhere, and write to the store.
+
+        From one whose own agent writes there, no observer takes the name while it is Ready (docs/adr/0044).
+        """
+        seen = peer.stored
+        return seen is not None and (not peer.is_ready or (self._known.has_say(peer) and not seen.agent))
 
 
 def claim_of(peer: Peer, id_: str) -> Announcement | None:
