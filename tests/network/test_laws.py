@@ -261,7 +261,7 @@ def test_an_agent_that_checks_nothing_does_the_same() -> None:
         for _ in range(60):
             now, event = (now, events.pop(0)) if events else (table.deadline, Tick())
             done.append((now, table.handle(event, now)))
-            events += [Probed(each.target.name, Refused()) for each in done[-1][1] if isinstance(each, StartProbe)]
+            events += [Probed(each.key, Refused()) for each in done[-1][1] if isinstance(each, StartProbe)]
         return done
 
     unchecked = history(None)

@@ -97,7 +97,7 @@ class Driver:
         with self._faults.survived("network.probe", node=wanted.target.name):
             outcome = await self._prober.ask(wanted.target, timeout_seconds=wanted.timeout_seconds)
             hands.on_outcome(wanted.target, outcome)
-        self.handle(Probed(wanted.target.name, outcome))
+        self.handle(Probed(wanted.key, outcome))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs work beside everything else; what fails in it is noted."""

@@ -50,9 +50,9 @@ class StoreLost:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """How the probe of a name went."""
+    """How a probe went, that of the `StartProbe` with this key."""
 
-    name: str
+    key: str
     outcome: Outcome
 
 
@@ -104,8 +104,9 @@ Event = StoreEvent | Announcement | Withdrawal | Probed | SelfProven | NameKept 
 
 @dataclass(frozen=True, slots=True)
 class StartProbe:
-    """Ask this target; the answer comes back as `Probed`, exactly once."""
+    """Ask this target; the answer comes back as `Probed` with the same key, exactly once."""
 
+    key: str
     target: Target
     timeout_seconds: float
 
