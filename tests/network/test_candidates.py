@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from k3.core import limits
-from k3.core.observation import Alive, Suspected
-from k3.network.events import SelfProven
-from k3.network.messages import Announcement, Withdrawal
+from k3.core.observation import Alive, Facts, Suspected
+from k3.network.events import BoundMet, Probed, SelfProven, StartProbe, Tick
+from k3.network.messages import Announcement, NoAnswer, Outcome, Refused, Withdrawal
+from k3.network.peers.bounds import SILENCE_SECONDS
+from k3.network.peers.crowd import FRUITLESS_AT_ONCE, FRUITLESS_PER_SECOND
 from k3.network.peers.peer import FAILURES
-from tests.network.test_peers import ME, TIMING, WEB, Bench, Lan, T, heard
+from tests.network.test_peers import ME, SILENCE, TIMING, WEB, Bench, Lan, T, heard
 
 LINK = Lan(WEB)
 SILENT = ("10.0.0.99",)
@@ -174,3 +176,124 @@ def test_another_ones_instance_in_two_names_is_withdrawn_from_both() -> None:
     bench.run(2 * T)
     assert not bench.table.knows("web")
     assert not bench.table.knows("other")
+
+
+# One host with many ports
+
+
+def machine(number: int, *, address: str = "10.0.0.7") -> Facts:
+    return replace(
+        WEB, node=f"m{number}", id=f"{number:032x}", addresses=(address,), port=10_000 + number, boot=f"{number:016x}"
+    )
+
+
+def ready(bench: Bench) -> set[str]:
+    return {name for name in bench.nodes if name != "me" and bench.seen(name).is_ready}
+
+
+def test_a_host_that_answers_on_thousands_of_ports_is_a_few_machines_and_delays_nobody() -> None:
+    bench = fresh()
+    many = [machine(number) for number in range(4_600)]
+    link = Lan(*many, WEB)
+    for count, facts in enumerate(many):
+        bench.give(heard(facts))
+        if count % 100 == 0:
+            bench.run(0.1, link)
+    began = bench.now
+    bench.give(heard(WEB))
+    bench.run(2, link)
+    assert listed_at(bench) - began < 1.0
+    asked, began = len(bench.log), bench.now
+    bench.run(20, link)
+    assert len(ready(bench)) == limits.PEERS_PER_ADDRESS + 1
+    probes = [target for _, target in bench.log[asked:] if isinstance(target, StartProbe)]
+    assert len(probes) <= (limits.PEERS_PER_ADDRESS + 1) * (20 / TIMING.period + 2)
+    said = [action for _, action in bench.log if isinstance(action, BoundMet)]
+    assert sorted(each.what for each in said) == ["announced machines that have not answered", "machines at one address"]
+    assert {each.where for each in said} == {"10.0.0.7"}
+
+
+def test_a_place_is_free_again_a_while_after_its_machine_is_gone() -> None:
+    bench = fresh()
+    many = [machine(number) for number in range(limits.PEERS_PER_ADDRESS + 1)]
+    for facts in many:
+        bench.give(heard(facts))
+        bench.run(0.2, Lan(*many))
+    assert ready(bench) == {facts.node for facts in many[:-1]}
+    bench.run(60, Lan(*many[1:]))
+    assert many[-1].node not in bench.nodes
+    bench.run(SILENCE_SECONDS, Lan(*many[1:]))
+    assert many[-1].node in ready(bench)
+
+
+def test_what_machines_say_of_their_addresses_takes_no_place_from_who_is_there() -> None:
+    """A liar says that it has another machine's address; only where it answers counts."""
+    bench = fresh()
+    liars = [replace(machine(number), addresses=("10.0.0.66", *WEB.addresses)) for number in range(60)]
+
+    link = Lan(WEB)
+    link.there |= {("10.0.0.66", facts.port): facts for facts in liars}
+    for facts in liars:
+        bench.give(heard(replace(facts, addresses=("10.0.0.66",))))
+    bench.run(5, link)
+    bench.give(heard(WEB))
+    bench.run(1, link)
+    assert "web" in ready(bench)
+    assert len(ready(bench)) == limits.PEERS_PER_ADDRESS + 1
+
+
+# Floods of invented names
+
+ORIGINS: dict[str, Callable[[int], str]] = {
+    "one address": lambda _: "10.0.0.66",
+    "changing addresses of a /24": lambda number: f"10.0.0.{3 + number % 251}",
+}
+
+
+class Flood:
+    """A bench on which 800 names a second are invented, and each question takes its time."""
+
+    def __init__(self, address: Callable[[int], str], answer: Outcome) -> None:
+        self.bench = fresh()
+        self._address = address
+        self._answer = answer
+        self._names = 0
+        self._asked: list[tuple[float, str, Outcome]] = []
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.005)):
+            self.bench.now += 0.005
+            for _ in range(4):
+                self._names += 1
+                facts = replace(WEB, node=f"x{self._names}", id=f"{self._names:032x}", port=9)
+                self.bench.give(heard(replace(facts, addresses=(self._address(self._names),))))
+            self._settle()
+            if self.bench.table.deadline <= self.bench.now:
+                self.bench.give(Tick())
+
+    def _settle(self) -> None:
+        bench = self.bench
+        for key, target in bench.probes.items():
+            is_real = target.name == "web"
+            silent = not is_real and isinstance(self._answer, NoAnswer)
+            self._asked.append((bench.now + (0.5 if silent else 0.002), key, LINK(target) if is_real else self._answer))
+        bench.probes.clear()
+        due, self._asked = [each for each in self._asked if each[0] <= bench.now], [e for e in self._asked if e[0] > bench.now]
+        for _, key, outcome in due:
+            bench.give(Probed(key, outcome))
+        if not bench.probes:
+            bench.settle({}, writing=True)
+
+
+@pytest.mark.parametrize("where", ORIGINS)
+@pytest.mark.parametrize("answer", [Refused(), SILENCE], ids=["refused", "silent"])
+def test_a_newcomer_is_listed_in_a_flood(where: str, answer: Outcome) -> None:
+    flood = Flood(ORIGINS[where], answer)
+    flood.run(2)
+    bench, began = flood.bench, flood.bench.now
+    bench.give(heard(WEB))
+    flood.run(1.5)
+    assert listed_at(bench) - began < 1.0
+    probes = sum(isinstance(action, StartProbe) for _, action in bench.log)
+    # Each that fails is asked once more, and the few that are shown as never proven are looked after.
+    assert probes <= 2 * (FRUITLESS_AT_ONCE + FRUITLESS_PER_SECOND * 3.5) + 4 * limits.UNPROVEN_NODES

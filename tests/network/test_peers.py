@@ -73,13 +73,13 @@ class Lan:
     """The machines of a link, by their addresses: whoever is asked answers for itself, and says who it is."""
 
     def __init__(self, *machines: Facts) -> None:
-        self._there = {(address, each.port): each for each in machines for address in each.addresses}
+        self.there = {(address, each.port): each for each in machines for address in each.addresses}
 
     def __call__(self, target: Target) -> Outcome:
         silent: Outcome = SILENCE
         for number, group in enumerate(target.groups):
             for end in group:
-                facts = self._there.get((end.address, end.port))
+                facts = self.there.get((end.address, end.port))
                 if facts is not None and facts.node == target.name and target.id in {"", facts.id}:
                     return Answered(facts=facts, endpoint=end, group=number)
                 silent = Impostor(facts.node, facts.id, end) if facts is not None else silent

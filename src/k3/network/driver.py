@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from k3.agent.faults import MEANT, Faults
 from k3.core.observation import Observation
-from k3.network.events import Action, Contested, Event, Probed, Reannounce, Report, StartProbe, Suspecting, Tick
+from k3.network.events import Action, BoundMet, Contested, Event, Probed, Reannounce, Report, StartProbe, Suspecting, Tick
 from k3.network.messages import LocalFault, Outcome, Target
 from k3.network.peers import PeerTable
 from k3.network.peers.peer import NEVER
@@ -87,6 +87,8 @@ class Driver:
                 hands.submit(observation)
             case Suspecting(name, where):
                 log.info("peer.suspected", extra={"fields": {"node": name, "where": where}})
+            case BoundMet(what, where, advice):
+                log.warning("peers.bound_met", extra={"fields": {"what": what, "where": where, "advice": advice}})
             case Reannounce():
                 hands.announce_again()
             case Contested(target):

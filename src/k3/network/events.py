@@ -142,4 +142,13 @@ class Suspecting:
     """The endpoints that did not answer."""
 
 
-Action = StartProbe | Report | Reannounce | Contested | Suspecting
+@dataclass(frozen=True, slots=True)
+class BoundMet:
+    """There are as many of something as there may be; said once an hour, for the log. `where`: of which address, if of one."""
+
+    what: str
+    where: str
+    advice: str
+
+
+Action = StartProbe | Report | Reannounce | Contested | Suspecting | BoundMet

@@ -44,7 +44,7 @@ class Candidates:
         member = Member(name=heard.node, place=ranks.place(heard.id or heard.node), links=frozenset(), addresses=addresses)
         peer = Peer(name=heard.node, key=place_of(heard), member=member, timing=known.timing, last_sign_at=now)
         for other in known.crowd.add(peer, heard):
-            known.drop(other)
+            known.make_way(other)
         return peer
 
     def locate(self, peer: Peer) -> None:

@@ -6,7 +6,18 @@ from typing import Final
 
 from k3.core.observation import Alive, Explained, Joined, Observation
 from k3.network import ranks
-from k3.network.events import Action, Contested, Event, Reannounce, Report, StartProbe, Suspecting, TableSettings, Tick
+from k3.network.events import (
+    Action,
+    BoundMet,
+    Contested,
+    Event,
+    Reannounce,
+    Report,
+    StartProbe,
+    Suspecting,
+    TableSettings,
+    Tick,
+)
 from k3.network.messages import Announcement
 from k3.network.peers import places
 from k3.network.peers.crowd import Crowd
@@ -45,6 +56,8 @@ class Knowledge:
         self.here = OwnPlace(settings.id)
         self.doubt = SelfDoubt(now)
         self.crowd = Crowd(now)
+        self.crowded_out: list[str] = []
+        """The origins of candidates that have made way for others since this was last looked at."""
         self.foreign = Foreign()
         self.event: type[Event] = Tick
         """What leads to the next actions (`laws`)."""
@@ -77,6 +90,11 @@ class Knowledge:
         if peer.name not in self.peers and not self.crowd.of(peer.name):
             for instance in peer.heard:
                 self._instances.pop(instance, None)
+
+    def make_way(self, candidate: Peer) -> None:
+        """Drop a candidate for others."""
+        self.crowded_out.append(candidate.origin)
+        self.drop(candidate)
 
     def note_instance(self, heard: Announcement) -> None:
         """Under which names an mDNS instance announces itself: one, but for what is forged."""
@@ -124,7 +142,7 @@ class Knowledge:
         touched, self._touched = list(self._touched.values()), {}
         return touched
 
-    def do(self, action: StartProbe | Reannounce | Contested | Suspecting) -> None:
+    def do(self, action: StartProbe | Reannounce | Contested | Suspecting | BoundMet) -> None:
         """Ask for this."""
         if self._check is not None:
             self._check(Step(self.event, type(action)))

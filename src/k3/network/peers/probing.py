@@ -9,6 +9,7 @@ from k3.core.observation import Alive, Evidence, Facts
 from k3.network.events import StartProbe
 from k3.network.messages import Answered, Impostor, LocalFault, Outcome, Refused
 from k3.network.peers.asking import Asking, target
+from k3.network.peers.bounds import Bound, Bounds
 from k3.network.peers.knowledge import Knowledge
 from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
@@ -32,6 +33,7 @@ class Probing:
         self._asking = asking
         self._candidates = asking.candidates
         self._suspicion = suspicion
+        self._bounds = Bounds(known)
 
     def start(self, peer: Peer, now: float) -> None:
         """Ask it; a candidate waits for its turn, but for a second question, which follows at once."""
@@ -42,12 +44,24 @@ class Probing:
             self._ask(peer, now)
 
     def take_turns(self, now: float) -> list[Peer]:
-        """Ask the candidates whose turn it is. Returns them."""
-        asked = []
-        while (peer := self._known.crowd.next(now)) is not None:
-            self._ask(peer, now)
-            asked.append(peer)
-        return asked
+        """Ask the candidates whose turn it is, if there is room for them. Returns them."""
+        known, having = self._known, []
+        for origin in known.crowded_out:
+            self._bounds.meet(Bound.CANDIDATES, origin, now)
+        known.crowded_out.clear()
+        while (peer := known.crowd.next(now)) is not None:
+            if self._bounds.has_room(peer, now):
+                self._ask(peer, now)
+            else:
+                known.crowd.done(peer.key)
+                peer.probed_at, peer.backoff = now, peer.ceiling
+                self._has_failed(peer)
+            having.append(peer)
+        return having
+
+    def _has_failed(self, peer: Peer) -> None:
+        for other in self._known.crowd.failed(peer):
+            self._known.make_way(other)
 
     def _ask(self, peer: Peer, now: float) -> None:
         peer.probed_at = now
@@ -71,8 +85,7 @@ class Probing:
                 peer.faults = 0
                 self._take(peer, outcome, now)
             if peer.is_candidate and not peer.answered:
-                for other in known.crowd.failed(peer):
-                    known.drop(other)
+                self._has_failed(peer)
             known.touch(peer)
 
     def _take(self, peer: Peer, outcome: Outcome, now: float) -> None:
@@ -101,7 +114,6 @@ class Probing:
             peer.backoff = 0.0
         known.doubt.heard_from(peer.key, peer.link, now)
         if peer.is_candidate:
-            known.crowd.proven(peer)
             self._candidate_answered(peer, answer.facts, now)
             return
         self._observers.is_here(peer, now)
@@ -110,10 +122,14 @@ class Probing:
             self._report_alive(peer, _said(answer.facts, peer.remembered), displaces, now)
 
     def _candidate_answered(self, candidate: Peer, facts: Facts, now: float) -> None:
-        """It is proven. Where a Node has the name already, that is another machine's, or its own at another place."""
+        """It is proven, if there is room for it. A Node that has the name is another machine's, or its own elsewhere."""
         known = self._known
+        known.crowd.proven(candidate)
         peer = known.peers.get(candidate.name, candidate)
         if not known.is_online or peer.just_reported(Alive, now):
+            return
+        if not self._bounds.may_be_listed(candidate, now):
+            candidate.answered_at, candidate.backoff = -NEVER, candidate.ceiling
             return
         displaces = _displaced(peer, facts)
         if not displaces or self._asking.may_displace(peer, facts.id):
