@@ -98,7 +98,9 @@ class Turns:
     Within an origin the newest of those that never had a turn goes first, so that a repeated question delays no first one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pausing: bool = True) -> None:
+        """`pausing`: whether an origin has to pause after turns in vain."""
+        self._pauses = pausing
         self._origins: OrderedDict[str, _Origin] = OrderedDict()
         self._where: dict[str, str] = {}
         self._under_way: dict[str, str] = {}
@@ -146,7 +148,7 @@ class Turns:
         self._under_way[key] = self._where.pop(key)
         there.under_way += 1
         there.turns += 1
-        if there.turns >= EAGER_TURNS:
+        if self._pauses and there.turns >= EAGER_TURNS:
             there.not_before = now + PAUSE_SECONDS
         self._line_up(there)
         return key

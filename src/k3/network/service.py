@@ -185,6 +185,7 @@ class NetworkSource(Source):
             on_outcome=self._on_probe_outcome,
         )
         self._driver.begin(table, hands)
+        browser.trust(table.is_proven)
         self._has_table.set()
         if self._claim.settled.displaces:
             self._driver.handle(NameKept(self._claim.settled.displaces))

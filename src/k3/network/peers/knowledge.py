@@ -102,6 +102,10 @@ class Knowledge:
         if heard.node not in former:
             self._instances[heard.instance] = (*former[1 - NAMES_PER_INSTANCE :], heard.node)
 
+    def names_of(self, instance: str) -> tuple[str, ...]:
+        """The same, for a look."""
+        return self._instances.get(instance, ())
+
     def take_instance(self, instance: str) -> tuple[str, ...]:
         """The same; it announces itself no longer."""
         return self._instances.pop(instance, ())

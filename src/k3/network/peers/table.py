@@ -68,6 +68,17 @@ class PeerTable:
         """Whether there is such a Node, or the name is announced."""
         return name in self._known.peers or bool(self._known.crowd.of(name))
 
+    def is_proven(self, instance: str) -> bool:
+        """Whether the machine that has announced itself as this mDNS instance is a Node of network's that was seen alive."""
+        return any(
+            (peer := self._known.peers.get(name)) is not None
+            and peer.stored is not None
+            and not peer.stored.is_unproven
+            and (heard := peer.heard.get(instance)) is not None
+            and peer.is_its_own(heard)
+            for name in self._known.names_of(instance)
+        )
+
     def shown(self, name: str) -> NodeView | None:
         """A Node as the store showed it last, with what k3 still knows of it where another program replaced it."""
         peer = self._known.keyed(name)
