@@ -73,7 +73,7 @@ class Bounds:
         listed = sum(1 for peer in self._known.peers.values() if _lives_at(peer, address, self._known.me.name, now))
         coming = sum(
             1
-            for peer in self._known.crowd.candidates.values()
+            for peer in self._known.crowd.answered.values()
             if peer.answered and peer.answered_from == address and peer.just_reported(Alive, now)
         )
         return listed + coming

@@ -32,6 +32,8 @@ class Crowd:
     def __init__(self, now: float) -> None:
         self.candidates: dict[str, Peer] = {}
         """By their keys, in order of arrival."""
+        self.answered: dict[str, Peer] = {}
+        """Those that are proven, and not shown by the store yet."""
         self._by_name: dict[str, dict[str, Peer]] = {}
         self._shares = Shares(each=limits.CANDIDATES_PER_ORIGIN, all_=limits.CANDIDATES)
         self._turns = Turns()
@@ -62,6 +64,7 @@ class Crowd:
         if self.candidates.get(peer.key) is not peer:
             return
         del self.candidates[peer.key]
+        self.answered.pop(peer.key, None)
         namesakes = self._by_name[peer.name]
         del namesakes[peer.key]
         if not namesakes:
@@ -115,6 +118,8 @@ class Crowd:
 
     def proven(self, peer: Peer) -> None:
         """It has answered: it needs no place among those that have not, and its turn was not in vain."""
+        if peer.key in self.candidates:
+            self.answered[peer.key] = peer
         self._shares.leave(peer.key)
         for origin in (peer.origin, ""):
             self._turns.forgive(origin)

@@ -69,15 +69,12 @@ class PeerTable:
         return name in self._known.peers or bool(self._known.crowd.of(name))
 
     def is_proven(self, instance: str) -> bool:
-        """Whether the machine that has announced itself as this mDNS instance is a Node of network's that was seen alive."""
-        return any(
-            (peer := self._known.peers.get(name)) is not None
-            and peer.stored is not None
-            and not peer.stored.is_unproven
-            and (heard := peer.heard.get(instance)) is not None
-            and peer.is_its_own(heard)
-            for name in self._known.names_of(instance)
-        )
+        """Whether this is the mDNS instance of a Node that was seen alive: by its name, or as it was heard before."""
+        name, _, id_ = instance.rpartition("-")
+        peer = self._known.peers.get(name)
+        if peer is not None and peer.stored is not None and id_ and peer.stored.id.startswith(id_):
+            return not peer.stored.is_unproven
+        return any(_is_proven(self._known.peers.get(each), instance) for each in self._known.names_of(instance))
 
     def shown(self, name: str) -> NodeView | None:
         """A Node as the store showed it last, with what k3 still knows of it where another program replaced it."""
@@ -193,3 +190,10 @@ class PeerTable:
                 at = min(at, forget_at(peer, known.settings.forget_after_seconds))
             at = min(at, self._verdicts.at(peer, now))
         return at
+
+
+def _is_proven(peer: Peer | None, instance: str) -> bool:
+    if peer is None or peer.stored is None or peer.stored.is_unproven:
+        return False
+    heard = peer.heard.get(instance)
+    return heard is not None and peer.is_its_own(heard)
