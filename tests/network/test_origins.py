@@ -61,6 +61,17 @@ def test_a_turn_that_proves_something_costs_none() -> None:
         turns.forgive("host")
 
 
+def test_who_is_there_again_before_its_turn_is_over_has_one_turn() -> None:
+    turns = Turns()
+    for _ in range(2 * AT_ONCE):
+        turns.wait("web", "host")
+        assert turns.next(0.0) == "web"
+    assert turns.under_way == 1
+    turns.over("web")
+    turns.wait("web", "host")
+    assert turns.next(0.0) == "web"
+
+
 def test_a_first_question_comes_before_a_repeated_one() -> None:
     turns = Turns()
     turns.wait("first", "host")

@@ -145,6 +145,7 @@ class Turns:
         there = heappop(self._line)[2]
         there.is_in_line = False
         key, _ = there.waiting.popitem()
+        self.over(key)  # one that was given up meanwhile, and is there again
         self._under_way[key] = self._where.pop(key)
         there.under_way += 1
         there.turns += 1
