@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from functools import partial
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def _heard(packet: bytes) -> list[Announcement]:
     if incoming.valid:
         table.hear([RecordUpdate(record, None) for record in incoming.answers()], NOW_MS)
     found = []
-    for name in list(table.marked):
+    for name in iter(partial(table.take, 0.0), None):
         entry = table.get(name)
         if entry is not None and entry.server and entry.text is not None and (addresses := table.addresses(name)):
             try:

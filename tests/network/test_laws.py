@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from k3.core import limits
 from k3.core.decision import new_node, put_machine
 from k3.core.observation import Joined, Left, Observation, Silent, Suspected
 from k3.core.ownership import ADOPTION_SECONDS
@@ -29,7 +30,7 @@ from k3.network.peers import PeerTable, laws
 from k3.network.peers.laws import CONSEQUENCES, REPORTS, Cause, State, Step, Unlawful, enforce
 from k3.testing.fleet import Fleet
 from tests.network.test_adoption import OURS
-from tests.network.test_peers import LINK, ME, WEB, Bench, T, heard, known
+from tests.network.test_peers import LINK, ME, WEB, Bench, Lan, T, heard, known
 
 # Scenes with one machine, for what a fleet does not come to
 
@@ -193,6 +194,21 @@ def adoption() -> set[Step]:
     return one.steps
 
 
+def one_host_with_many_ports() -> set[Step]:
+    """More machines answer at one address than may be there: the last ones are not asked, or answered when there is no room."""
+    machines = [replace(WEB, node=f"m{n}", id=f"{n:032x}", port=10_000 + n) for n in range(40)]
+    steps: set[Step] = set()
+    few = limits.PEERS_PER_ADDRESS - 1
+    for batches in ((machines,), (machines[:few], machines[few : few + 4])):
+        bench = Bench()
+        for batch in batches:
+            for facts in batch:
+                bench.give(heard(facts))
+            bench.run(3, Lan(*machines))
+        steps |= bench.steps
+    return steps
+
+
 SCENES: list[Callable[[], set[Step]]] = [
     goodbye_under_suspicion,
     another_machine_in_its_place,
@@ -201,6 +217,7 @@ SCENES: list[Callable[[], set[Step]]] = [
     own_name_elsewhere,
     former_names,
     own_node_given_up,
+    one_host_with_many_ports,
     deaths_and_restarts,
     partition,
     freeze,
@@ -261,7 +278,7 @@ def test_an_agent_that_checks_nothing_does_the_same() -> None:
         for _ in range(60):
             now, event = (now, events.pop(0)) if events else (table.deadline, Tick())
             done.append((now, table.handle(event, now)))
-            events += [Probed(each.target.name, Refused()) for each in done[-1][1] if isinstance(each, StartProbe)]
+            events += [Probed(each.key, Refused()) for each in done[-1][1] if isinstance(each, StartProbe)]
         return done
 
     unchecked = history(None)

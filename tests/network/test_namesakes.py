@@ -1,7 +1,6 @@
 """Two machines of one name, as an observer lists them: the first keeps it, the second is listed beside it, and said once."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from k3.network import naming, policy
 from k3.network.events import SelfProven
 from k3.network.messages import Answered, Endpoint, Impostor, NoAnswer, Outcome, Target, Withdrawal
 from k3.network.namesakes import CLAIMS_PER_NAME, Namesakes
-from tests.network.test_peers import EPOCH, ME, WEB, Bench, T, heard
+from tests.network.test_peers import EPOCH, ME, WEB, Answers, Bench, T, heard
 
 LIAR = replace(WEB, addresses=("10.0.0.66",), id="f" * 32, boot="liar.1")
 SECOND = "web-ffffff"
@@ -57,10 +56,9 @@ class Lab(Bench):
             return outcome
         raise AssertionError(target)
 
-    def settle(self, answers: Mapping[str, Outcome], *, writing: bool) -> None:
+    def settle(self, answers: Answers, *, writing: bool) -> None:
         while self.probes or len(self.reports) > self._written:
-            outcomes = {name: self.asked_now(target) for name, target in list(self.probes.items())}
-            super().settle(dict(answers) | outcomes, writing=writing)
+            super().settle(self.asked_now, writing=writing)
             for name in list(self.nodes):
                 self.namesakes.show(self.seen(name))
 

@@ -13,6 +13,7 @@ it for good, and it does not ask again by itself for most of an hour (ADR 6). In
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
@@ -27,9 +28,14 @@ from k3.agent.tasks import time_limit_at
 from k3.network.instances import Instance, InstanceTable
 from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Withdrawal
+from k3.network.origins import Allowance
 from k3.network.questions import AGAIN_SECONDS, STARTUP_SECONDS, GeneralSchedule, NamedSchedule, ask_about, ask_who
 from k3.network.records import Reason, Unacceptable, read_announcement
 from k3.settings.service_type import ServiceType
+
+NEWS_AT_ONCE: Final = 512
+NEWS_PER_SECOND: Final = 50.0
+"""So much news of machines that are not proven is looked at, whatever is announced; a fleet that starts is seen at once."""
 
 COMPLETION_SECONDS: Final = 1.0
 """How long an instance's other records may take to arrive by themselves."""
@@ -65,6 +71,8 @@ class Browser:
         self._random = random or Random()  # noqa: S311 - it spreads load, it keeps no secret
         self._general = GeneralSchedule(self._random)
         self._named = NamedSchedule()
+        self._allowance = Allowance(at_once=NEWS_AT_ONCE, per_second=NEWS_PER_SECOND, now=self._clock())
+        self._waits_until = math.inf
         self._evaluated = 0
         self._quiet_until = 0.0
         self._logged = 0
@@ -85,6 +93,10 @@ class Browser:
     def refused(self) -> Counter[Reason]:
         """Counts of what was not reported, by reason."""
         return self._table.refused
+
+    def trust(self, is_proven: Callable[[str], bool]) -> None:
+        """Looks at the instances first of which this says that their machine has answered, and keeps them."""
+        self._table.is_proven = is_proven
 
     def close(self) -> None:
         """Stops listening."""
@@ -122,11 +134,28 @@ class Browser:
             if self._table.crowded_out:
                 self._evaluated += 1
                 return Withdrawal(self._table.crowded_out.popleft())
-            if not self._table.marked:
-                self._stirred.clear()
-                await self._stirred.wait()
-            elif (message := self._evaluate(self._table.marked.popitem(last=False)[0])) is not None:
+            now = self._clock()
+            at = self._due_at(now)
+            if at > now:
+                await self._wait(at)
+                continue
+            if not self._table.has_news:
+                self._allowance.take(now)
+            name = self._table.take(now)
+            if name is not None and (message := self._evaluate(name)) is not None:
                 return message
+
+    def _due_at(self, now: float) -> float:
+        """When there is something to look at."""
+        return 0.0 if self._table.has_news else max(self._table.next_at(), self._allowance.at(now))
+
+    async def _wait(self, until: float) -> None:
+        """Waits for the next turn, or for something that is due earlier."""
+        self._stirred.clear()
+        self._waits_until = until
+        with suppress(TimeoutError):
+            async with time_limit_at(until):
+                await self._stirred.wait()
 
     def _hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
         try:
@@ -134,7 +163,7 @@ class Browser:
         except Exception:  # the library would stop calling its listeners (ADR 6)
             self._table.refused[Reason.OUR_FAULT] += 1
             log.exception("mdns.listener_failed")
-        if self._table.marked:
+        if self._due_at(self._clock()) < self._waits_until:  # in a flood the next turn is waited for already
             self._stirred.set()
 
     def _cached(self, server: str) -> Iterable[DNSRecord]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from k3.agent.faults import MEANT, Faults
 from k3.core.observation import Observation
-from k3.network.events import Action, Contested, Event, Probed, Reannounce, Report, StartProbe, Suspecting, Tick
+from k3.network.events import Action, BoundMet, Contested, Event, Probed, Reannounce, Report, StartProbe, Suspecting, Tick
 from k3.network.messages import LocalFault, Outcome, Target
 from k3.network.namesakes import Asks
 from k3.network.peers import PeerTable
@@ -87,6 +87,8 @@ class Driver:
                 hands.submit(observation)
             case Suspecting(name, where):
                 log.info("peer.suspected", extra={"fields": {"node": name, "where": where}})
+            case BoundMet(what, where, advice):
+                log.warning("peers.bound_met", extra={"fields": {"what": what, "where": where, "advice": advice}})
             case Reannounce():
                 hands.announce_again()
             case Contested(target):
@@ -97,7 +99,7 @@ class Driver:
         with self._faults.survived("network.probe", node=wanted.target.name):
             outcome = await self._prober.ask(wanted.target, timeout_seconds=wanted.timeout_seconds)
             hands.on_outcome(wanted.target, outcome)
-        self.handle(Probed(wanted.target.name, outcome))
+        self.handle(Probed(wanted.key, outcome))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs work beside everything else; what fails in it is noted. A run that ends leaves it no time to begin."""

@@ -50,9 +50,9 @@ class StoreLost:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """How the probe of a name went."""
+    """How a probe went, that of the `StartProbe` with this key."""
 
-    name: str
+    key: str
     outcome: Outcome
 
 
@@ -104,8 +104,9 @@ Event = StoreEvent | Announcement | Withdrawal | Probed | SelfProven | NameKept 
 
 @dataclass(frozen=True, slots=True)
 class StartProbe:
-    """Ask this target; the answer comes back as `Probed`, exactly once."""
+    """Ask this target; the answer comes back as `Probed` with the same key, exactly once."""
 
+    key: str
     target: Target
     timeout_seconds: float
 
@@ -141,4 +142,13 @@ class Suspecting:
     """The endpoints that did not answer."""
 
 
-Action = StartProbe | Report | Reannounce | Contested | Suspecting
+@dataclass(frozen=True, slots=True)
+class BoundMet:
+    """There are as many of something as there may be; said once an hour, for the log. `where`: of which address, if of one."""
+
+    what: str
+    where: str
+    advice: str
+
+
+Action = StartProbe | Report | Reannounce | Contested | Suspecting | BoundMet

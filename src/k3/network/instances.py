@@ -1,8 +1,9 @@
 """What was heard of each instance of the service: its latest records, in a table of bounded size. Pure bookkeeping.
 
 The library's cache is not relied upon: it makes room by dropping what expires first, which under a flood are the addresses
-of the machine that came last, for an hour (ADR 6). Here the name heard longest ago makes room, so that invented names cannot
-keep a real one out.
+of the machine that came last, for an hour (ADR 6). Here places are shared out by origin, the address that is announced: of the
+origin that has the most, the name that is there longest makes room. Instances of proven machines take no such place, and never
+make room for others (ADR 43).
 """
 
 from collections import Counter, OrderedDict, deque
@@ -15,6 +16,7 @@ from zeroconf._dns import DNSAddress, DNSPointer, DNSRecord, DNSService, DNSText
 
 from k3.core import limits
 from k3.network.messages import Announcement
+from k3.network.origins import Shares, Turns
 from k3.network.records import HeardAddress, Reason, Unacceptable, instance_of
 
 # More than are reported: the newest are kept, and of those the ones on-link are chosen.
@@ -47,14 +49,22 @@ class _Host:
 
 
 class InstanceTable:
-    """Instances by name. `marked` are those of which something was heard since they were last looked at, oldest first."""
+    """Instances by name, and which of them something was heard of since they were last looked at."""
 
     def __init__(self, service: str, cached: Callable[[str], Iterable[DNSRecord]]) -> None:
         """`service` as in `_k3._tcp.local.`; `cached` gives the records of a host name that came too early."""
         self.refused: Counter[Reason] = Counter()
-        self.marked: OrderedDict[str, None] = OrderedDict()
+        self.is_proven: Callable[[str], bool] = lambda _: False
+        """Whether the machine behind an instance has answered under its name."""
         self.crowded_out: deque[str] = deque(maxlen=limits.CANDIDATES)
         """Reported instances that made room for others: their goodbyes will not be noticed any more."""
+        self._marked: dict[str, None] = {}
+        """Those of proven machines."""
+        self._stale: dict[str, None] = {}
+        """Those of the present packet."""
+        self._turns = Turns(pausing=False)
+        """The others."""
+        self._shares = Shares(each=limits.ANNOUNCEMENTS_PER_ORIGIN, all_=limits.CANDIDATES)
         self._service = service
         self._suffix = f".{service}"
         self._cached = cached
@@ -78,19 +88,64 @@ class InstanceTable:
         newest = sorted(host.addresses.items(), key=lambda item: -item[1][1]) if host else []
         return [HeardAddress(packed, index) for packed, (index, _) in newest]
 
-    def mark(self, name: str) -> None:
-        """Has an instance looked at."""
-        self.marked[name] = None
-
     def mark_all(self) -> None:
         """Has every instance looked at."""
-        self.marked.update(self._instances.fromkeys(self._instances))
+        for name in self._instances:
+            self._mark(name)
+
+    def _mark(self, name: str) -> None:
+        if self.is_proven(name):
+            self._shares.leave(name)
+            self._turns.leave(name)
+            self._marked[name] = None
+            return
+        origin = self._origin(name)
+        leaving = self._shares.add(name, origin)
+        self._turns.wait(name, origin)
+        if leaving is not None:
+            self._crowd_out(leaving)
+
+    def _origin(self, name: str) -> str:
+        host = self._hosts.get(self._instances[name].server)
+        packed = min(host.addresses, key=len, default=b"") if host else b""
+        return packed[:8].hex()
+
+    def _crowd_out(self, name: str) -> None:
+        if self.is_proven(name):
+            return
+        if self._instances[name].told is not None:
+            self.crowded_out.append(name)
+        self.forget(name)
+        self.refused[Reason.TOO_MANY] += 1
+
+    @property
+    def has_news(self) -> bool:
+        """Whether an instance of a proven machine is to be looked at, which waits for no turn."""
+        return bool(self._marked)
+
+    def next_at(self) -> float:
+        """When another one has its turn; 0: now."""
+        return 0.0 if self._marked else self._turns.at()
+
+    def take(self, now: float) -> str | None:
+        """Which instance is to be looked at now, if any."""
+        if self._marked:
+            name: str | None = next(iter(self._marked))
+            del self._marked[name]  # type: ignore[arg-type]
+            return name
+        name = self._turns.next(now)
+        if name is not None:
+            self._turns.over(name)
+        return name
 
     def forget(self, name: str) -> None:
         """Drops an instance, and its host if no other instance is there."""
         entry = self._instances.pop(name)
         self._place(name, entry, "")
-        self.marked.pop(name, None)
+        self._marked.pop(name, None)
+        self._stale.pop(name, None)
+        self._shares.leave(name)
+        self._turns.leave(name)
 
     def hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
         """Takes in the records of one packet, heard at `now` (ms). Addresses come last: by then it is known whose they are."""
@@ -108,6 +163,10 @@ class InstanceTable:
                     pass
         for address in addresses:
             self._hear_address(address, now)
+        stale, self._stale = self._stale, {}
+        for name in stale:
+            if name in self._instances:
+                self._mark(name)
 
     def _hear_pointer(self, record: DNSPointer, *, expired: bool) -> None:
         name = self._accept(record.alias)
@@ -117,7 +176,7 @@ class InstanceTable:
         entry.gone = expired
         entry.pointer = record
         if expired or entry.told is None:
-            self.mark(name)
+            self._stale[name] = None
 
     def _hear_details(self, record: DNSService | DNSText) -> None:
         """Takes in details. Fresh ones show that the instance is announced, whatever goodbye was heard before."""
@@ -133,7 +192,7 @@ class InstanceTable:
         else:
             entry.text = record.text[: limits.TXT_BYTES + 1]  # one byte too many is enough to refuse it
         if before != (entry.port, entry.server, entry.text, entry.gone):
-            self.mark(name)
+            self._stale[name] = None
 
     def _hear_address(self, record: DNSAddress, now: float) -> None:
         host = self._hosts.get(record.key)
@@ -143,7 +202,7 @@ class InstanceTable:
         self._update_host(host, record, now)
         if before != _places(host):
             for name in host.instances:
-                self.mark(name)
+                self._stale[name] = None
 
     def _update_host(self, host: _Host, record: DNSAddress, now: float) -> None:
         if record.ttl == 0:
@@ -171,12 +230,7 @@ class InstanceTable:
         entry = self._instances.get(name)
         if entry is None:
             entry = self._instances[name] = Instance()
-            if len(self._instances) > limits.CANDIDATES:
-                oldest, crowded_out = next(iter(self._instances.items()))
-                if crowded_out.told is not None:
-                    self.crowded_out.append(oldest)
-                self.forget(oldest)
-                self.refused[Reason.TOO_MANY] += 1
+            self._stale[name] = None  # so it takes a place, whatever was heard of it
         self._instances.move_to_end(name)
         return entry
 

@@ -166,7 +166,7 @@ class Namesakes:
         outcome = await self._prober.ask(replace(target, name=name), timeout_seconds=timeout_seconds)
         if isinstance(outcome, Impostor) and outcome.node != name and self._may_say(target, outcome.node, id_=outcome.id):
             name = outcome.node
-            outcome = await self._prober.ask(replace(target, name=name), timeout_seconds=timeout_seconds)
+            outcome = await self._prober.ask(replace(target, name=name, id=outcome.id), timeout_seconds=timeout_seconds)
         if isinstance(outcome, Answered):
             if name == target.name:
                 self._said.pop(name, None)
@@ -177,13 +177,17 @@ class Namesakes:
         return outcome
 
     def _may_say(self, target: Target, said: str, *, id_: str = "") -> bool:
-        """Whether the machine that is listed as this target may call itself so: another one must be listed under that name."""
-        if not target.id or id_ not in {"", target.id}:
+        """Whether the machine that is listed as this target may call itself so: another one must be listed under that name.
+
+        `id_`: the id it answers under; a candidate's is not known before.
+        """
+        id_ = id_ or target.id
+        if not id_ or target.id not in {"", id_}:
             return False
         if said == target.name:
             return True
         holder = self._own()[1] if said == self._own()[0] else self._holder(said)
-        return naming.is_second_name(target.name, said, target.id) and holder not in {"", target.id}
+        return naming.is_second_name(target.name, said, id_) and holder not in {"", id_}
 
     def _tell(self, listed: str, answer: Answered) -> None:
         """A second machine of a name has proven itself: said once."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from k3.core import limits
@@ -55,6 +56,7 @@ class HeardAddress:
     index: int = 0
 
 
+@lru_cache(maxsize=256)
 def instance_of(name: str, service: str) -> str:
     """Returns the instance part of `<instance>.<service>`, lower case. Raises Unacceptable.
 

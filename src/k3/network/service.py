@@ -203,6 +203,7 @@ class NetworkSource(Source):
             on_outcome=self._on_probe_outcome,
         )
         self._driver.begin(table, hands)
+        browser.trust(table.is_proven)
         self._has_table.set()
         if self._claim.settled.displaces:
             self._driver.handle(NameKept(self._claim.settled.displaces))
@@ -289,7 +290,7 @@ class NetworkSource(Source):
         why = foreign_reason(manifest, seen, self.row.name)
         if not why:
             return seen
-        is_known = seen.name == self.facts.node or (self._driver.table is not None and seen.name in self._driver.table.peers)
+        is_known = seen.name == self.facts.node or (self._driver.table is not None and self._driver.table.knows(seen.name))
         if is_here or is_known or seen.owner == self.row.name:
             self.writer.disown(seen.name, why)
         return ownership.view(item.key.name, manifest)

@@ -55,7 +55,7 @@ class SimulatedLinks:
         """One host hears it after a while."""
         self._time.later(seconds, lambda: host.give(message))
 
-    def probe(self, host: Host, target: Target, timeout: float) -> None:
+    def probe(self, host: Host, key: str, target: Target, timeout: float) -> None:
         """Ask a target's groups of endpoints, one after the other."""
         outcomes: list[Outcome] = []
         delay = 0.0
@@ -67,7 +67,7 @@ class SimulatedLinks:
             if any(isinstance(each, Answered) for each in answers):
                 break
         outcome = max(outcomes, key=lambda each: _WEIGHT.index(type(each)), default=LocalFault("no address to ask"))
-        self._time.later(delay, lambda: host.give(Probed(target.name, outcome)))
+        self._time.later(delay, lambda: host.give(Probed(key, outcome)))
 
     def _ask(self, host: Host, target: Target, end: Endpoint, group: int) -> Outcome:
         there = host if end.address in host.addresses else self._by_address.get((host.place, end.address))

@@ -169,9 +169,9 @@ class Fleet:
 
     def _perform(self, host: Host, action: Action) -> None:
         match action:
-            case StartProbe(target, timeout):
+            case StartProbe(key, target, timeout):
                 host.probes += 1
-                self._links.probe(host, target, timeout)
+                self._links.probe(host, key, target, timeout)
             case Report(observation):
                 host.store.report(host, observation, host.skew)
             case Reannounce():

@@ -35,8 +35,10 @@ Where the rules are
     from_store     rules 1 and 2: what the store shows
     observers      rules 3 and 4: which agents look after which peer, and this agent's rank among them
     places         rule 3: where a peer can be asked from here, and whether this agent has a say over it
-    from_network   rules 4 and 10: announcements and goodbyes; `crowd` holds in bounds what is only announced
-    asking         where a peer is asked, and which machine instead while the holder of a name is silent
+    from_network   rules 4 and 10: announcements and goodbyes
+    candidates     rule 4: the places where a name is only announced; `crowd` holds them in bounds and gives them their turns
+    bounds         how many proven machines there may be at one address and in all
+    asking         where a peer is asked, and who else is asked that claims the name of a Node which is not Ready
     probing        rules 4 and 5: when a peer is asked, and what its answer changes
     suspicion      rules 6 and 10: what two failures in a row mean
     verdicts       rule 7: what is said at the end of a peer's time to live

@@ -56,7 +56,7 @@ class Adoption:
         if self._observers.rank_for(member) <= HINT_RANKS:
             self._asked[seen.name] = seen.evidence
             target = Target(seen.name, (tuple(places.announced_ends(heard)),), seen.id)
-            self._known.do(StartProbe(target, self._known.timing.timeout))
+            self._known.do(StartProbe(seen.name, target, self._known.timing.timeout))
 
     def _adopt_own(self, seen: NodeView) -> None:
         """Where another agent looks after this machine, it is for that one to see it alive."""

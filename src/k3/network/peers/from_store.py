@@ -43,6 +43,7 @@ class FromStore:
         self._observers = observers
         self._asking = asking
         self._own_node = own_node
+        self._candidates = asking.candidates
         self._network = network
         self._chance = chance
 
@@ -57,7 +58,7 @@ class FromStore:
     def _take_in(self, nodes: Iterable[NodeView], now: float) -> None:
         known = self._known
         known.is_online = True
-        for peer in known.peers.values():
+        for peer in known.everyone():
             peer.suspected_by_me = False  # whether that was refuted, a whole list does not say
         listed = {seen.name: seen for seen in nodes}
         for name in self._unlisted(listed):
@@ -67,9 +68,9 @@ class FromStore:
             self.shown(seen, now)
         known.listing = 0
         self._observers.rank_all(now)
-        for name in known.crowd.names:
+        for peer in known.crowd.candidates.values():
             # What a candidate answered while nothing could be written is to be heard again.
-            known.peers[name].hint(now)
+            peer.hint(now)
 
     def _unlisted(self, listed: Iterable[str]) -> list[str]:
         known, names = self._known, set(listed)
@@ -83,7 +84,7 @@ class FromStore:
             self._leave_alone(seen, now)
             return
         announced = known.foreign.drop(seen.name)
-        peer = known.own if seen.name == known.me.name else known.enter(seen.name, now)
+        peer = known.own if seen.name == known.me.name else self._candidates.enter(seen, now)
         former, peer.reported = peer.remembered, None
         peer.show(seen)
         self._compare(peer, former, peer.remembered or seen, now)
@@ -96,6 +97,7 @@ class FromStore:
         if peer is known.own:
             self._own_node.contest(seen)
         else:
+            self._candidates.settle(peer, now)
             self._own_node.recognise(peer, now)
         known.touch(peer)
         if announced is not None:
@@ -109,9 +111,11 @@ class FromStore:
         self._observers.gone(name, now)
         if name == known.me.name:
             known.own.show(None)
-        elif (peer := known.peers.get(name)) is not None:
-            known.drop(peer)
-            for heard in peer.heard.values():
+            return
+        peer = known.peers.get(name)
+        for each in (*known.crowd.of(name), *((peer,) if peer is not None else ())):
+            known.drop(each)
+            for heard in each.heard.values():
                 known.hear_foreign(heard)
 
     def gone(self, name: str, now: float) -> None:
@@ -121,7 +125,7 @@ class FromStore:
         self._observers.gone(name, now)
         if name in known.foreign and (announced := known.foreign.drop(name)) is not None:
             self._network.announced(announced, now)
-        peer = known.named(name)
+        peer = known.keyed(name)
         if peer is None:
             return
         had, peer.reported, peer.last_sign_at = peer.stored is not None, None, now
@@ -129,13 +133,9 @@ class FromStore:
         if peer is known.own:
             # A person may delete the Node of a machine that runs: it returns, but not in the same breath.
             peer.settled_at = now + known.timing.period if had else -NEVER
-        elif not peer.heard:
-            known.drop(peer)
+        else:
+            self._candidates.dissolve(peer, now)
             return
-        elif had:
-            known.crowd.add(name)
-            self._asking.locate(peer)
-            peer.backoff, peer.probed_at, peer.hinted_at = 0.0, now, NEVER
         known.touch(peer)
 
     # What has changed
@@ -159,7 +159,7 @@ class FromStore:
             peer.not_ready_at = NEVER if seen.is_ready else now
             peer.backoff = 0.0
             # A machine that is not Ready any more may lose the name to one that announced it long ago.
-            self._asking.ask_instead(peer, now)
+            self._asking.ask_claimants(peer, now)
 
     def _compare_places(self, peer: Peer, former: NodeView | None, seen: NodeView) -> None:
         """Where it is asked, how often, and which agents look after it."""
@@ -173,7 +173,6 @@ class FromStore:
             self._asking.locate(peer)
 
     def _first_shown(self, peer: Peer, seen: NodeView, now: float) -> None:
-        self._known.crowd.drop(peer.name)
         peer.last_sign_at = peer.refreshed_at = peer.first_shown_at = now
         peer.backoff = 0.0
         peer.not_ready_at = NEVER if seen.is_ready else now

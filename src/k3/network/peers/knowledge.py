@@ -1,10 +1,23 @@
 """What one agent knows of all peers, and what it wants done. The rules share this, and read and change it. Pure."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from k3.core.observation import Alive, Explained, Joined, Observation
 from k3.network import ranks
-from k3.network.events import Action, Contested, Event, Reannounce, Report, StartProbe, Suspecting, TableSettings, Tick
+from k3.network.events import (
+    Action,
+    BoundMet,
+    Contested,
+    Event,
+    Reannounce,
+    Report,
+    StartProbe,
+    Suspecting,
+    TableSettings,
+    Tick,
+)
 from k3.network.messages import Announcement
 from k3.network.peers import places
 from k3.network.peers.crowd import Crowd
@@ -15,6 +28,7 @@ from k3.network.peers.peer import Peer
 from k3.network.peers.places import OwnPlace
 from k3.network.ranks import Member, Timing
 
+NAMES_PER_INSTANCE: Final = 4
 SETTLE_SECONDS: Final = 0.5
 """So long, at least, a report is given to be shown by the store."""
 
@@ -28,18 +42,22 @@ class Knowledge:
         """As far as it follows from this agent's own setting."""
         self.me = Member(name=settings.name, place=ranks.place(settings.id), links=frozenset())
         """The agent's own machine in the order of observers (`ranks`)."""
-        self.own = Peer(name=settings.name, member=self.me, timing=self.timing, last_sign_at=now, is_own=True)
+        self.own = Peer(
+            name=settings.name, key=settings.name, member=self.me, timing=self.timing, last_sign_at=now, is_own=True
+        )
         """The agent's own Node. It is not among the peers."""
         self.peers: dict[str, Peer] = {}
-        self.instances: dict[str, str] = {}
-        """Under which name each mDNS instance announces itself."""
+        """The Nodes of network's in the store, by name. What is only announced is in the crowd."""
+        self._instances: dict[str, tuple[str, ...]] = {}
         self.is_online = False
         """Whether the store is within reach, and what it holds is known."""
         self.listing = 0
         """How many Nodes the store is showing in one list just now."""
         self.here = OwnPlace(settings.id)
         self.doubt = SelfDoubt(now)
-        self.crowd = Crowd()
+        self.crowd = Crowd(now)
+        self.crowded_out: list[str] = []
+        """The origins of candidates that have made way for others since this was last looked at."""
         self.foreign = Foreign()
         self.event: type[Event] = Tick
         """What leads to the next actions (`laws`)."""
@@ -47,35 +65,60 @@ class Knowledge:
         self._touched: dict[str, Peer] = {}
         self._actions: list[Action] = []
 
-    def named(self, name: str) -> Peer | None:
-        """The peer of this name, or the own Node."""
-        return self.own if name == self.me.name else self.peers.get(name)
+    def keyed(self, key: str) -> Peer | None:
+        """The peer or the candidate that is kept under this key, or the own Node."""
+        return self.own if key == self.me.name else self.peers.get(key) or self.crowd.candidates.get(key)
+
+    def everyone(self) -> Iterator[Peer]:
+        """All peers and candidates."""
+        return chain(self.peers.values(), self.crowd.candidates.values())
 
     def enter(self, name: str, now: float) -> Peer:
         """The peer of this name, made if there is none."""
         peer = self.peers.get(name)
         if peer is None:
             member = Member(name=name, place=ranks.place(name), links=frozenset())
-            peer = self.peers[name] = Peer(name=name, member=member, timing=self.timing, last_sign_at=now)
+            peer = self.peers[name] = Peer(name=name, key=name, member=member, timing=self.timing, last_sign_at=now)
         return peer
 
     def drop(self, peer: Peer) -> None:
         """Forget all about it."""
-        self.peers.pop(peer.name, None)
-        self.crowd.drop(peer.name)
-        self.doubt.forget(peer.name)
-        for instance in peer.heard:
-            self.instances.pop(instance, None)
+        if self.peers.get(peer.key) is peer:
+            del self.peers[peer.key]
+        self.crowd.drop(peer)
+        self.doubt.forget(peer.key)
+        if peer.name not in self.peers and not self.crowd.of(peer.name):
+            for instance in peer.heard:
+                self._instances.pop(instance, None)
+
+    def make_way(self, candidate: Peer) -> None:
+        """Drop a candidate for others."""
+        self.crowded_out.append(candidate.origin)
+        self.drop(candidate)
+
+    def note_instance(self, heard: Announcement) -> None:
+        """Under which names an mDNS instance announces itself: one, but for what is forged."""
+        former = self._instances.get(heard.instance, ())
+        if heard.node not in former:
+            self._instances[heard.instance] = (*former[1 - NAMES_PER_INSTANCE :], heard.node)
+
+    def names_of(self, instance: str) -> tuple[str, ...]:
+        """The same, for a look."""
+        return self._instances.get(instance, ())
+
+    def take_instance(self, instance: str) -> tuple[str, ...]:
+        """The same; it announces itself no longer."""
+        return self._instances.pop(instance, ())
 
     def hear_foreign(self, heard: Announcement) -> None:
         """Keep in mind what is announced under the name of a Node that is not network's."""
-        self.instances[heard.instance] = heard.node
+        self.note_instance(heard)
         self.foreign.hear(heard)
 
     def restart_ages(self, now: float) -> None:
         """Nothing that happened while the agent could not look counts against any peer (rule 2)."""
         self.foreign.restart(now)
-        for peer in (self.own, *self.peers.values()):
+        for peer in (self.own, *self.everyone()):
             peer.last_sign_at = now
             peer.reported = None
             self.touch(peer)
@@ -96,14 +139,14 @@ class Knowledge:
 
     def touch(self, peer: Peer) -> None:
         """Something about it has changed: when it is due is to be computed anew."""
-        self._touched[peer.name] = peer
+        self._touched[peer.key] = peer
 
     def take_touched(self) -> list[Peer]:
         """All of them, once."""
         touched, self._touched = list(self._touched.values()), {}
         return touched
 
-    def do(self, action: StartProbe | Reannounce | Contested | Suspecting) -> None:
+    def do(self, action: StartProbe | Reannounce | Contested | Suspecting | BoundMet) -> None:
         """Ask for this."""
         if self._check is not None:
             self._check(Step(self.event, type(action)))

@@ -17,6 +17,7 @@ from typing import Final
 from k3.core.observation import Alive, Explained, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
 from k3.network.events import (
     Action,
+    BoundMet,
     CloneFound,
     Contested,
     Event,
@@ -95,13 +96,13 @@ CONSEQUENCES: Final[Mapping[type[Event], frozenset[type[Action | Observation]]]]
     StoreLost: frozenset(),
     Announcement: frozenset({Contested}),
     Withdrawal: frozenset(),
-    Probed: frozenset({Alive, Suspecting, Suspected, Left, Unproven, Explained}),
+    Probed: frozenset({Alive, Suspecting, Suspected, Left, Unproven, Explained, BoundMet}),
     SelfProven: frozenset({Silent, Explained}),
     NameKept: frozenset(),
     CloneFound: frozenset(),
     LinksChanged: frozenset(),
     Stalled: frozenset({Reannounce}),
-    Tick: frozenset({StartProbe, Silent, Forgotten, Joined, Reannounce}),
+    Tick: frozenset({StartProbe, Silent, Forgotten, Joined, Reannounce, BoundMet}),
 }
 """An observation stands for the `Report` of it."""
 

@@ -97,13 +97,13 @@ class Observers:
 
     def rank_soon(self, now: float) -> None:
         """Other agents are observers now: every peer is ranked anew, a little later where they are many."""
-        few = len(self._all) * len(self._known.peers) < RANKS_AT_ONCE
+        few = len(self._all) * (len(self._known.peers) + len(self._known.crowd.candidates)) < RANKS_AT_ONCE
         self.rank_all_at = min(self.rank_all_at, now if few else now + self._known.timing.step)
 
     def rank_all(self, now: float) -> None:
         """Sort the observers anew, and compute the rank for every peer once."""
         self.rank_all_at = self._sort(now)
-        for peer in self._known.peers.values():
+        for peer in self._known.everyone():
             self.rank(peer)
 
     def _sort(self, now: float) -> float:

@@ -6,7 +6,7 @@ Everything here answers from the peer alone; the rules (`table`) change it.
 from dataclasses import dataclass, field
 from typing import Final
 
-from k3.core import node, ownership
+from k3.core import limits, node, ownership
 from k3.core.addresses import authority
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Observation
@@ -23,9 +23,11 @@ BACKOFF_CEILING_SECONDS: Final = 60.0
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Peer:
-    """Private knowledge of one name: a Node of the store, a candidate that is only announced, or both."""
+    """Private knowledge of a Node of the store, or of a candidate: one place where a name without such a Node is announced."""
 
     name: str
+    key: str
+    """What it is kept under: the name, or for a candidate the name and the place."""
     member: Member
     timing: Timing
     last_sign_at: float
@@ -59,14 +61,18 @@ class Peer:
     has_others: bool = False
     """Whether another agent may be able to ask it. Known only where this one has no say."""
 
+    origin: str = ""
+    """Of a candidate: where its announcement comes from (`k3.network.origins`)."""
+    waiting: bool = False
+    """Of a candidate: whether it waits for its turn to be asked."""
     probing: bool = False
     probed_at: float = -NEVER
     probe_evidence: Evidence = field(default_factory=Evidence)
     hinted_at: float = NEVER
     said_goodbye: bool = False
     """Its records were withdrawn, by itself or by another host in its name."""
-    challenger: Announcement | None = None
-    """The machine that claims the name while its holder does not answer."""
+    claimed_at: float = -NEVER
+    """When it was last asked because another machine claims the name."""
     backoff: float = 0.0
     abstain_until: float = -NEVER
 
@@ -74,6 +80,8 @@ class Peer:
     """When it last answered this agent in this run."""
     link: str = ""
     """On which of this machine's links that was; empty: on none, or others reach it where this agent does not."""
+    answered_from: str = ""
+    """At which address."""
     failures: int = 0
     failed_at: tuple[float, float] = (-NEVER, -NEVER)
     """The last two failures, newest last."""
@@ -96,6 +104,17 @@ class Peer:
         is_overwritten = former is not None and seen is not None and ownership.was_overwritten(former, seen)
         self.stored = seen
         self.remembered = ownership.remembered(former, seen) if is_overwritten and former and seen else seen
+
+    def hear(self, heard: Announcement) -> None:
+        """Keep an announcement, the newest ones; another machine's crowds out none of the Node's own."""
+        self.heard.pop(heard.instance, None)
+        if len(self.heard) >= limits.ANNOUNCEMENTS_PER_NODE:
+            others = [each for each in self.heard.values() if not self.is_its_own(each)]
+            if not others and not self.is_its_own(heard):
+                return
+            oldest = (others or list(self.heard.values()))[0]
+            del self.heard[oldest.instance]
+        self.heard[heard.instance] = heard
 
     def hint(self, now: float) -> None:
         """It is worth a look soon (rule 4); a second hint does not postpone the first."""

@@ -15,6 +15,7 @@ sign of life any more: neither its observers' nor its own agent's.
 """
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from k3.core import limits
 from k3.network import ranks
@@ -55,7 +56,9 @@ def endpoints(peer: Peer, here: OwnPlace) -> tuple[tuple[Endpoint, ...], ...]:
     """What the store records first, then what is announced; on own links only."""
     seen = peer.remembered
     recorded = [Endpoint(a, seen.port) for a in seen.addresses] if seen is not None and seen.port else []
-    announced = [end for heard in peer.heard.values() if peer.is_its_own(heard) for end in announced_ends(heard)]
+    # The newest first, and of each announcement its first address before any second one: a forged one crowds out no real one.
+    own = [announced_ends(heard) for heard in reversed(peer.heard.values()) if peer.is_its_own(heard)]
+    announced = [end for ends in zip_longest(*own) for end in ends if end is not None]
     fresh = [end for end in dict.fromkeys(announced) if end not in recorded]
     if not is_former_name(peer, here):
         recorded = [end for end in recorded if here.reaches(end)]

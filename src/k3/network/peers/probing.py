@@ -8,7 +8,8 @@ from k3.core.node import NodeView
 from k3.core.observation import Alive, Evidence, Facts
 from k3.network.events import StartProbe
 from k3.network.messages import Answered, Impostor, LocalFault, Outcome, Refused
-from k3.network.peers.asking import Asking, claim_of, target
+from k3.network.peers.asking import Asking, target
+from k3.network.peers.bounds import Bound, Bounds
 from k3.network.peers.knowledge import Knowledge
 from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
@@ -30,25 +31,52 @@ class Probing:
         self._known = known
         self._observers = observers
         self._asking = asking
+        self._candidates = asking.candidates
         self._suspicion = suspicion
+        self._bounds = Bounds(known)
 
     def start(self, peer: Peer, now: float) -> None:
-        """Ask it, if there is a place for a candidate; without one it waits for its turn."""
+        """Ask it; a candidate waits for its turn, but for a second question, which follows at once."""
         peer.probed_at, peer.hinted_at = now, NEVER
-        is_retry = 0 < peer.failures < FAILURES  # which needs no place of its own: it follows at once
-        if peer.is_candidate and not is_retry and not self._known.crowd.ask(peer.name, is_new=not peer.backoff):
-            return
+        if peer.is_candidate and not 0 < peer.failures < FAILURES:
+            self._known.crowd.wait(peer)
+        else:
+            self._ask(peer, now)
+
+    def take_turns(self, now: float) -> list[Peer]:
+        """Ask the candidates whose turn it is, if there is room for them. Returns them."""
+        known, having = self._known, []
+        for origin in known.crowded_out:
+            self._bounds.meet(Bound.CANDIDATES, origin, now)
+        known.crowded_out.clear()
+        while (peer := known.crowd.next(now)) is not None:
+            if self._bounds.has_room(peer, now):
+                self._ask(peer, now)
+            else:
+                known.crowd.done(peer.key)
+                peer.probed_at, peer.backoff = now, peer.ceiling
+                self._has_failed(peer)
+            having.append(peer)
+        return having
+
+    def _has_failed(self, peer: Peer) -> None:
+        for other in self._known.crowd.failed(peer):
+            self._known.make_way(other)
+
+    def _ask(self, peer: Peer, now: float) -> None:
+        peer.probed_at = now
         if not peer.is_ready:
             peer.back_off()
         peer.probing = True
         peer.probe_evidence = peer.stored.evidence if peer.stored else Evidence()
-        self._known.do(StartProbe(target(peer), peer.timing.timeout))
+        timeout = self._known.crowd.patience(peer) if peer.is_candidate else peer.timing.timeout
+        self._known.do(StartProbe(peer.key, target(peer), timeout))
 
-    def done(self, name: str, outcome: Outcome, now: float) -> None:
-        """A probe is over: draw the conclusions, and give its place to a candidate that waits."""
+    def done(self, key: str, outcome: Outcome, now: float) -> None:
+        """A probe is over: draw the conclusions."""
         known = self._known
-        known.crowd.done(name)
-        peer = known.peers.get(name)
+        known.crowd.done(key)
+        peer = known.keyed(key)
         if peer is not None and peer.probing:
             peer.probing = False
             if isinstance(outcome, LocalFault):  # which says nothing about the peer
@@ -56,41 +84,56 @@ class Probing:
             else:
                 peer.faults = 0
                 self._take(peer, outcome, now)
+            if peer.is_candidate and not peer.answered:
+                self._has_failed(peer)
             known.touch(peer)
-        waiting = known.crowd.next_waiting()
-        if waiting is not None and not (other := known.peers[waiting]).probing:
-            other.hinted_at, other.probed_at = now, -NEVER
-            known.touch(other)
 
     def _take(self, peer: Peer, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Answered):
             self._answered(peer, outcome, now)
-        elif (
-            isinstance(outcome, Impostor)
-            and self._asking.may_displace(peer)
-            and outcome.node == peer.name
-            and (claim := claim_of(peer, outcome.id))
-        ):
-            # The recorded place answers under another id, and that id is announced: the holder is gone for good.
-            self._known.doubt.heard_from(peer.name, self._known.link_to(peer), now)
-            peer.challenger, peer.hinted_at = claim, now
+        elif isinstance(outcome, Impostor) and self._is_succeeded(peer, outcome, now):
+            self._known.doubt.heard_from(peer.key, self._known.link_to(peer), now)
+            peer.answers_as = outcome
         else:
             self._failed(peer, outcome, now)
 
+    def _is_succeeded(self, peer: Peer, outcome: Impostor, now: float) -> bool:
+        """The recorded place answers under another id, and that id is announced: the machine there is asked for the name."""
+        may_succeed = outcome.node == peer.name and (self._known.has_say(peer) or not peer.is_ready)
+        return may_succeed and not peer.is_candidate and self._asking.ask_claimant(peer, outcome.id, now)
+
     def _answered(self, peer: Peer, answer: Answered, now: float) -> None:
-        displaces = peer.stored.id if peer.challenger is not None and peer.stored is not None else ""
-        peer.challenger = None
+        known = self._known
         peer.said_goodbye = False
         peer.failures = peer.refusals = 0
         peer.answers_as = None
         peer.answered_at = peer.last_sign_at = now
-        peer.link = self._known.here.link_of(answer.endpoint.address)
+        peer.link = known.here.link_of(answer.endpoint.address)
+        peer.answered_from = answer.endpoint.address.partition("%")[0]
         if peer.is_ready:
             peer.backoff = 0.0
+        known.doubt.heard_from(peer.key, peer.link, now)
+        if peer.is_candidate:
+            self._candidate_answered(peer, answer.facts, now)
+            return
         self._observers.is_here(peer, now)
-        self._known.doubt.heard_from(peer.name, peer.link, now)
-        if self._known.is_online and not peer.just_reported(Alive, now):
+        if known.is_online and not peer.just_reported(Alive, now):
+            displaces = _displaced(peer, answer.facts)
             self._report_alive(peer, _said(answer.facts, peer.remembered), displaces, now)
+
+    def _candidate_answered(self, candidate: Peer, facts: Facts, now: float) -> None:
+        """It is proven, if there is room for it. A Node that has the name is another machine's, or its own elsewhere."""
+        known = self._known
+        known.crowd.proven(candidate)
+        peer = known.peers.get(candidate.name, candidate)
+        if not known.is_online or peer.just_reported(Alive, now):
+            return
+        if not self._bounds.may_be_listed(candidate, now):
+            candidate.answered_at, candidate.backoff = -NEVER, candidate.ceiling
+            return
+        displaces = _displaced(peer, facts)
+        if not displaces or self._asking.may_displace(peer, facts.id):
+            self._report_alive(peer, facts, displaces, now)
 
     def _report_alive(self, peer: Peer, facts: Facts, displaces: str, now: float) -> None:
         """Only where that changes something, or lastSeen is about W old (docs/adr/0001)."""
@@ -116,12 +159,14 @@ class Probing:
         peer.refusals = peer.refusals + 1 if isinstance(outcome, Refused) else 0
         peer.answers_as = outcome if isinstance(outcome, Impostor) else None
         if isinstance(outcome, Refused | Impostor):
-            known.doubt.heard_from(peer.name, known.link_to(peer), now)
+            known.doubt.heard_from(peer.key, known.link_to(peer), now)
         elif known.has_say(peer) and peer.answered:
-            known.doubt.fell_silent(peer.name, peer.link)
+            known.doubt.fell_silent(peer.key, peer.link)
         if isinstance(outcome, Impostor) and peer.is_candidate:
             # The machine there is not the one that is announced: not worth a Node, nor many questions.
             peer.backoff, peer.failures = peer.ceiling, 0
+            if outcome.endpoint is not None:
+                self._candidates.lead_to(outcome.node, outcome.endpoint.address)
         if peer.failures >= FAILURES:
             self._failed_again(peer, now)
 
@@ -131,14 +176,13 @@ class Probing:
             peer.back_off()
         if peer.failures == FAILURES and peer.name in self._observers.names and not peer.is_here:
             self._observers.rank_soon(now)
-        self._asking.turn_to_challenger(peer, now)
         if self._known.is_online:
             self._suspicion.conclude(peer, now)
 
 
 def probe_at(peer: Peer) -> float:
     """When to ask it next (rules 4, 6, 10)."""
-    if peer.rank > LAST_RANK or not (peer.ends or peer.challenger):
+    if peer.rank > LAST_RANK or not peer.ends or peer.waiting:
         return NEVER
     hinted = peer.hinted_at + peer.timing.step * peer.rank if peer.rank <= HINT_RANKS else NEVER
     if 0 < peer.failures < FAILURES:  # one failure is followed up at once (rule 6), after a goodbye even sooner (rule 10)
@@ -196,3 +240,9 @@ def _said(facts: Facts, seen: NodeView | None) -> Facts:
         links=seen.links,
         peer_ttl_seconds=seen.peer_ttl_seconds,
     )
+
+
+def _displaced(peer: Peer, facts: Facts) -> str:
+    """The id that the Node has and the machine that answered has not; empty: there is no such id."""
+    seen = peer.stored
+    return seen.id if seen is not None and seen.id != facts.id else ""

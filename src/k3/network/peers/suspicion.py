@@ -65,7 +65,7 @@ class Suspicion:
         """People are to find the firewall: an announced machine that never answers gets a Node that says so."""
         known = self._known
         heard = next(iter(peer.heard.values()), None)
-        if heard is None or peer.rank or known.in_doubt(peer, now):
+        if heard is None or peer.name in known.peers or peer.rank or known.in_doubt(peer, now):
             return
         if not known.crowd.has_room(known.me.name, self._observers.names):
             return
