@@ -20,6 +20,10 @@ from k3.discovery.snapshot import Snapshot
 FIRST_DOUBT_SECONDS: Final = 3.0
 """For so long after the start, nothing is logged of an answer that is not believed yet."""
 
+QUIET_SECONDS: Final = 60.0
+FORGET_SECONDS: Final = 600.0
+"""What was refused and comes again within that time is not told again."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +38,10 @@ class Datacenter:
     """Whether it was logged that it is not fully believed."""
     has_been_believed: bool = False
     told_names: set[str] = field(default_factory=set)
+    told_refused: dict[str, float] = field(default_factory=dict)
+    """What was refused and told, and when it was seen last."""
+    quiet_until: float = 0.0
+    """Before that time nothing more that is refused is told."""
 
     def tell(self, where: str, now: float, patience_seconds: float) -> None:
         """Logs that it is not believed, or is again; at the start only if that lasts, as Consul may not be ready yet."""
@@ -47,6 +55,19 @@ class Datacenter:
         elif not self.is_told and self.guard.bad_seconds(now) >= patience:
             log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
             self.is_told = True
+
+    def tell_of_refused(self, found: Snapshot, now: float) -> None:
+        """Logs what of an answer was refused, at most once a minute, and only where it was not told lately."""
+        refused = {*found.refused, *found.named}
+        news = refused - self.told_refused.keys()
+        seen = {each: now if each in refused else at for each, at in self.told_refused.items()}
+        self.told_refused = {each: at for each, at in seen.items() if now - at < FORGET_SECONDS}
+        if not news or now < self.quiet_until:
+            return
+        self.told_refused |= dict.fromkeys(refused, now)
+        self.quiet_until = now + QUIET_SECONDS
+        fields = {"datacenter": self.name, **found.refused, "which": "; ".join(found.named)}
+        log.warning("consul.refused", extra={"fields": fields})
 
     def tell_of_names(self, found: Snapshot) -> None:
         """Logs, once while it is shown, each Consul node whose Node has another name, since its own cannot be a Node's."""
@@ -72,7 +93,7 @@ class Directory:
 
     def add(self, name: str) -> Datacenter:
         """Adds a datacenter to those that are watched, and returns it."""
-        place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(name))
+        place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(datacenter=name))
         return place
 
     def tell(self, patience_seconds: float) -> None:
@@ -84,7 +105,7 @@ class Directory:
     async def find(self) -> None:
         """Asks Consul for its datacenters. Raises K3Error."""
         self.own = self.own or await self._ask_own()
-        self._listed = [name for name in await self._consul.catalog.datacenters() if is_datacenter(name)]
+        self._listed = list(await self._consul.catalog.datacenters())
 
     async def has_found(self) -> bool:
         """Asks Consul for its datacenters; returns whether there was an answer."""
