@@ -54,6 +54,11 @@ class Catalog:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
+    @property
+    def reading_seconds(self) -> float:
+        """How much of a core's time it has taken so far to read what was asked for."""
+        return self._sender.reading_seconds
+
     async def is_listed(self, service: str, service_id: str, mark: str = "") -> bool:
         """Whether the catalog of the agent's own datacenter shows the service, with this mark in its Meta if one is given."""
         only = f"ServiceID == {json.dumps(service_id)}"

@@ -6,6 +6,7 @@ in no message. A list is handed over element by element as it comes, and is neve
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Final, TypeVar
@@ -26,6 +27,8 @@ T = TypeVar("T")
 CALL_SECONDS: Final = 10.0
 """For a call that does not block: a Consul agent without a leader takes 7 s to say so (its `rpc_hold_timeout`)."""
 
+LIST_SECONDS: Final = 20.0
+"""For a list to come once its head is there: a blocking query may be silent for a minute, but not amid its answer."""
 PIECE_BYTES: Final = 64 * 1024
 """So much of a list is parsed at once, before other tasks get their turn."""
 
@@ -45,6 +48,8 @@ class Sender:
         self._settings = settings
         self._http = Http(settings.server(), answer_bytes=limits.CONSUL_ELEMENT_BYTES)
         self._token = settings.read_token()
+        self.reading_seconds = 0.0
+        """How much of a core's time all lists have taken so far."""
 
     @property
     def where(self) -> str:
@@ -94,9 +99,26 @@ class Sender:
         request, bound = self._request("GET", target), limits.HTTP_ANSWER_BYTES
         async with self._http.stream(request, timeout_seconds=timeout_seconds, bound=bound) as (head, pieces):
             if head.status == _OK:
-                return head.headers, await _collected(pieces, collector)
+                async with time_limit(LIST_SECONDS):
+                    return head.headers, await self._collected(pieces, collector)
             body = await anext(pieces, b"")
         raise refusal(head.status, body, self.where)
+
+    async def _collected(self, pieces: AsyncIterator[bytes], collector: Collector[T]) -> T:
+        """Has the elements of a list taken in; returns the result. Raises NoList."""
+        elements = Elements()
+        async with aclosing(_parts(pieces)) as parts:
+            async for part, is_last in parts:
+                began = time.thread_time()
+                try:
+                    with _without_collector():
+                        wants_more = all(map(collector.take, elements.feed(part, is_last=is_last)))
+                finally:
+                    self.reading_seconds += time.thread_time() - began
+                if not wants_more:
+                    break
+                await asyncio.sleep(0)
+        return collector.result()
 
     async def call(self, method: str, target: str, *, body: bytes = b"", timeout_seconds: float = CALL_SECONDS) -> Answer:
         """Returns an answer with status 200. Where the token is refused and its file has another one by now, tries that too.
@@ -144,19 +166,6 @@ class Sender:
         """Reads the token again; returns whether it is another one."""
         former, self._token = self._token, self._settings.read_token()
         return former != self._token
-
-
-async def _collected(pieces: AsyncIterator[bytes], collector: Collector[T]) -> T:
-    """Has the elements of a list taken in; returns the result. Raises NoList."""
-    elements = Elements()
-    async with aclosing(_parts(pieces)) as parts:
-        async for part, is_last in parts:
-            with _without_collector():
-                wants_more = all(map(collector.take, elements.feed(part, is_last=is_last)))
-            if not wants_more:
-                break
-            await asyncio.sleep(0)
-    return collector.result()
 
 
 @contextmanager

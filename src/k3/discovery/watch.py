@@ -20,7 +20,6 @@ from functools import partial
 from random import Random
 from typing import Final, Protocol
 
-from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
 from k3.discovery import guards
@@ -28,10 +27,9 @@ from k3.discovery.catalog import WAIT_SECONDS, Catalog, Reading, next_index
 from k3.discovery.checks import Check
 from k3.discovery.datacenters import Datacenter
 from k3.discovery.guards import Trust
+from k3.discovery.pace import Pace
 from k3.discovery.snapshot import Instance, Snapshot, reexamined
 
-FIRST_PAUSE_SECONDS: Final = 0.25
-LONGEST_PAUSE_SECONDS: Final = 5.0
 ROUND_SECONDS: Final = 0.1
 """The shortest pause between two answers of a large service: changes that come together are handled together."""
 LEAST_ROUND_SECONDS: Final = 0.02
@@ -114,25 +112,29 @@ class DatacenterWatch:
 
     async def _follow_service(self) -> None:
         """Asks the first question of both kinds: for the whole service where it is small, else for the membership."""
-        index, members, backoff = 0, 0, self._backoff()
+        index, pace, was_large = 0, self._pace(), False
         while True:
             wait = WAIT_SECONDS if self._is_believed else int(guards.RECHECK_SECONDS)
-            if self._is_large.is_set():
-                members = await self._read_if_changed(members, wait)
-                index = 0
-            else:
-                index = await self._read(index, wait)
-                members = 0
+            is_large = self._is_large.is_set()
+            if is_large is not was_large:
+                index, was_large = 0, is_large  # each question has indexes of its own
+            pace.asks()
+            then = await (self._read_if_changed(index, wait) if is_large else self._read(index, wait))
             if self._datacenter.guard.belief.trust is Trust.NONE:
                 # The servers may have lost their state: the next question does not block, and says how things are now.
-                index = members = 0
-                await asyncio.sleep(backoff.next_seconds())
+                index = 0
+                await pace.rest_after_failure()
+                continue
+            if pace.is_hasty(index=index, then=then, wait_seconds=wait):
+                if is_large:
+                    await self._read_whole()  # an index that says nothing does not say either that there is nothing new
+                await pace.rest_after_haste()
             else:
-                backoff.reset()
-                await asyncio.sleep(self._round_seconds)
+                await pace.rest(self._round_seconds, blocked=bool(index))
+            index = then
 
-    def _backoff(self) -> Backoff:
-        return Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
+    def _pace(self) -> Pace:
+        return Pace(lambda: self._catalog.reading_seconds, random=self._random)
 
     @property
     def _round_seconds(self) -> float:
@@ -195,11 +197,12 @@ class DatacenterWatch:
     # ── who is ailing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_status(self, status: str) -> None:
-        index, backoff = 0, self._backoff()
+        index, pace = 0, self._pace()
         while True:
             if not self._is_large.is_set():
                 index = 0
                 await self._is_large.wait()
+            pace.asks()
             try:
                 reading = await self._catalog.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
                 await self._follow_hints(status, reading)
@@ -207,11 +210,14 @@ class DatacenterWatch:
                 # The first question has such a failure logged, and decides what is believed.
                 log.debug("consul.no_hints", extra={"fields": {"datacenter": self._datacenter.name, "why": str(error)}})
                 index = 0
-                await asyncio.sleep(backoff.next_seconds())
+                await pace.rest_after_failure()
             else:
-                index = next_index(index, reading.index)
-                backoff.reset()
-                await asyncio.sleep(ROUND_SECONDS)
+                then = next_index(index, reading.index)
+                if pace.is_hasty(index=index, then=then, wait_seconds=WAIT_SECONDS):
+                    await pace.rest_after_haste()
+                else:
+                    await pace.rest(ROUND_SECONDS)
+                index = then
 
     async def _follow_hints(self, status: str, reading: Reading[list[Check]]) -> None:
         """Looks at the machines of whose checks more, fewer or others have this status."""
