@@ -289,3 +289,19 @@ async def test_a_large_odd_answer_takes_no_more_room_than_an_element(odd: str, c
     assert found.unidentified
     assert not found.instances
     assert peak < 60 * 2**20
+
+
+async def test_many_datacenters_are_said_once_and_only_so_many_watched(
+    connect: Connect, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with odd_consul(entry("web1")) as server:
+        server.datacenters = [*(f"dc-{number}" for number in range(3_000)), None, 7, {}, "a\nb", "x" * 64, "dc1"]
+        server.headers = "X-Consul-Index: 7\r\n"
+        async with mirroring(connect(from_flags(server.address, "", {})), store, SETTINGS) as view:
+            await view.all_show(UP, "web1")
+            await server.is_asked(HEALTH, more=40)
+            assert len(view.mirror._directory.places) == limits.DATACENTERS
+            assert view.mirror._directory.own in view.mirror._directory.places
+    assert [each["datacenters"] for each in told(caplog, "consul.many_datacenters")] == [3_001]
+    assert len([each for each in caplog.records if each.name.startswith("k3.discovery")]) < 8
