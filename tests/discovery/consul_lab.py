@@ -59,6 +59,13 @@ async def eventually(condition: Callable[[], Awaitable[object]], *, guard_second
             await asyncio.sleep(0.02)
 
 
+async def entries(consul: Consul, service: str = "k3-node") -> list[dict[str, Any]]:
+    """What Consul shows of a service, as it says it."""
+    answer = await consul._sender.call("GET", f"/v1/health/service/{service}?stale&dc=dc1")
+    found: list[dict[str, Any]] = json.loads(answer.body)
+    return found
+
+
 async def policy_token(root: Consul, rules: str) -> str:
     """The secret of a new token with these rules."""
     name = f"policy-{len(rules)}-{abs(hash(rules)) % 10**8}"

@@ -21,7 +21,7 @@ def service(service_id: str, **more: Any) -> dict[str, Any]:
 
 async def instances(consul: Consul) -> list[str]:
     reading = await consul.catalog.health("web", datacenter="dc1", index=0)
-    return sorted(entry["Service"]["ID"] for entry in reading.document)
+    return sorted(each.service_id for each in reading.found.instances)
 
 
 async def test_the_agent_says_who_it_is(consul: Consul) -> None:
@@ -37,7 +37,7 @@ async def test_a_service_is_registered_listed_read_back_and_taken_away(consul: C
     await eventually(lambda: consul.catalog.is_listed("web", odd))
     found = await consul.agent.own_service(odd)
     assert found is not None
-    assert (found["Port"], found["Meta"]) == (7946, {"node": "web1"})
+    assert (found.port, found.meta) == (7946, {"node": "web1"})
     assert not await consul.catalog.is_listed("web", "web-other")
     await consul.agent.deregister(odd)
     await consul.agent.deregister(odd)

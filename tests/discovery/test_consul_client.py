@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from k3.core import limits
 from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
 from k3.discovery.catalog import next_index
 from k3.discovery.consul import Consul
@@ -81,7 +82,7 @@ async def test_what_consul_says_of_its_answer_is_kept(connect: Connect) -> None:
         consul = connect(from_flags(speaker.address, "", {}))
         first = await consul.catalog.health("k3-node", datacenter="dc 2", index=0)
         second = await consul.catalog.health("k3-node", datacenter="", index=8)
-    assert (first.document, first.index, first.has_leader, first.is_filtered) == ([1], 9, False, False)
+    assert (first.found.instances, first.index, first.has_leader, first.is_filtered) == ((), 9, False, False)
     assert first.last_contact_seconds == pytest.approx(12.239)
     assert (second.index, second.has_leader, second.last_contact_seconds, second.is_filtered) == (1, True, 0.0, True)
     lines = [asked.partition(b" HTTP")[0] for asked in speaker.asked]
@@ -108,7 +109,7 @@ async def test_a_stream_says_nothing_of_a_leader_and_a_server_is_asked(
     """As Consul 1.10 and newer answer (consul#9776): the header is false whatever is so."""
     async with speaking([reply(b"[1]", headers=STREAM), reply(b"[]", headers=SERVER + server_says)]) as speaker:
         reading = await connect(from_flags(speaker.address, "", {})).catalog.health("k3-node", datacenter="dc1", index=8)
-    assert (reading.document, reading.index) == ([1], 14)
+    assert (reading.found.unidentified, reading.index) == (1, 14)
     assert reading.has_leader is has_leader
     assert reading.last_contact_seconds == pytest.approx(last_contact_seconds)
     second = speaker.asked[1].partition(b" HTTP")[0]
@@ -154,7 +155,7 @@ async def test_an_answer_that_is_none(connect: Connect, answer: bytes, kind: typ
 async def test_an_answer_beyond_the_bound_is_refused(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     async with speaking([reply(b" " * (2**20 + 1))]) as speaker:
         consul = connect(from_flags(speaker.address, "", {}))
-        monkeypatch.setattr(consul._sender._http, "_answer_bytes", 2**20)
+        monkeypatch.setattr(limits, "HTTP_ANSWER_BYTES", 2**20)
         with pytest.raises(Invalid, match="gave an answer of more than 1,048,576 bytes"):
             await consul.catalog.datacenters()
 

@@ -16,7 +16,7 @@ from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import from_flags
 from k3.settings.listen import Listen
 from tests.discovery.conftest import Connect
-from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
+from tests.discovery.consul_lab import LOCKED, ROOT, entries, eventually, policy_token, special_agent
 from tests.servers import Server
 
 pytestmark = pytest.mark.servers("consul")
@@ -53,8 +53,7 @@ async def running(consul: Consul, ours: Registration) -> AsyncIterator[Registrar
 
 
 async def status(consul: Consul) -> str:
-    reading = await consul.catalog.health("k3-node", datacenter="dc1", index=0)
-    checks = [check for entry in reading.document for check in entry["Checks"] if check["CheckID"] != "serfHealth"]
+    checks = [check for entry in await entries(consul) for check in entry["Checks"] if check["CheckID"] != "serfHealth"]
     return checks[0]["Status"] if checks else ""
 
 
@@ -78,7 +77,7 @@ async def test_a_proven_machine_is_passing_the_moment_it_is_listed(consul: Consu
         assert made.holds
         held = await consul.agent.own_service("k3-node-web1")
         assert held is not None
-        assert {key: text for key, text in held["Meta"].items() if key != "registration"} == {
+        assert {key: text for key, text in held.meta.items() if key != "registration"} == {
             "node": "web1",
             "pid": "42",
             "id": "a" * 32,
@@ -87,7 +86,7 @@ async def test_a_proven_machine_is_passing_the_moment_it_is_listed(consul: Consu
             "os": "linux",
             "arch": "amd64",
         }
-        assert (held["Service"], held["Address"], held["Port"], held["Tags"]) == ("k3-node", "127.0.0.1", ours.port, ["blue"])
+        assert (held.service, held.address, held.port, held.tags) == ("k3-node", "127.0.0.1", ours.port, ("blue",))
     assert await made.leave()
     assert await consul.agent.own_service("k3-node-web1") is None
 
@@ -113,7 +112,7 @@ async def test_what_is_taken_away_or_changed_comes_back(consul: Consul, ours: Re
 
         async def is_mended() -> bool:
             held = await consul.agent.own_service("k3-node-web1")
-            return held is not None and held["Port"] == ours.port
+            return held is not None and held.port == ours.port
 
         await eventually(is_mended)
     await made.leave()

@@ -24,7 +24,7 @@ from k3.discovery.register import Registrar, Registration, answers_at
 from k3.discovery.settings import from_flags
 from k3.settings.listen import Listen
 from tests.discovery.conftest import Connect
-from tests.discovery.consul_lab import eventually
+from tests.discovery.consul_lab import entries, eventually
 from tests.discovery.histories import History, recording
 from tests.discovery.machines import plain_service, set_check, ttl_service
 from tests.discovery.mirroring import GONE, ILL, LOST, UP, View, mirroring, now
@@ -103,8 +103,7 @@ MARKS: set[str] = set()
 
 
 async def marks_seen(here: Consul, count: int) -> bool:
-    reading = await here.catalog.health("k3-node", datacenter="dc1", index=0)
-    for entry in reading.document:
+    for entry in await entries(here):
         if entry["Service"]["ID"] == "k3-node-web1":
             MARKS.add(entry["Service"]["Meta"].get("registration", ""))
     return len(MARKS) >= count
@@ -144,8 +143,7 @@ async def test_a_client_agent_that_restarts_costs_a_living_machine_nothing(
                 await asyncio.sleep(1.0)  # for longer than the mirror takes to write what it reads
                 await asyncio.to_thread(agent.start)
                 await has_come_back(view, here, 2)
-                reading = await here.catalog.health("k3-node", datacenter="dc1", index=0)
-                mine = next(each for each in reading.document if each["Service"]["ID"] == "k3-node-web1")
+                mine = next(each for each in await entries(here) if each["Service"]["ID"] == "k3-node-web1")
                 ours = [check for check in mine["Checks"] if check["ServiceID"]]  # of its agent, Serf tells when it likes
                 assert [check["Status"] for check in ours] == ["passing"], "passing at once: it answers"
     held(history)
@@ -153,7 +151,7 @@ async def test_a_client_agent_that_restarts_costs_a_living_machine_nothing(
 
 async def consul_says(here: Consul, ends: str) -> bool:
     """Whether its agent is known to be silent, or (`ends` is empty) not known any more."""
-    found = (await here.catalog.health("k3-node", datacenter="dc1", index=0)).document
+    found = await entries(here)
     told = [check["Status"] for each in found for check in each["Checks"] if check["CheckID"] == "serfHealth"]
     return ends in told if ends else not told
 

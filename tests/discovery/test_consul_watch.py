@@ -279,11 +279,11 @@ async def test_a_check_that_may_not_be_seen_any_more_is_not_taken_for_passing(
         await restrict(root, rules)
         await eventually(lambda: sees_nobody(reader))
         hint = await reader.catalog.ailing("critical", "k3-node", datacenter="dc1", index=0)
-        assert hint.document == []
+        assert hint.found == []
         await watching._follow_hints("critical", hint)
         assert [each.health for each in place.snapshot.instances if each.wanted_name == "m1"] != ["passing"]
         assert place.snapshot.instances == (), "the whole service was read instead, and is for the guard to judge"
 
 
 async def sees_nobody(reader: Consul) -> bool:
-    return not (await reader.catalog.health("k3-node", datacenter="dc1", index=0)).document
+    return not (await reader.catalog.health("k3-node", datacenter="dc1", index=0)).found.instances

@@ -30,7 +30,9 @@ def machine(name: str, datacenter: str = "dc1", service_id: str = "") -> Instanc
 
 
 def sight(*machines: Instance, belief: Belief = FULL, is_lost: bool = False, datacenter: str = "dc1") -> Sight:
-    return Sight(Snapshot(datacenter, machines), belief, is_lost, is_silent=is_lost and belief.trust is Trust.NONE)
+    return Sight(
+        Snapshot(datacenter=datacenter, instances=machines), belief, is_lost, is_silent=is_lost and belief.trust is Trust.NONE
+    )
 
 
 def known(name: str, datacenter: str = "dc1", service_id: str = "", *, is_gone: bool = False) -> Known:
@@ -45,7 +47,7 @@ def said(sights: dict[str, Sight], *nodes: Known) -> dict[str, type[RegistryObse
 
 def test_the_grace_of_a_machine_that_was_shown_begins_when_answers_end() -> None:
     """The mirror had been in doubt for long before, and machines were shown to it all the time."""
-    doubted = Sight(Snapshot("dc1", (machine("a"),)), NONE, is_lost=True, is_silent=False)
+    doubted = Sight(Snapshot(datacenter="dc1", instances=(machine("a"),)), NONE, is_lost=True, is_silent=False)
     assert said({"dc1": doubted}, known("a"), known("gone")) == {"gone": SourceLost}
 
 

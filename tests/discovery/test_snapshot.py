@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from k3.core import limits, node
 from k3.discovery import snapshot
-from k3.discovery.snapshot import Instance, Snapshot, assign, judge, read
+from k3.discovery.checks import Check, Checks, judge
+from k3.discovery.snapshot import Entries, Instance, Snapshot, assign
 
 ENTRY: dict[str, Any] = {
     "Node": {"Node": "host-1", "Address": "10.0.0.1", "Datacenter": "dc1", "Meta": None},
@@ -31,8 +32,16 @@ def entry(service: dict[str, Any] | None = None, host: dict[str, Any] | None = N
     return {**made, **more}
 
 
+def read(*found: object) -> Snapshot:
+    entries = Entries(service="k3-node", datacenter="dc1")
+    for each in found:
+        if not entries.take(each):
+            break
+    return entries.result()
+
+
 def only(*entries: Any) -> Instance:
-    found = read(list(entries), service="k3-node", datacenter="dc1")
+    found = read(*entries)
     assert not found.refused, found.refused
     return found.instances[0]
 
@@ -68,8 +77,27 @@ def test_the_name_is_meta_node_else_the_id_else_consul_s(service: dict[str, Any]
     ("broken", "reason"),
     [
         ({}, snapshot.BAD_NODE),
-        (None, snapshot.BAD_NODE),
-        ([ENTRY], snapshot.BAD_NODE),
+        (None, snapshot.BAD_ENTRY),
+        ([ENTRY], snapshot.BAD_ENTRY),
+        (entry(host={"Node": ["a"]}), snapshot.BAD_NODE),
+        ({**ENTRY, "Node": []}, snapshot.BAD_NODE),
+        ({**ENTRY, "Service": "web1"}, snapshot.BAD_SERVICE_ID),
+        (entry({"ID": {"a": 1}}), snapshot.BAD_SERVICE_ID),
+        (entry({"ID": "\ud800"}), snapshot.BAD_SERVICE_ID),
+        (entry({"ID": "2", "Meta": ["node"]}), snapshot.BAD_META),
+        (entry({"ID": "2", "Meta": "node"}), snapshot.BAD_META),
+        (entry({"ID": "2", "Meta": {"node": "web1", "pid": 42}}), snapshot.BAD_META),
+        (entry({"ID": "2", "Port": 70_000}), snapshot.BAD_PORT),
+        (entry({"ID": "2", "Port": -1}), snapshot.BAD_PORT),
+        (entry({"ID": "2", "Port": True}), snapshot.BAD_PORT),
+        (entry({"ID": "2", "Port": "7946"}), snapshot.BAD_PORT),
+        (entry({"ID": "2", "Port": 1.5}), snapshot.BAD_PORT),
+        (entry({"ID": "2", "Address": 7}), snapshot.BAD_ADDRESS),
+        (entry({"ID": "2", "Address": ["10.0.0.1"]}), snapshot.BAD_ADDRESS),
+        (entry({"ID": "2", "TaggedAddresses": ["lan"]}), snapshot.BAD_ADDRESS),
+        (entry({"ID": "2"}, {"TaggedAddresses": {"lan": 7}}), snapshot.BAD_ADDRESS),
+        (entry({"ID": "2"}, Checks={"CheckID": "a"}), snapshot.BAD_CHECKS),
+        (entry({"ID": "2"}, Checks="passing"), snapshot.BAD_CHECKS),
         (entry(host={"Node": ""}), snapshot.BAD_NODE),
         (entry(host={"Node": "a\nb"}), snapshot.BAD_NODE),
         (entry(host={"Node": "n" * 300}), snapshot.BAD_NODE),
@@ -85,7 +113,7 @@ def test_the_name_is_meta_node_else_the_id_else_consul_s(service: dict[str, Any]
     ],
 )
 def test_what_breaks_a_rule_is_refused_and_costs_the_others_nothing(broken: Any, reason: str) -> None:
-    found = read([broken, ENTRY], service="k3-node", datacenter="dc1")
+    found = read(broken, ENTRY)
     assert found.refused == {reason: 1}
     assert [each.wanted_name for each in found.instances] == ["web1"]
 
@@ -93,14 +121,14 @@ def test_what_breaks_a_rule_is_refused_and_costs_the_others_nothing(broken: Any,
 def test_odd_facts_read_as_absent() -> None:
     odd = {
         "Address": "example.org",
-        "Port": 70_000,
+        "Port": 0,
         "Meta": {"node": "web1", "pid": "-1", "id": "mine", "boot": "", "os": "O S"},
     }
     facts = only(entry(odd)).facts
     known = ("10.0.0.1",)
     assert (facts.addresses, facts.port, facts.pid, facts.id, facts.boot, facts.os) == (known, 0, 0, "", "", "")
     assert only(entry({"Address": ""})).facts.addresses == ("10.0.0.1",)
-    assert only(entry({"Port": True})).facts.port == 0
+    assert only(entry({"Port": None, "Tags": "blue", "Meta": None, "TaggedAddresses": None}, Checks=None)).facts.port == 0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +144,7 @@ def test_odd_facts_read_as_absent() -> None:
         ({"Address": ""}, {"Address": "host.example", "TaggedAddresses": {"lan": "10.0.0.3"}}, "10.0.0.3"),
         ({"Address": ""}, {"Address": "127.0.0.1", "TaggedAddresses": {"lan": "127.0.0.1", "wan": "192.0.2.3"}}, "192.0.2.3"),
         ({"Address": "127.0.0.1"}, {"Address": "127.0.0.1"}, "127.0.0.1"),
-        ({"Address": "web1", "TaggedAddresses": ["lan"]}, {"Address": None, "TaggedAddresses": "lan"}, ""),
+        ({"Address": "web1", "TaggedAddresses": None}, {"Address": None, "TaggedAddresses": {}}, ""),
     ],
 )
 def test_the_best_address_that_is_known(service: dict[str, Any], host: dict[str, Any], address: str) -> None:
@@ -131,16 +159,22 @@ def test_what_newer_and_enterprise_versions_add_is_nothing_to_us() -> None:
     assert only(newer) == only(ENTRY)
 
 
-def test_duplicates_excess_and_what_is_no_list_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_and_excess_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONSUL_INSTANCES", 2)
-    found = read([ENTRY, ENTRY, entry({"ID": "late"})], service="k3-node", datacenter="dc1")
+    found = read(ENTRY, ENTRY, entry({"ID": "late"}))
     assert (len(found.instances), found.refused) == (1, {snapshot.LISTED_TWICE: 1, snapshot.TOO_MANY: 1})
-    assert read({"no": "list"}, service="k3-node", datacenter="dc1").refused == {snapshot.NO_LIST: 1}
-    assert read([], service="k3-node", datacenter="dc1") == Snapshot("dc1")
+    assert read() == Snapshot(datacenter="dc1")
 
 
 def checks(*pairs: tuple[str, str]) -> list[dict[str, str]]:
     return [{"CheckID": name, "Status": status, "Output": "<html>whatever it said this time"} for name, status in pairs]
+
+
+def found_checks(given_checks: list[Any]) -> list[Check]:
+    taken = Checks()
+    for each in given_checks:
+        assert taken.take(each)
+    return taken.result()
 
 
 def unasked(kind: str) -> dict[str, str]:
@@ -163,7 +197,9 @@ def unasked(kind: str) -> dict[str, str]:
         (checks(("_node_maintenance", "critical")), "passing", "all its checks in Consul pass", True),
         (checks(("_service_maintenance:k3-node-web1", "critical"), ("a", "passing")), "passing", "all its", True),
         (checks(("_service_maintenance:k3-node-web1", "critical"), ("a", "critical")), "critical", "check a", True),
-        ([None, 7, {"CheckID": 1, "Status": 2}], "critical", "check  is critical", False),
+        ([None, 7, {"CheckID": 1, "Status": 2}, *checks(("a", "warning"))], "warning", "check a is warning", False),
+        ([{"CheckID": ["a"], "Status": "critical"}, {"CheckID": {}, "Status": "critical"}], "passing", "all its", False),
+        ([{"CheckID": "a", "Status": 1e999}, {"CheckID": "b"}, {"CheckID": "c" * 2_000, "Status": "x"}], "passing", "", False),
         ([unasked("http")], "unasked", "Consul has not run check a yet", False),
         ([unasked("http"), *checks(("b", "warning"))], "unasked", "has not run check a yet", False),
         ([unasked("http"), *checks(("b", "critical"))], "critical", "check b is critical", False),
@@ -174,16 +210,16 @@ def unasked(kind: str) -> dict[str, str]:
     ],
 )
 def test_health_is_the_worst_of_the_checks(given_checks: list[Any], health: str, message: str, in_maintenance: bool) -> None:
-    found = judge(given_checks)
+    found = judge(found_checks(given_checks))
     assert (found[0], found[2]) == (health, in_maintenance)
     assert message in found[1]
-    assert found == judge(given_checks[::-1]), "the order that Consul lists checks in must not cause a write"
+    assert found == judge(found_checks(given_checks[::-1])), "the order that Consul lists checks in must not cause a write"
 
 
 def test_who_asks_not_to_become_a_node_is_known_and_not_shown() -> None:
     hidden = only(entry({"Meta": {"node": "web1", "register-self": "false"}}))
     assert hidden.is_hidden
-    assert assign([Snapshot("dc1", (hidden,))], "dc1") == {}
+    assert assign([Snapshot(datacenter="dc1", instances=(hidden,))], "dc1") == {}
 
 
 def machine(datacenter: str, consul_node: str, name: str, service_id: str = "s") -> Instance:
@@ -200,7 +236,7 @@ def machine(datacenter: str, consul_node: str, name: str, service_id: str = "s")
 
 
 def names(*instances: Instance, own: str = "dc1") -> dict[str, tuple[str, str, str]]:
-    snapshots = [Snapshot(each.datacenter, (each,)) for each in instances]
+    snapshots = [Snapshot(datacenter=each.datacenter, instances=(each,)) for each in instances]
     return {name: named.instance.identity for name, named in assign(snapshots, own).items()}
 
 
@@ -258,9 +294,18 @@ json_values = st.recursive(
 )
 
 
-@given(json_values | st.lists(json_values))
-def test_no_document_is_fatal_and_none_makes_a_name_that_is_not_valid(document: Any) -> None:
-    found = read(document, service="k3-node", datacenter="dc1")
+json_entries = st.fixed_dictionaries(
+    {
+        "Node": st.just(ENTRY["Node"]) | json_values,
+        "Service": st.fixed_dictionaries({key: st.just(value) | json_values for key, value in ENTRY["Service"].items()}),
+        "Checks": st.just(ENTRY["Checks"]) | json_values | st.lists(json_values),
+    }
+)
+
+
+@given(st.lists(json_values | json_entries))
+def test_no_document_is_fatal_and_none_makes_a_name_that_is_not_valid(document: list[Any]) -> None:
+    found = read(*document)
     for each in found.instances:
         assert node.valid_name(each.wanted_name)
         assert each.message.isprintable()

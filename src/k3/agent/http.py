@@ -71,18 +71,13 @@ class Head:
     headers: Mapping[str, str]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-    def take_body(self) -> bytes:
-        """Returns the body and keeps it no longer: it may be large, and what is made of it larger."""
-        body, self.body = self.body, b""
-        return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,15 +229,17 @@ class Http:
             return Answer(head.status, head.headers, await conversation.body(self._answer_bytes))
 
     @asynccontextmanager
-    async def stream(self, request: Request, *, timeout_seconds: float) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
+    async def stream(
+        self, request: Request, *, timeout_seconds: float, bound: float = math.inf
+    ) -> AsyncIterator[tuple[Head, AsyncIterator[bytes]]]:
         """Sends a request; gives the head of the answer, and its body in pieces as they come, however long that goes on.
 
-        The head, and then each piece, may take `timeout_seconds`. Raises OSError (TimeoutError), HttpError; so do the pieces.
-        A body that is not read to its end costs the connection.
+        The head, and then each piece, may take `timeout_seconds`. Raises OSError (TimeoutError), HttpError; so do the pieces,
+        LongAnswer beyond `bound` bytes. A body that is not read to its end costs the connection.
         """
         async with time_limit(timeout_seconds) as limit, self._gate, self._asked(request) as (head, conversation):
             limit.reschedule(None)  # from here on each piece has a limit of its own
-            async with aclosing(conversation.pieces()) as pieces, aclosing(_timely(pieces, timeout_seconds)) as timely:
+            async with aclosing(conversation.pieces(bound)) as pieces, aclosing(_timely(pieces, timeout_seconds)) as timely:
                 yield head, timely
 
     @asynccontextmanager

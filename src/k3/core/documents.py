@@ -49,7 +49,8 @@ def _refuse(constant: str) -> None:
     raise ValueError(msg)  # Python's json takes NaN and Infinity, which are no JSON (RFC 8259 section 6)
 
 
-_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_refuse)
+DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_refuse)
+"""Parses JSON as RFC 8259 has it; raises ValueError, and RecursionError where it is very deep."""
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -72,7 +73,7 @@ def decode(document: bytes) -> Manifest:
         msg = "it is empty"
         raise ValueError(msg)
     try:
-        manifest = _DECODER.decode(document.decode())
+        manifest = DECODER.decode(document.decode())
     except UnicodeDecodeError as odd:
         msg = f"not UTF-8 at byte {odd.start}"
         raise ValueError(msg) from odd
@@ -110,10 +111,15 @@ def same_json(one: Manifest, other: Manifest) -> bool:
 
 
 def _check_depth(manifest: Manifest, document: bytes) -> None:
-    """Most documents have fewer brackets than they may be deep, and need no look."""
-    if document.count(b"{") + document.count(b"[") <= limits.DOCUMENT_DEPTH:
-        return
-    level: list[Any] = [manifest]
+    if is_too_deep(manifest, document.count(b"{") + document.count(b"[")):
+        raise ValueError(_TOO_DEEP)
+
+
+def is_too_deep(document: object, brackets: int) -> bool:
+    """Whether parsed JSON is nested deeper than it may be. Most has fewer opening brackets than that, and needs no look."""
+    if brackets <= limits.DOCUMENT_DEPTH:
+        return False
+    level: list[Any] = [document]
     for _ in range(limits.DOCUMENT_DEPTH):
         deeper: list[Any] = []
         for part in level:
@@ -121,9 +127,9 @@ def _check_depth(manifest: Manifest, document: bytes) -> None:
                 if type(each) is dict or type(each) is list:  # as json makes them; a third of the time that isinstance takes
                     deeper.append(each)  # noqa: PERF401 - so does a loop here
         if not deeper:
-            return
+            return False
         level = deeper
-    raise ValueError(_TOO_DEEP)
+    return True
 
 
 def _check_metadata(manifest: Manifest) -> None:

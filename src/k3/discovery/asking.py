@@ -5,11 +5,12 @@ comes may be a firewall's doing, so it proves nothing (ADR 24).
 """
 
 import asyncio
-import json
 from typing import Final
 
 from k3.agent import http
 from k3.agent.http import HttpError, Server
+from k3.agent.info import parse_info
+from k3.core.errors import Invalid
 from k3.core.observation import Facts
 
 ASK_SECONDS: Final = 2.0
@@ -30,13 +31,7 @@ async def _answers(facts: Facts) -> bool:
         answer = await http.get(Server(host=facts.addresses[0], port=facts.port), "/info", timeout_seconds=ASK_SECONDS)
     except (OSError, HttpError):
         return False
-    return _id(answer.body) == facts.id
-
-
-def _id(body: bytes) -> str:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    id_ = found.get("id") if isinstance(found, dict) else None
-    return id_ if isinstance(id_, str) else ""
+        return parse_info(answer.body).facts.id == facts.id
+    except Invalid:
+        return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from k3.core import limits
-from k3.core.errors import Forbidden, K3Error
+from k3.core.errors import Forbidden, Invalid, K3Error
 from k3.discovery import snapshot
 from k3.discovery.consul import Consul
 from k3.discovery.guards import Guard, Trust
@@ -19,6 +19,10 @@ from k3.discovery.snapshot import Snapshot
 
 FIRST_DOUBT_SECONDS: Final = 3.0
 """For so long after the start, nothing is logged of an answer that is not believed yet."""
+
+QUIET_SECONDS: Final = 60.0
+FORGET_SECONDS: Final = 600.0
+"""What was refused and comes again within that time is not told again."""
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +38,42 @@ class Datacenter:
     """Whether it was logged that it is not fully believed."""
     has_been_believed: bool = False
     told_names: set[str] = field(default_factory=set)
+    told_refused: dict[str, float] = field(default_factory=dict)
+    """What was refused and told, and when it was seen last."""
+    quiet_until: float = 0.0
+    """Before that time nothing more that is refused is told."""
 
-    def tell(self, where: str, now: float, patience_seconds: float) -> None:
-        """Logs that it is not believed, or is again; at the start only if that lasts, as Consul may not be ready yet."""
-        fields = {"consul": where, "datacenter": self.name}
-        belief, patience = self.guard.belief, 0.0 if self.has_been_believed else patience_seconds
-        if belief.trust is Trust.FULL:
-            self.has_been_believed = True
-            if self.is_told:
-                log.info("datacenter.believed", extra={"fields": fields})
-            self.is_told = False
-        elif not self.is_told and self.guard.bad_seconds(now) >= patience:
-            log.warning("datacenter.doubted", extra={"fields": {**fields, "why": belief.why}})
-            self.is_told = True
+    def is_newly_doubted(self, now: float, patience_seconds: float) -> bool:
+        """Notes that it is told now that it is not fully believed; at the start only if that lasts, as Consul may not be ready.
+
+        Returns whether it is to be told.
+        """
+        patience = 0.0 if self.has_been_believed else patience_seconds
+        if self.guard.belief.trust is Trust.FULL or self.is_told or self.guard.bad_seconds(now) < patience:
+            return False
+        self.is_told = True
+        return True
+
+    def is_believed_again(self) -> bool:
+        """Notes whether it is fully believed; returns whether that is to be told."""
+        if self.guard.belief.trust is not Trust.FULL:
+            return False
+        self.has_been_believed = True
+        was_told, self.is_told = self.is_told, False
+        return was_told
+
+    def tell_of_refused(self, found: Snapshot, now: float) -> None:
+        """Logs what of an answer was refused, at most once a minute, and only where it was not told lately."""
+        refused = {*found.refused, *found.named}
+        news = refused - self.told_refused.keys()
+        seen = {each: now if each in refused else at for each, at in self.told_refused.items()}
+        self.told_refused = {each: at for each, at in seen.items() if now - at < FORGET_SECONDS}
+        if not news or now < self.quiet_until:
+            return
+        self.told_refused |= dict.fromkeys(refused, now)
+        self.quiet_until = now + QUIET_SECONDS
+        fields = {"datacenter": self.name, **found.refused, "which": "; ".join(found.named)}
+        log.warning("consul.refused", extra={"fields": fields})
 
     def tell_of_names(self, found: Snapshot) -> None:
         """Logs, once while it is shown, each Consul node whose Node has another name, since its own cannot be a Node's."""
@@ -65,6 +92,8 @@ class Directory:
         self._consul = consul
         self._chosen = chosen
         self._listed: list[str] = []
+        self._is_told = False
+        """It was told that there are more than are watched."""
         self.own = ""
         """The agent's own datacenter; empty: not known yet."""
         self.places: dict[str, Datacenter] = {}
@@ -72,19 +101,25 @@ class Directory:
 
     def add(self, name: str) -> Datacenter:
         """Adds a datacenter to those that are watched, and returns it."""
-        place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(name))
+        place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(datacenter=name))
         return place
 
     def tell(self, patience_seconds: float) -> None:
-        """Logs of each that it is not believed, or is again. `patience_seconds`: see `Datacenter.tell`."""
-        now = asyncio.get_running_loop().time()
-        for place in self.places.values():
-            place.tell(self._consul.where, now, patience_seconds)
+        """Logs which are not believed, or are again, all of one cause in one line. `patience_seconds`: see there."""
+        now, places, where = asyncio.get_running_loop().time(), self.places.values(), self._consul.where
+        if again := [place.name for place in places if place.is_believed_again()]:
+            log.info("datacenter.believed", extra={"fields": {"consul": where, "datacenter": _few(again)}})
+        doubted: dict[str, list[str]] = {}
+        for place in places:
+            if place.is_newly_doubted(now, patience_seconds):
+                doubted.setdefault(place.guard.belief.why, []).append(place.name)
+        for why, names in doubted.items():
+            log.warning("datacenter.doubted", extra={"fields": {"consul": where, "datacenter": _few(names), "why": why}})
 
     async def find(self) -> None:
         """Asks Consul for its datacenters. Raises K3Error."""
         self.own = self.own or await self._ask_own()
-        self._listed = [name for name in await self._consul.catalog.datacenters() if is_datacenter(name)]
+        self._listed = list(await self._consul.catalog.datacenters())
 
     async def has_found(self) -> bool:
         """Asks Consul for its datacenters; returns whether there was an answer."""
@@ -96,14 +131,30 @@ class Directory:
         return True
 
     async def _ask_own(self) -> str:
-        """Asks for the agent's own datacenter; with a token that may not ask that, takes the nearest one."""
+        """Asks for the agent's own datacenter; where the agent does not tell that, takes the nearest one."""
         try:
             return (await self._consul.agent.read_self()).datacenter
-        except Forbidden:
+        except (Forbidden, Invalid):
             return next(iter(await self._consul.catalog.datacenters()), "")
 
     def wanted(self, stored: Iterable[str]) -> tuple[str, ...]:
-        """Returns those chosen, else all that Consul lists and those that Nodes of the store came from (`stored`)."""
+        """Returns those chosen, else the agent's own, those that Nodes of the store came from (`stored`), and the others.
+
+        So a long list does not keep those out that are known already.
+        """
         if self._chosen:
             return self._chosen[: limits.DATACENTERS]
-        return tuple(dict.fromkeys([*self._listed, *filter(is_datacenter, stored)]))[: limits.DATACENTERS]
+        own = [self.own] if self.own in self._listed else []
+        wanted = list(dict.fromkeys([*own, *filter(is_datacenter, stored), *self._listed]))
+        if len(wanted) > limits.DATACENTERS and not self._is_told:
+            self._is_told = True
+            advice = "choose those to watch by --datacenter"
+            fields = {"datacenters": len(wanted), "watched": limits.DATACENTERS, "advice": advice}
+            log.warning("consul.many_datacenters", extra={"fields": fields})
+        return tuple(wanted[: limits.DATACENTERS])
+
+
+def _few(names: list[str]) -> str:
+    """Returns names for one line of the log."""
+    more = len(names) - limits.CONSUL_NAMED
+    return ", ".join(names[: limits.CONSUL_NAMED]) + (f" and {more} more" if more > 0 else "")

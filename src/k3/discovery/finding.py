@@ -12,7 +12,8 @@ from k3.discovery.catalog import Catalog
 from k3.discovery.datacenters import Directory
 from k3.discovery.guards import Trust
 from k3.discovery.nodes import StoredNodes
-from k3.discovery.watch import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, AnswerSink, DatacenterWatch
+from k3.discovery.pace import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from k3.discovery.watch import AnswerSink, DatacenterWatch
 
 DATACENTERS_SECONDS: Final = 30.0
 

@@ -65,6 +65,8 @@ class Heard:
     last_contact_seconds: float = 0.0
     is_filtered: bool = False
     """Something was left out: by Consul, for want of rights, or by k3, for want of room."""
+    unidentified: int = 0
+    """How many entries do not even say who is registered."""
     went_back: bool = False
     """The index is smaller than before: the servers have lost what they knew."""
 
@@ -157,6 +159,8 @@ def _incomplete(heard: Heard) -> str:
     """Returns why the answer cannot prove that anything is missing; empty if it can."""
     if heard.is_filtered:
         return INCOMPLETE
+    if heard.unidentified:
+        return f"{heard.unidentified} entries of the answer cannot be read, and may be those that are missing"
     if heard.own is Own.MISSING:
         return "our own registration is missing from the answer: may the token write this service, and read services and nodes?"
     return ""

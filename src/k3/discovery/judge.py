@@ -1,6 +1,6 @@
 """How far an answer of a datacenter is believed, and what it changes: the one way by which Consul's answers come in.
 
-`snapshot` reads an answer, `guards` says how far it is believed, by what is expected of it: the Nodes that the store has of
+`snapshot` has read an answer, `guards` says how far it is believed, by what is expected of it: the Nodes that the store has of
 that datacenter, and the registration of this machine.
 """
 
@@ -57,13 +57,9 @@ class Judge:
         is_own = self._registrar is not None and datacenter.name == self._directory.own
         return self._registrar.service_id if self._registrar is not None and is_own else ""
 
-    def _hear(self, datacenter: Datacenter, reading: Reading, *, went_back: bool) -> None:
-        found = snapshot.read(reading.document, service=self._service, datacenter=datacenter.name)
-        if snapshot.NO_LIST in found.refused:
-            self.take(datacenter, Unanswered("the answer is not a list"))
-            return
-        if found.refused != datacenter.snapshot.refused:
-            log.warning("consul.refused", extra={"fields": {"datacenter": datacenter.name, **found.refused}})
+    def _hear(self, datacenter: Datacenter, reading: Reading[Snapshot], *, went_back: bool) -> None:
+        found = reading.found
+        datacenter.tell_of_refused(found, asyncio.get_running_loop().time())
         datacenter.tell_of_names(found)
         former = datacenter.guard.belief
         heard = self._heard(datacenter, found, reading, went_back=went_back)
@@ -73,10 +69,11 @@ class Judge:
             self._drawing.outdate()
         self._settle(datacenter, former, belief)
 
-    def _heard(self, datacenter: Datacenter, found: Snapshot, reading: Reading, *, went_back: bool) -> Heard:
+    def _heard(self, datacenter: Datacenter, found: Snapshot, reading: Reading[Snapshot], *, went_back: bool) -> Heard:
         """Returns the answer, as far as it matters to the guard."""
         name = datacenter.name
-        shown = {each.identity for each in found.instances}
+        # What is there and cannot be read is not missing.
+        shown = {each.identity for each in found.instances} | found.unread
         names = {each.wanted_name for each in found.instances}
         # A silent agent may be removed by Consul at any time, with its registrations: that is no loss of the answer (ADR 17).
         known = [
@@ -86,10 +83,11 @@ class Judge:
             shown=len(shown),
             known=len(known),
             missing=sum(each.identity not in shown and each.name not in names for each in known),
-            own=self._own(datacenter, {each.service_id for each in found.instances}),
+            own=self._own(datacenter, {service_id for _, _, service_id in shown}),
             has_leader=reading.has_leader,
             last_contact_seconds=reading.last_contact_seconds,
             is_filtered=reading.is_filtered or snapshot.TOO_MANY in found.refused or self._is_blind(name),
+            unidentified=found.unidentified,
             went_back=went_back,
         )
 

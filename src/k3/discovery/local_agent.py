@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from k3.core.errors import NotFound
+from k3.core import limits
+from k3.core.errors import Invalid, NotFound
+from k3.discovery.fields import Refused, items, port, text, texts
+from k3.discovery.names import is_datacenter
 from k3.discovery.sender import Sender, read_timeout_seconds
 
 
@@ -24,6 +27,19 @@ class AgentSelf:
     """By which the agent tells others to reach it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A service as the agent holds it."""
+
+    service: str
+    address: str
+    port: int
+    meta: Mapping[str, str]
+    tags: tuple[str, ...]
+    content_hash: str
+    """Consul's own hash of it: a blocking query on a service waits for another one, not for an index."""
+
+
 class LocalAgent:
     """The questions to one Consul agent, over a `Sender`. Each raises what `Sender.call` raises."""
 
@@ -32,13 +48,14 @@ class LocalAgent:
 
     async def read_self(self) -> AgentSelf:
         """Returns what the agent says of itself. Raises Forbidden without agent:read."""
-        document = _mapping(await self._sender.read("/v1/agent/self"))
-        config = _mapping(document.get("Config"))
+        document = self._sender.parse(await self._sender.call("GET", self._sender.target("/v1/agent/self")))
+        config, member = _mapping(document.get("Config")), _mapping(document.get("Member"))
+        datacenter = _text(config.get("Datacenter"))
         return AgentSelf(
-            datacenter=_text(config.get("Datacenter")),
+            datacenter=datacenter if is_datacenter(datacenter) else "",
             node=_text(config.get("NodeName")),
             version=_text(config.get("Version")),
-            address=_text(_mapping(document.get("Member")).get("Addr")),
+            address=_text(member.get("Addr")),
         )
 
     async def register(self, registration: Mapping[str, Any]) -> None:
@@ -60,18 +77,33 @@ class LocalAgent:
         except NotFound:
             return
 
-    async def own_service(self, service_id: str, *, known_hash: str = "", wait_seconds: int = 0) -> Mapping[str, Any] | None:
-        """Returns a service as the agent holds it, None where it does not.
+    async def own_service(self, service_id: str, *, known_hash: str = "", wait_seconds: int = 0) -> Held | None:
+        """Returns a service as the agent holds it, None where it does not. Raises Invalid where that cannot be read.
 
-        Given the ContentHash of what is known, waits until the agent holds something else or the time is over.
+        Given the hash of what is known, waits until the agent holds something else or the time is over.
         """
         parameters = {"hash": known_hash, "wait": f"{wait_seconds}s"} if known_hash else {}
-        target = f"/v1/agent/service/{quote(service_id, safe='')}?{self._sender.query(parameters)}"
+        target = self._sender.target(f"/v1/agent/service/{quote(service_id, safe='')}", **parameters)
         try:
             answer = await self._sender.call("GET", target, timeout_seconds=read_timeout_seconds(wait_seconds))
         except NotFound:
             return None
-        return _mapping(self._sender.parse(answer))
+        try:
+            return _held(self._sender.parse(answer))
+        except Refused as refused:
+            msg = f"Consul at {self._sender.where} holds a registration of this service ID that cannot be read: {refused}"
+            raise Invalid(msg) from None
+
+
+def _held(document: Mapping[str, Any]) -> Held:
+    return Held(
+        service=text(document.get("Service"), "bad service"),
+        address=text(document.get("Address"), "bad address"),
+        port=port(document.get("Port"), "bad port"),
+        meta=texts(document.get("Meta"), "bad Meta"),
+        tags=tuple(text(each, "bad tags") for each in items(document.get("Tags"), "bad tags")),
+        content_hash=text(document.get("ContentHash"), "bad hash", most=limits.CONSUL_HASH_CHARACTERS),
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -79,4 +111,4 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and len(value) <= limits.NAME_BYTES else ""

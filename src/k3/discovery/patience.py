@@ -13,6 +13,7 @@ that have not run yet. Each is a *doubt*: the machine may be as well as before, 
     SILENT    that its agent does not answer; k3's   the machine, again and again   no answer
               the same; another's                    none                           at once
     UNASKED   that a check has not run yet           none
+    UNREAD    an entry that k3 cannot read           none
 
 A k3 agent puts its registration back when another takes it out, and says goodbye in Consul before it takes it out itself: a
 goodbye is no doubt. `SILENT` has no grace, it lasts for as long as the machine answers.
@@ -30,6 +31,7 @@ class Why(Enum):
     MISSING = "missing"
     SILENT = "silent"
     UNASKED = "unasked"
+    UNREAD = "unread"
 
 
 @dataclass(frozen=True, slots=True)

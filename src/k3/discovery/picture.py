@@ -6,7 +6,8 @@ fully believed                  Mirrored                Deregistered, once the d
 believed in what it shows       Mirrored                nothing; beyond the grace SourceLost
 not believed, or there is none  nothing; beyond the grace SourceLost: what it showed last is left as it is
 
-A machine in doubt (see `patience`) stays as it is, and one that says goodbye is Stopped.
+A machine in doubt (see `patience`) stays as it is, and one that says goodbye is Stopped. One whose entry cannot be read stays
+as it is as well, and beyond the grace is lost from sight.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from k3.discovery.policy import Deregistered, Health, Mirrored, RegistryObservat
 from k3.discovery.snapshot import Identity, Instance, Named, Snapshot, assign
 
 WHY_CHARACTERS = 200
+UNREADABLE = "what Consul shows of it cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ def observe(
         found = _whole(sights, own_datacenter) if node.is_original else sights.get(node.datacenter)
         if found is None or node.name in named or node.name in hidden:
             continue
-        if found.belief.trust is not Trust.NONE and node.is_ready:
-            doubts.add(missing(node))
+        if found.belief.trust is not Trust.NONE:
+            doubts |= _doubts_about(node, found)
         if (seen := _not_shown(service, node, found, over)) is not None:
             said[node.name] = seen
     return Picture(said, {each.instance.identity: each for each in named.values()}, frozenset(doubts))
@@ -142,15 +144,29 @@ def _outdated(several: list[Instance], held: Mapping[Identity, str]) -> list[Ins
 
 
 def _not_shown(service: str, node: Known, sight: Sight, over: AbstractSet[Doubt]) -> RegistryObservation | None:
-    """Returns what is to be said of a Node whose instance the datacenter does not show."""
+    """Returns what is to be said of a Node whose instance the datacenter does not show, or not so that it can be read."""
+    if node.identity in sight.snapshot.unread and sight.belief.trust is not Trust.NONE:
+        return SourceLost(node.name, service, UNREADABLE) if unread(node) in over else None
     if sight.belief.trust is Trust.FULL:
         return Deregistered(node.name, service) if not node.is_ready or missing(node) in over else None
     return _lost(service, node.name, node.datacenter, sight) if sight.is_lost else None
 
 
+def _doubts_about(node: Known, sight: Sight) -> set[Doubt]:
+    """Returns the doubts about a Node of which the datacenter shows nothing that can be read."""
+    if node.identity in sight.snapshot.unread:
+        return set() if node.is_gone else {unread(node)}
+    return {missing(node)} if node.is_ready else set()
+
+
 def missing(node: Known) -> Doubt:
     """Returns the doubt about a Node whose instance Consul does not show."""
     return Doubt(Why.MISSING, node.datacenter, node.consul_node, node.service_id or node.name)
+
+
+def unread(node: Known) -> Doubt:
+    """Returns the doubt about a Node whose instance Consul shows by an entry that cannot be read."""
+    return Doubt(Why.UNREAD, *node.identity)
 
 
 def doubts_of(instance: Instance) -> set[Doubt]:
@@ -180,7 +196,8 @@ def _beyond_doubt(health: Health) -> Health:
 def _is_kept(node: Known, sights: Mapping[str, Sight]) -> bool:
     """Whether no other machine may have the name, since this one may still be there, out of sight."""
     sight = sights.get(node.datacenter)
-    return not node.is_gone and (sight is None or sight.belief.trust is not Trust.FULL)
+    is_shown_whole = sight is not None and sight.belief.trust is Trust.FULL and node.identity not in sight.snapshot.unread
+    return not node.is_gone and not is_shown_whole
 
 
 def _lost(service: str, name: str, datacenter: str, sight: Sight) -> SourceLost:

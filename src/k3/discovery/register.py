@@ -13,7 +13,7 @@ Writes this machine's registration and nothing else, and leaves one alone that a
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
@@ -28,6 +28,7 @@ from k3.core.errors import K3Error
 from k3.core.observation import Facts
 from k3.discovery.catalog import MARK
 from k3.discovery.consul import Consul
+from k3.discovery.local_agent import Held
 from k3.discovery.snapshot import LEAVING
 
 CHECK_SECONDS: Final = 15
@@ -111,19 +112,16 @@ class Registration:
             "Check": check,
         }
 
-    def is_held_as(self, held: Mapping[str, Any]) -> bool:
+    def is_held_as(self, held: Held) -> bool:
         """Whether the agent holds exactly this registration."""
         wanted = (self.service, self.address, self.port, self.meta, sorted(self.tags))
-        return wanted == (held.get("Service"), *_place(held), held.get("Meta"), sorted(held.get("Tags") or []))
+        return wanted == (held.service, held.address, held.port, held.meta, sorted(held.tags))
 
-    def is_of_another(self, held: Mapping[str, Any]) -> bool:
+    def is_of_another(self, held: Held) -> bool:
         """Whether the agent holds the ID for another machine: with another identity and another address."""
-        other = (held.get("Meta") or {}).get("id", "")
-        return bool(other and self.facts.id) and other != self.facts.id and _place(held) != (self.address, self.port)
-
-
-def _place(held: Mapping[str, Any]) -> tuple[Any, Any]:
-    return held.get("Address"), held.get("Port")
+        other = held.meta.get("id", "")
+        is_elsewhere = (held.address, held.port) != (self.address, self.port)
+        return bool(other and self.facts.id) and other != self.facts.id and is_elsewhere
 
 
 async def answers_at(address: str, port: int) -> bool:
@@ -160,7 +158,7 @@ class Registrar:
         self._told = ""
         self._hash = ""
         """Of the registration as Consul's agent held it at the last look."""
-        self._fresh: tuple[Mapping[str, Any] | None] | None = None
+        self._fresh: tuple[Held | None] | None = None
         """What the agent has answered to the blocking query since, if it has."""
         self._unlisted_since: float | None = None
         self._has_lapsed = False
@@ -222,7 +220,7 @@ class Registrar:
         except K3Error:
             self._has_lapsed = True
 
-    async def _own_service(self) -> Mapping[str, Any] | None:
+    async def _own_service(self) -> Held | None:
         """Returns what the agent holds: as the blocking query has just answered, else as it says now."""
         fresh, self._fresh = self._fresh, None
         return fresh[0] if fresh else await self._consul.agent.own_service(self.service_id)
@@ -239,8 +237,7 @@ class Registrar:
             self.holds = held is not None
             await self._register()
             held = await self._consul.agent.own_service(wanted.service_id)
-        # Consul's own hash of what it holds: its blocking query on a service waits for another one (`hash`), not for an index.
-        self._hash = str(held.get("ContentHash", "")) if held is not None else ""
+        self._hash = held.content_hash if held is not None else ""
         self.holds = True
         try:
             if not self.listed.is_set() and not await self._is_listed():
@@ -301,7 +298,7 @@ class Registrar:
             async with time_limit(LEAVE_SECONDS):
                 held = await self._consul.agent.own_service(self.service_id)
                 if held is not None:
-                    if (held.get("Meta") or {}).get("boot", "") != self._registration.facts.boot:
+                    if held.meta.get("boot", "") != self._registration.facts.boot:
                         return False
                     await self._say_goodbye()
                     await self._consul.agent.deregister(self.service_id)

@@ -1,14 +1,14 @@
 """One datacenter's answer as instances: what Consul's health JSON says of each machine, and which Node's name each gets.
 
-Pure. Consul is fed by every holder of a token, so every entry is checked against limits: one that breaks a rule is refused and
-counted under its reason, never mended, and never costs the others anything. Optional metadata that is not what k3
-writes (other programs use Consul too) reads as absent.
+Pure. Consul is fed by every holder of a token, so every entry is checked against types and limits: one that breaks a rule is
+refused and counted under its reason, never mended, and never costs the others anything. Its machine is left as it is (ADR 42).
+Texts in the Meta that are not what k3 writes (other programs use Consul too) read as absent.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -16,37 +16,32 @@ from k3.core import limits, node
 from k3.core.addresses import parse_address
 from k3.core.observation import BOOT, ID, VERSION, WORD, Facts
 from k3.core.safe_text import printable
+from k3.discovery.checks import BAD_CHECK, NODE_CHECK, Check, Checks, ailments, judge
+from k3.discovery.elements import Unreadable
+from k3.discovery.fields import Refused, items, mapping, port, text, texts
 from k3.discovery.names import is_consul_node, is_service_id
-from k3.discovery.policy import AGENT_LOST, Health
+from k3.discovery.policy import Health
 
 SUFFIX_DIGITS: Final = 6
 
 LEAVING: Final = "leaving"
 """The key in the Meta of a registration whose machine says goodbye."""
-NODE_CHECK: Final = "serfHealth"
-SERVICE_MAINTENANCE: Final = "_service_maintenance"
-NODE_MAINTENANCE: Final = "_node_maintenance"
 
-UNASKED: Final[Health] = "unasked"
-TOLD: Final = frozenset({"ttl", "alias"})
-"""The types of checks that Consul does not run itself."""
-_SEVERITY: Final[Mapping[str, int]] = {"passing": 0, "warning": 1, "critical": 2}
-
-
+BAD_ENTRY: Final = "not an object"
 BAD_NODE: Final = "bad Consul node"
 BAD_SERVICE_ID: Final = "bad service ID"
 BAD_NAME: Final = "bad name"
+BAD_META: Final = "bad Meta"
+BAD_ADDRESS: Final = "bad address"
+BAD_PORT: Final = "bad port"
+BAD_CHECKS: Final = "bad checks"
 LISTED_TWICE: Final = "listed twice"
 TOO_MANY: Final = "too many"
-NO_LIST: Final = "not a list"
+"""Counted once: what is behind the last entry that is taken is not read."""
 
 
 Identity = tuple[str, str, str]
 """Datacenter, Consul node and service ID."""
-
-
-class Refused(Exception):
-    """An entry breaks a rule; the text is the reason it is counted under. Never leaves this module."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +71,20 @@ class Instance:
         return self.datacenter, self.consul_node, self.service_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What one answer says, and how many entries were refused for which reason."""
+    """What one answer says."""
 
     datacenter: str
     instances: tuple[Instance, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
+    """How many entries, or checks of theirs, were refused for which reason."""
+    named: tuple[str, ...] = ()
+    """The first of those, for a person."""
+    unread: frozenset[Identity] = frozenset()
+    """Who is registered by an entry that was refused: their machines are not known to be gone."""
+    unidentified: int = 0
+    """How many entries do not even say who is registered; they may stand for any machine."""
 
     def replaced(self, fresh: Iterable[Instance]) -> "Snapshot":
         """Returns the snapshot with these instances instead of those of the same identity."""
@@ -99,38 +101,98 @@ class Named:
     conflict_with: str = ""
 
 
-def read(document: object, *, service: str, datacenter: str) -> Snapshot:
-    """Reads the entries of `/v1/health/service/<service>`, and takes each out of the document, which may be large."""
-    refused: Counter[str] = Counter()
-    found: dict[Identity, Instance] = {}
-    entries: list[object] = document if isinstance(document, list) else []
-    if not isinstance(document, list):
-        refused[NO_LIST] += 1
-    refused[TOO_MANY] += max(0, len(entries) - limits.CONSUL_INSTANCES)
-    del entries[limits.CONSUL_INSTANCES :]
-    entries.reverse()  # so that they are taken from the end in their order, each then free to go
-    while entries:
+class Entries:
+    """Takes the entries of one answer of `/v1/health/service/<service>`, each by itself."""
+
+    def __init__(self, *, service: str, datacenter: str) -> None:
+        self._service = service
+        self._datacenter = datacenter
+        self._found: dict[Identity, Instance] = {}
+        self._refused: Counter[str] = Counter()
+        self._named: list[str] = []
+        self._unread: set[Identity] = set()
+        self._unidentified = 0
+        self._taken = 0
+
+    def take(self, element: object) -> bool:
+        """Reads one entry; one that breaks a rule is refused, and costs the others nothing."""
+        self._taken += 1
+        if self._taken > limits.CONSUL_INSTANCES:
+            self._refused[TOO_MANY] += 1
+            return False
+        self._read(element)
+        return True
+
+    def _read(self, element: object) -> None:
+        identity: Identity | None = None
         try:
-            instance = _instance(_mapping(entries.pop()), service, datacenter)
-        except Refused as reason:
-            refused[str(reason)] += 1
+            consul_node, registered, found = _parts(element)
+            identity = self._datacenter, *_names(consul_node["Node"], registered["ID"])
+            if identity in self._found:
+                self._refuse(LISTED_TWICE, identity)
+                return
+            checks = Checks()
+            for each in items(found, BAD_CHECKS):
+                checks.take(each)
+            self._found[identity] = _instance(identity, self._service, consul_node, registered, checks.found)
+        except Refused as refused:
+            self._unidentified += isinstance(refused, _Unidentified)
+            self._refuse(str(refused), identity)
         else:
-            refused[LISTED_TWICE] += instance.identity in found
-            found.setdefault(instance.identity, instance)
-    return Snapshot(datacenter, tuple(sorted(found.values(), key=lambda each: each.identity)), dict(+refused))
+            if checks.refused:
+                self._refuse(BAD_CHECK, identity, checks.refused)
+
+    def result(self) -> Snapshot:
+        """Returns what was taken."""
+        return Snapshot(
+            datacenter=self._datacenter,
+            instances=tuple(sorted(self._found.values(), key=lambda each: each.identity)),
+            refused=dict(self._refused),
+            named=tuple(self._named),
+            unread=frozenset(self._unread - self._found.keys()),
+            unidentified=self._unidentified,
+        )
+
+    def _refuse(self, reason: str, identity: Identity | None, count: int = 1) -> None:
+        self._refused[reason] += count
+        if identity is not None:
+            self._unread.add(identity)
+            if len(self._named) < limits.CONSUL_NAMED:
+                host, service_id = (printable(each, limit=limits.CHECK_CHARACTERS) for each in identity[1:])
+                self._named.append(f"{service_id} on {host}: {reason}")
 
 
-def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instance:
-    consul_node, registered = _mapping(entry.get("Node")), _mapping(entry.get("Service"))
-    meta = _texts(registered.get("Meta"))
-    host, service_id = _text(consul_node.get("Node")), _text(registered.get("ID"))
+class _Unidentified(Refused):
+    """The entry does not say who is registered."""
+
+
+def _parts(entry: object) -> tuple[Mapping[str, Any], Mapping[str, Any], object]:
+    """Returns the Consul node, which has a text for its name, the service, which has one for its ID, and the checks."""
+    if not isinstance(entry, dict):
+        raise _Unidentified(entry.why if isinstance(entry, Unreadable) else BAD_ENTRY)
+    consul_node, registered = entry.get("Node"), entry.get("Service")
+    if not isinstance(consul_node, dict) or not isinstance(consul_node.get("Node"), str):
+        raise _Unidentified(BAD_NODE)
+    if not isinstance(registered, dict) or not isinstance(registered.get("ID"), str):
+        raise _Unidentified(BAD_SERVICE_ID)
+    return consul_node, registered, entry.get("Checks")
+
+
+def _names(host: str, service_id: str) -> tuple[str, str]:
+    """Returns the two if they may be such names. Raises Refused: a machine of others has never had a Node."""
     if not is_consul_node(host):
         raise Refused(BAD_NODE)
     if not is_service_id(service_id):
         raise Refused(BAD_SERVICE_ID)
+    return host, service_id
+
+
+def _instance(
+    identity: Identity, service: str, consul_node: Mapping[str, Any], registered: Mapping[str, Any], checks: list[Check]
+) -> Instance:
+    datacenter, host, service_id = identity
+    meta = texts(registered.get("Meta"), BAD_META)
     name = _name(meta, service_id, service, host)
-    found = entry.get("Checks")
-    checks = found[: limits.CONSUL_CHECKS] if isinstance(found, list) else []
     health, message, in_maintenance = judge(checks)
     return Instance(
         datacenter=datacenter,
@@ -143,36 +205,16 @@ def _instance(entry: Mapping[str, Any], service: str, datacenter: str) -> Instan
         in_maintenance=in_maintenance,
         is_hidden=meta.get("register-self") == "false",
         is_leaving=meta.get(LEAVING) == "true",
-        has_agent=any(_mapping(check).get("CheckID") == NODE_CHECK for check in checks),
+        has_agent=any(each.check_id == NODE_CHECK for each in checks),
         ailments=ailments(checks),
     )
 
 
-def reexamined(instance: Instance, checks: object) -> Instance:
+def reexamined(instance: Instance, checks: Iterable[Check]) -> Instance:
     """Returns the instance by the checks of its Consul node as they are now (`/v1/health/node/<node>`)."""
-    found = [_mapping(each) for each in checks] if isinstance(checks, list) else []
-    its = [each for each in found if each.get("ServiceID", "") in {"", instance.service_id}][: limits.CONSUL_CHECKS]
+    its = [each for each in checks if each.service_id in {"", instance.service_id}]
     health, message, in_maintenance = judge(its)
     return replace(instance, health=health, message=message, in_maintenance=in_maintenance, ailments=ailments(its))
-
-
-def ailments(checks: Iterable[object]) -> frozenset[tuple[str, str]]:
-    """Returns (check ID, status) of the checks that are not passing; one that has not run is `unasked`."""
-    told = (
-        (_text(check.get("CheckID")), UNASKED if is_unasked(check) else _text(check.get("Status")))
-        for check in map(_mapping, checks)
-    )
-    return frozenset(each for each in told if each[1] != "passing")
-
-
-def is_unasked(check: Mapping[str, Any]) -> bool:
-    """Whether the check is critical only because it has not run yet, as after a restart of its agent.
-
-    Consul gives the checks that it runs by itself a type, and those that have run an output. What others report (TTL) or
-    write into the catalog counts as it is.
-    """
-    kind = check.get("Type")
-    return check.get("Status") == "critical" and check.get("Output") == "" and bool(kind) and kind not in TOLD
 
 
 def _name(meta: Mapping[str, str], service_id: str, service: str, consul_node: str) -> str:
@@ -195,25 +237,28 @@ def as_name(consul_node: str) -> str:
 def _address(registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> str:
     """Returns the best address known: the service's, else its Consul agent's. Host names are not looked up."""
     lan = ("lan", "lan_ipv4", "lan_ipv6")
-    of_service, of_node = (_mapping(each.get("TaggedAddresses")) for each in (registered, consul_node))
-    texts = [
+    of_service, of_node = (mapping(each.get("TaggedAddresses"), BAD_ADDRESS) for each in (registered, consul_node))
+    values = [
         registered.get("Address"),
-        *[_mapping(of_service.get(key)).get("Address") for key in lan],
+        *[mapping(of_service.get(key), BAD_ADDRESS).get("Address") for key in lan],
         consul_node.get("Address"),
         *[of_node.get(key) for key in (*lan, "wan")],
     ]
-    bare = (_text(each).removeprefix("[").removesuffix("]") for each in texts)
-    known = [str(parsed) for each in bare if (parsed := parse_address(each)) is not None]
-    return next((each for each in known if node.publishable([each])), next(iter(known), ""))
+    first = ""
+    for bare in dict.fromkeys(text(each, BAD_ADDRESS).removeprefix("[").removesuffix("]") for each in values):
+        if (parsed := parse_address(bare)) is not None:
+            if node.publishable([str(parsed)]):
+                return str(parsed)
+            first = first or str(parsed)
+    return first
 
 
 def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], consul_node: Mapping[str, Any]) -> Facts:
-    port = registered.get("Port")
     address = _address(registered, consul_node)
     return Facts(
         node=name,
         addresses=(address,) if address else (),
-        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port <= limits.PORT else 0,
+        port=port(registered.get("Port"), BAD_PORT),
         pid=node.whole_number(meta.get("pid", ""), 1, limits.PID),
         id=_matching(meta, "id", ID),
         boot=_matching(meta, "boot", BOOT),
@@ -226,38 +271,6 @@ def _facts(name: str, meta: Mapping[str, str], registered: Mapping[str, Any], co
 def _matching(meta: Mapping[str, str], key: str, rule: re.Pattern[str]) -> str:
     text = meta.get(key, "")
     return text if rule.fullmatch(text) else ""
-
-
-def judge(checks: Sequence[object]) -> tuple[Health, str, bool]:
-    """Returns health, what a person is told, and whether it is in maintenance: the worst of the checks; without any, passing.
-
-    Maintenance is an intention and not counted. A Consul agent that does not answer leaves its checks unknown.
-    """
-    worst, at_fault, in_maintenance, is_agent_lost, unasked = 0, "", False, False, ""
-    for check in map(_mapping, checks):
-        name, status = _text(check.get("CheckID")), _text(check.get("Status"))
-        # Consul puts `:<service ID>` behind the check of a service's maintenance.
-        if name.startswith((NODE_MAINTENANCE, SERVICE_MAINTENANCE)):
-            in_maintenance = True
-        elif name == NODE_CHECK and status == "critical":
-            is_agent_lost = True
-        elif is_unasked(check):
-            unasked = min(unasked or name, name)
-        # A status that k3 does not know counts as critical; of equally bad ones the first by name is told, so that it stays.
-        elif (severity := _SEVERITY.get(status, 2)) > worst or (severity == worst and worst and name < at_fault):
-            worst, at_fault = severity, name
-    if is_agent_lost:
-        return "unknown", AGENT_LOST, in_maintenance
-    return *_worst(worst, at_fault, unasked), in_maintenance
-
-
-def _worst(severity: int, at_fault: str, unasked: str) -> tuple[Health, str]:
-    if unasked and severity < _SEVERITY["critical"]:
-        return UNASKED, f"Consul has not run check {printable(unasked, limit=limits.CHECK_CHARACTERS)} yet"
-    if not severity:
-        return "passing", "all its checks in Consul pass"
-    health: Health = "warning" if severity == 1 else "critical"
-    return health, f"check {printable(at_fault, limit=limits.CHECK_CHARACTERS)} is {health}"
 
 
 def assign(
@@ -322,15 +335,3 @@ def _second_names(instance: Instance, *, is_elsewhere: bool) -> list[str]:
     by_digits = f"{instance.wanted_name}-{digits}"
     datacenter = instance.datacenter.lower().replace("_", "-")
     return [f"{instance.wanted_name}-{datacenter}", by_digits] if is_elsewhere else [by_digits]
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> Mapping[str, str]:
-    return {key: text for key, text in _mapping(value).items() if isinstance(key, str) and isinstance(text, str)}

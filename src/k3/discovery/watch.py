@@ -14,23 +14,22 @@ than its hint, or one that lacks a check which was ailing, shows nothing: the wh
 
 import asyncio
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from k3.agent.backoff import Backoff
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
-from k3.discovery import guards, snapshot
+from k3.discovery import guards
 from k3.discovery.catalog import WAIT_SECONDS, Catalog, Reading, next_index
+from k3.discovery.checks import Check
 from k3.discovery.datacenters import Datacenter
 from k3.discovery.guards import Trust
-from k3.discovery.snapshot import Instance
+from k3.discovery.pace import Pace
+from k3.discovery.snapshot import Instance, Snapshot, reexamined
 
-FIRST_PAUSE_SECONDS: Final = 0.25
-LONGEST_PAUSE_SECONDS: Final = 5.0
 ROUND_SECONDS: Final = 0.1
 """The shortest pause between two answers of a large service: changes that come together are handled together."""
 LEAST_ROUND_SECONDS: Final = 0.02
@@ -47,7 +46,7 @@ log = logging.getLogger(__name__)
 class Whole:
     """The whole service, as answered. `went_back`: by Consul's index, it is older than an earlier answer."""
 
-    reading: Reading
+    reading: Reading[Snapshot]
     went_back: bool
 
 
@@ -113,25 +112,29 @@ class DatacenterWatch:
 
     async def _follow_service(self) -> None:
         """Asks the first question of both kinds: for the whole service where it is small, else for the membership."""
-        index, members, backoff = 0, 0, self._backoff()
+        index, pace, was_large = 0, self._pace(), False
         while True:
             wait = WAIT_SECONDS if self._is_believed else int(guards.RECHECK_SECONDS)
-            if self._is_large.is_set():
-                members = await self._read_if_changed(members, wait)
-                index = 0
-            else:
-                index = await self._read(index, wait)
-                members = 0
+            is_large = self._is_large.is_set()
+            if is_large is not was_large:
+                index, was_large = 0, is_large  # each question has indexes of its own
+            pace.asks()
+            then = await (self._read_if_changed(index, wait) if is_large else self._read(index, wait))
             if self._datacenter.guard.belief.trust is Trust.NONE:
                 # The servers may have lost their state: the next question does not block, and says how things are now.
-                index = members = 0
-                await asyncio.sleep(backoff.next_seconds())
+                index = 0
+                await pace.rest_after_failure()
+                continue
+            if pace.is_hasty(index=index, then=then, wait_seconds=wait):
+                if is_large:
+                    await self._read_whole()  # an index that says nothing does not say either that there is nothing new
+                await pace.rest_after_haste()
             else:
-                backoff.reset()
-                await asyncio.sleep(self._round_seconds)
+                await pace.rest(self._round_seconds, blocked=bool(index))
+            index = then
 
-    def _backoff(self) -> Backoff:
-        return Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
+    def _pace(self) -> Pace:
+        return Pace(lambda: self._catalog.reading_seconds, random=self._random)
 
     @property
     def _round_seconds(self) -> float:
@@ -155,7 +158,7 @@ class DatacenterWatch:
         self._take_in(reading, went_back=reading.index < max(index, self._whole_index))
         return next_index(index, reading.index)
 
-    def _take_in(self, reading: Reading, *, went_back: bool) -> None:
+    def _take_in(self, reading: Reading[Snapshot], *, went_back: bool) -> None:
         self._judge.take(self._datacenter, Whole(reading, went_back))
         if self._datacenter.guard.belief.trust is Trust.NONE:
             return
@@ -182,7 +185,7 @@ class DatacenterWatch:
             self._judge.take(place, Unanswered(str(error)))
             return 0
         # The answer has to show this machine's registration, if there is one; where it does not, the whole answer is judged.
-        is_news = reading.index > self._whole_index or reading.index < index or bool(own) != bool(reading.document)
+        is_news = reading.index > self._whole_index or reading.index < index or bool(own) != reading.found
         if is_news or not self._is_believed or not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
             await self._read_whole()
         return next_index(index, reading.index)
@@ -194,11 +197,12 @@ class DatacenterWatch:
     # ── who is ailing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_status(self, status: str) -> None:
-        index, backoff = 0, self._backoff()
+        index, pace = 0, self._pace()
         while True:
             if not self._is_large.is_set():
                 index = 0
                 await self._is_large.wait()
+            pace.asks()
             try:
                 reading = await self._catalog.ailing(status, self._service, datacenter=self._datacenter.name, index=index)
                 await self._follow_hints(status, reading)
@@ -206,13 +210,16 @@ class DatacenterWatch:
                 # The first question has such a failure logged, and decides what is believed.
                 log.debug("consul.no_hints", extra={"fields": {"datacenter": self._datacenter.name, "why": str(error)}})
                 index = 0
-                await asyncio.sleep(backoff.next_seconds())
+                await pace.rest_after_failure()
             else:
-                index = next_index(index, reading.index)
-                backoff.reset()
-                await asyncio.sleep(ROUND_SECONDS)
+                then = next_index(index, reading.index)
+                if pace.is_hasty(index=index, then=then, wait_seconds=WAIT_SECONDS):
+                    await pace.rest_after_haste()
+                else:
+                    await pace.rest(ROUND_SECONDS)
+                index = then
 
-    async def _follow_hints(self, status: str, reading: Reading) -> None:
+    async def _follow_hints(self, status: str, reading: Reading[list[Check]]) -> None:
         """Looks at the machines of whose checks more, fewer or others have this status."""
         if not guards.has_lead(reading.has_leader, reading.last_contact_seconds):
             return
@@ -221,7 +228,7 @@ class DatacenterWatch:
             is_known = self._datacenter.guard.belief.trust is Trust.NONE or reading.index < self._whole_index
             if is_known or not self._is_large.is_set():
                 return
-            shown = _by_node(reading.document, self._nodes)
+            shown = _by_node(reading.found, self._nodes)
             known = self._ailing[status]
             news = [name for name in shown.keys() | known.keys() if shown.get(name) != known.get(name)]
             if len(news) > LOOKS or not await self._look(news, reading.index):
@@ -233,30 +240,25 @@ class DatacenterWatch:
         fresh: dict[str, list[Instance]] = {}
         for name, answer in zip(names, answers, strict=True):
             former = self._nodes.get(name, [])
-            if answer.index < index or not _is_shown(former, answer.document):
+            if answer.index < index or not _is_shown(former, answer.found):
                 return False
-            fresh[name] = [snapshot.reexamined(each, answer.document) for each in former]
+            fresh[name] = [reexamined(each, answer.found) for each in former]
         self._nodes |= fresh
         for status, known in self._ailing.items():
             for name, answer in zip(names, answers, strict=True):
                 known.pop(name, None)
-                known.update(_by_node(self._of_service(answer.document, status), {name}))
+                known.update(_by_node(self._of_service(answer.found, status), {name}))
         self._judge.take(self._datacenter, Examined([each for instances in fresh.values() for each in instances]))
         return True
 
-    def _of_service(self, checks: object, status: str) -> list[object]:
+    def _of_service(self, checks: Iterable[Check], status: str) -> list[Check]:
         """Returns those checks of a Consul node that the hints of this status list: the service's, and the node's own."""
-        services = (self._service, "")
-        return [
-            each
-            for each in (checks if isinstance(checks, list) else [])
-            if isinstance(each, dict) and each.get("Status") == status and each.get("ServiceName", "") in services
-        ]
+        return [each for each in checks if each.status == status and each.service in {self._service, ""}]
 
 
-def _is_shown(instances: list[Instance], checks: object) -> bool:
+def _is_shown(instances: list[Instance], checks: Iterable[Check]) -> bool:
     """Whether the answer shows every check that was ailing: one that is missing may be hidden from this token."""
-    shown = {each.get("CheckID") for each in checks if isinstance(each, dict)} if isinstance(checks, list) else set()
+    shown = {each.check_id for each in checks}
     return all(check in shown for each in instances for check, _ in each.ailments)
 
 
@@ -270,11 +272,10 @@ def _ailing_by_node(nodes: Mapping[str, list[Instance]], status: str) -> dict[st
     return {name: checks for name, checks in found.items() if checks}
 
 
-def _by_node(document: Any, nodes: Container[str]) -> dict[str, frozenset[str]]:  # noqa: ANN401 - JSON
+def _by_node(checks: Iterable[Check], nodes: Container[str]) -> dict[str, frozenset[str]]:
     """Returns the checks of a list, by those Consul nodes that are known."""
     found: dict[str, set[str]] = {}
-    for each in document if isinstance(document, list) else []:
-        name, check = (each.get("Node"), each.get("CheckID")) if isinstance(each, dict) else (None, None)
-        if isinstance(name, str) and isinstance(check, str) and name in nodes and not snapshot.is_unasked(each):
-            found.setdefault(name, set()).add(check)
+    for each in checks:
+        if each.consul_node in nodes and not each.is_unasked:
+            found.setdefault(each.consul_node, set()).add(each.check_id)
     return {name: frozenset(checks) for name, checks in found.items()}
