@@ -8,26 +8,10 @@ ROOT: Final = Path(__file__).parent.parent.parent
 PAGE: Final = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 NAMED: Final = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
 ATTACKERS: Final = ("A LAN neighbour", "A user of the store", "A user of Consul", "A local user", "An HTTP client")
-TO_COME: Final = frozenset(
-    {
-        "tests/network/test_candidates.py",
-        "tests/network/test_namesakes.py",
-        "tests/network/test_who_is_who.py",
-        "tests/discovery/test_elements.py",
-        "tests/test_log_repeats.py",
-        "tests/test_metrics.py",
-        "tests/test_visitors.py",
-        "tests/cli/test_damaged_store.py",
-        "tests/stores/test_damaged_etcd.py",
-        "tests/stores/test_damaged_mysql.py",
-        "tests/stores/test_damaged_sqlite.py",
-    }
-)
-"""Files of rules that are about to be there."""
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    gone = [path for path, _ in NAMED if not (ROOT / path).exists() and path not in TO_COME]
+    gone = [path for path, _ in NAMED if not (ROOT / path).exists()]
     assert gone == []
     lacking = [
         f"{path}::{name}"

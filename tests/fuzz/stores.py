@@ -307,7 +307,6 @@ PARSERS: Final = (
         read=_rows,
         inputs=making.documents(ROW),
         check=_check_rows,
-        broken="columns of other types than they should be are taken as they are",
     ),
     Parser(
         name="etcd-watch",

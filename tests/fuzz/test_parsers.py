@@ -10,20 +10,7 @@ from tests.fuzz.running import EXAMPLES, tried
 from tests.fuzz.table import PARSERS
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
-_CONSUL: Final = "what Consul answers is taken as it is there"
-_COLUMNS: Final = "columns of another type than they should be are taken as they are"
-BROKEN: Final[dict[str, str]] = {
-    "consul-checks/check-id-a-list.json": _CONSUL,
-    "consul-checks/service-id-a-list.json": _CONSUL,
-    "consul-held/meta-a-list.json": _CONSUL,
-    "consul-held/meta-a-text.json": _CONSUL,
-    "consul-held/tags-a-number.json": _CONSUL,
-    "consul-held/tags-mixed.json": _CONSUL,
-    "consul-service/check-type-a-list.json": _CONSUL,
-    "sqlite-rows/counter-a-text.json": _COLUMNS,
-    "sqlite-rows/document-a-huge-integer.json": _COLUMNS,
-    "sqlite-rows/version-a-text.json": _COLUMNS,
-}
+BROKEN: Final[dict[str, str]] = {}
 """Files of the corpus for which the law does not hold yet, and why."""
 
 
