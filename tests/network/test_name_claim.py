@@ -16,7 +16,7 @@ from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.observation import Facts, Joined
 from k3.network import naming, policy
 from k3.network.events import NameKept
-from k3.network.messages import Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
+from k3.network.messages import READER, Announcement, Answered, Endpoint, LocalFault, NoAnswer, Outcome, Target, Withdrawal
 from k3.network.name_claim import AGAIN_SECONDS, HOLDERS, PROBE_SECONDS, NameClaim, Wanted, listen
 from k3.network.naming import NameLost, Settled
 from k3.network.probe import Via
@@ -167,7 +167,7 @@ async def test_a_chosen_name_whose_holder_writes_this_store_and_answers_is_refus
             await bench.settle()
         assert caught.value.exit_code == 5
         assert str(caught.value) == f"{HELD} at 10.0.0.2 port 7946; choose another --node-name, or stop that one first"
-    assert [asked for _, asked in bench.asked] == [target(OTHER)] * 2
+    assert [asked for _, asked in bench.asked] == [replace(target(OTHER), asker=READER)] * 2
 
 
 @pytest.mark.parametrize("is_recorded", [True, False], ids=["observed", "announced"])
@@ -243,6 +243,17 @@ async def test_a_host_name_whose_holder_answers_gets_a_suffix(is_recorded: bool,
         "held": "at 10.0.0.2 port 7946",
         "advice": naming.ADVICE,
     }
+
+
+@on_fake_time
+async def test_who_starts_asks_as_one_that_has_announced_nothing() -> None:
+    """Else the holder takes it for an agent whose announcements a firewall keeps out."""
+    bench = Bench()
+    await bench.put(OTHER)
+    third = replace(OTHER, addresses=("10.0.0.3",), id="c" * 32)
+    await bench.settle(announced(third))
+    assert {target.id for _, target in bench.asked} == {OTHER.id, third.id}
+    assert {target.asker for _, target in bench.asked} == {READER}
 
 
 @on_fake_time

@@ -34,7 +34,7 @@ class Withdrawal:
 
 AGENT: Final = "k3"
 READER: Final = "k3-reader"
-"""As User-Agents: see `Target.asker`."""
+"""As User-Agents: see `Target.asker`. An agent that starts, and has announced nothing yet, asks as a reader too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Target:
     groups: tuple[tuple[Endpoint, ...], ...]
     id: str = ""
     asker: str = AGENT
-    """What asks: `AGENT`, whose announcements the other one expects to hear, or `READER`."""
+    """What asks: `AGENT`, whose announcements the other one expects to hear, or `READER`, which announces nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

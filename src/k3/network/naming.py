@@ -19,7 +19,7 @@ from k3.core import limits
 from k3.core.errors import NameTaken, RunEnded
 from k3.core.node import NodeView
 from k3.core.sources import NETWORK
-from k3.network.messages import Announcement, Answered, Endpoint, Target
+from k3.network.messages import READER, Announcement, Answered, Endpoint, Target
 from k3.network.ranks import LAST_RANK, Timing
 
 SUFFIX_DIGITS: Final = 6
@@ -182,7 +182,7 @@ def recorded_holder(stored: NodeView | None, own_id: str, reachable: Iterable[st
     if stored is None or stored.owner != NETWORK.name or stored.id in {"", own_id}:
         return None
     ends = tuple(Endpoint(address, stored.port) for address in reachable) if stored.port else ()
-    return Holder(stored.id, Target(stored.name, (ends,), stored.id) if ends else None, stored)
+    return Holder(stored.id, Target(stored.name, (ends,), stored.id, READER) if ends else None, stored)
 
 
 def announced_holders(heard: Iterable[Announcement], name: str, own_id: str) -> list[Holder]:
@@ -191,7 +191,7 @@ def announced_holders(heard: Iterable[Announcement], name: str, own_id: str) -> 
     for each in heard:
         if each.node == name and each.id not in {"", own_id} and each.addresses:
             ends = tuple(Endpoint(address, each.port) for address in each.addresses)
-            holders.append(Holder(each.id, Target(each.node, (ends,), each.id)))
+            holders.append(Holder(each.id, Target(each.node, (ends,), each.id, READER)))
     return holders
 
 
