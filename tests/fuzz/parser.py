@@ -11,6 +11,8 @@ from k3.core.errors import K3Error
 
 CPU_SECONDS: Final = 0.5
 """What one input may cost. CPU time of this thread, so that a busy machine changes nothing."""
+TRIES: Final = 3
+"""One may come upon a first import, or the garbage of all tests before it, which takes longer than any parser."""
 REFUSAL_CHARACTERS: Final = 2_000
 
 
@@ -31,6 +33,17 @@ class Parser:
 
 def hold(parser: Parser, data: bytes) -> bool:
     """Asserts the law for one input; returns whether the input was taken."""
+    taken, least = _tried(parser, data)
+    for _ in range(TRIES - 1):
+        if least < CPU_SECONDS:
+            break
+        least = min(least, _tried(parser, data)[1])
+    assert least < CPU_SECONDS, f"{least:.1f} s of CPU, {TRIES} times"
+    return taken
+
+
+def _tried(parser: Parser, data: bytes) -> tuple[bool, float]:
+    """Returns whether the input was taken, and what that cost (seconds of CPU)."""
     began = time.thread_time()
     try:
         found = parser.read(data)
@@ -40,9 +53,7 @@ def hold(parser: Parser, data: bytes) -> bool:
         parser.check(found)
         said, taken = "", True
     assert len(said) <= REFUSAL_CHARACTERS, "what a person is told is not as long as what came"
-    took = time.thread_time() - began
-    assert took < CPU_SECONDS, f"{took:.1f} s of CPU"
-    return taken
+    return taken, time.thread_time() - began
 
 
 def text_of(data: bytes) -> str:
