@@ -1,6 +1,7 @@
 """Whatever is thrown at the health server, the next honest client is answered."""
 
 import asyncio
+import gc
 import logging
 import resource
 import socket
@@ -226,11 +227,13 @@ async def test_without_descriptors_it_does_not_spin_and_answers_once_there_are_s
         with suppress(BlockingIOError):
             client.connect(("127.0.0.1", server.port))
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        gc.disable()  # the garbage of the tests before it may take as long
         try:
-            began = time.process_time()
+            began = time.thread_time()
             await asyncio.sleep(0.5)
-            spent_seconds = time.process_time() - began
+            spent_seconds = time.thread_time() - began
         finally:
+            gc.enable()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert spent_seconds < 0.25
         loop = asyncio.get_running_loop()
