@@ -117,7 +117,7 @@ def _no_marks() -> None:
 def held(history: History, name: str = "web1") -> None:
     """At every revision it was Ready."""
     history.check()
-    assert history.words(name) == [UP]
+    assert history.words(name) == [UP], [(each.reason, each.message) for each in history.ready(name)]
 
 
 @pytest.mark.parametrize(
