@@ -12,8 +12,9 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
            --no-emit-index-url --no-emit-find-links
-# Most tests wait more than they work; but those in namespaces start many processes each, so one more than there are cores.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Most tests wait more than they work (those with Consul use a tenth of a core each); but those in namespaces start many processes
+# each, so two more than there are cores.
+WORKERS ?= $(shell expr $$(nproc) + 2)
 # Real hosts are network namespaces, which only root may make. Run by sudo, the tests leave no files of root's in the tree.
 SUDO    := $(shell [ "$$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && echo sudo; })
 AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/k3-hypothesis \
