@@ -24,3 +24,15 @@ def test_every_release_has_its_day() -> None:
     assert all(each == "Unreleased" or re.fullmatch(r"\d+\.\d+\.\d+ \(20\d\d-\d\d-\d\d\)", each) for each in headings)
     released = [each.split()[0] for each in headings if each != "Unreleased"]
     assert released[0] == __version__
+
+
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    """Python before 3.11.5, Debian 12's too, matches such groups wrongly (cpython#106052). Of single characters it is right."""
+    files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")}
+    patterns = {
+        path: re.findall(r"re\.(?:compile|match|fullmatch|search|sub)\(.*?\n(?=\S|\n)", text, re.DOTALL)
+        for path, text in files.items()
+    }
+    found = [(path.name, each) for path, texts in patterns.items() for each in texts if re.search(r"\)[*+?]\+|\(\?>", each)]
+    assert any(patterns.values())
+    assert found == []

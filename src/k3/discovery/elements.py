@@ -22,9 +22,9 @@ T_co = TypeVar("T_co", covariant=True)
 _SPACE: Final = re.compile(r"[ \t\r\n]*+")
 _AROUND: Final = re.compile(r'["\[\]{},]')
 _WITHIN: Final = re.compile(r'["\[\]{}]')
-_REST_OF_TEXT: Final = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_REST_OF_TEXT: Final = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*"', re.DOTALL)
 _LEAVES: Final = re.compile(
-    r'[^"\[\]{}]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^"\[\]{}]*+\]|\{[^"\[\]{}]*+\})[^"\[\]{}]*+)*+', re.DOTALL
+    r'[^"\[\]{}]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|\[[^"\[\]{}]*+\]|\{[^"\[\]{}]*+\})[^"\[\]{}]*+)*', re.DOTALL
 )
 """Texts, and brackets without any in them."""
 _LONGEST_WORD: Final = len("-Infinity")
