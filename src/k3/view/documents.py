@@ -19,7 +19,8 @@ from k3.core.objects import Manifest
 _UNSEEN: Final = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb\ufffe\uffff]"
 )
-_PLAIN: Final = re.compile(r"[A-Za-z_/](?:[: ]?[A-Za-z0-9_./@+,()=-])*")
+_PLAIN: Final = re.compile(r"(?!.*[: ](?:[: ]|\Z))[A-Za-z_/][A-Za-z0-9_./@+,()=: -]*+")
+"""Words, each colon and each space between two of their characters."""
 _READ_AS_OTHERS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _KEY_CHARACTERS: Final = 1_000
 """The longest key without a `?` in front (YAML 1.2 §8.2.2 allows 1,024)."""
