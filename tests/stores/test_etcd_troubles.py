@@ -365,7 +365,8 @@ async def test_a_watch_that_falls_silent_is_opened_anew(
         async with store.watch(NODE, start) as events:
             made = await store.create(node("n1"), {})
             assert (await next_change(events)).object == made
-    assert not caplog.records, "nobody has to know"
+    # grpc's poller is the whole process's, and may stumble over the loop of a test before this one.
+    assert [each for each in caplog.records if each.name.startswith("k3.")] == [], "nobody has to know"
 
 
 async def test_an_idle_watch_is_bookmarked(storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch) -> None:
