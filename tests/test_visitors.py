@@ -18,9 +18,9 @@ from k3.agent.visitors import (
     Known,
     Pace,
     Room,
-    network,
 )
 from k3.core import limits
+from k3.core.addresses import network_of
 
 
 class Connection:
@@ -54,7 +54,7 @@ def fill(room: Room, origin: str, count: int) -> list[Connection]:
     ],
 )
 def test_a_host_is_an_ipv4_address_or_an_ipv6_64(address: str, expected: str) -> None:
-    assert network(address) == expected
+    assert network_of(address) == expected
 
 
 def test_beyond_its_share_an_origins_oldest_silent_connection_goes_and_no_other() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -13,28 +14,15 @@ from zeroconf._protocol.incoming import DNSIncoming
 from k3.agent.info import Info, info_document, parse_info
 from k3.core import limits
 from k3.core.node import publishable, valid_name
-from k3.core.observation import Facts
 from k3.network.instances import InstanceTable
-from k3.network.links import Interface, Links
 from k3.network.messages import Announcement
 from k3.network.records import Unacceptable, read_announcement
 from tests.fuzz import making
 from tests.fuzz.parser import Parser
+from tests.hostile import test_info
+from tests.hostile.test_mdns_packets import LINKS, SERVICE
 from tests.lab import mdns
 
-SERVICE: Final = "_k3._tcp.local."
-LINKS: Final = Links(
-    (
-        Interface(
-            name="eth0",
-            index=2,
-            mac="",
-            running=True,
-            addresses=("10.77.1.1",),
-            prefixes=("10.77.1.0/24", "fe80::/64", "fd00::/64"),
-        ),
-    )
-)
 NOW_MS: Final = 1_700_000_000_000.0
 
 
@@ -89,21 +77,7 @@ def _packets(draw: st.DrawFn) -> bytes:
     )
 
 
-FACTS: Final = Facts(
-    node="web1",
-    addresses=("10.0.0.1", "fd00::1"),
-    port=7946,
-    pid=4242,
-    id="0" * 32,
-    boot="1" * 16,
-    hostname="web1",
-    os="linux",
-    arch="amd64",
-    version="0.1.0",
-    links=("10.0.0.0/24", "fd00::/64"),
-    peer_ttl_seconds=90.0,
-    clone_of="2" * 32,
-)
+FACTS: Final = replace(test_info.FACTS, links=("10.0.0.0/24", "fd00::/64"), clone_of="2" * 32)
 INFO: Final = info_document(FACTS, 12.5, "0b5e-store") | {
     "time": "2026-11-27T01:02:03.456Z",
     "osImage": "Debian GNU/Linux 12",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from k3.agent.refusals import EXHAUSTED
+from k3.agent.state_file import replace_text
 from k3.core import limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.node import valid_name
@@ -138,12 +139,7 @@ def part_ways(state_dir: Path, known: Identity) -> Identity:
     inherited = known.clone_of or known.id
     parts = [line for line in _parts(state_dir).items() if line[0] != inherited][-_PARTS_KEPT:]
     parts.append((inherited, secrets.token_hex(16)))
-    fresh = state_dir / f".{_PARTS}.{secrets.token_hex(8)}"
-    try:
-        fresh.write_text("".join(f"{id_} {part}\n" for id_, part in parts), encoding="ascii")
-        fresh.replace(state_dir / _PARTS)
-    finally:
-        fresh.unlink(missing_ok=True)
+    replace_text(state_dir / _PARTS, "".join(f"{id_} {part}\n" for id_, part in parts))
     return set_apart(state_dir, Identity(inherited))
 
 

@@ -9,13 +9,12 @@ piece in which a head arrives, each further request. Where more of them come in 
 origins with the most are turned away for a while, each time for longer.
 """
 
-import ipaddress
 from collections import Counter
 from collections.abc import Collection, Iterable
-from functools import lru_cache
 from typing import Final, Protocol
 
 from k3.core import limits
+from k3.core.addresses import network_of
 
 KNOWN_SECONDS: Final = 180.0
 """How long a client is known after its last answer: a peer that is not Ready is asked once a minute (`network/peers`)."""
@@ -39,20 +38,6 @@ FORGIVEN_SECONDS: Final = 60.0
 """An origin that was served for so long begins again with `AWAY_SECONDS`."""
 
 
-@lru_cache(maxsize=4_096)
-def network(address: str) -> str:
-    """Returns the network that one host may have for itself: an IPv4 address, or an IPv6 /64 without its interface."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
-
-
 class Known:
     """The clients that have asked properly. Times are in seconds of one clock, whichever."""
 
@@ -67,7 +52,7 @@ class Known:
 
     def origin(self, address: str) -> str:
         """Returns what an address is counted as."""
-        return address if address in self._answered_at else network(address)
+        return address if address in self._answered_at else network_of(address)
 
     def answered(self, address: str, now: float) -> None:
         """Notes an answer. A full table keeps the clients that come again and again, and no newcomer pushes them out."""
@@ -91,7 +76,7 @@ class Known:
 
     def within(self, origins: Collection[str]) -> list[str]:
         """Returns the known clients of these IPv6 /64s: they are not counted as those."""
-        return [address for address in self._answered_at if ":" in address and network(address) in origins]
+        return [address for address in self._answered_at if ":" in address and network_of(address) in origins]
 
 
 class Guest(Protocol):

@@ -17,6 +17,22 @@ def parse_address(text: str) -> Address | None:
     return _parsed(text) if len(text) <= _LITERAL_CHARACTERS else None  # what is long is not remembered either
 
 
+@lru_cache(maxsize=4_096)
+def network_of(text: str) -> str:
+    """The network that one host may have for itself: an IPv4 address, or the /64 of an IPv6 one (RFC 4291 §2.5.1).
+
+    An IPv6 address may be with a scope, which does not count, or that of an IPv4 one. Other texts stand for themselves.
+    """
+    address = parse_address(text)
+    if address is None:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
 @lru_cache(maxsize=32_768)
 def _parsed(text: str) -> Address | None:
     try:

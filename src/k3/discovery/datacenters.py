@@ -20,7 +20,6 @@ from k3.discovery.snapshot import Snapshot
 FIRST_DOUBT_SECONDS: Final = 3.0
 """For so long after the start, nothing is logged of an answer that is not believed yet."""
 
-QUIET_SECONDS: Final = 60.0
 FORGET_SECONDS: Final = 600.0
 """What was refused and comes again within that time is not told again."""
 
@@ -40,8 +39,6 @@ class Datacenter:
     told_names: set[str] = field(default_factory=set)
     told_refused: dict[str, float] = field(default_factory=dict)
     """What was refused and told, and when it was seen last."""
-    quiet_until: float = 0.0
-    """Before that time nothing more that is refused is told."""
 
     def is_newly_doubted(self, now: float, patience_seconds: float) -> bool:
         """Notes that it is told now that it is not fully believed; at the start only if that lasts, as Consul may not be ready.
@@ -63,15 +60,14 @@ class Datacenter:
         return was_told
 
     def tell_of_refused(self, found: Snapshot, now: float) -> None:
-        """Logs what of an answer was refused, at most once a minute, and only where it was not told lately."""
+        """Logs what of an answer was refused, where it was not told lately."""
         refused = {*found.refused, *found.named}
         news = refused - self.told_refused.keys()
         seen = {each: now if each in refused else at for each, at in self.told_refused.items()}
         self.told_refused = {each: at for each, at in seen.items() if now - at < FORGET_SECONDS}
-        if not news or now < self.quiet_until:
+        if not news:
             return
         self.told_refused |= dict.fromkeys(refused, now)
-        self.quiet_until = now + QUIET_SECONDS
         fields = {"datacenter": self.name, **found.refused, "which": "; ".join(found.named)}
         log.warning("consul.refused", extra={"fields": fields})
 

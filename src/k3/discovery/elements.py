@@ -131,9 +131,8 @@ class Elements:
                 self._least = 0
                 return found
             if self._extent is None:
-                self._least = min(
-                    2 * size, limits.CONSUL_ELEMENT_BYTES + 1
-                )  # so that no part is parsed more than a few times, however small the pieces are
+                # So that no part is parsed more than a few times, however small the pieces are.
+                self._least = min(2 * size, limits.CONSUL_ELEMENT_BYTES + 1)
                 return None
         return self._passed_over(self._extent)
 

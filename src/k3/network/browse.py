@@ -44,7 +44,6 @@ COMPLETION_SECONDS: Final = 1.0
 _DOUBT_SECONDS: Final = (0.02, 0.1)
 _INSTANCES_PER_SECOND: Final = 2_000
 _EVALUATIONS_AT_ONCE: Final = 64
-_LOGGED_PER_SECOND: Final = 10
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +73,6 @@ class Browser:
         self._allowance = Allowance(at_once=NEWS_AT_ONCE, per_second=NEWS_PER_SECOND, now=self._clock())
         self._waits_until = math.inf
         self._evaluated = 0
-        self._quiet_until = 0.0
-        self._logged = 0
         self._listener = _Listener(self._hear)
         self._general.series(self._clock(), STARTUP_SECONDS)
         mdns.zeroconf.async_add_listener(self._listener, None)
@@ -213,16 +210,8 @@ class Browser:
             return read_announcement(name, port=entry.port, text=entry.text, addresses=addresses, links=self._mdns.links)
         except Unacceptable as error:
             self._table.refused[error.reason] += 1
-            self._log_refusal(name, error.reason)
+            log.debug("announcement.refused", extra={"fields": {"name": name, "why": error.reason.value}})
             return None
-
-    def _log_refusal(self, name: str, why: Reason) -> None:
-        now = self._clock()
-        if now >= self._quiet_until:
-            self._quiet_until, self._logged = now + 1.0, 0
-        if self._logged < _LOGGED_PER_SECOND:
-            self._logged += 1
-            log.debug("announcement.refused", extra={"fields": {"name": name, "why": why.value}})
 
     def _ask_about(self, name: str, after_seconds: float) -> None:
         """Plans a question, later where many other agents will ask it."""

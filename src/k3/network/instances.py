@@ -107,7 +107,7 @@ class InstanceTable:
 
     def _origin(self, name: str) -> str:
         host = self._hosts.get(self._instances[name].server)
-        packed = min(host.addresses, key=len, default=b"") if host else b""
+        packed = min(host.addresses, key=len, default=b"") if host else b""  # as `origins.origin_of` has it, of packed ones
         return packed[:8].hex()
 
     def _crowd_out(self, name: str) -> None:

@@ -6,13 +6,13 @@ next turn (docs/adr/0043). An origin is an address that was announced, the part 
 at will: an IPv4 address, or the /64 of an IPv6 one. Whoever forges many addresses has at most as many origins as the link has.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Final
 
 from k3.core import limits
+from k3.core.addresses import network_of
 
 EAGER_TURNS: Final = limits.PEERS_PER_ADDRESS
 """So many turns in a row, none of which has proven anything, an origin has without a pause."""
@@ -25,17 +25,9 @@ AT_ONCE: Final = 4
 
 
 def origin_of(addresses: Iterable[str]) -> str:
-    """The origin of an announcement: its first IPv4 address, or else the prefix of its first IPv6 one."""
-    literals = [address.partition("%")[0] for address in addresses]
-    first = next((each for each in literals if ":" not in each), None)
-    return first if first is not None else next((_prefix(each) for each in literals), "")
-
-
-def _prefix(literal: str) -> str:
-    try:
-        return ipaddress.IPv6Address(literal).exploded[:19]
-    except ValueError:
-        return literal
+    """The origin of an announcement: its first IPv4 address, or else the network of its first IPv6 one."""
+    literals = sorted(addresses, key=lambda address: ":" in address)  # IPv4 first, each in its order
+    return network_of(literals[0]) if literals else ""
 
 
 class Shares:

@@ -5,10 +5,10 @@ once, and the person is told; who starts again means it, and a liar stops no mac
 """
 
 import logging
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from k3.agent.state_file import replace_text
 
 NAMES: Final = 16
 """The latest are kept."""
@@ -36,14 +36,10 @@ class RefusedNames:
         if self._state_dir is None:
             return
         names = [*(each for each in self._names() if each != name), name][-NAMES:]
-        fresh = self._state_dir / f".{_FILE}.{secrets.token_hex(8)}"
         try:
-            fresh.write_text("".join(f"{each}\n" for each in names), encoding="ascii")
-            fresh.replace(self._state_dir / _FILE)
+            replace_text(self._state_dir / _FILE, "".join(f"{each}\n" for each in names))
         except OSError as error:
             log.debug("name.not_kept", extra={"fields": {"node": name, "error": str(error)}})
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
 
     def _names(self) -> list[str]:
         if self._state_dir is None:

@@ -177,9 +177,8 @@ def read_object(row: Row) -> Object | None:
     return Object(
         key=key,
         uid=as_text(uid),
-        revision=revision
-        if type(revision) is int
-        else 0,  # 0: an object that cannot be read, whose line of the log is not found
+        # 0: an object that cannot be read, whose line of the log is not found.
+        revision=revision if type(revision) is int else 0,
         document=document if type(document) is bytes else as_text(document).encode(errors="replace"),
         created=as_text(created),
     )

@@ -169,9 +169,8 @@ class DatabaseFile:
                     self._beside(left).unlink(missing_ok=True)
             elif before.is_empty and self._beside("-shm").exists():
                 raise self._emptied()
-            elif (
-                before.is_empty and self._reading
-            ):  # made for an agent, perhaps; an empty list would tell a reader something else
+            elif before.is_empty and self._reading:
+                # It was made for an agent, perhaps; an empty list would tell a reader something else.
                 what = "the file is empty"
                 raise self._place.damaged(what)
             return self._open(before)
