@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -114,6 +115,24 @@ def test_a_machine_that_calls_itself_as_this_one_is_listed_beside_it() -> None:
     lab.run(T)
     assert lab.ready() == {"me": ME.id, "me-ffffff": LIAR.id}
     assert lab.said(Alive)
+
+
+def test_who_has_the_name_on_the_list_is_listed_beside_this_machine_once_that_has_it() -> None:
+    """Its Node is refreshed by others before this machine writes its own there; and it does not announce itself again."""
+    lab = Lab(twin := replace(LIAR, node="me"))
+    own = lab.nodes.pop("me")
+    seen = Alive(name="me", facts=twin, seen_by="other", evidence=Evidence())
+    for seconds in range(2):
+        made = policy.decide(None, seen, now=EPOCH + timedelta(seconds=seconds))
+        assert isinstance(made, Create)
+        lab.nodes["me"] = made.manifest
+        if seconds == 0:
+            lab.hear(twin)
+        lab.namesakes.show(lab.seen("me"))
+    lab.nodes["me"] = own
+    lab.namesakes.show(lab.seen("me"))
+    lab.run(T)
+    assert lab.ready() == {"me": ME.id, "me-ffffff": LIAR.id}
 
 
 def test_until_this_machine_is_on_its_list_nobody_is_listed_beside_it() -> None:

@@ -149,11 +149,12 @@ class Namesakes:
         return is_fresh and seen.is_ready and seen.is_reachable
 
     def _settle(self, instances: Iterable[str]) -> None:
-        """Whoever has the name of these lives: they are listed beside it, unless that is the very machine."""
+        """Whoever has the name of these lives: they are listed beside it. The very machine that has it may lose it yet."""
         for instance in list(instances):
-            heard = self._claims.pop(instance).heard
+            heard = self._claims[instance].heard
             listed = naming.listed_as(heard.node, heard.id, holder=self._holder)
             if listed != heard.node:
+                del self._claims[instance]
                 self._hand_second(heard, listed)
 
     # Who answers
