@@ -81,8 +81,9 @@ lock: $(BIN)/uv
 	$(LOCK) $(UPGRADE) pyproject.toml -o requirements/run.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --extra mysql -c requirements/run.txt -o requirements/mysql.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --extra etcd -c requirements/run.txt -o requirements/etcd.txt
+	$(LOCK) $(UPGRADE) pyproject.toml --extra server -c requirements/mysql.txt -o requirements/server.txt
 	$(LOCK) $(UPGRADE) pyproject.toml --all-extras --group dev -c requirements/run.txt -c requirements/mysql.txt \
-	    -c requirements/etcd.txt -o requirements/dev.txt
+	    -c requirements/etcd.txt -c requirements/server.txt -o requirements/dev.txt
 	$(LOCK) $(UPGRADE) --group build -c requirements/dev.txt -o requirements/build.txt
 
 ## clean: remove the virtual environment, caches and build results
