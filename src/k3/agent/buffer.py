@@ -22,6 +22,7 @@ class Buffer(Generic[T]):
     def __init__(self) -> None:
         self._waiting: deque[T] = deque()
         self._wake = asyncio.Event()
+        self._is_poked = False
         self._end: K3Error | None = None
 
     def offer(self, item: T) -> None:
@@ -45,6 +46,11 @@ class Buffer(Generic[T]):
         """Whether there is nothing to read, not even an end."""
         return not self._waiting and self._end is None
 
+    @property
+    def has_items(self) -> bool:
+        """Whether there is an item to read."""
+        return bool(self._waiting)
+
     def take(self) -> T:
         """The next item. Raises the end once all are read, again and again; IndexError where there is neither."""
         if not self._waiting:
@@ -56,9 +62,15 @@ class Buffer(Generic[T]):
         if self._end is not None:
             raise self._end.with_traceback(None)
 
+    def poke(self) -> None:
+        """Has `wait` return, although there is nothing to read."""
+        self._is_poked = True
+        self._wake.set()
+
     async def wait(self, seconds: float | None = None) -> None:
-        """Returns as soon as there is something to read. Raises TimeoutError after so many seconds without."""
+        """Returns as soon as there is something to read, or after a poke. Raises TimeoutError after so many seconds without."""
         async with time_limit(seconds):
-            while self.is_empty:
+            while self.is_empty and not self._is_poked:
                 self._wake.clear()
                 await self._wake.wait()
+        self._is_poked = False

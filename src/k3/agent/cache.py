@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 from k3.agent.backoff import Backoff
 from k3.agent.buffer import Buffer
@@ -41,18 +41,20 @@ class Lost:
 
 Notice = Listed | Change | Lost
 
+N = TypeVar("N")
 
-class Subscription(AsyncIterator[Notice]):
+
+class Subscription(AsyncIterator[N]):
     """What one subscriber has not read yet; to be read by one task at a time."""
 
     def __init__(self) -> None:
-        self._buffer: Buffer[Notice] = Buffer()
+        self._buffer: Buffer[N] = Buffer()
 
-    def offer(self, notice: Notice) -> None:
+    def offer(self, notice: N) -> None:
         """Keeps a notice for the subscriber."""
         self._buffer.offer(notice)
 
-    async def __anext__(self) -> Notice:
+    async def __anext__(self) -> N:
         """The next notice. Raises Expired where the subscriber has read too slowly: it is to subscribe again."""
         if self._buffer.is_empty:
             await self._buffer.wait()
@@ -67,7 +69,8 @@ class Cache:
         self._store = store
         self._kind = kind
         self._random = random
-        self._subscribers: set[Subscription] = set()
+        self._subscribers: set[Subscription[Notice]] = set()
+        self._followers: set[Subscription[Notice | Bookmark]] = set()
         self.revision: int | None = None
         """Up to which the objects are known; None before the first list."""
         self.heard_at: float | None = None
@@ -87,18 +90,34 @@ class Cache:
         return self.revision is not None and self._lost is None
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
+    def subscribe(self) -> Iterator[Subscription[Notice]]:
         """Every notice from here on, after the one that says how things stand."""
-        subscription = Subscription()
-        if self._lost is not None:
-            subscription.offer(self._lost)
-        elif self.revision is not None:
-            subscription.offer(Listed(tuple(self.objects.values()), self.revision))
+        subscription = Subscription[Notice]()
+        if (standing := self._standing()) is not None:
+            subscription.offer(standing)
         self._subscribers.add(subscription)
         try:
             yield subscription
         finally:
             self._subscribers.discard(subscription)
+
+    @contextmanager
+    def follow(self) -> Iterator[Subscription[Notice | Bookmark]]:
+        """As `subscribe`, for a reader that must know how far it has read: with a bookmark where only other kinds changed."""
+        subscription = Subscription[Notice | Bookmark]()
+        if (standing := self._standing()) is not None:
+            subscription.offer(standing)
+        self._followers.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._followers.discard(subscription)
+
+    def _standing(self) -> Notice | None:
+        """Returns how things stand; None before the store has said anything."""
+        if self._lost is not None:
+            return self._lost
+        return None if self.revision is None else Listed(tuple(self.objects.values()), self.revision)
 
     async def load(self) -> None:
         """Reads the list once, for a caller that does not `run`. Raises K3Error."""
@@ -131,7 +150,9 @@ class Cache:
         async with self._store.watch(self._kind, revision) as events:
             async for event in events:
                 self._hear()
-                if not isinstance(event, Bookmark):
+                if isinstance(event, Bookmark):
+                    self._advance(event)
+                else:
                     self._apply(event)
                     if (number := number + 1) % TURN == 0:
                         await asyncio.sleep(0)
@@ -166,7 +187,14 @@ class Cache:
         self.revision, self._has_changed = change.object.revision, True
         self._publish(change)
 
+    def _advance(self, bookmark: Bookmark) -> None:
+        self.revision = max(self.revision or 0, bookmark.revision)
+        for follower in self._followers:
+            follower.offer(bookmark)
+
     def _publish(self, notice: Notice) -> None:
         """Tells all subscribers what the cache shows already."""
         for subscriber in self._subscribers:
             subscriber.offer(notice)
+        for follower in self._followers:
+            follower.offer(notice)

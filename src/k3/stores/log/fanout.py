@@ -7,7 +7,7 @@ does I/O of its own.
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, Self
 
 from k3.agent.buffer import Buffer
@@ -41,12 +41,22 @@ class Fanout:
         return any(self._watchers.values())
 
     def publish(self, changes: Iterable[Change], revision: int) -> None:
-        """Hands on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped."""
+        """Hands on `changes`, ascending; with them everything up to `revision` is published. Older ones are dropped.
+
+        Watchers of other kinds get a bookmark: a reader that must be as new as the store waits for one (ADR 49).
+        """
+        kinds = set()
         for change in changes:
             if change.object.revision > self.revision:
+                kinds.add(change.object.key.kind)
                 for watcher in self._watchers.get(change.object.key.kind, ()):
                     watcher.offer(change)
-        self.revision = max(self.revision, revision)
+        if revision > self.revision:
+            self.revision = revision
+            for kind, watchers in self._watchers.items():
+                if kind not in kinds:
+                    for watcher in watchers:
+                        watcher.pass_by()
 
     @contextmanager
     def subscribe(self, kind: Kind, since: int, replay: Replay) -> "Iterator[Subscription]":
@@ -92,6 +102,10 @@ class Subscription(AsyncIterator[Event]):
         if change.object.revision > self._since:
             self._live.offer(change)
 
+    def pass_by(self) -> None:
+        """Something was published that is not of this watcher's kind."""
+        self._live.poke()
+
     def end(self, error: K3Error) -> None:
         """Has `error` raised to the reader after what it has been given. The first one counts."""
         self._live.end(error)
@@ -108,7 +122,7 @@ class Subscription(AsyncIterator[Event]):
                 await self._catch_up()
             elif not self._live.is_empty:
                 return self._live.take()
-            elif await self._is_idle():
+            elif await self._has_nothing():
                 return Bookmark(max(self._since, self._fanout.revision))
         return self._missed.popleft()
 
@@ -118,9 +132,8 @@ class Subscription(AsyncIterator[Event]):
         if self._reached >= self._start:
             self._missed.append(Bookmark(self._reached))
 
-    async def _is_idle(self) -> bool:
-        try:
+    async def _has_nothing(self) -> bool:
+        """Waits; returns whether the watcher's kind is as it was, for so long or while others changed."""
+        with suppress(TimeoutError):
             await self._live.wait(self._fanout.bookmark_seconds)
-        except TimeoutError:
-            return True
-        return False
+        return self._live.is_empty

@@ -1,0 +1,315 @@
+"""The API itself: from a request to an answer. Knows no web framework.
+
+A request is looked at in this order: who asks, what for, whether they may, and only then whether it is there. What is refused
+is answered with a Status; what was not expected is logged with an id, and answered with that (ADR 41).
+"""
+
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from k3.core.errors import Expired, NotFound
+from k3.core.objects import Key, Manifest
+from k3.core.store import Store
+from k3.server import discovery, patches, paths, reads, watching
+from k3.server.access.roles import Attempt
+from k3.server.entries import Entry, Result, encoded
+from k3.server.negotiation import JSON, Form, form
+from k3.server.options import ReadOptions, WriteOptions
+from k3.server.patches import Patch
+from k3.server.paths import Target
+from k3.server.resources import POD
+from k3.server.schema import bodies, kinds
+from k3.server.selectors import Selection, selection
+from k3.server.shapes import Shape, shape
+from k3.server.standing import Fixed, Followed, Standing
+from k3.server.status import Refused, expired, no_such_resource, not_found
+from k3.server.writes import Guard, Preconditions, Writer, Written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request. Header names are in lower case; `body` reads the whole body, and raises Refused where it is too long."""
+
+    method: str
+    raw_path: str
+    query: Mapping[str, Sequence[str]]
+    headers: Mapping[str, str]
+    body: Callable[[], Awaitable[bytes]]
+    host: str = ""
+    """The server's address, as the client has it."""
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether the answer goes on."""
+        return self.method == "GET" and any(each in {"1", "true", "True", "t"} for each in self.query.get("watch", ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer that is there as a whole."""
+
+    body: bytes
+    status: int = 200
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that goes on: lines of JSON."""
+
+    lines: AsyncGenerator[bytes, None]
+
+
+class Access(Protocol):
+    """What the client of one request may do."""
+
+    def check(self, attempt: Attempt) -> None:
+        """Raises Refused where the client may not even try."""
+        ...
+
+    def check_content(self, attempt: Attempt, *, before: Manifest | None, after: Manifest | None) -> None:
+        """Raises Refused where the client may not make this of that."""
+        ...
+
+    def review(self, kind: str, spec: Manifest) -> Manifest:
+        """Returns the status of a review, such as a SelfSubjectAccessReview, by its spec."""
+        ...
+
+
+class Api:
+    """The API over one store."""
+
+    def __init__(self, store: Store, standing: Standing) -> None:
+        self._store = store
+        self._standing = standing
+        self._writer = Writer(store)
+
+    async def answer(self, ask: Ask, access: Access) -> Answer | Stream:
+        """Returns the answer to a request. Raises Refused, K3Error."""
+        path = paths.segments(ask.raw_path)
+        if path is None:
+            raise no_such_resource()
+        document = self._document(path, ask)
+        if document is not None:
+            return document
+        if (group_kind := _review(path)) is not None:
+            return await self._review(ask, access, *group_kind)
+        if path[:2] == ("api", "v1") and path[-1:] == ("eviction",):
+            return await self._evict(ask, access, path)
+        target = paths.target(path)
+        if target is None:
+            raise no_such_resource()
+        return await self._resource(ask, access, target)
+
+    # ── documents about the API ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _document(self, path: tuple[str, ...], ask: Ask) -> Answer | None:
+        is_discovery = path in {("api",), ("apis",)}
+        if is_discovery and form(ask.headers.get("accept", ""), "discovery").shape == "discovery":
+            body = encoded(discovery.aggregated(core=path == ("api",)))
+            answer = Answer(body=body, media_type=Form("discovery").media_type, headers={"Vary": "Accept"})
+        elif (found := discovery.document(path, ask.host)) is not None:
+            answer = Answer(body=encoded(found))
+        else:
+            return None
+        if ask.method not in {"GET", "HEAD"}:
+            raise _not_allowed()
+        return answer
+
+    # ── questions that are asked by creating an object ──────────────────────────────────────────────────────────────
+
+    async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
+        if ask.method != "POST":
+            raise _not_allowed()
+        decoded = bodies.decode(
+            kinds.BY_NAME[kind], await ask.body(), ask.headers.get("content-type", ""), field_validation="Ignore"
+        )
+        review = decoded.manifest
+        review |= {"kind": kind, "apiVersion": f"{group}/v1"}
+        review.setdefault("metadata", {})
+        review["metadata"].setdefault("creationTimestamp", None)
+        review["status"] = access.review(kind, review.get("spec") or {})
+        return Answer(body=encoded(review), status=201)
+
+    async def _evict(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer:
+        target = paths.target(path[:-1])
+        if target is None or target.resource.kind != POD or ask.method != "POST":
+            raise no_such_resource()
+        access.check(replace(_attempt("create", target), subresource="eviction"))
+        raise not_found(POD, target.name)
+
+    # ── resources ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _resource(self, ask: Ask, access: Access, target: Target) -> Answer | Stream:
+        verb = _verb(ask, target)
+        access.check(_attempt(verb, target))
+        if verb not in target.resource.verbs and not target.subresource:
+            raise _not_allowed()
+        if verb in {"get", "list", "watch"}:
+            return await self._read(ask, target, verb)
+        return await self._write(ask, access, target, verb)
+
+    async def _read(self, ask: Ask, target: Target, verb: str) -> Answer | Stream:
+        kind, now = target.resource.kind, datetime.now(UTC)
+        wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
+        options = ReadOptions.parse(ask.query, is_watch=verb == "watch")
+        origin = self._standing.of[kind.plural]
+        shaped = shape(wanted_form, kind, options.include_object, now)
+        if verb == "get":
+            entry = await self._entry(target, origin, options)
+            return Answer(body=shaped.one(entry))
+        chosen = selection(kind, options.labels, options.fields)
+        if target.name:  # /api/v1/watch/nodes/web1, an old form of a field selector
+            chosen = Selection(chosen.labels, (*chosen.fields, *selection(kind, "", f"metadata.name={target.name}").fields))
+        if verb == "watch":
+            return await self._watch(origin, target, chosen, options, shaped)
+        page = await reads.page(origin.window, target.namespace, chosen, options, origin)
+        return Answer(body=await reads.written(page, shaped))
+
+    async def _watch(
+        self, origin: Followed | Fixed, target: Target, chosen: Selection, options: ReadOptions, shaped: Shape
+    ) -> Stream:
+        seconds = options.timeout_seconds or watching.LEAST_SECONDS * (1 + random.random())  # noqa: S311 - spreads load
+        wanted = watching.Wanted(namespace=target.namespace, selection=chosen, options=options, shape=shaped, seconds=seconds)
+        lines = watching.lines(origin.window, wanted, await watching.begin(origin.window, options, origin))
+        try:
+            await anext(lines)
+        except Expired as error:
+            raise expired(str(error)) from error
+        return Stream(lines)
+
+    async def _entry(self, target: Target, origin: Followed | Fixed, options: ReadOptions) -> Entry:
+        kind = target.resource.kind
+        if target.resource.is_stored and options.revision is None:
+            try:
+                return Entry(await self._store.get(Key(kind, target.name, target.namespace)))
+            except NotFound as error:
+                raise not_found(kind, target.name) from error
+        found = await reads.snapshot(origin.window, options.revision or 0, origin)
+        if (entry := found.entries.get((target.namespace, target.name))) is None:
+            raise not_found(kind, target.name)
+        return entry
+
+    async def _write(self, ask: Ask, access: Access, target: Target, verb: str) -> Answer:
+        kind = target.resource.kind
+        wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
+        options = WriteOptions.parse(ask.query, user_agent=ask.headers.get("user-agent", ""))
+        if verb in {"delete", "deletecollection"}:
+            return await self._delete(ask, access, target, options)
+        body, media_type = await ask.body(), ask.headers.get("content-type", "")
+        guard = _guard(access, verb, target)
+        if verb == "patch":
+            written = await patches.patched(self._writer, target, Patch(body, media_type, ask.query), options, guard)
+        else:
+            decoded = bodies.decode(kind, body, media_type, field_validation=options.validation)
+            if verb == "create":
+                written = await self._writer.create(target, decoded.manifest, options, guard)
+            else:
+                written = await self._writer.update(target, decoded.manifest, options, guard)
+            written = Written(written.manifest, written.is_new, decoded.warnings)
+        shaped = shape(wanted_form, kind, "Metadata", datetime.now(UTC))
+        return Answer(
+            body=shaped.one(Result(kind, written.manifest)), status=201 if written.is_new else 200, warnings=written.warnings
+        )
+
+    async def _delete(self, ask: Ask, access: Access, target: Target, options: WriteOptions) -> Answer:
+        kind = target.resource.kind
+        body = await ask.body()
+        said: Manifest = {}
+        if body.strip():
+            content_type = ask.headers.get("content-type", "")
+            said = bodies.decode(kinds.DELETE_OPTIONS, body, content_type, field_validation="Ignore").manifest
+        if said.get("dryRun"):
+            query = {**ask.query, "dryRun": said["dryRun"]}
+            options = WriteOptions.parse(query, user_agent=ask.headers.get("user-agent", ""))
+        conditions = said.get("preconditions") or {}
+        wanted = Preconditions(conditions.get("uid") or "", conditions.get("resourceVersion") or "")
+        if not target.name:
+            return await self._delete_collection(ask, access, target, options)
+        manifest, is_gone = await self._writer.delete(target, wanted, options, _guard(access, "delete", target))
+        if not is_gone:
+            return Answer(body=encoded(manifest))
+        details = {"name": target.name, "group": kind.group, "kind": kind.plural, "uid": manifest["metadata"]["uid"]}
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": {name: text for name, text in details.items() if text},
+        }
+        return Answer(body=encoded(status))
+
+    async def _delete_collection(self, ask: Ask, access: Access, target: Target, options: WriteOptions) -> Answer:
+        kind = target.resource.kind
+        chosen = ReadOptions.parse({name: values for name, values in ask.query.items() if name != "watch"})
+        wanted = selection(kind, chosen.labels, chosen.fields)
+        origin = self._standing.of[kind.plural]
+        page = await reads.page(origin.window, target.namespace, wanted, chosen, origin)
+        gone: list[bytes] = []
+        for entry in page.entries:
+            one = Target(resource=target.resource, namespace=entry.key.namespace, name=entry.key.name)
+            guard = _guard(access, "delete", one)
+            try:
+                manifest, _ = await self._writer.delete(one, Preconditions(uid=entry.item.uid), options, guard)
+            except Refused as refused:
+                if refused.reason == "NotFound":
+                    continue
+                raise
+            gone.append(encoded({name: part for name, part in manifest.items() if name not in {"kind", "apiVersion"}}))
+        return Answer(body=shape(Form(), kind, "Metadata", datetime.now(UTC)).whole(page.metadata(), gone))
+
+
+def _attempt(verb: str, target: Target) -> Attempt:
+    kind = target.resource.kind
+    return Attempt(
+        verb=verb,
+        group=kind.group,
+        resource=kind.plural,
+        subresource=target.subresource,
+        namespace=target.namespace,
+        name=target.name,
+    )
+
+
+def _guard(access: Access, verb: str, target: Target) -> Guard:
+    attempt = _attempt(verb, target)
+
+    def guard(before: Manifest | None, after: Manifest | None) -> None:
+        access.check_content(attempt, before=before, after=after)
+
+    return guard
+
+
+def _verb(ask: Ask, target: Target) -> str:
+    if ask.method in {"GET", "HEAD"}:
+        if target.is_watch or (ask.is_watch and not target.name):
+            return "watch"
+        return "get" if target.name else "list"
+    if ask.method == "POST":
+        if not target.name:
+            return "create"
+        raise _not_allowed()
+    if ask.method in {"PUT", "PATCH"} and target.name:
+        return "update" if ask.method == "PUT" else "patch"
+    if ask.method == "DELETE" and not target.subresource:
+        return "delete" if target.name else "deletecollection"
+    raise _not_allowed()
+
+
+def _not_allowed() -> Refused:
+    return Refused(405, "the server does not allow this method on the requested resource")
+
+
+def _review(path: tuple[str, ...]) -> tuple[str, str] | None:
+    for group, kind, plural in discovery.REVIEWS:
+        if path == ("apis", group, "v1", plural):
+            return group, kind
+    return None
+
+
+_REVIEW_KINDS: Final = {kind.name: kind for kind in kinds.REVIEWS}

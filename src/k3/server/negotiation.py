@@ -1,0 +1,62 @@
+"""In which form a client wants its answer: the first that it accepts and the server can give. Pure.
+
+A form that is not known, such as protobuf or CBOR, is passed over: every client that asks for these accepts JSON as well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from k3.server.status import Refused
+
+JSON: Final = "application/json"
+META: Final = "meta.k8s.io"
+DISCOVERY: Final = "apidiscovery.k8s.io"
+
+Shape = Literal["plain", "table", "metadata", "discovery"]
+
+_SHAPES: Final[dict[tuple[str, str, str], Shape]] = {
+    (META, "v1", "Table"): "table",
+    (META, "v1beta1", "Table"): "table",
+    (META, "v1", "PartialObjectMetadata"): "metadata",
+    (META, "v1", "PartialObjectMetadataList"): "metadata",
+    (META, "v1beta1", "PartialObjectMetadata"): "metadata",
+    (META, "v1beta1", "PartialObjectMetadataList"): "metadata",
+    (DISCOVERY, "v2", "APIGroupDiscoveryList"): "discovery",
+}
+_ANY: Final = {"application/json", "application/*", "*/*"}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of an answer: its shape, and the version of the group that describes the shape."""
+
+    shape: Shape = "plain"
+    version: str = "v1"
+
+    @property
+    def media_type(self) -> str:
+        """Returns the Content-Type. Only discovery's says its shape there: clients go by it."""
+        return f"{JSON};g={DISCOVERY};v=v2;as=APIGroupDiscoveryList" if self.shape == "discovery" else JSON
+
+
+def form(accept: str, *shapes: Shape) -> Form:
+    """Returns the form to answer in, `plain` or one of `shapes`. Raises Refused where none that is accepted can be given."""
+    if not accept.strip():
+        return Form()
+    for media_type, parameters in _ranges(accept):
+        if media_type not in _ANY:
+            continue
+        wanted = (parameters.get("g", ""), parameters.get("v", ""), parameters.get("as", ""))
+        if wanted == ("", "", ""):
+            return Form()
+        if (shape := _SHAPES.get(wanted)) in shapes and shape is not None:
+            return Form(shape, wanted[1])
+    message = "only the following media types are accepted: application/json"
+    raise Refused(406, message)
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for part in accept.split(","):
+        media_type, *parameters = (each.strip() for each in part.split(";"))
+        yield media_type.lower(), {name: value for name, _, value in (each.partition("=") for each in parameters)}

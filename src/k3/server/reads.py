@@ -1,0 +1,168 @@
+"""Lists of the API: in pages, at a revision, as selected."""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from k3.core.errors import Expired
+from k3.server.entries import Entry
+from k3.server.options import ReadOptions
+from k3.server.selectors import Selection
+from k3.server.shapes import Shape
+from k3.server.status import Refused, bad_request, expired
+from k3.server.window import Place, Snapshot, Window
+
+TURN: Final = 200
+"""Objects that are written before other requests get their turn."""
+
+SOON_SECONDS: Final = 0.25
+"""How long a window may take to be as new as its store before the store itself is listed."""
+
+
+class Origin(Protocol):
+    """Where a window's objects come from."""
+
+    async def head(self) -> int:
+        """Returns the newest revision. Raises Unavailable."""
+        ...
+
+    async def list(self) -> Snapshot:
+        """Returns all objects of the window's kind as they are there now. Raises Unavailable."""
+        ...
+
+
+_TOKEN_VERSION: Final = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, as Kubernetes writes it
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list. `after` is the last place, where more follow; `remaining` how many, where that is known."""
+
+    revision: int
+    entries: list[Entry]
+    after: Place | None
+    remaining: int | None
+
+    def metadata(self) -> dict[str, Any]:
+        """Returns the list's metadata."""
+        found: dict[str, Any] = {"resourceVersion": str(self.revision)}
+        if self.after is not None:
+            found["continue"] = _token(self.revision, self.after)
+            if self.remaining is not None:
+                found["remainingItemCount"] = self.remaining
+        return found
+
+
+async def snapshot(window: Window, revision: int | None, origin: Origin) -> Snapshot:
+    """Returns the objects as of now: not older than a revision; None: than the newest of the store; 0: whatever is known.
+
+    Raises Refused where the store has not got that far, Unavailable.
+    """
+    if revision:
+        await wait_for(window, revision)
+        return window.now()
+    if revision == 0 and window.revision:
+        return window.now()
+    if await window.reached(await origin.head(), seconds=SOON_SECONDS):
+        return window.now()
+    return await origin.list()
+
+
+async def wait_for(window: Window, revision: int) -> None:
+    """Waits until a window has got as far as a revision that a client names. Raises Refused."""
+    if not await window.reached(revision):
+        raise too_large(revision, window.revision)
+
+
+def too_large(asked: int, current: int) -> Refused:
+    """Returns the refusal of a revision that is still to come."""
+    details = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return Refused(504, message, details=details)
+
+
+async def page(window: Window, namespace: str, wanted: Selection, options: ReadOptions, origin: Origin) -> Page:
+    """Returns what a list request asks for. Raises Refused, Unavailable."""
+    after: Place | None = None
+    if options.continue_:
+        revision, after = _read_token(options.continue_)
+        await wait_for(window, revision)
+        found = _as_of(window, revision)
+    elif options.revision and (options.match == "Exact" or (options.limit and not options.match)):
+        await wait_for(window, options.revision)
+        found = _as_of(window, options.revision)
+    else:
+        found = await snapshot(window, options.revision, origin)
+    return _cut(found, namespace, wanted, options.limit, after)
+
+
+def _as_of(window: Window, revision: int) -> Snapshot:
+    try:
+        return window.as_of(revision)
+    except Expired as error:
+        raise expired(str(error)) from error
+
+
+def _cut(found: Snapshot, namespace: str, wanted: Selection, limit: int, after: Place | None) -> Page:
+    if (name := wanted.name) and namespace:
+        entry = found.entries.get((namespace, name))
+        return Page(found.revision, [entry] if entry is not None and wanted.matches(entry) else [], None, None)
+    begin, end = found.span(namespace, after)
+    chosen: list[Entry] = []
+    places = found.places
+    for at in range(begin, end):
+        entry = found.entries[places[at]]
+        if not wanted.is_everything and not wanted.matches(entry):
+            continue
+        if limit and len(chosen) == limit:
+            last = chosen[-1].key
+            remaining = end - at if wanted.is_everything else None
+            return Page(found.revision, chosen, (last.namespace, last.name), remaining)
+        chosen.append(entry)
+    return Page(found.revision, chosen, None, None)
+
+
+async def written(found: Page, form: Shape) -> bytes:
+    """Returns a page as an answer; others get their turn while it is written."""
+    items: list[bytes] = []
+    for few in _slices(found.entries):
+        items += [form.item(entry) for entry in few]
+        await asyncio.sleep(0)
+    return form.whole(found.metadata(), items)
+
+
+def _slices(entries: list[Entry]) -> Iterator[list[Entry]]:
+    for begin in range(0, len(entries), TURN):
+        yield entries[begin : begin + TURN]
+
+
+def _token(revision: int, after: Place) -> str:
+    namespace, name = after
+    start = f"{namespace}/{name}" if namespace else name
+    text = json.dumps({"v": _TOKEN_VERSION, "rv": revision, "start": start + "\0"}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _read_token(token: str) -> tuple[int, Place]:
+    """Returns the revision and the last place of the page before. Raises Refused."""
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        parsed = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        version, revision, start = parsed["v"], parsed["rv"], parsed["start"]
+    except (ValueError, binascii.Error, TypeError, KeyError, RecursionError) as odd:
+        raise bad_request(_BAD_TOKEN) from odd
+    is_whole = isinstance(revision, int) and not isinstance(revision, bool) and 0 < revision < 2**63
+    if version != _TOKEN_VERSION or not is_whole or not isinstance(start, str) or not start.endswith("\0"):
+        raise bad_request(_BAD_TOKEN)
+    namespace, _, name = start[:-1].rpartition("/")
+    return revision, (namespace, name)
+
+
+_BAD_TOKEN: Final = "continue key is not valid"  # noqa: S105 - a message

@@ -1,0 +1,158 @@
+"""How objects are written into an answer: as they are, as their metadata alone, or as rows of a table. Pure.
+
+Each shape writes one object, a list and an event of a watch; all is bytes, so that what many readers ask for is made once.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from k3.core.objects import Kind, Manifest
+from k3.server.entries import Entry, encoded, type_head
+from k3.server.negotiation import META, Form
+from k3.view import api_tables
+
+INITIAL_END: Final = "k8s.io/initial-events-end"
+"""The annotation of the bookmark behind the objects that a watch began with."""
+
+
+class Shape(ABC):
+    """One shape, for one kind and one answer."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    @abstractmethod
+    def one(self, entry: Entry) -> bytes:
+        """Returns one object as an answer."""
+
+    @abstractmethod
+    def item(self, entry: Entry) -> bytes:
+        """Returns one object as part of a list."""
+
+    @abstractmethod
+    def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
+        """Returns a list."""
+
+    def event(self, type_: str, entry: Entry) -> bytes:
+        """Returns one line of a watch."""
+        return b'{"type":"%s","object":%s}\n' % (type_.encode(), self.one(entry))
+
+    def bookmark(self, revision: int, *, is_initial_end: bool = False) -> bytes:
+        """Returns the line that says how far a watch has come."""
+        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        if is_initial_end:
+            metadata["annotations"] = {INITIAL_END: "true"}
+        return encoded({"type": "BOOKMARK", "object": self._bookmark(metadata)}) + b"\n"
+
+    def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
+        return {"kind": self.kind.name, "apiVersion": self.kind.api_version, "metadata": metadata}
+
+
+class Plain(Shape):
+    """Objects as they are."""
+
+    def one(self, entry: Entry) -> bytes:
+        """Returns the object, with its kind."""
+        return entry.full()
+
+    def item(self, entry: Entry) -> bytes:
+        """Returns the object without its kind, which the list says."""
+        return entry.bare
+
+    def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
+        """Returns a list such as a NodeList."""
+        head = {"kind": f"{self.kind.name}List", "apiVersion": self.kind.api_version, "metadata": metadata}
+        return b'%s,"items":[%s]}\n' % (encoded(head)[:-1], b",".join(items))
+
+
+class Metadata(Shape):
+    """What is said of objects: their metadata."""
+
+    def __init__(self, kind: Kind, version: str) -> None:
+        super().__init__(kind)
+        self._api_version = f"{META}/{version}"
+
+    def one(self, entry: Entry) -> bytes:
+        """Returns the metadata of an object."""
+        return encoded(_metadata_only(entry.manifest(), self._api_version))
+
+    def item(self, entry: Entry) -> bytes:
+        """Returns the same: a list of these names the kind of each."""
+        return self.one(entry)
+
+    def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
+        """Returns a PartialObjectMetadataList."""
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": self._api_version, "metadata": metadata}
+        return b'%s,"items":[%s]}\n' % (encoded(head)[:-1], b",".join(items))
+
+    def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
+        return {"kind": "PartialObjectMetadata", "apiVersion": self._api_version, "metadata": metadata}
+
+
+class Table(Shape):
+    """Objects as rows for people. What moves with time, such as an age, is as of the moment at which the answer was begun."""
+
+    def __init__(self, kind: Kind, version: str, include: str, now: datetime) -> None:
+        """`include`: how much of an object comes with its row, None, Metadata or Object."""
+        super().__init__(kind)
+        self._api_version = f"{META}/{version}"
+        self._include = include
+        self.now = now
+        self._has_columns = False
+
+    def one(self, entry: Entry) -> bytes:
+        """Returns a table of one row."""
+        metadata = {"resourceVersion": str(entry.revision)}
+        return self._table(metadata, [self.item(entry)]).rstrip(b"\n")
+
+    def item(self, entry: Entry) -> bytes:
+        """Returns a row."""
+        manifest = entry.manifest()
+        row: dict[str, Any] = {"cells": api_tables.cells(self.kind, manifest, self.now)}
+        if self._include == "Metadata":
+            row["object"] = _metadata_only(manifest, self._api_version)
+        elif self._include == "Object":
+            row["object"] = manifest
+        return encoded(row)
+
+    def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
+        """Returns a table."""
+        return self._table(metadata, items)
+
+    def event(self, type_: str, entry: Entry) -> bytes:
+        """Returns a line of a watch; only the first one names the columns."""
+        line = super().event(type_, entry)
+        self._has_columns = True
+        return line
+
+    def _table(self, metadata: dict[str, Any], rows: Iterable[bytes]) -> bytes:
+        head = {"kind": "Table", "apiVersion": self._api_version, "metadata": metadata, "columnDefinitions": self._columns()}
+        return b'%s,"rows":[%s]}\n' % (encoded(head)[:-1], b",".join(rows))
+
+    def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
+        head = {"kind": "Table", "apiVersion": self._api_version, "metadata": metadata}
+        return {**head, "columnDefinitions": self._columns(), "rows": []}
+
+    def _columns(self) -> Sequence[dict[str, Any]]:
+        return [] if self._has_columns else api_tables.definitions(self.kind)
+
+
+def shape(form: Form, kind: Kind, include: str, now: datetime) -> Shape:
+    """Returns the shape of an answer."""
+    if form.shape == "table":
+        return Table(kind, form.version, include, now)
+    return Metadata(kind, form.version) if form.shape == "metadata" else Plain(kind)
+
+
+def _metadata_only(manifest: Manifest, api_version: str) -> Manifest:
+    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": manifest.get("metadata", {})}
+
+
+def status_line(status: dict[str, Any]) -> bytes:
+    """Returns the line that ends a watch with an error."""
+    return encoded({"type": "ERROR", "object": status}) + b"\n"
+
+
+__all__ = ["INITIAL_END", "Metadata", "Plain", "Shape", "Table", "shape", "status_line", "type_head"]

@@ -1,0 +1,138 @@
+"""Watches of the API: first what there is, where asked for, then each change, a line of JSON each."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from k3.agent.buffer import Buffer
+from k3.core.errors import Expired, K3Error
+from k3.server.entries import Entry
+from k3.server.options import ReadOptions
+from k3.server.reads import TURN, Origin, snapshot, too_large
+from k3.server.selectors import Selection
+from k3.server.shapes import Shape, status_line
+from k3.server.status import Refused, expired
+from k3.server.window import EventType, Happening, Snapshot, Window
+
+BOOKMARK_SECONDS: Final = 60.0
+"""A watcher that asks for bookmarks gets one about so often, as at a Kubernetes API server."""
+LEAST_SECONDS: Final = 1800
+"""How long a watch goes on where its client does not say: this long, or up to twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What one client wants to watch, and how."""
+
+    namespace: str
+    selection: Selection
+    options: ReadOptions
+    shape: Shape
+    seconds: float
+    """How long the watch goes on."""
+
+    def shown(self, happening: Happening) -> tuple[EventType, Entry] | None:
+        """Returns what a change means to this client; None: nothing."""
+        if self.namespace and happening.shown.key.namespace != self.namespace:
+            return None
+        if self.selection.is_everything:
+            return happening.type, happening.shown
+        is_in = happening.now is not None and self.selection.matches(happening.now)
+        was_in = happening.before is not None and self.selection.matches(happening.before)
+        if is_in:
+            return ("MODIFIED" if was_in else "ADDED"), happening.shown
+        if not was_in or happening.before is None:
+            return None
+        return "DELETED", happening.shown if happening.now is None else happening.before.at(happening.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A watch that has been let in: with the objects it begins with, if it asks for these, and the revision it goes on from."""
+
+    since: int
+    first: Snapshot | None
+
+
+async def begin(window: Window, options: ReadOptions, origin: Origin) -> Begun:
+    """Returns from where a watch goes on. Raises Refused for a revision that is to come, Unavailable."""
+    revision = options.revision
+    if options.initial_events or not revision:
+        found = await snapshot(window, revision, origin)
+        return Begun(found.revision, _held(found))
+    if revision > window.revision and revision > (newest := await origin.head()):
+        raise too_large(revision, newest)
+    return Begun(revision, None)
+
+
+def _held(found: Snapshot) -> Snapshot:
+    """Returns a snapshot that stays as it is: what a window gives changes with the next change."""
+    return Snapshot(found.revision, list(found.places), dict(found.entries))
+
+
+async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[bytes, None]:
+    """Gives the lines of a watch, some at a time, until its time is over. Raises Expired before the first one, Unavailable."""
+    with window.watch(begun.since) as (missed, watch):
+        yield b""  # it is known now that the revision is kept: the answer may begin
+        if begun.first is not None:
+            for some in _first(begun.first, wanted):
+                yield some
+                await asyncio.sleep(0)
+            if wanted.options.initial_events:
+                yield wanted.shape.bookmark(begun.since, is_initial_end=True)
+        elif missed:
+            yield b"".join(_lines(missed, wanted))
+        try:
+            async for some in _live(window, watch, wanted, begun.since):
+                yield some
+        except Expired as error:
+            yield status_line(expired(f"too old resource version: {error}").status())
+        except K3Error as error:
+            yield status_line(Refused(error.status, str(error), reason=error.reason).status())
+
+
+def _first(found: Snapshot, wanted: Wanted) -> Iterator[bytes]:
+    begin, end = found.span(wanted.namespace)
+    for few in range(begin, end, TURN):
+        entries = [found.entries[place] for place in found.places[few : min(few + TURN, end)]]
+        yield b"".join(wanted.shape.event("ADDED", entry) for entry in entries if wanted.selection.matches(entry))
+
+
+def _lines(happenings: list[Happening], wanted: Wanted) -> Iterator[bytes]:
+    for happening in happenings:
+        if (shown := wanted.shown(happening)) is not None:
+            yield wanted.shape.event(*shown)
+
+
+async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since: int) -> AsyncGenerator[bytes, None]:
+    clock = asyncio.get_running_loop().time
+    ends_at = clock() + wanted.seconds
+    bookmark_at = clock() + BOOKMARK_SECONDS
+    told = since
+    while (now := clock()) < ends_at:
+        if now >= bookmark_at:
+            bookmark_at = now + BOOKMARK_SECONDS
+            if wanted.options.bookmarks and watch.is_empty:
+                yield wanted.shape.bookmark(max(told, window.revision))
+        try:
+            await watch.wait(min(ends_at, bookmark_at) - now)
+        except TimeoutError:
+            continue
+        some = _taken(watch, told)
+        if some:
+            told = some[-1].revision
+            if text := b"".join(_lines(some, wanted)):
+                yield text
+    if wanted.options.bookmarks:
+        yield wanted.shape.bookmark(max(told, window.revision))
+
+
+def _taken(watch: Buffer[Happening], told: int) -> list[Happening]:
+    found: list[Happening] = []
+    while len(found) < TURN and watch.has_items:
+        if (each := watch.take()).revision > told:
+            found.append(each)
+    if not found and not watch.has_items:
+        watch.check()
+    return found

@@ -1,0 +1,248 @@
+"""The objects of one kind as every reader of the API sees them, with the changes of the last while.
+
+store watch ─► agent.Cache ─► Window ─► lists, and any number of watches
+
+A list that goes on over several pages is answered as of its first page, and a watch goes on behind any revision that the
+window still knows: both from the changes that are kept. Revisions are the store's, so a client may go on at another server of
+the same store. After a gap in what the store told, nothing before it is known any more: every watch ends with Expired, and the
+client lists again (410, as at a Kubernetes API server).
+"""
+
+import asyncio
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from k3.agent.buffer import Buffer
+from k3.agent.cache import Cache, Listed, Lost, Notice
+from k3.agent.tasks import time_limit
+from k3.core import limits
+from k3.core.errors import Expired, K3Error, Unavailable
+from k3.core.objects import Key, Kind
+from k3.core.store import Bookmark, Change
+from k3.server.entries import Entry
+
+FRESH_SECONDS: Final = 3.0
+"""How long a reader waits for the window to get as far as the store, as at a Kubernetes API server."""
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+Place = tuple[str, str]
+"""Namespace and name: lists are in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One change: what an object is now, and what it was before; one of both is None where it came or went."""
+
+    shown: Entry
+    """What a watcher of everything is shown: of an object that is gone its last state, at the revision of its deletion."""
+    now: Entry | None
+    before: Entry | None
+
+    @property
+    def revision(self) -> int:
+        """Returns the revision of the change."""
+        return self.shown.revision
+
+    @property
+    def type(self) -> EventType:
+        """Returns what happened to the object."""
+        if self.now is None:
+            return "DELETED"
+        return "ADDED" if self.before is None else "MODIFIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The objects of a kind at one revision, by place; `places` is in order."""
+
+    revision: int
+    places: list[Place]
+    entries: Mapping[Place, Entry]
+
+    def span(self, namespace: str, after: Place | None = None) -> tuple[int, int]:
+        """Returns from where to where `places` are of a namespace (empty: of all), and behind a place."""
+        begin, end = 0, len(self.places)
+        if namespace:
+            begin = bisect_left(self.places, (namespace, ""))
+            end = bisect_left(self.places, (namespace + "\0", ""))
+        if after is not None:
+            begin = max(begin, bisect_right(self.places, after))
+        return begin, end
+
+
+class Window:
+    """One kind. Whoever feeds it calls `show` with a whole list, then `apply` for each change."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.revision = 0
+        """Up to which everything is known."""
+        self.is_ready = False
+        """Whether it has been shown a list, and has not been lost since."""
+        self.watches: set[Buffer[Happening]] = set()
+        self._oldest = 0
+        """The revision behind which all changes are kept."""
+        self._places: list[Place] = []
+        self._entries: dict[Place, Entry] = {}
+        self._kept: deque[Happening] = deque()
+        self._moved = asyncio.Event()
+
+    # ── what feeds it ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def show(self, listed: Listed) -> None:
+        """Takes in a whole list. Watches go on where it shows nothing that they have not seen; else they end."""
+        found = {_place(item.key): item for item in listed.objects}
+        is_same = found.keys() == self._entries.keys() and all(
+            item.revision == self._entries[place].revision for place, item in found.items()
+        )
+        if not is_same or listed.revision < self.revision:
+            self._entries = {place: Entry(item) for place, item in found.items()}
+            self._places = sorted(self._entries)
+            self._kept.clear()
+            self._oldest = self.revision = listed.revision
+            self.cut(Expired(f"the history before revision {listed.revision} is not known here"))
+        self.is_ready = True
+        self._advance(listed.revision)
+
+    def apply(self, change: Change) -> None:
+        """Takes in one change, and hands it to every watch."""
+        item = change.object
+        place = _place(item.key)
+        before = self._entries.get(place)
+        shown = Entry(item)
+        now: Entry | None = shown
+        if change.type == "DELETED":
+            if before is None:
+                return
+            now = None
+            del self._entries[place]
+            del self._places[bisect_left(self._places, place)]
+        else:
+            self._entries[place] = shown
+            if before is None:
+                insort(self._places, place)
+        happening = Happening(shown, now, before)
+        self._keep(happening)
+        for watch in self.watches:
+            watch.offer(happening)
+        self._advance(item.revision)
+
+    def advance(self, revision: int) -> None:
+        """Takes in that there is nothing else up to a revision."""
+        self._advance(revision)
+
+    def lose(self) -> None:
+        """The store is out of reach: what is here may be old."""
+        self.is_ready = False
+
+    def cut(self, error: K3Error) -> None:
+        """Ends every watch."""
+        for watch in self.watches:
+            watch.end(error)
+
+    def _advance(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        self._moved.set()
+
+    def _keep(self, happening: Happening) -> None:
+        self._kept.append(happening)
+        if len(self._kept) > limits.HISTORY_REVISIONS:
+            self._oldest = self._kept.popleft().revision
+
+    # ── what reads it ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        """Returns an object as it is now."""
+        return self._entries.get((namespace, name))
+
+    def now(self) -> Snapshot:
+        """Returns all objects as they are now: to be read before the caller waits for anything."""
+        return Snapshot(self.revision, self._places, self._entries)
+
+    def as_of(self, revision: int) -> Snapshot:
+        """Returns all objects as they were at a revision. Raises Expired where that is no longer known."""
+        if revision < self._oldest:
+            msg = f"The provided continue parameter is too old: revision {revision} is no longer known"
+            raise Expired(msg)
+        changed: dict[Place, Entry | None] = {}
+        for happening in reversed(self._kept):
+            if happening.revision <= revision:
+                break
+            changed[_place(happening.shown.key)] = happening.before
+        if not changed:
+            return Snapshot(revision, self._places, self._entries)
+        entries = {**self._entries}
+        for place, entry in changed.items():
+            if entry is None:
+                entries.pop(place, None)
+            else:
+                entries[place] = entry
+        return Snapshot(revision, sorted(entries), entries)
+
+    @contextmanager
+    def watch(self, since: int) -> Iterator[tuple[list[Happening], Buffer[Happening]]]:
+        """Gives what has happened behind a revision, and what will. Raises Expired where that is not known, Unavailable."""
+        if since < self._oldest:
+            msg = f"too old resource version: {since} ({self._oldest})"
+            raise Expired(msg)
+        if len(self.watches) >= limits.WATCHERS:
+            msg = f"{limits.WATCHERS} watches are open already"
+            raise Unavailable(msg)
+        watch: Buffer[Happening] = Buffer()
+        self.watches.add(watch)
+        try:
+            yield self.since(since), watch
+        finally:
+            self.watches.discard(watch)
+
+    def since(self, revision: int) -> list[Happening]:
+        """Returns the changes behind a revision, in order."""
+        found: list[Happening] = []
+        for happening in reversed(self._kept):
+            if happening.revision <= revision:
+                break
+            found.append(happening)
+        return found[::-1]
+
+    async def reached(self, revision: int, *, seconds: float = FRESH_SECONDS) -> bool:
+        """Whether the window has, or gets within some seconds, as far as a revision."""
+        try:
+            async with time_limit(seconds):
+                while self.revision < revision or not self.is_ready:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def feed(window: Window, cache: Cache) -> None:
+    """Keeps a window as the cache is, for ever."""
+    while True:
+        with cache.follow() as notices:
+            try:
+                async for notice in notices:
+                    _take_in(window, notice)
+            except Expired:  # so many changes at once that this task had no turn: the next begins with the whole list
+                continue
+
+
+def _take_in(window: Window, notice: Notice | Bookmark) -> None:
+    match notice:
+        case Listed():
+            window.show(notice)
+        case Lost():
+            window.lose()
+        case Bookmark(revision):
+            window.advance(revision)
+        case _:
+            window.apply(notice)
+
+
+def _place(key: Key) -> Place:
+    return key.namespace, key.name
