@@ -1,0 +1,190 @@
+"""JSON of a request body, with what Go's encoding/json says of text that is none, and with keys that are there twice. Pure."""
+
+import json
+import re
+from typing import Any, Final, NoReturn
+
+from k3.core import documents
+from k3.server.schema import literals, wording
+from k3.server.schema.literals import Number
+
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_HALF: Final = re.compile("[\ud800-\udfff]")
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOO_DEEP: Final = "exceeded max depth"
+_END: Final = "unexpected end of JSON input"
+
+
+class NotJson(ValueError):
+    """A text is not JSON, in Go's words."""
+
+
+class Doubled(dict[str, Any]):
+    """An object some of whose keys were there twice: the later one counts, and two objects are made one."""
+
+    __slots__ = ("twice",)
+
+    def __init__(self, values: dict[str, Any], twice: tuple[str, ...]) -> None:
+        super().__init__(values)
+        self.twice = twice
+
+
+class _Twice(Exception):
+    """An object has a key twice."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object whose keys are kept as they were written."""
+
+
+def parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Returns what a body says; numbers that no field may have are `Number`. Raises NotJson."""
+    text = body.decode("utf-8", "replace")
+    try:
+        try:
+            value = _DECODER.decode(text)
+        except _Twice:
+            value = _merged(_PAIRS.decode(text))
+    except json.JSONDecodeError as odd:
+        raise NotJson(why_not(text, odd)) from None
+    except RecursionError:
+        raise NotJson(_TOO_DEEP) from None
+    if documents.is_too_deep(value, body.count(b"{") + body.count(b"[")):
+        raise NotJson(_TOO_DEEP)
+    return _without_halves(value) if _SURROGATE.search(text) else value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _Twice
+    return made
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise NotJson("invalid character 'I' in numeric literal" if constant[0] == "-" else _beginning(constant))
+
+
+_DECODER: Final = json.JSONDecoder(
+    parse_float=Number, parse_int=literals.whole, parse_constant=_refuse, object_pairs_hook=_once
+)
+_PAIRS: Final = json.JSONDecoder(parse_float=Number, parse_int=literals.whole, parse_constant=_refuse, object_pairs_hook=_Pairs)
+
+
+def _merged(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if type(value) is list:
+        return [_merged(each) for each in value]
+    if type(value) is not _Pairs:
+        return value
+    made: dict[str, Any] = {}
+    twice: dict[str, None] = {}
+    for key, each in value:
+        item = _merged(each)
+        if key in made:
+            twice[key] = None
+            item = _both(made[key], item)
+        made[key] = item
+    return Doubled(made, tuple(twice)) if twice else made
+
+
+def _both(one: Any, other: Any) -> Any:  # noqa: ANN401 - JSON
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return other
+    made = one | {key: _both(one[key], each) if key in one else each for key, each in other.items()}
+    twice = tuple(dict.fromkeys(getattr(one, "twice", ()) + getattr(other, "twice", ()) + tuple(k for k in other if k in one)))
+    return Doubled(made, twice) if twice else made
+
+
+def _without_halves(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Returns JSON in which half a surrogate pair, which is no character, is U+FFFD, as Go has it."""
+    if type(value) is str:
+        return _HALF.sub("\ufffd", value)
+    if type(value) is list:
+        return [_without_halves(each) for each in value]
+    if isinstance(value, dict):
+        made = {_HALF.sub("\ufffd", key): _without_halves(each) for key, each in value.items()}
+        return Doubled(made, value.twice) if type(value) is Doubled else made
+    return value
+
+
+# --- what Go says -----------------------------------------------------------------------------------------------------
+
+
+def why_not(text: str, odd: json.JSONDecodeError) -> str:
+    """Returns what Go says of a text where Python finds no JSON."""
+    at = odd.pos
+    if odd.msg.startswith(("Unterminated string", "Invalid")):
+        return _in_string(text, at, odd.msg)
+    at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n"))
+    if at >= len(text):
+        return _END
+    if odd.msg.startswith("Expecting value"):
+        return _no_value(text, at)
+    if odd.msg.startswith("Expecting property name"):
+        return f"invalid character {wording.character(text[at:])} looking for beginning of object key string"
+    if odd.msg.startswith("Illegal trailing comma"):  # since Python 3.13, at the comma
+        after = text[at + 1 :].lstrip(" \t\r\n")
+        return _beginning(after, of="object key string" if after.startswith("}") else "value")
+    return _in_number(text, at) or f"invalid character {wording.character(text[at:])} {_after(text, at, odd.msg)}"
+
+
+def _in_string(text: str, at: int, message: str) -> str:
+    if message.startswith("Unterminated"):
+        return _END
+    if message.startswith("Invalid control character"):
+        return f"invalid character {wording.character(text[at:])} in string literal"
+    escape = text[text.rindex("\\", 0, at + 1) + 1 :][:6] if "\\" in text[: at + 1] else text[at:]
+    if not escape:
+        return _END
+    if escape[0] != "u":
+        return f"invalid character {wording.character(escape)} in string escape code"
+    odd = escape[1:5].lstrip("0123456789abcdefABCDEF")
+    return f"invalid character {wording.character(odd)} in \\u hexadecimal character escape" if odd else _END
+
+
+def _no_value(text: str, at: int) -> str:
+    word = _WORDS.get(text[at], "")
+    for offset, expected in enumerate(word):
+        found = text[at + offset : at + offset + 1]
+        if not found:
+            return _END
+        if found != expected:
+            return f"invalid character {wording.character(found)} in literal {word} (expecting {wording.character(expected)})"
+    if text[at] == "-":
+        rest = text[at + 1 :]
+        return f"invalid character {wording.character(rest)} in numeric literal" if rest else _END
+    return _beginning(text[at:])
+
+
+_WORDS: Final = {"t": "true", "f": "false", "n": "null"}
+
+
+def _beginning(rest: str, of: str = "value") -> str:
+    return f"invalid character {wording.character(rest)} looking for beginning of {of}" if rest else _END
+
+
+def _in_number(text: str, at: int) -> str:
+    """Returns what is wrong with a number that Python took for a shorter one."""
+    if not at or not text[at - 1].isdigit() or text[at] not in ".eE":
+        return ""
+    rest = text[at + 1 :]
+    if text[at] != ".":
+        rest = rest.removeprefix("+") if rest.startswith("+") else rest.removeprefix("-")
+    if not rest:
+        return _END
+    where = "after decimal point in numeric literal" if text[at] == "." else "in exponent of numeric literal"
+    return f"invalid character {wording.character(rest)} {where}"
+
+
+def _after(text: str, at: int, message: str) -> str:
+    if message.startswith("Extra data"):
+        return "after top-level value"
+    if message.startswith("Expecting ':'"):
+        return "after object key"
+    opened: list[str] = []
+    for token in _TOKEN.finditer(text, 0, at):
+        if token[0] in "[{":
+            opened.append(token[0])
+        elif token[0] in "]}" and opened:
+            opened.pop()
+    return "after array element" if opened and opened[-1] == "[" else "after object key:value pair"
