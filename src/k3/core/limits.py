@@ -50,6 +50,14 @@ RESOLVES_AT_ONCE: Final = 16
 PROBES_AT_ONCE: Final = 64
 LINKS: Final = 32
 
+# Patches and managed fields, as kube-apiserver bounds them (`JSONPatchMaxCopyBytes`, `maxJSONPatchOperations`,
+# `DefaultMaxUpdateManagers`, `FieldManagerMaxLength`, `TotalAnnotationSizeLimitB`).
+JSON_PATCH_OPERATIONS: Final = 10_000
+JSON_PATCH_COPIED_BYTES: Final = 3 * 1024 * 1024
+UPDATE_MANAGERS: Final = 10
+MANAGER_BYTES: Final = 128
+ANNOTATION_BYTES: Final = 256 * 1024
+
 # What a machine says of itself in `/info`.
 INFO_BYTES: Final = 16_384
 INFO_ADDRESSES: Final = 64

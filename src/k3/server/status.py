@@ -39,12 +39,12 @@ class Cause:
 
 
 class Refused(Exception):
-    """A request is refused. The text of the error is the Status' message."""
+    """A request is refused. The text of the error is the Status' message; where Kubernetes gives no reason, it is empty."""
 
-    def __init__(self, code: int, message: str, *, reason: str = "", details: dict[str, Any] | None = None) -> None:
+    def __init__(self, code: int, message: str, *, reason: str | None = None, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
-        self.reason = reason or REASONS[code]
+        self.reason = REASONS[code] if reason is None else reason
         self.details = details or {}
 
     def status(self) -> dict[str, Any]:
@@ -55,8 +55,9 @@ class Refused(Exception):
             "metadata": {},
             "status": "Failure",
             "message": str(self),
-            "reason": self.reason,
         }
+        if self.reason:
+            found["reason"] = self.reason
         if self.details:
             found["details"] = self.details
         return {**found, "code": self.code}
