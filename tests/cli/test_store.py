@@ -35,7 +35,7 @@ def test_check_says_what_the_store_is(k3: K3, store: StoreFile) -> None:
     assert (shown.code, shown.err) == (0, "")
     lines = dict(line.split(maxsplit=1) for line in shown.out.splitlines() if not line.startswith("round trip"))
     assert lines["store"] == store.url
-    assert lines["objects"] == "3 nodes, 0 events, 0 leases"
+    assert lines["objects"] == "3 nodes, 0 events, 0 leases, 0 tokens"
     assert lines["rights"] == "read: yes, write: yes"
     assert len(lines["id"]) == 36
     assert "round trip  " in shown.out
@@ -118,6 +118,7 @@ def test_copy_brings_everything_and_may_be_repeated(k3: K3, store: StoreFile, tm
         "nodes: 3 copied and verified (3 created, 0 updated, 0 already there)",
         "events: 1 copied and verified (1 created, 0 updated, 0 already there)",
         "leases: 1 copied and verified (1 created, 0 updated, 0 already there)",
+        "tokens: 0 copied and verified (0 created, 0 updated, 0 already there)",
     ]
     store.put("web1", {"spec": {"unschedulable": True}})
     other.put("extra")

@@ -45,6 +45,10 @@ ORIGINS: Final[Mapping[str, str]] = {
     "consul.node_renamed": "consul_node",
     "datacenter.believed": "datacenter",
     "datacenter.doubted": "datacenter",
+    # who asks the Kubernetes API
+    "api.renewed": "object",
+    "api.write_refused": "user",
+    "api.turned_away": "from",
     # all of them
     "agent.fault": "fault",
     "agent.stalled": "",

@@ -28,6 +28,9 @@ Look
   get        nodes and events by kubectl's word                      k3 get nodes
 Change
   delete     remove a Node                                           k3 delete node web1
+Access
+  token      make, list and revoke tokens of the Kubernetes API      k3 token create --role view
+  kubeconfig print what kubectl needs to reach k3 server             k3 kubeconfig
 Store
   store      check a store, or copy one into another                 k3 store check
 Other
@@ -36,7 +39,19 @@ Other
 
 Every command but version takes --config FILE (or CONFIG_PATH), and all but store copy --store URL (or K3_STORE).
 """
-COMMANDS: Final = ("network", "discovery", "up", "nodes", "describe", "events", "delete", "store", "version")
+COMMANDS: Final = (
+    "network",
+    "discovery",
+    "up",
+    "nodes",
+    "describe",
+    "events",
+    "delete",
+    "token",
+    "kubeconfig",
+    "store",
+    "version",
+)
 _ALIASES: Final = {
     "node": "nodes",
     "no": "nodes",

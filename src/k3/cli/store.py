@@ -13,7 +13,7 @@ from k3.cli.opening import no_store, open_existing, settings_for_reading
 from k3.cli.terminal import answer, draw, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import Forbidden
-from k3.core.objects import NODE, Key, Kind
+from k3.core.objects import NODE, TOKEN, Key, Kind
 from k3.core.safe_text import one_line, printable
 from k3.core.store import Store
 from k3.settings.structs import Settings
@@ -93,7 +93,8 @@ def _lines(found: Findings, *, connected_seconds: float, tried: bool) -> Iterabl
 
 
 def _removal(key: Key) -> str:
-    return f": k3 delete node {key.name}" if key.kind == NODE else ""
+    command = {NODE: "k3 delete node", TOKEN: "k3 token revoke"}.get(key.kind)
+    return f": {command} {key.name}" if command else ""
 
 
 def _run_copy(arguments: list[str]) -> int:

@@ -77,6 +77,20 @@ HTTP_VISITS_PER_SECOND: Final = 200
 HTTP_KNOWN_CLIENTS: Final = 1_024
 HTTP_TURNED_AWAY: Final = 2_000
 
+# The Kubernetes API: connections that have not shown who they are, by network and in all, and what one user may have under way.
+# A proxy in front is one network: it may have as many as a thousand clients need (ADR 52).
+API_STRANGERS: Final = 4_096
+API_STRANGERS_PER_NETWORK: Final = 2_048
+API_CONNECTIONS: Final = 16_384
+API_CONNECTIONS_PER_USER: Final = 4_096
+API_REQUESTS: Final = 1_024
+API_REQUESTS_PER_USER: Final = 400
+API_WATCHES_PER_USER: Final = 4_096
+API_BODY_BYTES: Final = 256 * 1024 * 1024
+API_BODY_BYTES_PER_USER: Final = 64 * 1024 * 1024
+API_REFUSALS_AT_ONCE: Final = 20
+API_REFUSALS_PER_SECOND: Final = 2
+
 # The HTTP client, to one server.
 HTTP_ANSWER_BYTES: Final = 64 * 1024 * 1024
 HTTP_REQUESTS: Final = 64

@@ -45,7 +45,10 @@ class Kind:
 NODE: Final = Kind(group="", version="v1", name="Node", plural="nodes", namespaced=False)
 EVENT: Final = Kind(group="", version="v1", name="Event", plural="events", namespaced=True)
 LEASE: Final = Kind(group="coordination.k8s.io", version="v1", name="Lease", plural="leases", namespaced=True)
-KINDS: Final = (NODE, EVENT, LEASE)
+TOKEN: Final = Kind(group="k3", version="v1", name="Token", plural="tokens", namespaced=False)
+"""A token of the Kubernetes API, hashed (`server/access/tokens.py`): kept beside the others, and never served (ADR 52)."""
+KINDS: Final = (NODE, EVENT, LEASE, TOKEN)
+"""All that a store of k3's holds: what is checked, copied and found by its path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What `k3 network` and `k3 discovery` can be told. One row is a flag on the command line and a key in the file.
+"""What `k3 network`, `k3 discovery` and `k3 server` can be told. One row is a flag on the command line and a key in the file.
 
     --peer-ttl 5s        network: {peer-ttl: 5s}
 
@@ -70,6 +70,37 @@ DISCOVERY: Final = (
     ),
 )
 
+SERVER: Final = (
+    Option(
+        name="listen",
+        metavar="ADDR",
+        help="where the API is served (127.0.0.1:8080)",
+        default="127.0.0.1:8080",
+        environ="K3_SERVER_LISTEN",
+    ),
+    Option(name="tls", metavar="BOOL", help="serve HTTPS (true, but for loopback)", kind="switch"),
+    Option(
+        name="tls-cert-file",
+        metavar="FILE",
+        help="the server's certificate and its chain, in PEM (made in the state directory)",
+        environ="K3_TLS_CERT_FILE",
+    ),
+    Option(name="tls-key-file", metavar="FILE", help="its key, if it is not in the same file", environ="K3_TLS_KEY_FILE"),
+    Option(
+        name="client-ca-file",
+        metavar="FILE",
+        help="authorities whose client certificates are users (the server's own)",
+        environ="K3_CLIENT_CA_FILE",
+    ),
+    Option(
+        name="loopback-writes",
+        metavar="WHO",
+        help="who may write over loopback without TLS: owner (root and who runs k3) or all",
+        default="owner",
+    ),
+)
+"""The options of `k3 server`: where it is reached, and by whom."""
+
 SERVICE_PORT: Final = Option(
     name="service-port", metavar="PORT", help="health server, and the port registered (7946)", default="7946"
 )
@@ -78,6 +109,7 @@ SERVICE_PORT: Final = Option(
 SECTIONS: Final[Mapping[str, Sequence[Option]]] = {
     "network": (*NETWORK, *MACHINE),
     "discovery": (*DISCOVERY, SERVICE_PORT, *MACHINE),
+    "server": SERVER,
 }
 
 

@@ -1,0 +1,53 @@
+"""What keeps a web page in a browser on this machine from using the API with the rights of the person before it. Pure.
+
+Over loopback no token is asked for, so whatever the browser sends carries its user's rights. A page can make it send requests
+to any address (cross-site requests), and can make its own name point to 127.0.0.1 (DNS rebinding). Browsers say by `Origin` and
+`Sec-Fetch-Site` (Fetch, Fetch Metadata) that a page of another site is behind a request, and by `Host` which name the page
+used. No client of Kubernetes sends the first two; a name that is not loopback's own is never needed there.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from k3.core.addresses import parse_address, parse_port
+from k3.server.status import Refused
+
+_SAME: Final = ("same-origin", "none")
+_FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
+def check(headers: Mapping[str, str], *, is_loopback: bool) -> None:
+    """Raises Refused (403) for a request of a page of another site; `is_loopback`: over loopback, where no token is asked for.
+
+    Names of headers are in lower case.
+    """
+    host = headers.get("host", "")
+    if is_loopback and not _is_loopback_host(host):
+        msg = "forbidden: over loopback without TLS the server answers to localhost, 127.0.0.1 and [::1] only"
+        raise Refused(403, msg)
+    origin = headers.get("origin")
+    site = headers.get("sec-fetch-site", "none")
+    if (origin is not None and origin.partition("://")[2] != host) or site not in _SAME:
+        msg = "forbidden: requests of web pages of other sites are not answered"
+        raise Refused(403, msg)
+
+
+def is_forwarded(headers: Mapping[str, str]) -> bool:
+    """Whether a proxy sent a request for somebody else: the user at the other end of the connection is the proxy's."""
+    return any(name in headers for name in _FORWARDED)
+
+
+def _is_loopback_host(host: str) -> bool:
+    """Whether a Host header (RFC 9110 §7.2) names loopback itself, with or without a port."""
+    name, port = host, ""
+    if host.startswith("["):
+        name, closed, port = host[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
+            return False
+    elif ":" in host:
+        name, _, port = host.partition(":")
+        port = f":{port}"
+    if port and parse_port(port[1:]) is None:
+        return False
+    address = parse_address(name) if "%" not in name else None
+    return address.is_loopback if address is not None else name.lower().rstrip(".") == "localhost"
