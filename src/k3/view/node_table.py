@@ -82,6 +82,11 @@ def status(manifest: Manifest, at: Moment) -> str:
     return str(read(manifest, at).state)
 
 
+def status_word(manifest: Manifest, at: Moment) -> str:
+    """Returns kubectl's word for a Node's state, without k3's remark."""
+    return _word(manifest, node.condition_status(manifest, node.READY), at)
+
+
 def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
     """Returns a Node's state: one that no agent refreshes any more is Unknown, whatever is stored."""
     ready, reachable = seen.ready, seen.reachable
@@ -136,7 +141,7 @@ def _status(reading: Reading) -> str:
 
 
 def _status_word(row: Row) -> str:
-    return _word(row.manifest, node.condition_status(row.manifest, node.READY), row.at)
+    return status_word(row.manifest, row.at)
 
 
 def _roles(row: Row) -> str:
