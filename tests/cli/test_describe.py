@@ -9,7 +9,7 @@ import pytest
 from k3.cli.advice import advice
 from k3.core.objects import Manifest
 from k3.view import node_table
-from k3.view.node_table import Moment
+from k3.view.cells import Moment
 from tests.cli.conftest import K3, StoreFile, kubelet_node, node
 
 

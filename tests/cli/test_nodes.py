@@ -16,7 +16,8 @@ import yaml
 from k3.cli.printers import Style, printer
 from k3.core.objects import LEASE, NODE, Key, Object
 from k3.view import node_table
-from k3.view.node_table import Moment, Reading
+from k3.view.cells import Moment
+from k3.view.node_table import Reading
 from tests.cli.conftest import K3, Start, StoreFile, node
 
 
@@ -30,9 +31,23 @@ def test_table_has_kubectls_columns_and_source_and_last_seen(k3: K3, store: Stor
     assert [cells(row)[0] for row in rows] == ["box", "web1", "web2"]
     box, web1, _ = map(cells, rows)
     assert box[1:3] + box[4:] == ["NotReady", "control-plane", "v1.32.4", "controller", "-", "<none>"]
-    assert web1[1:3] + web1[4:6] == ["Ready", "worker", "<none>", "network"]
-    assert web1[6].endswith("s ago")
-    assert web1[7] == "10.0.0.7"
+    assert web1[1:3] + web1[4:5] == ["Ready", "worker", "network"]
+    assert web1[5].endswith("s ago")
+    assert web1[6] == "10.0.0.7"
+
+
+def test_the_version_of_a_machine_without_a_kubelet_is_blank_as_kubectls(k3: K3, store: StoreFile) -> None:
+    head, box, *others = k3("nodes", "--store", store.url).out.splitlines()
+    start, end = head.index("VERSION"), head.index("SOURCE")
+    assert box[start:end].strip() == "v1.32.4"
+    assert {row[start:end].strip() for row in others} == {""}
+
+
+def test_of_two_ready_conditions_the_last_counts_as_in_kubectl(k3: K3, store: StoreFile) -> None:
+    twice = node("twice")
+    twice["status"]["conditions"].append({"type": "Ready", "status": "False", "reason": "PeerLeft"})
+    store.put("twice", twice)
+    assert cells(k3("nodes", "twice", "--store", store.url, "--no-headers").out)[1] == "NotReady"
 
 
 def test_wide_adds_kubectls_columns_and_the_reason(k3: K3, store: StoreFile) -> None:
@@ -40,7 +55,7 @@ def test_wide_adds_kubectls_columns_and_the_reason(k3: K3, store: StoreFile) -> 
     wide = ["INTERNAL-IP", "EXTERNAL-IP", "OS-IMAGE", "KERNEL-VERSION", "CONTAINER-RUNTIME", "REASON", "MESSAGE"]
     assert cells(head)[7:] == wide
     assert cells(box)[7:] == ["<none>", "<none>", "Debian 12", "6.1.0", "x://1", "KubeletNotReady", "<none>"]
-    assert cells(web1)[7:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive", "<none>"]
+    assert cells(web1)[6:] == ["10.0.0.7", "<none>", "<unknown>", "<unknown>", "<unknown>", "PeerAlive", "<none>"]
 
 
 def test_columns_are_aligned(k3: K3, store: StoreFile) -> None:
@@ -68,7 +83,7 @@ def test_status_says_what_is_known(k3: K3, store: StoreFile, manifest: Callable[
 
 def test_a_node_never_reached_has_no_last_seen(k3: K3, store: StoreFile) -> None:
     store.put("n", node("n", seen_ago=None))
-    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[6] == "-"
+    assert cells(k3("nodes", "n", "--store", store.url, "--no-headers").out)[5] == "-"
 
 
 def test_one_node_as_json_is_a_v1_node(k3: K3, store: StoreFile) -> None:
@@ -210,7 +225,7 @@ def test_labels_have_columns(k3: K3, store: StoreFile) -> None:
     head, row = k3("nodes", "web1", *flags).out.splitlines()
     assert cells(head)[8:] == ["ARCH", "TIER", "NONE", "LABELS"]
     labels = "k3.network/managed=true,kubernetes.io/arch=arm64,tier=front"
-    assert cells(row)[8:] == ["arm64", "front", "<none>", labels]
+    assert cells(row)[7:] == ["arm64", "front", "<none>", labels]
 
 
 def test_a_node_that_a_kubelet_took_over_is_the_controllers_whatever_label_it_kept(k3: K3, store: StoreFile) -> None:
@@ -243,8 +258,8 @@ def test_a_node_that_a_kubelet_took_over_is_the_controllers_whatever_label_it_ke
 def test_wide_says_why(k3: K3, store: StoreFile, manifest: Callable[[], dict[str, Any]], reason: str, message: str) -> None:
     store.put("n", manifest())
     row = cells(k3("nodes", "n", "--store", store.url, "-o", "wide", "--no-headers").out)
-    assert row[12] == reason
-    assert row[13].startswith(message)
+    assert row[11] == reason
+    assert row[12].startswith(message)
 
 
 # --- on a terminal

@@ -93,7 +93,7 @@ async def test_a_controllers_node_is_left_alone(site: Site) -> None:
     site.file.write_text("web1: 192.0.2.7\nweb2: 192.0.2.8\n", encoding="utf-8")
     process = Process([sys.executable, "-m", "k3.cli", "hosts", str(site.file)], env=site.environ, label="k3 hosts")
     until(lambda: site.states().get("web2") == "Ready", what=lambda: process.text)
-    assert "<none>" in site.k3("nodes", "web1", "--no-headers")
+    assert "controller" in site.k3("nodes", "web1", "--no-headers")
     assert process.stop() == 0
     assert "node.not_ours" in process.text
 

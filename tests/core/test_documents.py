@@ -14,7 +14,7 @@ from k3.core.errors import Invalid
 from k3.core.objects import EVENT, NODE, Key, Object
 from k3.core.sources import SOURCES
 from k3.view import node_table
-from k3.view.node_table import Moment
+from k3.view.cells import Moment
 from tests.odd import ODD
 
 WEB = Key(NODE, "web")

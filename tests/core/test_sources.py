@@ -15,7 +15,7 @@ from k3.core.observation import Alive, Evidence, Facts
 from k3.core.sources import DISCOVERY, NETWORK, SOURCES, SourceRow
 from k3.network import policy
 from k3.view import node_table
-from k3.view.node_table import Moment
+from k3.view.cells import Moment
 
 SOURCE = Path(__file__).parent.parent.parent / "src" / "k3"
 ROWS: Final = (NETWORK, DISCOVERY)

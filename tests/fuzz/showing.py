@@ -19,7 +19,8 @@ from k3.core import freshness, node, ownership
 from k3.core.objects import EVENT, NODE, Object
 from k3.core.sources import SOURCES
 from k3.view import documents, node_table
-from k3.view.node_table import Moment
+from k3.view.cells import Column, Moment
+from k3.view.node_table import Reading
 from k3.view.selector import Selector, parse_selector
 from k3.view.table import Table
 from tests.fuzz import making, stores
@@ -48,7 +49,7 @@ def _shown(document: bytes) -> tuple[Object, list[str]]:
         texts += [table.text([cells]), "".join(describe.described(reading, []))]
     with redirect_stdout(io.StringIO()) as printed:
         for form in ("table", "wide", "json", "yaml", "name"):
-            columns = [*node_table.columns(wide=True), node_table.LABELS, node_table.label_column("t")]
+            columns: list[Column[Reading]] = [*node_table.columns(wide=True), node_table.LABELS, node_table.label_column("t")]
             shown = Shown(printer(form, columns, Style(following=True), single=False), lambda _: True, lambda: NOW)
             shown.first([item], freshness.observed([node_table.view_of(item)], NOW))
             shown.apply("MODIFIED", item)

@@ -16,7 +16,7 @@ from k3.network.clones import Clones
 from k3.network.messages import Announcement, Answered, Endpoint, Outcome, Target
 from k3.network.probe import Via
 from k3.view import node_table
-from k3.view.node_table import Moment
+from k3.view.cells import Moment
 from tests.fake_time import on_fake_time
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -12,11 +12,12 @@ from k3.agent.cache import Cache
 from k3.agent.metrics import PROBES, REFUSALS, WRITES, Family, Labels, Metric, counted, exposition, gauge
 from k3.agent.source import Shared, Source
 from k3.core import ownership
-from k3.core.objects import Key, Object
+from k3.core.objects import Key, Manifest, Object
 
 CONTROLLER: Final = "controller"
 """Stands for whoever manages a Node that is no source's."""
 STATES: Final = ("ready", "not_answering", "not_ready", "unknown", "unreadable")
+NODES_HELP: Final = "Nodes as the store last showed them, by who manages them and their state."
 LEAST_SECONDS: Final = 1.0
 SHARE: Final = 20
 """Nodes are counted anew after so many times as long as counting them took: it takes a twentieth of a core at the most."""
@@ -42,8 +43,7 @@ class Figures:
     def _itself(self) -> Iterator[Metric]:
         yield gauge("k3_build_info", "Which k3 this is.", {(("version", __version__),): 1})
         yield gauge("k3_start_time_seconds", "When the agent started, in seconds since 1970.", round(self._began_at, 3))
-        help_ = "Nodes as the store last showed them, by who manages them and their state."
-        yield gauge("k3_nodes", help_, self._tally.read(self._clock()))
+        yield gauge("k3_nodes", NODES_HELP, self._tally.read(self._clock()))
 
     def _store(self) -> Iterator[Metric]:
         cache = self._shared.cache
@@ -96,11 +96,12 @@ class Tally:
 def _looked_at(item: Object, known: tuple[int, Labels] | None) -> tuple[int, Labels]:
     if known is not None and known[0] == item.revision:
         return known
-    return item.revision, _kind(item)
+    return item.revision, kind_of(item.manifest())
 
 
-def _kind(item: Object) -> Labels:
-    seen = ownership.view(item.key.name, item.manifest())
+def kind_of(manifest: Manifest) -> Labels:
+    """Returns what a Node is counted under: who manages it, and its state."""
+    seen = ownership.view("", manifest)
     if seen.is_unreadable:
         state = "unreadable"
     elif seen.is_ready:

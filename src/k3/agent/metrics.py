@@ -94,27 +94,27 @@ def gauge(name: str, help_: str, samples: Mapping[Labels, float] | float) -> Met
 
 def exposition(metrics: Iterable[Metric]) -> str:
     """Returns the text that Prometheus reads. A family without any number is left out."""
-    lines = []
+    found = []
     for metric in metrics:
         if metric.samples:
-            lines += [f"# HELP {metric.name} {_escaped_help(metric.help)}", f"# TYPE {metric.name} {metric.type}"]
-            lines += [f"{metric.name}{_labels(labels)} {_number(value)}" for labels, value in metric.samples.items()]
-    return "".join(f"{line}\n" for line in lines)
+            found.append(head(metric.name, metric.type, metric.help))
+            found += [sample(metric.name, _bounded(labels), value) for labels, value in metric.samples.items()]
+    return "".join(found)
 
 
-def _escaped_help(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n")
+def head(name: str, type_: str, help_: str) -> str:
+    """Returns the two lines above the samples of a family."""
+    escaped = help_.replace("\\", r"\\").replace("\n", r"\n")
+    return f"# HELP {name} {escaped}\n# TYPE {name} {type_}\n"
 
 
-def _labels(labels: Labels) -> str:
-    """Returns the labels in braces. UTF-8 knows no lone surrogates."""
-    pairs = (f'{name}="{_clean(value).translate(_VALUE_ESCAPES)}"' for name, value in labels)
-    return f"{{{','.join(pairs)}}}" if labels else ""
+def sample(name: str, labels: Labels, value: float) -> str:
+    """Returns the line of one number."""
+    pairs = ",".join([f'{key}="{text.translate(_VALUE_ESCAPES)}"' for key, text in labels])
+    shown = str(value) if isinstance(value, int) else repr(float(value))
+    return f"{name}{{{pairs}}} {shown}\n" if pairs else f"{name} {shown}\n"
 
 
-def _clean(value: str) -> str:
-    return value[: limits.LABEL_VALUE_BYTES].encode("utf-8", "replace").decode()
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else repr(float(value))
+def _bounded(labels: Labels) -> Labels:
+    """Returns labels whose values are short. UTF-8 knows no lone surrogates."""
+    return tuple((key, text[: limits.LABEL_VALUE_BYTES].encode("utf-8", "replace").decode()) for key, text in labels)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from k3.core import freshness
 from k3.core.node import NodeView
 from k3.network.messages import READER, Answered, Endpoint, Outcome, Target
-from k3.view.node_table import human_duration
+from k3.view.cells import human_duration
 
 ASK_SECONDS: Final = 2.0
 MACHINES: Final = 16

@@ -22,7 +22,8 @@ from k3.core.safe_text import printable
 from k3.core.sources import DISCOVERY, SOURCES
 from k3.core.store import Page, Store
 from k3.view import node_table
-from k3.view.node_table import Moment, Reading, human_duration
+from k3.view.cells import Moment, human_duration, part, text_at
+from k3.view.node_table import Reading
 from k3.view.selector import Selector, parse_selector
 from k3.view.table import Table
 
@@ -97,7 +98,7 @@ def described(reading: Reading, events: Sequence[Sequence[str]]) -> Iterator[str
 def _head(reading: Reading) -> Iterator[tuple[str, str]]:
     """Returns the rows that a person reads first."""
     state, seen = reading.state, reading.view
-    yield "Name", node_table.text_at(reading.manifest, "metadata", "name")
+    yield "Name", text_at(reading.manifest, "metadata", "name")
     yield "Status", str(state)
     if state.since:
         yield "Since", _moment(state.since, reading)
@@ -106,11 +107,11 @@ def _head(reading: Reading) -> Iterator[tuple[str, str]]:
     yield "What to do", advice(reading)
     yield "Source", f"k3 {seen.owner}" if seen.owner else "a controller; k3 writes nothing here"
     yield "Roles", node_table.roles(reading.manifest)
-    yield "Created", _moment(node_table.text_at(reading.manifest, "metadata", "creationTimestamp"), reading)
+    yield "Created", _moment(text_at(reading.manifest, "metadata", "creationTimestamp"), reading)
 
 
 def _addresses(reading: Reading) -> str:
-    return _pairs(node.addresses(node_table.part(reading.manifest, "status")), indent="  ", mark="")
+    return _pairs(node.addresses(part(reading.manifest, "status")), indent="  ", mark="")
 
 
 def _evidence(reading: Reading) -> str:
@@ -139,7 +140,7 @@ def _evidence_pairs(reading: Reading) -> Iterator[tuple[str, str]]:
 
 def _conditions(reading: Reading) -> str:
     table = Table(("TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"), headers=True)
-    found = node_table.part(reading.manifest, "status").get("conditions")
+    found = part(reading.manifest, "status").get("conditions")
     types = [each.get("type") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     named = dict.fromkeys(type_ for type_ in types if isinstance(type_, str))
     conditions = [each for type_ in islice(named, _CONDITIONS) if (each := node.condition(reading.manifest, type_))]
@@ -148,17 +149,17 @@ def _conditions(reading: Reading) -> str:
 
 
 def _system(reading: Reading) -> str:
-    found = node_table.part(reading.manifest, "status", "nodeInfo")
+    found = part(reading.manifest, "status", "nodeInfo")
     return _pairs(((key, text) for key, text in sorted(found.items()) if isinstance(text, str)), indent="  ")
 
 
 def _resources(reading: Reading) -> str:
-    found = node_table.part(reading.manifest, "status", "capacity")
+    found = part(reading.manifest, "status", "capacity")
     return _pairs(((key, str(value)) for key, value in sorted(found.items())), indent="  ")
 
 
 def _taints(reading: Reading) -> str:
-    found = node_table.part(reading.manifest, "spec").get("taints")
+    found = part(reading.manifest, "spec").get("taints")
     taints = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     texts = [f"{each.get('key')}={each.get('value') or ''}:{each.get('effect')}".replace("=:", ":") for each in taints]
     return "".join(f"  {printable(text)}\n" for text in texts)

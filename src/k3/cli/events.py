@@ -21,7 +21,7 @@ from k3.core.safe_text import one_line, printable
 from k3.core.store import ChangeType, Page, Store, pages
 from k3.settings.structs import Settings
 from k3.view import documents
-from k3.view.node_table import UNKNOWN, human_duration
+from k3.view.cells import UNKNOWN, human_duration
 from k3.view.table import Table
 
 NAMESPACE: Final = "default"

@@ -20,7 +20,8 @@ from k3.core.objects import NODE, Kind, Object
 from k3.core.safe_text import one_line
 from k3.core.store import Bookmark, ChangeType, Event, Page, Store
 from k3.view import node_table
-from k3.view.node_table import Moment, Reading
+from k3.view.cells import Moment
+from k3.view.node_table import Reading
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0

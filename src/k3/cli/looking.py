@@ -14,7 +14,7 @@ from k3.core.objects import NODE, Object
 from k3.core.safe_text import one_line
 from k3.core.store import Page, Store
 from k3.view import node_table
-from k3.view.node_table import Moment
+from k3.view.cells import Moment
 
 PATIENCE_SECONDS: Final = 3.5
 

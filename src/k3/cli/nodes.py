@@ -21,7 +21,8 @@ from k3.core.objects import NODE, Object
 from k3.core.store import Page, Store
 from k3.settings.structs import Settings
 from k3.view import node_table
-from k3.view.node_table import Column, Moment
+from k3.view.cells import Column, Moment
+from k3.view.node_table import Reading
 from k3.view.selector import Selector, parse_selector
 
 _OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
@@ -131,7 +132,7 @@ def _printer(chosen: argparse.Namespace) -> Printer:
     return printer(chosen.output, _columns(chosen), style, single=len(chosen.names) == 1)
 
 
-def _columns(chosen: argparse.Namespace) -> list[Column]:
+def _columns(chosen: argparse.Namespace) -> list[Column[Reading]]:
     keys = [key.strip() for text in chosen.label_columns for key in text.split(",") if key.strip()]
     return [
         *node_table.columns(wide=chosen.output == "wide"),

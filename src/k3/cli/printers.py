@@ -10,7 +10,8 @@ from k3.core.safe_text import printable
 from k3.core.store import ChangeType
 from k3.core.times import timestamp
 from k3.view import documents, node_table
-from k3.view.node_table import Column, Reading, State
+from k3.view.cells import Column
+from k3.view.node_table import Reading, State
 from k3.view.table import STATUS, Colour, Table
 
 Read = Callable[[Object], Reading]
@@ -48,7 +49,7 @@ class Style:
 class TablePrinter:
     """kubectl's table. While following, a deleted Node's status is `Deleted`."""
 
-    def __init__(self, columns: Sequence[Column], style: Style) -> None:
+    def __init__(self, columns: Sequence[Column[Reading]], style: Style) -> None:
         self._columns = columns
         self._style = style
         self._table = Table([column.title for column in columns], headers=style.headers)
@@ -139,7 +140,7 @@ class DocumentPrinter:
 class NamePrinter:
     """`node/web1`, to be handed to another command; while following, whenever that would find something new."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column[Reading]]) -> None:
         self._columns = columns
 
     def everything(self, items: Sequence[Object], read: Read) -> None:  # noqa: ARG002 - a name has no age
@@ -156,7 +157,7 @@ class NamePrinter:
         return tuple(column.cell(reading) for column in self._columns if not column.moves)
 
 
-def printer(output: str, columns: Sequence[Column], style: Style, *, single: bool) -> Printer:
+def printer(output: str, columns: Sequence[Column[Reading]], style: Style, *, single: bool) -> Printer:
     """Returns the printer of a format: table, wide, json, yaml or name. `single`: one Node was asked for by its name."""
     match output:
         case "json":

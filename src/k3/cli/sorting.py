@@ -14,6 +14,7 @@ from k3.core import times
 from k3.core.objects import Manifest
 from k3.core.safe_text import printable
 from k3.view import node_table
+from k3.view.cells import NONE, UNKNOWN
 from k3.view.node_table import Reading
 
 Value = Callable[[Reading], object]
@@ -36,7 +37,7 @@ class Order:
         value = self.value(reading)
         if isinstance(value, bool | int | float):
             return (0, value) if value == value else _LAST  # noqa: PLR0124 - NaN
-        if isinstance(value, str) and value not in {"", node_table.NONE, node_table.UNKNOWN}:
+        if isinstance(value, str) and value not in {"", NONE, UNKNOWN}:
             return 1, _natural(value)
         return _LAST
 

@@ -100,8 +100,11 @@ HTTP_CONNECT_SECONDS: Final = 5.0
 # Events kept per Node: their names are `<node>.<n mod EVENTS_PER_NODE>`, overwritten in turn.
 EVENTS_PER_NODE: Final = 64
 
-# Metrics: different values of one label. The families themselves are few, and named in the code.
+# Metrics: different values of one label, and of the labels of requests together; how long an amount may be (`16Gi`). The
+# families themselves are few, and named in the code.
 METRIC_VALUES: Final = 64
+METRIC_REQUESTS: Final = 1_024
+QUANTITY_CHARACTERS: Final = 64
 
 # Anything waiting to be decided or written.
 QUEUE: Final = 16_384

@@ -142,23 +142,38 @@ def kubelet_version(manifest: Manifest) -> str:
 
 
 def condition(manifest: Manifest, type_: str) -> Condition | None:
-    """The first condition of a type, or None."""
-    for entry in _entries(_mapping(manifest.get("status")).get("conditions")):
-        if entry.get("type") == type_:
-            texts = _texts(entry)
-            return Condition(
-                type=type_,
-                status=texts.get("status", ""),
-                reason=texts.get("reason", ""),
-                message=texts.get("message", ""),
-                transition=texts.get("lastTransitionTime", ""),
-                heartbeat=texts.get("lastHeartbeatTime", ""),
-            )
+    """The last condition of a type, which is the one that `kubectl` shows, or None."""
+    if (entry := _condition(manifest, type_)) is None:
+        return None
+    texts = _texts(entry)
+    return Condition(
+        type=type_,
+        status=texts.get("status", ""),
+        reason=texts.get("reason", ""),
+        message=texts.get("message", ""),
+        transition=texts.get("lastTransitionTime", ""),
+        heartbeat=texts.get("lastHeartbeatTime", ""),
+    )
+
+
+def condition_status(manifest: Manifest, type_: str) -> str | None:
+    """The status of the last condition of a type, or None."""
+    if (entry := _condition(manifest, type_)) is None:
+        return None
+    status = entry.get("status")
+    return status if isinstance(status, str) else ""
+
+
+def _condition(manifest: Manifest, type_: str) -> dict[str, Any] | None:
+    found = _mapping(manifest.get("status")).get("conditions")
+    for entry in reversed(found) if isinstance(found, list) else ():
+        if isinstance(entry, dict) and entry.get("type") == type_:
+            return entry
     return None
 
 
 def set_condition(manifest: Manifest, type_: str, *, status: str, reason: str, message: str, now: datetime) -> None:
-    """Put a condition in place; its transition time moves only with its status."""
+    """Put a condition in place, the only one of its type; its transition time moves only with its status."""
     former = condition(manifest, type_)
     stamp = timestamp(now)
     moved = former is None or former.status != status or not former.transition
@@ -174,10 +189,10 @@ def set_condition(manifest: Manifest, type_: str, *, status: str, reason: str, m
     conditions = _entries(part.get("conditions"))
     places = [n for n, each in enumerate(conditions) if each.get("type") == type_]
     if places:
-        conditions[places[0]] = {**conditions[places[0]], **entry}
+        conditions[places[-1]] = {**conditions[places[-1]], **entry}
     else:
         conditions.append(entry)
-    part["conditions"] = conditions
+    part["conditions"] = [each for n, each in enumerate(conditions) if n not in places[:-1]]
 
 
 _INFO_FIELDS = (
@@ -202,6 +217,15 @@ def addresses(status: Manifest) -> list[tuple[str, str]]:
         if isinstance(kind, str) and isinstance(address, str):
             found.append((kind, address))
     return found
+
+
+def first_address(manifest: Manifest, kind: str) -> str:
+    """The first address of a type, or an empty text."""
+    listed = _mapping(manifest.get("status")).get("addresses")
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, dict) and entry.get("type") == kind and isinstance(entry.get("address"), str):
+            return str(entry["address"])
+    return ""
 
 
 def set_addresses(manifest: Manifest, hostname: str, internal: Iterable[str]) -> None:

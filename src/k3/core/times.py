@@ -27,6 +27,8 @@ def parse_timestamp(text: object) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
+        if at.tzinfo is UTC:
+            return at
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # the second: within a day of the first or the last there is, in another zone
         return None

@@ -20,6 +20,7 @@ from k3.settings.load import here
 from k3.settings.structs import Reader
 from k3.stores.sqlite.local_disk import DIRECTORY_MODES
 from k3.view import node_table
+from k3.view.cells import Moment
 from k3.view.table import Table
 
 LOGGED_SECONDS: Final = 0.5
@@ -80,7 +81,7 @@ async def greet(source: Source, *, reader: Reader) -> None:
         async with time_limit(LOGGED_SECONDS):
             await source.shared.reconciler.recorder.may_write.wait()
     what_now = await source.hindrance() or _ADD_A_SECOND
-    moment = node_table.Moment(datetime.now(UTC))
+    moment = Moment(datetime.now(UTC))
     shared = source.shared
     rows = [node_table.row(item.manifest(), moment, wide=False) for item in shared.cache.objects.values()]
     table = Table(node_table.titles(wide=False), headers=True).text(sorted(rows))

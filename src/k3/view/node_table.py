@@ -1,28 +1,22 @@
-"""Nodes as rows for people: kubectl's columns, and what k3 knows besides. Pure; says nothing about how rows are printed.
+"""Nodes as rows for people and for the Kubernetes API: kubectl's columns, and what k3 knows besides. Pure.
 
-Cells hold text from outside as it is: what prints them escapes them.
+`TABLE` is what a Kubernetes API shows of a Node, `COLUMNS` what `k3 nodes` shows: the same columns, and k3's own among them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from k3.core import freshness, node, ownership, times
 from k3.core.node import Condition, NodeView
 from k3.core.objects import Manifest, Object
+from k3.view import cells
+from k3.view.cells import AGE, NAME, NONE, UNKNOWN, Column, Moment, Row, human_duration, part, text_at
 
-NONE: Final = "<none>"
-UNKNOWN: Final = "<unknown>"
 _ROLE: Final = "node-role.kubernetes.io/"
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a Node is read, and whether an agent looks after it then."""
-
-    now: datetime
-    is_observed: bool = True
+_ONE_ROLE: Final = "kubernetes.io/role"
+_CORDONED: Final = ",SchedulingDisabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,23 +43,11 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Row):
     """One Node as a reader finds it: all that the cells of its row are made of."""
 
-    manifest: Manifest
     view: NodeView
-    at: Moment
     state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column; `wide` ones are shown on request, and what `moves` changes although nothing happens."""
-
-    title: str
-    cell: Callable[[Reading], str]
-    wide: bool = False
-    moves: bool = False
 
 
 def view_of(item: Object) -> NodeView:
@@ -76,7 +58,7 @@ def view_of(item: Object) -> NodeView:
 def read(manifest: Manifest, at: Moment) -> Reading:
     """Returns a Node as it is to be read at a moment."""
     seen = ownership.view("", manifest)
-    return Reading(manifest, seen, at, _state(manifest, seen, at))
+    return Reading(manifest, at, seen, _state(manifest, seen, at))
 
 
 def titles(*, wide: bool) -> list[str]:
@@ -90,9 +72,9 @@ def row(manifest: Manifest, at: Moment, *, wide: bool) -> list[str]:
     return [column.cell(reading) for column in columns(wide=wide)]
 
 
-def columns(*, wide: bool) -> tuple[Column, ...]:
+def columns(*, wide: bool) -> tuple[Column[Reading], ...]:
     """Returns the columns of the table, in their order."""
-    return tuple(column for column in COLUMNS if wide or not column.wide)
+    return tuple(column for column in COLUMNS if wide or not column.is_wide)
 
 
 def status(manifest: Manifest, at: Moment) -> str:
@@ -100,24 +82,35 @@ def status(manifest: Manifest, at: Moment) -> str:
     return str(read(manifest, at).state)
 
 
+def status_word(manifest: Manifest, at: Moment) -> str:
+    """Returns kubectl's word for a Node's state, without k3's remark."""
+    return _word(manifest, node.condition_status(manifest, node.READY), at)
+
+
 def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
     """Returns a Node's state: one that no agent refreshes any more is Unknown, whatever is stored."""
-    cordoned = ",SchedulingDisabled" if part(manifest, "spec").get("unschedulable") is True else ""
     ready, reachable = seen.ready, seen.reachable
+    word = _word(manifest, ready.status if ready else None, at)
     if ready is None:
-        return State(word="Unknown" + cordoned, reason="NoCondition", message="the Node has no Ready condition")
+        return State(word=word, reason="NoCondition", message="the Node has no Ready condition")
     if seen.is_unreadable:
         return _state_by(ready, ready.reason)
     if seen.is_ready and not at.is_observed:
         message = f"no agent has refreshed this Node since {seen.last_seen}"
-        return State(
-            word="Unknown" + cordoned, remark="no observer", reason="NoObserver", message=message, since=seen.last_seen
-        )
+        return State(word=word, remark="no observer", reason="NoObserver", message=message, since=seen.last_seen)
     if seen.is_ready and reachable is not None and not seen.is_reachable:
-        return _state_by(reachable, "Ready" + cordoned, remark="not answering")
+        return _state_by(reachable, word, remark="not answering")
     if seen.is_ready and (cloned := node.condition(manifest, node.CLONED)) is not None:
-        return _state_by(cloned, "Ready" + cordoned, remark="a clone")
-    return _state_by(ready, ("Ready" if seen.is_ready else "NotReady") + cordoned)
+        return _state_by(cloned, word, remark="a clone")
+    return _state_by(ready, word)
+
+
+def _word(manifest: Manifest, ready: str | None, at: Moment) -> str:
+    """Returns kubectl's word for a Node's state: NotReady is also what is not known, Unknown what no agent looks after."""
+    word = "Ready" if ready == "True" else "NotReady"
+    if ready is None or (ready == "True" and not at.is_observed):
+        word = "Unknown"
+    return word + (_CORDONED if part(manifest, "spec").get("unschedulable") is True else "")
 
 
 def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:
@@ -126,81 +119,37 @@ def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:
 
 def labels(manifest: Manifest) -> dict[str, str]:
     """Returns a Node's labels; an odd one reads as absent."""
-    return {key: text for key, text in part(manifest, "metadata", "labels").items() if isinstance(text, str)}
+    return cells.texts(part(manifest, "metadata", "labels"))
 
 
-def label_column(key: str) -> Column:
+def label_column(key: str) -> Column[Reading]:
     """Returns a column for one label, under the last part of its key as in kubectl: `kubernetes.io/arch` is ARCH."""
-    return Column(key.rpartition("/")[2].upper(), lambda reading: labels(reading.manifest).get(key) or NONE)
+    return Column(name=key.rpartition("/")[2], cell=lambda reading: labels(reading.manifest).get(key) or NONE)
 
 
 def roles(manifest: Manifest) -> str:
     """Returns the roles that labels give, sorted."""
     known = part(manifest, "metadata", "labels")
-    found = {key.removeprefix(_ROLE) for key in known if key.startswith(_ROLE)}
-    found |= {str(known[key]) for key in known if key == "kubernetes.io/role"}
-    return ",".join(sorted(found - {""})) or NONE
-
-
-def human_duration(span: timedelta) -> str:
-    """Returns a length of time as kubectl shows it, in at most two units: `5s`, `3m20s`, `4h`, `12d`, `2y40d`."""
-    total = int(span.total_seconds())
-    if total < -1:
-        return "<invalid>"
-    for below, unit, size, rest, rest_size in _STEPS:
-        if total < below:
-            count, left = max(total, 0) // size, max(total, 0) % size // rest_size if rest else 0
-            return f"{count}{unit}{left}{rest}" if left else f"{count}{unit}"
-    return f"{total // _YEAR}y"
-
-
-_MINUTE, _HOUR, _DAY, _YEAR = 60, 3_600, 86_400, 31_536_000
-_STEPS: Final = (
-    # below this many seconds: the unit, its seconds, the second unit (none: left out), its seconds
-    (2 * _MINUTE, "s", 1, "", 1),
-    (10 * _MINUTE, "m", _MINUTE, "s", 1),
-    (3 * _HOUR, "m", _MINUTE, "", 1),
-    (8 * _HOUR, "h", _HOUR, "m", _MINUTE),
-    (2 * _DAY, "h", _HOUR, "", 1),
-    (8 * _DAY, "d", _DAY, "h", _HOUR),
-    (2 * _YEAR, "d", _DAY, "", 1),
-    (8 * _YEAR, "y", _YEAR, "d", _DAY),
-)
-
-
-def part(manifest: Manifest, *path: str) -> dict[str, Any]:
-    """Returns a mapping inside the manifest; an odd or missing one reads as empty."""
-    found: object = manifest
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def text_at(manifest: Manifest, *path: str) -> str:
-    """Returns a text inside the manifest; an odd or missing one reads as empty."""
-    value = part(manifest, *path[:-1]).get(path[-1])
-    return value if isinstance(value, str) else ""
-
-
-def _name(reading: Reading) -> str:
-    return text_at(reading.manifest, "metadata", "name")
+    found = [key[len(_ROLE) :] for key in known if key.startswith(_ROLE)]
+    if _ONE_ROLE in known:
+        found.append(str(known[_ONE_ROLE]))
+    return ",".join(sorted({*found} - {""})) or NONE if found else NONE
 
 
 def _status(reading: Reading) -> str:
     return str(reading.state)
 
 
-def _roles(reading: Reading) -> str:
-    return roles(reading.manifest)
+def _status_word(row: Row) -> str:
+    return status_word(row.manifest, row.at)
 
 
-def _age(reading: Reading) -> str:
-    created = times.parse_timestamp(text_at(reading.manifest, "metadata", "creationTimestamp"))
-    return human_duration(reading.at.now - created) if created else UNKNOWN
+def _roles(row: Row) -> str:
+    return roles(row.manifest)
 
 
-def _version(reading: Reading) -> str:
-    return node.kubelet_version(reading.manifest) or NONE
+def _version(row: Row) -> str:
+    return node.kubelet_version(row.manifest)
 
 
 def _source(reading: Reading) -> str:
@@ -224,20 +173,23 @@ def last_seen(reading: Reading) -> datetime | None:
     return times.parse_timestamp(seen.last_seen if seen.owner else seen.ready.heartbeat if seen.ready else "")
 
 
-def _address(kind: str) -> Callable[[Reading], str]:
-    def cell(reading: Reading) -> str:
-        status = part(reading.manifest, "status")
-        found: Iterator[str] = (a for type_, a in node.addresses(status) if type_ == kind)
-        return next(found, NONE)
+def _address(kind: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        return node.first_address(row.manifest, kind) or NONE
 
     return cell
 
 
-def _node_info(key: str) -> Callable[[Reading], str]:
-    def cell(reading: Reading) -> str:
-        return text_at(reading.manifest, "status", "nodeInfo", key) or UNKNOWN
+def _node_info(key: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        return text_at(row.manifest, "status", "nodeInfo", key) or UNKNOWN
 
     return cell
+
+
+def _kernel(row: Row) -> str:
+    architecture = text_at(row.manifest, "status", "nodeInfo", "architecture")
+    return _node_info("kernelVersion")(row) + (f" ({architecture})" if architecture else "")
 
 
 def _reason(reading: Reading) -> str:
@@ -250,25 +202,64 @@ def _message(reading: Reading) -> str:
     return found.message if found.message and not found.is_well else NONE
 
 
-def _labels(reading: Reading) -> str:
-    pairs = sorted(labels(reading.manifest).items())
-    return ",".join(f"{key}={text}" for key, text in pairs) or NONE
+def _labels(row: Row) -> str:
+    return cells.pairs(labels(row.manifest))
 
 
-COLUMNS: Final = (
-    Column("NAME", _name),
-    Column("STATUS", _status),
-    Column("ROLES", _roles),
-    Column("AGE", _age, moves=True),
-    Column("VERSION", _version),
-    Column("SOURCE", _source),
-    Column("LAST SEEN", _last_seen, moves=True),
-    Column("INTERNAL-IP", _address("InternalIP")),
-    Column("EXTERNAL-IP", _address("ExternalIP"), wide=True),
-    Column("OS-IMAGE", _node_info("osImage"), wide=True),
-    Column("KERNEL-VERSION", _node_info("kernelVersion"), wide=True),
-    Column("CONTAINER-RUNTIME", _node_info("containerRuntimeVersion"), wide=True),
-    Column("REASON", _reason, wide=True),
-    Column("MESSAGE", _message, wide=True),
+_ADDRESSES: Final = (
+    "List of addresses reachable to the node. Queried from cloud provider, if available. More info:"
+    " https://kubernetes.io/docs/reference/node/node-status/#addresses Note: This field is declared as mergeable, but the merge"
+    " key is not sufficiently unique, which can cause data corruption when it is merged. Callers should instead use a"
+    " full-replacement patch. See https://pr.k8s.io/79391 for an example. Consumers should assume that addresses can change"
+    " during the lifetime of a Node. However, there are some exceptions where this may not be possible, such as Pods that"
+    " inherit a Node's address in its own status or consumers of the downward API (status.hostIP)."
 )
-LABELS: Final = Column("LABELS", _labels)
+_STATUS: Final[Column[Row]] = Column(name="Status", cell=_status_word, description="The status of the node")
+_INTERNAL_IP: Final[Column[Row]] = Column(name="Internal-IP", cell=_address("InternalIP"), description=_ADDRESSES, is_wide=True)
+TABLE: Final[tuple[Column[Row], ...]] = (
+    NAME,
+    _STATUS,
+    Column(name="Roles", cell=_roles, description="The roles of the node"),
+    AGE,
+    Column(name="Version", cell=_version, description="Kubelet Version reported by the node."),
+    _INTERNAL_IP,
+    Column(name="External-IP", cell=_address("ExternalIP"), description=_ADDRESSES, is_wide=True),
+    Column(
+        name="OS-Image",
+        cell=_node_info("osImage"),
+        description="OS Image reported by the node from /etc/os-release (e.g. Debian GNU/Linux 7 (wheezy)).",
+        is_wide=True,
+    ),
+    Column(
+        name="Kernel-Version",
+        cell=_kernel,
+        description="Kernel Version reported by the node from 'uname -r' (e.g. 3.16.0-0.bpo.4-amd64).",
+        is_wide=True,
+    ),
+    Column(
+        name="Container-Runtime",
+        cell=_node_info("containerRuntimeVersion"),
+        description="ContainerRuntime Version reported by the node through runtime remote API (e.g. containerd://1.4.2).",
+        is_wide=True,
+    ),
+)
+"""What kube-apiserver 1.37 shows of a Node, word for word: programs compare it (ADR 54)."""
+
+
+def _columns() -> Iterator[Column[Reading]]:
+    """Gives the columns of `k3 nodes`: those of `TABLE`, STATUS with its remark, and k3's own."""
+    for column in TABLE:
+        if column is _STATUS:
+            yield Column(name=column.name, cell=_status)
+        elif column is _INTERNAL_IP:
+            yield Column(name="Source", cell=_source)
+            yield Column(name="Last Seen", cell=_last_seen, moves=True)
+            yield replace(column, is_wide=False)
+        else:
+            yield column
+    yield Column(name="Reason", cell=_reason, is_wide=True)
+    yield Column(name="Message", cell=_message, is_wide=True)
+
+
+COLUMNS: Final = tuple(_columns())
+LABELS: Final[Column[Row]] = Column(name="Labels", cell=_labels)
