@@ -21,6 +21,7 @@ Run
   network    find the machines of this LAN and keep them as Nodes    k3 network
   discovery  the same across networks, through Consul                k3 discovery
   up         both in one process, on one store                       k3 up
+  server     serve the store to kubectl and other clients            k3 server
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
   describe   all that is known of a machine, and why it is so        k3 describe node web1
@@ -43,6 +44,7 @@ COMMANDS: Final = (
     "network",
     "discovery",
     "up",
+    "server",
     "nodes",
     "describe",
     "events",

@@ -42,6 +42,11 @@ class Ask:
     """The server's address, as the client has it."""
 
     @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing is to be written, as far as the query says."""
+        return "All" in self.query.get("dryRun", ())
+
+    @property
     def is_watch(self) -> bool:
         """Whether the answer goes on."""
         return self.method == "GET" and any(each in {"1", "true", "True", "t"} for each in self.query.get("watch", ()))
@@ -89,13 +94,23 @@ class Api:
         self._standing = standing
         self._writer = Writer(store)
 
+    def attempt(self, ask: Ask) -> Attempt | None:
+        """Returns what a request is about to write; None: nothing."""
+        path = paths.segments(ask.raw_path)
+        target = None if path is None else paths.target(path)
+        verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+        if target is None or ask.method not in verbs:
+            return None
+        verb = verbs[ask.method]
+        return _attempt("deletecollection" if verb == "delete" and not target.name else verb, target)
+
     async def answer(self, ask: Ask, access: Access) -> Answer | Stream:
         """Returns the answer to a request. Raises Refused, K3Error."""
         path = paths.segments(ask.raw_path)
         if path is None:
             raise no_such_resource()
-        document = self._document(path, ask)
-        if document is not None:
+        if (document := self._document(path, ask)) is not None:
+            access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             return document
         if (group_kind := _review(path)) is not None:
             return await self._review(ask, access, *group_kind)

@@ -1,22 +1,26 @@
-"""The API as a web application: aiohttp's requests and answers, and nothing else of the API.
-
-Why aiohttp: ADR 49.
-"""
+"""The API as a web application: aiohttp's requests and answers, and nothing else of the API. Why aiohttp: ADR 49."""
 
 import asyncio
 import gzip
-import logging
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
 from k3.agent.faults import Faults
+from k3.agent.tasks import time_limit
+from k3.core.addresses import network_of
 from k3.core.errors import K3Error, Unavailable
-from k3.server.api import Access, Answer, Api, Ask, Stream
+from k3.server.access import audit, bounds
+from k3.server.access.authenticate import Connection
+from k3.server.access.bounds import Bounds
+from k3.server.access.gate import Gate, Pass
+from k3.server.access.identity import User
+from k3.server.access.roles import Attempt
+from k3.server.api import Answer, Api, Ask, Stream
 from k3.server.entries import encoded
 from k3.server.negotiation import JSON
 from k3.server.status import Refused, bad_request
@@ -25,163 +29,249 @@ BODY_BYTES: Final = 3 * 1024 * 1024
 """The longest body, as at a Kubernetes API server."""
 BODY_SECONDS: Final = 30.0
 HEAD_BYTES: Final = 32 * 1024
+HEAD_SECONDS: Final = 10.0
+"""How long a connection may take to ask its first question, and to shake hands."""
 GZIP_BYTES: Final = 128 * 1024
 """Answers longer than this are compressed for clients that take it, as at a Kubernetes API server."""
 WRITE_SECONDS: Final = 30.0
 """A client that takes nothing for so long is cut."""
-GOODBYE_SECONDS: Final = 1.0
+PARAMETERS: Final = 100
+_NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 
-log = logging.getLogger(__name__)
-
-Enter = Callable[[web.Request], Access]
-"""Returns what the client of a request may do. Raises Refused where it is not known who it is, or where it asks too much."""
-Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Page = Callable[[Ask], Awaitable[Answer]]
+"""Answers at a path beside the API."""
+Know = Callable[[asyncio.Transport], Connection]
+"""Returns what is known of a new connection."""
 
 
 class App:
-    """One listener's application."""
+    """The application: lets requests in, has them answered, and writes the answers."""
 
-    def __init__(self, api: Api, enter: Enter, faults: Faults, pages: Mapping[str, Page]) -> None:
-        """`pages`: what is answered beside the API, by path."""
+    def __init__(self, api: Api, gate: Gate, limits: Bounds, faults: Faults, pages: Mapping[str, Page]) -> None:
+        """`pages`: what is answered beside the API, by path; `/healthz` stands for what is below it, too."""
+        self.bounds = limits
         self._api = api
-        self._enter = enter
+        self._gate = gate
         self._faults = faults
         self._pages = pages
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: dict[asyncio.Task[Any], User] = {}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers one request."""
-        assert isinstance(request, web.BaseRequest)  # noqa: S101
+        """Answers one request; whatever happens, with a Status."""
         try:
-            return await self._answered(request)
+            return await self._let_in(request)
         except Refused as refused:
             return _refusal(refused)
         except K3Error as error:
-            return _refusal(_refused_by_store(error))
-        except (ConnectionError, asyncio.CancelledError):
+            details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else {}
+            return _refusal(Refused(error.status, str(error), reason=error.reason, details=details))
+        except ConnectionError:
             raise
-        except Exception:
-            log.exception("server.failed")
-            return _refusal(Refused(500, "Internal error occurred: see the server's log"))
+        except Exception as error:  # noqa: BLE001 - one client's fault is that client's alone (ADR 41)
+            self._faults.note("server.request", error)
+            return _refusal(Refused(500, "Internal error occurred: it is in the server's log"))
 
-    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
-        page = self._pages.get(request.rel_url.raw_path)
-        access = self._enter(request)  # type: ignore[arg-type]
-        if page is not None:
-            return await page(request)  # type: ignore[arg-type]
-        raw_path, _, raw_query = request.path_qs.partition("?")
-        ask = Ask(
-            method=request.method,
-            raw_path=request.raw_path.partition("?")[0],
-            query=_query(raw_query),
-            headers={name.lower(): value for name, value in request.headers.items()},
-            body=lambda: _body(request),
-            host=request.host or "",
-        )
-        del raw_path
-        found = await self._api.answer(ask, access)
+    async def _let_in(self, request: web.BaseRequest) -> web.StreamResponse:
+        protocol = request.protocol
+        if not isinstance(protocol, Protocol):
+            raise TypeError(type(protocol).__name__)
+        ask = _ask(request)
+        entered = self._gate.enter(protocol.connection, request.headers.items(), is_watch=ask.is_watch)
+        try:
+            protocol.belongs_to(entered.user)
+            ask = _ask(request, entered)
+            return await self._answered(request, ask, entered)
+        finally:
+            entered.leave()
+
+    async def _answered(self, request: web.BaseRequest, ask: Ask, entered: Pass) -> web.StreamResponse:
+        if (page := self._page(ask.raw_path)) is not None:
+            entered.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
+            return await _whole(request, await page(ask))
+        attempt, found = None, None
+        try:
+            attempt = self._api.attempt(ask)
+            found = await self._api.answer(ask, entered)
+        except Refused as refused:
+            if attempt is not None:
+                audit.write(entered.user, attempt, address=entered.address, code=refused.code, dry_run=ask.is_dry_run)
+            raise
         if isinstance(found, Stream):
-            return await self._streamed(request, found)
+            return await self._streamed(request, found, entered.user)
+        if attempt is not None:
+            audit.write(entered.user, attempt, address=entered.address, code=found.status, dry_run=ask.is_dry_run)
         return await _whole(request, found)
 
-    async def _streamed(self, request: web.BaseRequest, found: Stream) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"})
+    def _page(self, path: str) -> Page | None:
+        first = "/" + path.removeprefix("/").partition("/")[0]
+        return self._pages.get(path) or (self._pages.get(first) if first in {"/healthz", "/livez", "/readyz", "/openapi"} else None)
+
+    async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
+        response = web.StreamResponse(headers=[("Content-Type", JSON), _NO_CACHE])
         response.enable_chunked_encoding()
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101
-        self._streams.add(task)
+        if task is None:
+            raise TypeError
+        self._streams[task] = user
         try:
             async with aclosing(found.lines) as lines:
                 await response.prepare(request)
                 async for some in lines:
                     if some:
-                        await response.write(some)
+                        async with time_limit(WRITE_SECONDS):
+                            await response.write(some)
             await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
         finally:
-            self._streams.discard(task)
+            del self._streams[task]
         return response
 
-    async def aclose(self) -> None:
-        """Ends all watches."""
+    def end(self, token: str) -> None:
+        """Ends what goes on for a token."""
+        for task, user in list(self._streams.items()):
+            if user.token == token:
+                task.cancel()
+
+    def end_all(self) -> None:
+        """Ends what goes on for anybody."""
         for task in list(self._streams):
             task.cancel()
-        if self._streams:
-            await asyncio.wait(list(self._streams), timeout=GOODBYE_SECONDS)
 
 
-def _query(raw: str) -> dict[str, list[str]]:
+class Protocol(web.RequestHandler):
+    """One connection, counted as long as it lasts; one that does not ask soon is dropped."""
+
+    __slots__ = ("_app", "_deadline", "_held", "_know", "connection")
+
+    def __init__(self, app: App, know: Know, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(*args, **kwargs)
+        self._app = app
+        self._know = know
+        self._held: tuple[bounds.Share, str] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self.connection = Connection(address="")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Counts the connection as a stranger's, and waits for its first question."""
+        super().connection_made(transport)
+        if not isinstance(transport, asyncio.Transport):
+            transport.close()
+            return
+        self.connection = self._know(transport)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
+        self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, transport.abort)
+        if not self._hold(self._app.bounds.strangers, network_of(self.connection.address)):
+            transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Counts the connection out."""
+        self._let_go()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def belongs_to(self, user: User) -> None:
+        """The connection has asked, and it is known who does. Raises Refused where that one has too many."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        origin = bounds.origin_of(user, self.connection.address)
+        if not user.is_known or (self._held is not None and self._held == (self._app.bounds.connections, origin)):
+            return
+        self._let_go()
+        if not self._hold(self._app.bounds.connections, origin):
+            raise bounds.too_many("too many connections")
+
+    def _hold(self, share: bounds.Share, origin: str) -> bool:
+        if not share.take(origin):
+            return False
+        self._held = (share, origin)
+        return True
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            share, origin = self._held
+            share.give_back(origin)
+            self._held = None
+
+
+class Server(web.Server):
+    """Makes a `Protocol` for each connection."""
+
+    def __init__(self, app: App, know: Know) -> None:
+        super().__init__(
+            app.handle, handler_cancellation=True, access_log=None, max_line_size=HEAD_BYTES, max_field_size=HEAD_BYTES
+        )
+        self._app = app
+        self._know = know
+
+    def __call__(self) -> web.RequestHandler:
+        """Returns the handler of a new connection."""
+        return Protocol(self._app, self._know, self, loop=self._loop, **self._kwargs)
+
+
+def _ask(request: web.BaseRequest, entered: Pass | None = None) -> Ask:
+    raw_path, _, raw_query = request.raw_path.partition("?")
     try:
-        return parse_qs(raw, keep_blank_values=True, max_num_fields=100)
+        query = parse_qs(raw_query, keep_blank_values=True, max_num_fields=PARAMETERS)
     except ValueError as odd:
-        message = f"bad query: {odd}"
+        message = f"the query cannot be read: {odd}"
         raise bad_request(message) from odd
+    return Ask(
+        method=request.method,
+        raw_path=raw_path,
+        query=query,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=lambda: _body(request, entered),
+        host=request.headers.get("Host", ""),
+    )
 
 
-async def _body(request: web.BaseRequest) -> bytes:
+async def _body(request: web.BaseRequest, entered: Pass | None) -> bytes:
     """Returns the whole body. Raises Refused where it is too long, or too slow."""
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with time_limit(BODY_SECONDS):
             async for part in request.content.iter_any():
                 parts.append(part)
                 size += len(part)
                 if size > BODY_BYTES:
                     message = f"Request entity too large: limit is {BODY_BYTES}"
                     raise Refused(413, message)
+                if entered is not None:
+                    entered.hold(entered.body_bytes, len(part), what="too much is being sent at once")
     except TimeoutError as late:
-        message = "Timeout: the request body did not arrive in time"
+        message = "Timeout: the body of the request did not come in time"
         raise Refused(504, message) from late
     return b"".join(parts)
 
 
 async def _whole(request: web.BaseRequest, found: Answer) -> web.Response:
-    headers: list[tuple[str, str]] = [*found.headers.items()]
-    headers.append(("Cache-Control", "no-cache, private"))
-    headers += [("Warning", f'299 - "{_quoted(each)}"') for each in found.warnings]
-    body = found.body
-    if len(body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
-        body = await asyncio.to_thread(gzip.compress, body, 1)
-        headers.append(("Content-Encoding", "gzip"))
-    response = web.Response(status=found.status, body=body)
+    response = web.Response(status=found.status, body=found.body)
+    if len(found.body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.body = await asyncio.to_thread(gzip.compress, found.body, 1)
+        response.headers["Content-Encoding"] = "gzip"
     response.headers["Content-Type"] = found.media_type
-    for name, value in headers:
+    for name, value in (_NO_CACHE, *found.headers.items()):
         response.headers.add(name, value)
+    for each in found.warnings:
+        response.headers.add("Warning", f'299 - "{_quoted(each)}"')
     return response
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    safe = "".join(each if " " <= each <= "~" else "?" for each in text)
+    return safe.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _refusal(refused: Refused) -> web.Response:
     response = web.Response(status=refused.code, body=encoded(refused.status()) + b"\n")
     response.headers["Content-Type"] = JSON
-    response.headers["Cache-Control"] = "no-cache, private"
+    response.headers.add(*_NO_CACHE)
     if (seconds := refused.details.get("retryAfterSeconds")) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response
-
-
-def _refused_by_store(error: K3Error) -> Refused:
-    details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else {}
-    return Refused(error.status, str(error), reason=error.reason, details=details)
-
-
-@asynccontextmanager
-async def listening(app: App, host: str, port: int, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
-    """Listens while the block runs; gives the port."""
-    server = web.Server(
-        app.handle, handler_cancellation=True, access_log=None, max_line_size=HEAD_BYTES, max_field_size=HEAD_BYTES
-    )
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host or None, port, ssl_context=tls, backlog=1024, reuse_address=True)
-        await site.start()
-        sockets = getattr(site._server, "sockets", ())  # noqa: SLF001
-        yield sockets[0].getsockname()[1]
-    finally:
-        await app.aclose()
-        with suppress(Exception):
-            await runner.cleanup()

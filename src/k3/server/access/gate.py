@@ -27,6 +27,8 @@ class Pass:
     user: User
     origin: str
     address: str
+    body_bytes: Share
+    """What the bodies of its request are counted in."""
     _check_token: Callable[[str], Token]
     _held: list[tuple[Share, int]] = field(default_factory=list)
 
@@ -107,6 +109,7 @@ class Gate:
             user=user,
             origin=bounds.origin_of(user, connection.address),
             address=connection.address,
+            body_bytes=self._limits.body_bytes,
             _check_token=self._authenticator.of_token,
         )
         if is_watch:

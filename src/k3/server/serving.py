@@ -1,0 +1,128 @@
+"""One server: the API over a store, on one address."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from k3.agent.cache import Cache
+from k3.agent.faults import Faults
+from k3.core.addresses import authority, parse_address
+from k3.core.errors import StartFailed
+from k3.core.objects import TOKEN
+from k3.core.store import Store
+from k3.server.access.authenticate import Authenticator, Connection
+from k3.server.access.bounds import Bounds
+from k3.server.access.certificates import Certificates
+from k3.server.access.gate import Gate
+from k3.server.access.known import KnownTokens
+from k3.server.access.loopback import Loopback
+from k3.server.access.settings import AccessSettings
+from k3.server.api import Answer, Api, Ask
+from k3.server.app import HEAD_SECONDS, App, Server
+from k3.server.standing import Standing
+
+BACKLOG: Final = 1_024
+RENEW_SECONDS: Final = 10.0
+"""How often is looked whether the certificate is another one, or due to be."""
+GOODBYE_SECONDS: Final = 2.0
+TEXT: Final = "text/plain; charset=utf-8"
+
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """A server. `run` serves for ever."""
+
+    def __init__(
+        self, store: Store, settings: AccessSettings, state_dir: Path, faults: Faults, addresses: Callable[[], frozenset[str]]
+    ) -> None:
+        """`addresses` returns this machine's, which a certificate of the server's own names."""
+        self._settings = settings
+        self._faults = faults
+        self._addresses = addresses
+        self.standing = Standing(store)
+        self._cache = Cache(store, TOKEN, random=Random())  # noqa: S311 - spreads retries, guards nothing
+        self._tokens = KnownTokens(self._cache, now=_now, ended=self._end)
+        self._certificates = Certificates(settings, state_dir, addresses()) if settings.tls else None
+        self._loopback = Loopback(settings.loopback_writes)
+        clock = asyncio.get_running_loop().time
+        bounds = Bounds()
+        gate = Gate(Authenticator(self._tokens.find, now=_now), bounds, clock=clock)
+        pages = {"/healthz": self._alive, "/livez": self._alive, "/readyz": self._ready}
+        self._app = App(Api(store, self.standing), gate, bounds, faults, pages)
+        self.started = asyncio.Event()
+        """Set once it listens."""
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Returns where it is served, for a client on this machine."""
+        scheme = "https" if self._settings.tls else "http"
+        address = parse_address(self._settings.listen.host)
+        host = "127.0.0.1" if address is None or address.is_unspecified else self._settings.listen.host
+        return f"{scheme}://{authority(host, self.port)}"
+
+    async def run(self) -> None:
+        """Serves for ever. Raises ConfigInvalid, StartFailed where it cannot begin."""
+        loop = asyncio.get_running_loop()
+        context: ssl.SSLContext | None = None
+        if self._certificates is not None:
+            context = await asyncio.to_thread(self._certificates.context)
+        protocols = Server(self._app, self._know)
+        listen = self._settings.listen
+        seconds = HEAD_SECONDS if context else None
+        try:
+            server = await loop.create_server(
+                protocols, listen.host or None, listen.port, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=seconds
+            )
+        except OSError as error:
+            msg = f"cannot serve the API on {listen}: {error.strerror or error}; --listen names another address"
+            raise StartFailed(msg) from error
+        self.port = server.sockets[0].getsockname()[1]
+        log.info("server.listening", extra={"fields": {"url": self.url}})
+        self.started.set()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.standing.run(self._faults))
+                tasks.create_task(self._faults.keep("server.tokens.cache", self._cache.run))
+                tasks.create_task(self._faults.keep("server.tokens", self._tokens.run))
+                if self._certificates is not None:
+                    tasks.create_task(self._faults.keep("server.certificates", self._renew))
+        finally:
+            server.close()
+            self._app.end_all()
+            await protocols.shutdown(GOODBYE_SECONDS)
+
+    async def _renew(self) -> None:
+        while self._certificates is not None:
+            await asyncio.sleep(RENEW_SECONDS)
+            self._certificates.addresses = self._addresses()
+            if await asyncio.to_thread(self._certificates.renew):
+                log.info("server.certificate", extra={"fields": {"what": "a new one is in use"}})
+
+    def _know(self, transport: asyncio.Transport) -> Connection:
+        client = transport.get_extra_info("peername") or ("", 0)
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            return Connection(address=client[0], certificate=tls.getpeercert())
+        server = transport.get_extra_info("sockname") or ("", 0)
+        return Connection(address=client[0], local=self._loopback.user(client[:2], server[:2]))
+
+    def _end(self, token: str) -> None:
+        self._app.end(token)
+
+    async def _alive(self, _ask: Ask) -> Answer:
+        return Answer(body=b"ok", media_type=TEXT)
+
+    async def _ready(self, _ask: Ask) -> Answer:
+        if self.standing.is_current:
+            return Answer(body=b"ok", media_type=TEXT)
+        return Answer(status=500, body=b"[-]store failed: it does not answer, or has not been read yet\n", media_type=TEXT)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
