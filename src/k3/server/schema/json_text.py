@@ -13,6 +13,7 @@ _HALF: Final = re.compile("[\ud800-\udfff]")
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _TOO_DEEP: Final = "exceeded max depth"
 _END: Final = "unexpected end of JSON input"
+"""At the end Go reads on as if a blank came: where a blank is wrong, it says so, and here only that there is no more."""
 
 
 class NotJson(ValueError):
@@ -22,11 +23,12 @@ class NotJson(ValueError):
 class Doubled(dict[str, Any]):
     """An object some of whose keys were there twice: the later one counts, and two objects are made one."""
 
-    __slots__ = ("twice",)
+    __slots__ = ("written",)
 
-    def __init__(self, values: dict[str, Any], twice: tuple[str, ...]) -> None:
+    def __init__(self, values: dict[str, Any], written: tuple[str, ...]) -> None:
         super().__init__(values)
-        self.twice = twice
+        self.written = written
+        """The keys as they were written, again and again."""
 
 
 class _Twice(Exception):
@@ -77,22 +79,16 @@ def _merged(value: Any) -> Any:  # noqa: ANN401 - JSON
     if type(value) is not _Pairs:
         return value
     made: dict[str, Any] = {}
-    twice: dict[str, None] = {}
     for key, each in value:
         item = _merged(each)
-        if key in made:
-            twice[key] = None
-            item = _both(made[key], item)
-        made[key] = item
-    return Doubled(made, tuple(twice)) if twice else made
+        made[key] = _both(made[key], item) if key in made else item
+    return Doubled(made, tuple(key for key, _ in value)) if len(made) != len(value) else made
 
 
 def _both(one: Any, other: Any) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(one, dict) or not isinstance(other, dict):
         return other
-    made = one | {key: _both(one[key], each) if key in one else each for key, each in other.items()}
-    twice = tuple(dict.fromkeys(getattr(one, "twice", ()) + getattr(other, "twice", ()) + tuple(k for k in other if k in one)))
-    return Doubled(made, twice) if twice else made
+    return one | {key: _both(one[key], each) if key in one else each for key, each in other.items()}
 
 
 def _without_halves(value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -103,7 +99,7 @@ def _without_halves(value: Any) -> Any:  # noqa: ANN401 - JSON
         return [_without_halves(each) for each in value]
     if isinstance(value, dict):
         made = {_HALF.sub("\ufffd", key): _without_halves(each) for key, each in value.items()}
-        return Doubled(made, value.twice) if type(value) is Doubled else made
+        return Doubled(made, value.written) if type(value) is Doubled else made
     return value
 
 
@@ -130,29 +126,26 @@ def why_not(text: str, odd: json.JSONDecodeError) -> str:
 
 def _in_string(text: str, at: int, message: str) -> str:
     if message.startswith("Unterminated"):
-        return _END
+        backslashes = len(text) - len(text.rstrip("\\"))
+        return "invalid character ' ' in string escape code" if backslashes % 2 else _END
     if message.startswith("Invalid control character"):
         return f"invalid character {wording.character(text[at:])} in string literal"
     escape = text[text.rindex("\\", 0, at + 1) + 1 :][:6] if "\\" in text[: at + 1] else text[at:]
-    if not escape:
-        return _END
+    escape = escape or " "
     if escape[0] != "u":
         return f"invalid character {wording.character(escape)} in string escape code"
-    odd = escape[1:5].lstrip("0123456789abcdefABCDEF")
-    return f"invalid character {wording.character(odd)} in \\u hexadecimal character escape" if odd else _END
+    odd = escape[1:5].lstrip("0123456789abcdefABCDEF") or " "
+    return f"invalid character {wording.character(odd)} in \\u hexadecimal character escape"
 
 
 def _no_value(text: str, at: int) -> str:
     word = _WORDS.get(text[at], "")
     for offset, expected in enumerate(word):
-        found = text[at + offset : at + offset + 1]
-        if not found:
-            return _END
+        found = text[at + offset : at + offset + 1] or " "
         if found != expected:
             return f"invalid character {wording.character(found)} in literal {word} (expecting {wording.character(expected)})"
     if text[at] == "-":
-        rest = text[at + 1 :]
-        return f"invalid character {wording.character(rest)} in numeric literal" if rest else _END
+        return f"invalid character {wording.character(text[at + 1 :] or ' ')} in numeric literal"
     return _beginning(text[at:])
 
 
@@ -170,8 +163,7 @@ def _in_number(text: str, at: int) -> str:
     rest = text[at + 1 :]
     if text[at] != ".":
         rest = rest.removeprefix("+") if rest.startswith("+") else rest.removeprefix("-")
-    if not rest:
-        return _END
+    rest = rest or " "
     where = "after decimal point in numeric literal" if text[at] == "." else "in exponent of numeric literal"
     return f"invalid character {wording.character(rest)} {where}"
 

@@ -1,7 +1,7 @@
-"""Kubernetes' Quantity: `4`, `500m`, `16Gi`, `1e3`, and its canonical form, as `resource.Quantity` has them. Pure.
+"""Kubernetes' Quantity: `4`, `500m`, `16Gi`, `1e3`, and its canonical form in a list of resources. Pure.
 
-A quantity that is canonical keeps its text. Another is rounded up to a nano, held to 64 bits where its suffix is binary, and
-written with the largest suffix that leaves a whole number.
+It is rounded up to a thousandth, held to 64 bits where its suffix is binary, and written with the largest suffix that leaves a
+whole number (`resource.Quantity`, and the defaults of core/v1).
 """
 
 import re
@@ -19,10 +19,10 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 _SUFFIXES: Final = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _BINARY_SUFFIXES: Final = {exponent // 10: suffix for suffix, exponent in _BINARY.items()} | {0: ""}
 _MOST: Final = 2**63 - 1
-_SMALLEST: Final = -9
-"""Nothing is kept below a nano."""
+_SMALLEST: Final = -3
+"""Nothing is kept below a thousandth: so Kubernetes rounds every list of resources."""
 _FAST_DIGITS: Final = 18
-"""What Go's quick way takes: with it, a text that is canonical is kept."""
+"""What Go's quick way takes: there a text that is nearly canonical (`+5`, `1.Ki`) is kept as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Amount:
     exponent: int
 
     def rounded(self) -> "_Amount":
-        """Returns the amount with nothing below a nano, away from zero."""
+        """Returns the amount with nothing below a thousandth, away from zero."""
         if self.exponent >= _SMALLEST:
             return self
         quotient, rest = divmod(abs(self.digits), 10 ** (_SMALLEST - self.exponent))
@@ -56,13 +56,15 @@ def canonical(text: str) -> str:
     if found is None:
         raise ValueError(FORMAT)
     sign, whole, fraction, suffix = found.groups(default="")
-    whole = whole.lstrip("0") or "0"
-    digits = int(whole + fraction) * (-1 if sign == "-" else 1)
+    digits = int((whole + fraction) or "0") * (-1 if sign == "-" else 1)
     if suffix in _BINARY:
-        return _binary(text, whole, fraction, digits, _BINARY[suffix])
+        power = _BINARY[suffix]
+        if not fraction and digits % 8 and len(whole.lstrip("0")) + power * 3 // 10 < _FAST_DIGITS - 3:
+            return text
+        return _binary(_Amount(digits * 2**power, -len(fraction)))
     scientific = suffix not in _DECIMAL
     amount = _Amount(digits, (_power(suffix) if scientific else _DECIMAL[suffix]) - len(fraction))
-    if _is_kept(whole + fraction, amount.exponent):
+    if _is_kept(whole.lstrip("0") + fraction, amount.exponent):
         return text
     return _decimal(amount.rounded(), scientific=scientific)
 
@@ -82,17 +84,14 @@ def _power(suffix: str) -> int:
 def _is_kept(digits: str, exponent: int) -> bool:
     if len(digits) > _FAST_DIGITS or exponent < _SMALLEST:
         return False
-    return exponent % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
+    return exponent % 3 == 0 and not digits.endswith("000") and digits[:1] not in {"", "0"}
 
 
-def _binary(text: str, whole: str, fraction: str, digits: int, power: int) -> str:
-    room = 14 - len(whole) - power * 3 // 10
-    if not fraction and room >= 0 and digits % 8:
-        return text
-    amount = _Amount(digits * 2**power, -len(fraction)).rounded()
+def _binary(amount: _Amount) -> str:
+    amount = amount.rounded()
     number = amount.whole()
     if abs(amount.digits) > _MOST * 10**-amount.exponent:
-        number = _MOST if digits > 0 else -_MOST
+        number = _MOST if amount.digits > 0 else -_MOST
     if number is None or abs(number) < 1024:  # noqa: PLR2004 - the smallest of them
         return _decimal(amount, scientific=False)
     thousands = 0

@@ -37,12 +37,15 @@ class Told:
         if len(self.strict) < STRICT_ERRORS:
             self.strict["unknown field", path(at, name)] = None
 
-    def twice(self, at: Place | None, value: Any, known: Container[str] | None = None) -> None:  # noqa: ANN401 - JSON
-        """Notes the keys that an object has twice, but those of fields that are not known."""
-        if type(value) is Doubled:
-            for name in value.twice:
-                if len(self.strict) < STRICT_ERRORS and (known is None or name in known):
-                    self.strict["duplicate field", path(at, name)] = None
+    def twice(self, at: Place | None, value: Doubled, known: Container[str]) -> None:
+        """Notes, as they were written, the keys that an object has twice, and those that are not known."""
+        seen: set[str] = set()
+        for name in value.written:
+            if name not in known:
+                self.unknown(at, name)
+            elif name in seen and len(self.strict) < STRICT_ERRORS:
+                self.strict["duplicate field", path(at, name)] = None
+            seen.add(name)
 
     def mistyped(self, value: Any, at: Place | None, go: str, *, says_number: bool = False) -> None:  # noqa: ANN401 - JSON
         """Notes a value of another type."""
@@ -179,7 +182,7 @@ def _map(go: str) -> Shape:
             if type(value) is not Doubled:
                 told.mistyped(value, at, go)
                 return None
-            told.twice(at, value)
+            told.twice(at, value, value)
         reading, zero, plain = element.read, element.zero, element.plain
         return {
             key: item if type(item) is plain else (zero() if item is None else reading(item, (at, f".{key}", None), told))
@@ -221,7 +224,8 @@ def _reading(struct: str, go: str, fields: Fields, always: Always) -> Shape:
     def read_struct(value: Any, at: Place | None, told: Told) -> dict[str, Any]:  # noqa: ANN401
         made: dict[str, Any] = {}
         if isinstance(value, dict):
-            told.twice(at, value, fields)
+            if type(value) is Doubled:
+                told.twice(at, value, fields)
             made = _fields_of(value, (at, struct), fields, told)
         else:
             told.mistyped(value, at, go)

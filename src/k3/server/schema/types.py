@@ -13,7 +13,8 @@ def read(kind: Kind, manifest: Manifest, told: Told) -> Manifest:
     made: Manifest = shape(of_kind(kind)).read(manifest, None, told)
     if told.wrong:
         raise Mistyped(told.wrong)
-    return {"kind": kind.name, "apiVersion": kind.api_version} | made
+    made["kind"], made["apiVersion"] = kind.name, kind.api_version
+    return made
 
 
 def normalised(kind: Kind, manifest: Manifest) -> Manifest:

@@ -78,7 +78,11 @@ class _Builder:
             here.key = None
 
     def close(self) -> None:
-        self.stack.pop()
+        made = self.stack.pop().made
+        if isinstance(made, dict):  # Kubernetes makes JSON of it first, with keys in order
+            items = sorted(made.items())
+            made.clear()
+            made.update(items)
 
 
 def parsed(body: bytes) -> Parsed:
@@ -91,8 +95,10 @@ def parsed(body: bytes) -> Parsed:
         for event in _events(body):
             _take(builder, event)
     except yaml.MarkedYAMLError as odd:
-        line = odd.problem_mark.line + 1 if odd.problem_mark else 0
-        where = f"line {line}: " if line > 1 else ""
+        line = odd.problem_mark.line if odd.problem_mark else 0
+        if line and isinstance(odd, yaml.scanner.ScannerError):  # so Go counts: its parser names the line before
+            line += 1
+        where = f"line {line}: " if line else ""
         msg = f"yaml: {where}{odd.problem or odd.context}"
         raise NotYaml(msg) from None
     except yaml.reader.ReaderError as odd:

@@ -1,0 +1,38 @@
+"""Kubernetes' rules for a Lease (`pkg/apis/coordination/validation`). Pure."""
+
+from typing import Final
+
+from k3.core.objects import LEASE, Manifest
+from k3.server.schema import metadata_rules, texts
+from k3.server.schema.complaints import Complaints
+
+_STRATEGIES: Final = ("OldestEmulationVersion",)
+
+
+def check(found: Complaints, lease: Manifest) -> None:
+    """Notes what is wrong with a Lease."""
+    metadata_rules.check(found, LEASE, lease["metadata"], texts.subdomain)
+    _check_spec(found, lease["spec"])
+
+
+def check_update(found: Complaints, lease: Manifest, old: Manifest) -> None:
+    """Notes what may not be changed so."""
+    metadata_rules.check_update(found, lease["metadata"], old["metadata"])
+    _check_spec(found, lease["spec"])
+
+
+def _check_spec(found: Complaints, spec: Manifest) -> None:
+    duration, transitions = spec.get("leaseDurationSeconds", 1), spec.get("leaseTransitions", 0)
+    if duration <= 0:
+        found.invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")
+    if transitions < 0:
+        found.invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0")
+    strategy = spec.get("strategy")
+    if strategy is not None:
+        where = "spec.strategy.strategy"  # so Kubernetes names it
+        if "/" in strategy:
+            found.each_invalid(where, strategy, texts.label_key(strategy))
+        elif strategy not in _STRATEGIES:
+            found.not_supported(where, strategy, _STRATEGIES)
+    if spec.get("preferredHolder") and not strategy:
+        found.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
