@@ -45,7 +45,7 @@ class Refused(Exception):
         super().__init__(message)
         self.code = code
         self.reason = REASONS[code] if reason is None else reason
-        self.details = details or {}
+        self.details = details
 
     def status(self) -> dict[str, Any]:
         """Returns the Status object."""
@@ -58,7 +58,7 @@ class Refused(Exception):
         }
         if self.reason:
             found["reason"] = self.reason
-        if self.details:
+        if self.details is not None:  # empty ones are told too
             found["details"] = self.details
         return {**found, "code": self.code}
 

@@ -17,7 +17,7 @@ _GO_TYPES: Final = {
 
 def does_not_apply() -> Refused:
     """Returns the refusal of a patch that cannot be applied to this object: Kubernetes does not say why."""
-    return Refused(422, "the server rejected our request due to an error in our request")
+    return Refused(422, "the server rejected our request due to an error in our request", details={})
 
 
 def refuse_type(wanted: str, given: object, *, prefix: str = "") -> NoReturn:

@@ -62,6 +62,10 @@ class Shape:
             return self.zeros.get(name, ABSENT)
         return value if known.is_pointer or name in self.zeros else ABSENT
 
+    def applied_side(self, holder: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - JSON
+        """Returns a member as it is, empty or not: what is applied has not been through Go."""
+        return holder[name] if name in holder else self.zeros.get(name, ABSENT)
+
 
 _EMPTY: Final[tuple[Any, ...]] = ("", 0, False, [], {})
 
@@ -102,7 +106,7 @@ _TEXTS: Final = Shape(items=TEXT)
 _QUANTITIES: Final = Shape(items=Shape(scalar="untyped"))
 
 _OWNER: Final = _struct(
-    "v1.OwnerReference",
+    "OwnerReference",
     {
         "apiVersion": TEXT,
         "blockOwnerDeletion": BOOLEAN_OR_NONE,
@@ -115,7 +119,7 @@ _OWNER: Final = _struct(
     is_atomic=True,
 )
 METADATA: Final = _struct(
-    "v1.ObjectMeta",
+    "ObjectMeta",
     {
         "annotations": _TEXTS,
         "creationTimestamp": Shape(scalar="untyped"),
@@ -136,10 +140,10 @@ METADATA: Final = _struct(
 )
 
 _CONFIG_SOURCE: Final = _struct(
-    "v1.NodeConfigSource",
+    "NodeConfigSource",
     {
         "configMap": _struct(
-            "v1.ConfigMapNodeConfigSource",
+            "ConfigMapNodeConfigSource",
             {"kubeletConfigKey": TEXT, "name": TEXT, "namespace": TEXT, "resourceVersion": TEXT, "uid": TEXT},
             zeros={"kubeletConfigKey": "", "name": "", "namespace": ""},
             is_pointer=True,
@@ -147,16 +151,16 @@ _CONFIG_SOURCE: Final = _struct(
     },
     is_pointer=True,
 )
-_TAINT: Final = _struct("v1.Taint", {"effect": TEXT, "key": TEXT, "timeAdded": MOMENT, "value": TEXT})
+_TAINT: Final = _struct("Taint", {"effect": TEXT, "key": TEXT, "timeAdded": MOMENT, "value": TEXT})
 _NODE_SPEC: Final = _struct(
-    "v1.NodeSpec",
+    "NodeSpec",
     {
         "configSource": _CONFIG_SOURCE,
         "externalID": TEXT,
         "podCIDR": TEXT,
         "podCIDRs": _set(is_merged=True),
         "podPreemptionPolicy": _struct(
-            "v1.NodePodPreemptionPolicy",
+            "NodePodPreemptionPolicy",
             {"disableResizePreemption": _set(is_merged=False)},
             is_pointer=True,
         ),
@@ -166,7 +170,7 @@ _NODE_SPEC: Final = _struct(
     },
 )
 _CONDITION: Final = _struct(
-    "v1.NodeCondition",
+    "NodeCondition",
     {
         "lastHeartbeatTime": MOMENT,
         "lastTransitionTime": MOMENT,
@@ -177,7 +181,7 @@ _CONDITION: Final = _struct(
     },
     zeros={"lastHeartbeatTime": None, "lastTransitionTime": None, "status": "", "type": ""},
 )
-_ADDRESS: Final = _struct("v1.NodeAddress", {"address": TEXT, "type": TEXT}, zeros={"address": "", "type": ""})
+_ADDRESS: Final = _struct("NodeAddress", {"address": TEXT, "type": TEXT}, zeros={"address": "", "type": ""})
 _INFO_TEXTS: Final = (
     "architecture",
     "bootID",
@@ -191,43 +195,43 @@ _INFO_TEXTS: Final = (
     "systemUUID",
 )
 _NODE_INFO: Final = _struct(
-    "v1.NodeSystemInfo",
+    "NodeSystemInfo",
     {
         **dict.fromkeys(_INFO_TEXTS, TEXT),
         "runningInUserNamespace": BOOLEAN_OR_NONE,
-        "swap": _struct("v1.NodeSwapStatus", {"capacity": NUMBER_OR_NONE}, is_pointer=True),
+        "swap": _struct("NodeSwapStatus", {"capacity": NUMBER_OR_NONE}, is_pointer=True),
     },
     zeros=dict.fromkeys(_INFO_TEXTS, ""),
 )
 _DAEMON_ENDPOINTS: Final = _struct(
-    "v1.NodeDaemonEndpoints",
-    {"kubeletEndpoint": _struct("v1.DaemonEndpoint", {"Port": NUMBER}, zeros={"Port": 0})},
+    "NodeDaemonEndpoints",
+    {"kubeletEndpoint": _struct("DaemonEndpoint", {"Port": NUMBER}, zeros={"Port": 0})},
     zeros={"kubeletEndpoint": {"Port": 0}},
 )
 _NODE_STATUS: Final = _struct(
-    "v1.NodeStatus",
+    "NodeStatus",
     {
         "addresses": _map(_ADDRESS, "type"),
         "allocatable": _QUANTITIES,
         "capacity": _QUANTITIES,
         "conditions": _map(_CONDITION, "type"),
         "config": _struct(
-            "v1.NodeConfigStatus",
+            "NodeConfigStatus",
             {"active": _CONFIG_SOURCE, "assigned": _CONFIG_SOURCE, "error": TEXT, "lastKnownGood": _CONFIG_SOURCE},
             is_pointer=True,
         ),
         "daemonEndpoints": _DAEMON_ENDPOINTS,
         "declaredFeatures": _atomic(TEXT),
-        "features": _struct("v1.NodeFeatures", {"supplementalGroupsPolicy": BOOLEAN_OR_NONE}, is_pointer=True),
-        "images": _atomic(_struct("v1.ContainerImage", {"names": _atomic(TEXT), "sizeBytes": NUMBER})),
+        "features": _struct("NodeFeatures", {"supplementalGroupsPolicy": BOOLEAN_OR_NONE}, is_pointer=True),
+        "images": _atomic(_struct("ContainerImage", {"names": _atomic(TEXT), "sizeBytes": NUMBER})),
         "nodeInfo": _NODE_INFO,
         "phase": TEXT,
         "runtimeHandlers": _atomic(
             _struct(
-                "v1.NodeRuntimeHandler",
+                "NodeRuntimeHandler",
                 {
                     "features": _struct(
-                        "v1.NodeRuntimeHandlerFeatures",
+                        "NodeRuntimeHandlerFeatures",
                         {"recursiveReadOnlyMounts": BOOLEAN_OR_NONE, "userNamespaces": BOOLEAN_OR_NONE},
                         is_pointer=True,
                     ),
@@ -235,7 +239,7 @@ _NODE_STATUS: Final = _struct(
                 },
             ),
         ),
-        "volumesAttached": _atomic(_struct("v1.AttachedVolume", {"devicePath": TEXT, "name": TEXT})),
+        "volumesAttached": _atomic(_struct("AttachedVolume", {"devicePath": TEXT, "name": TEXT})),
         "volumesInUse": _atomic(TEXT),
     },
     zeros={"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "nodeInfo": dict.fromkeys(_INFO_TEXTS, "")},
@@ -246,7 +250,7 @@ _REFERENCE_FIELDS: Final = dict.fromkeys(
     TEXT,
 )
 _LEASE_SPEC: Final = _struct(
-    "v1.LeaseSpec",
+    "LeaseSpec",
     {
         "acquireTime": MOMENT,
         "holderIdentity": TEXT_OR_NONE,
@@ -260,34 +264,34 @@ _LEASE_SPEC: Final = _struct(
 
 _SHAPES: Final = {
     NODE: _struct(
-        "v1.Node",
+        "Node",
         {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA, "spec": _NODE_SPEC, "status": _NODE_STATUS},
         zeros={"metadata": {}, "spec": {}, "status": _NODE_STATUS.zeros},
     ),
     LEASE: _struct(
-        "v1.Lease",
+        "Lease",
         {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA, "spec": _LEASE_SPEC},
         zeros={"metadata": {}, "spec": {}},
     ),
     EVENT: _struct(
-        "v1.Event",
+        "Event",
         {
             "action": TEXT,
             "apiVersion": TEXT,
             "count": NUMBER,
             "eventTime": MOMENT,
             "firstTimestamp": MOMENT,
-            "involvedObject": _struct("v1.ObjectReference", _REFERENCE_FIELDS, is_atomic=True),
+            "involvedObject": _struct("ObjectReference", _REFERENCE_FIELDS, is_atomic=True),
             "kind": TEXT,
             "lastTimestamp": MOMENT,
             "message": TEXT,
             "metadata": METADATA,
             "reason": TEXT,
-            "related": _struct("v1.ObjectReference", _REFERENCE_FIELDS, is_atomic=True, is_pointer=True),
+            "related": _struct("ObjectReference", _REFERENCE_FIELDS, is_atomic=True, is_pointer=True),
             "reportingComponent": TEXT,
             "reportingInstance": TEXT,
-            "series": _struct("v1.EventSeries", {"count": NUMBER, "lastObservedTime": MOMENT}, is_pointer=True),
-            "source": _struct("v1.EventSource", {"component": TEXT, "host": TEXT}),
+            "series": _struct("EventSeries", {"count": NUMBER, "lastObservedTime": MOMENT}, is_pointer=True),
+            "source": _struct("EventSource", {"component": TEXT, "host": TEXT}),
             "type": TEXT,
         },
         zeros={
@@ -303,7 +307,7 @@ _SHAPES: Final = {
     ),
 }
 
-_ANY_KIND: Final = _struct("v1.Object", {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA}, zeros={"metadata": {}})
+_ANY_KIND: Final = _struct("Object", {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA}, zeros={"metadata": {}})
 
 
 def shape_of(kind: Kind) -> Shape:

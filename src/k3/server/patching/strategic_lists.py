@@ -90,12 +90,12 @@ def _set_order(
         if value is not None and not isinstance(value, list):
             refuse_as_fault(f"expected a []interface {{}}, but received a {_GO_TYPES[type(value)]}")
     if part is None or not part.list_type:
-        refuse_as_fault(f'unable to find api field "{name}" in {shape.go_name or "struct"}')
+        refuse_as_fault(f'unable to find api field in struct {shape.go_name} for the json field "{name}"')
+    if not there and given is None:
+        return
     if not part.is_merged:
         raise does_not_apply()
     _check_order(given or [], order, part.key)
-    if not there and given is None:
-        return
     if not there and not given:
         refuse_as_fault("no elements in any of the given slices")
     before = list(there or ())
@@ -200,14 +200,15 @@ def _identity(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _items(*lists: list[Any]) -> type:
     """Returns the one type of the items of lists. Raises Refused where there are several, or lists of lists."""
-    types = {type(item) for each in lists for item in each}
-    if list in types or type(None) in types:
+    types = dict.fromkeys(type(item) for each in lists for item in each)
+    if not types:
+        refuse_as_fault("no elements in any of the given slices")
+    first = next(iter(types))
+    if first in {list, type(None)}:
         raise does_not_apply()
     if len(types) > 1:
         refuse_as_fault(f"list element types are not identical: {spoken(list(lists))}")
-    if not types:
-        refuse_as_fault("no elements in any of the given slices")
-    return types.pop()
+    return first
 
 
 def spoken(value: Any) -> str:  # noqa: ANN401 - JSON
