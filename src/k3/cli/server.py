@@ -17,7 +17,9 @@ _WAIT: tuple[Option, ...] = tuple(option for option in options.MACHINE if option
 
 def parser() -> argparse.ArgumentParser:
     """Returns the flags of `k3 server`."""
-    flags = Parser("server", "Serve the store over the Kubernetes API: to kubectl and every Kubernetes client.", examples=_EXAMPLES)
+    flags = Parser(
+        "server", "Serve the store over the Kubernetes API: to kubectl and every Kubernetes client.", examples=_EXAMPLES
+    )
     add_options(flags.add_argument_group("server"), (*options.SERVER, *_WAIT))
     add_store_flags(flags)
     return flags

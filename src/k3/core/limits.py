@@ -144,12 +144,10 @@ LOG_ORIGINS_PER_MINUTE: Final = 30
 LOG_VALUE_CHARACTERS: Final = 4_096
 
 # The server: what a request body may hold beside what Kubernetes bounds (a quantity's digits, and its power of ten).
-QUANTITY_CHARACTERS: Final = 64
 QUANTITY_EXPONENT: Final = 99
 YAML_BYTES: Final = 256 * 1024
 PROTOBUF_FIELDS: Final = 100_000
 ANNOTATIONS_BYTES: Final = 256 * 1024
-MANAGER_BYTES: Final = 128
 EVENT_TEXT_BYTES: Final = 128
 EVENT_MESSAGE_BYTES: Final = 1_024
 CAUSES: Final = 256

@@ -141,9 +141,8 @@ class Api:
     async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
         if ask.method != "POST":
             raise _not_allowed()
-        decoded = bodies.decode(
-            kinds.BY_NAME[kind], await ask.body(), ask.headers.get("content-type", ""), field_validation="Ignore"
-        )
+        content_type = ask.headers.get("content-type", "")
+        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation="Ignore")
         review = decoded.manifest
         review |= {"kind": kind, "apiVersion": f"{group}/v1"}
         review.setdefault("metadata", {})

@@ -36,6 +36,8 @@ GZIP_BYTES: Final = 128 * 1024
 WRITE_SECONDS: Final = 30.0
 """A client that takes nothing for so long is cut."""
 PARAMETERS: Final = 100
+_CONNECTIONS: Final = "too many connections"
+_INTERNAL: Final = "Internal error occurred: it is in the server's log"
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 
 Page = Callable[[Ask], Awaitable[Answer]]
@@ -63,13 +65,13 @@ class App:
         except Refused as refused:
             return _refusal(refused)
         except K3Error as error:
-            details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else {}
+            details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else None
             return _refusal(Refused(error.status, str(error), reason=error.reason, details=details))
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 - one client's fault is that client's alone (ADR 41)
             self._faults.note("server.request", error)
-            return _refusal(Refused(500, "Internal error occurred: it is in the server's log"))
+            return _refusal(Refused(500, _INTERNAL))
 
     async def _let_in(self, request: web.BaseRequest) -> web.StreamResponse:
         protocol = request.protocol
@@ -104,7 +106,9 @@ class App:
 
     def _page(self, path: str) -> Page | None:
         first = "/" + path.removeprefix("/").partition("/")[0]
-        return self._pages.get(path) or (self._pages.get(first) if first in {"/healthz", "/livez", "/readyz", "/openapi"} else None)
+        return self._pages.get(path) or (
+            self._pages.get(first) if first in {"/healthz", "/livez", "/readyz", "/openapi"} else None
+        )
 
     async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
         response = web.StreamResponse(headers=[("Content-Type", JSON), _NO_CACHE])
@@ -183,7 +187,7 @@ class Protocol(web.RequestHandler):
             return
         self._let_go()
         if not self._hold(self._app.bounds.connections, origin):
-            raise bounds.too_many("too many connections")
+            raise bounds.too_many(_CONNECTIONS)
 
     def _hold(self, share: bounds.Share, origin: str) -> bool:
         if not share.take(origin):
@@ -272,6 +276,6 @@ def _refusal(refused: Refused) -> web.Response:
     response = web.Response(status=refused.code, body=encoded(refused.status()) + b"\n")
     response.headers["Content-Type"] = JSON
     response.headers.add(*_NO_CACHE)
-    if (seconds := refused.details.get("retryAfterSeconds")) is not None:
+    if (seconds := (refused.details or {}).get("retryAfterSeconds")) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response

@@ -9,7 +9,7 @@ from k3.core import times
 from k3.core.documents import DECODER, is_too_deep
 from k3.core.objects import Kind, Manifest
 from k3.server.options import WriteOptions
-from k3.server.patching import apply, json_patch, merge_patch, strategic
+from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
 from k3.server.paths import Target
 from k3.server.schema import bodies, types
 from k3.server.status import Cause, bad_request, invalid, unsupported_media_type
@@ -37,8 +37,8 @@ async def patched(writer: Writer, target: Target, sent: Patch, options: WriteOpt
     """Patches an object; applied on the server's side, it is made where it is not there. Raises Refused, Unavailable."""
     media_type = sent.content_type.partition(";")[0].strip().lower()
     if media_type not in TYPES:
-        told = ", ".join(TYPES)
-        message = f"the body of the request was in an unknown format - accepted media types include: {told}"
+        known = ", ".join(TYPES)
+        message = f"the body of the request was in an unknown format - accepted media types include: {known}"
         raise unsupported_media_type(message)
     if media_type == APPLY:
         return await _apply(writer, target, sent, options, guard)
@@ -87,10 +87,8 @@ async def _apply(writer: Writer, target: Target, sent: Patch, options: WriteOpti
     wanted = decoded.manifest
 
     def applied(old: Manifest | None) -> Manifest:
-        now = times.timestamp(datetime.now(UTC))
-        return apply.applied(
-            kind, old, wanted, manager=options.manager, force=options.force, subresource=target.subresource, now=now
-        )
+        as_writer = managed.Writer(options.manager, times.timestamp(datetime.now(UTC)), target.subresource)
+        return apply.applied(kind, old, wanted, as_writer, force=options.force)
 
     written = await writer.apply(target, applied, options, guard)
     return Written(written.manifest, written.is_new, decoded.warnings)

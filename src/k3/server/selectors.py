@@ -9,7 +9,7 @@ from k3.core.objects import EVENT, NODE, Kind, Manifest
 from k3.server.entries import Entry
 from k3.server.resources import POD
 from k3.server.status import bad_request
-from k3.view.node_table import part
+from k3.view.cells import part
 from k3.view.selector import Selector, parse_selector
 
 _METADATA: Final = ("metadata.name", "metadata.namespace")

@@ -93,9 +93,7 @@ class Writer:
         defaults.apply(kind, manifest)
         validation.check_new(kind, manifest)
         if not is_apply:
-            manifest = managed.updated(
-                kind, None, manifest, manager=options.manager, operation="Update", subresource=target.subresource, now=_now()
-            )
+            manifest = managed.updated(kind, None, manifest, _as_writer(target, options))
         return await self._made(kind, target.namespace, manifest, options)
 
     async def _made(self, kind: Kind, namespace: str, manifest: Manifest, options: WriteOptions) -> Written:
@@ -218,6 +216,10 @@ class Writer:
             return None
 
 
+def _as_writer(target: Target, options: WriteOptions) -> managed.Writer:
+    return managed.Writer(options.manager, _now(), target.subresource)
+
+
 def _key(target: Target) -> Key:
     return Key(target.resource.kind, target.name, target.namespace)
 
@@ -272,9 +274,7 @@ def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions
     validation.check_update(kind, new, old, target.subresource)
     if is_apply:
         return new
-    return managed.updated(
-        kind, old, new, manager=options.manager, operation="Update", subresource=target.subresource, now=_now()
-    )
+    return managed.updated(kind, old, new, _as_writer(target, options))
 
 
 def _is_same(old: Manifest, new: Manifest) -> bool:
