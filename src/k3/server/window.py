@@ -229,7 +229,7 @@ async def feed(window: Window, cache: Cache) -> None:
                 async for notice in notices:
                     _take_in(window, notice)
             except Expired:  # so many changes at once that this task had no turn: the next begins with the whole list
-                continue
+                await asyncio.sleep(0)
 
 
 def _take_in(window: Window, notice: Notice | Bookmark) -> None:
