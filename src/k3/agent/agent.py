@@ -24,11 +24,17 @@ STORE_FIRST_SECONDS: Final = 0.5
 A store that does not answer keeps the others from hearing for no longer."""
 
 
+def node_cache(store: Store) -> Cache:
+    """Returns a cache of a store's Nodes."""
+    return Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
+
+
 class Agent:
     """Keep `run` going; sources may come and go meanwhile."""
 
-    def __init__(self, store: Store) -> None:
-        cache = Cache(store, NODE, random=Random())  # noqa: S311 - spreads retries, guards nothing
+    def __init__(self, store: Store, nodes: Cache | None = None) -> None:
+        """`nodes`: the cache of the store's Nodes that a former agent of this process ran, to be run on."""
+        cache = nodes or node_cache(store)
         faults, counters = Faults(), Counters()
         reconciler = Reconciler(store, lookup=cache.get, faults=faults, counters=counters)
         self.shared = Shared(store=store, cache=cache, reconciler=reconciler, faults=faults, counters=counters)

@@ -67,7 +67,7 @@ class Cache:
     def __init__(self, store: Store, kind: Kind, *, random: Random) -> None:
         """`random` spreads retries."""
         self._store = store
-        self._kind = kind
+        self.kind = kind
         self._random = random
         self._subscribers: set[Subscription[Notice]] = set()
         self._followers: set[Subscription[Notice | Bookmark]] = set()
@@ -147,7 +147,7 @@ class Cache:
     async def _follow(self, revision: int) -> AsyncGenerator[None, None]:
         """Takes in what the watch brings; yields at each event."""
         number = 0
-        async with self._store.watch(self._kind, revision) as events:
+        async with self._store.watch(self.kind, revision) as events:
             async for event in events:
                 self._hear()
                 if isinstance(event, Bookmark):
@@ -165,7 +165,7 @@ class Cache:
     async def _list(self) -> Listed:
         found: list[Object] = []
         revision = 0
-        async for page in pages(self._store, self._kind):
+        async for page in pages(self._store, self.kind):
             found += page.objects
             revision = page.revision
         return Listed(tuple(found), revision)

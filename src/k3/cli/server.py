@@ -5,6 +5,7 @@ import os
 
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import settings_of
+from k3.server.access.settings import AccessSettings
 from k3.settings import options
 from k3.settings.options import Option
 
@@ -30,8 +31,6 @@ def run(arguments: list[str]) -> int:
     chosen = parser().parse_args(arguments)
     settings = settings_of(chosen, reading=False)
     said = values_of(chosen, (*options.SERVER, *_WAIT), settings, os.environ, section="server")
-    from k3.server.access.settings import AccessSettings  # noqa: PLC0415 - as below
-
     access = AccessSettings.parse(said)
     seconds = said.seconds("store-wait")
     from k3.daemon.server import run_server  # noqa: PLC0415 - a mistake in the flags is told before aiohttp is loaded

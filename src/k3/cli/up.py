@@ -1,27 +1,40 @@
-"""`k3 up`: both modules in one process. Its flags are those of the two; what it runs is in `daemon`."""
+"""`k3 up`: network, the API server and, where Consul is configured, discovery, in one process on one store.
+
+Its flags are those of the three, but that the server's address is --api-listen; what it runs is in `daemon`.
+"""
 
 import argparse
 import os
 from dataclasses import replace
+from typing import Final
 
 from k3.cli.discovery import discovery_options
-from k3.cli.flags import Parser, add_options, add_store_flags
+from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.network import network_config
 from k3.cli.opening import settings_of
 from k3.core.errors import ConfigInvalid
+from k3.server.access.settings import AccessSettings
 from k3.settings import options
+from k3.settings.options import Option
 from k3.settings.structs import Settings
 
+_API_LISTEN: Final = Option(
+    name="api-listen", metavar="ADDR", help="where kubectl finds the API (127.0.0.1:8080, else any free port)"
+)
+_SERVER: Final = tuple(option for option in options.SERVER if option.name != "listen")
 _EXAMPLES = """\
   k3 up
+  k3 up --api-listen :8443
   k3 up --consul-addr consul.example:8500 --store etcd://10.0.0.5:2379"""
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the flags of both modules; --listen is the one port for both."""
-    flags = Parser("up", "k3 network and k3 discovery in one process, on one store.", examples=_EXAMPLES)
+    """Returns the flags of all three; --listen is the one port for both modules."""
+    about = "k3 network, k3 server and, where Consul is configured, k3 discovery in one process, on one store."
+    flags = Parser("up", about, examples=_EXAMPLES)
     add_options(flags.add_argument_group("network"), options.NETWORK)
     add_options(flags.add_argument_group("discovery"), options.DISCOVERY)
+    add_options(flags.add_argument_group("server"), (_API_LISTEN, *_SERVER))
     add_options(flags.add_argument_group("this machine"), options.MACHINE)
     add_store_flags(flags)
     return flags
@@ -33,9 +46,22 @@ def run(arguments: list[str]) -> int:
     settings = settings_of(chosen, reading=False)
     config = network_config(chosen, as_one_machine(settings), os.environ)
     discovery = discovery_options(chosen, as_one_machine(settings), os.environ, one_port=config.listen.port)
+    serve = _access(chosen, settings)
     from k3.daemon.up import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    return run_up(config, discovery, settings.reader)
+    return run_up(config, discovery if _has_consul(chosen, settings) else None, serve, settings.reader)
+
+
+def _has_consul(chosen: argparse.Namespace, settings: Settings) -> bool:
+    """Whether anything was said of Consul, on the command line, in the environment or in the file."""
+    said = values_of(chosen, options.DISCOVERY, settings, os.environ, section="discovery")
+    return any(said.is_given(option.name) for option in options.DISCOVERY)
+
+
+def _access(chosen: argparse.Namespace, settings: Settings) -> AccessSettings:
+    named = argparse.Namespace(**{**vars(chosen), "listen": chosen.api_listen})
+    said = values_of(named, options.SERVER, settings, os.environ, section="server")
+    return replace(AccessSettings.parse(said), else_any_port=not said.is_given("listen"))
 
 
 def as_one_machine(settings: Settings) -> Settings:

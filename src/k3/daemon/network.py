@@ -3,18 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from k3.agent import facts, logs
-from k3.agent.agent import Agent
+from k3.agent.agent import Agent, node_cache
+from k3.agent.cache import Cache
 from k3.agent.source import Source
 from k3.agent.tasks import gather
 from k3.core import limits
 from k3.core.errors import Invalid, first_of
 from k3.core.sources import NETWORK, SourceRow
+from k3.core.store import Store
 from k3.daemon.running import begin, leave, run_until_stopped
 from k3.network import naming
 from k3.network.naming import NameLost
@@ -28,24 +30,34 @@ Beside = Callable[[NetworkSource, Path], Source]
 """Makes the other source. The path is the state directory."""
 
 
-def run_network(config: NetworkConfig, reader: Reader, *, beside: tuple[SourceRow, Beside] | None = None) -> int:
+Serve = Callable[[Store, Path, Cache], AbstractAsyncContextManager[str]]
+"""Serves a store while it runs, from the state directory and the cache of its Nodes; gives where, as a URL."""
+
+
+def run_network(
+    config: NetworkConfig, reader: Reader, *, beside: tuple[SourceRow, Beside] | None = None, serve: Serve | None = None
+) -> int:
     """Runs until told to stop; returns the exit code. Raises K3Error for whatever it cannot start or go on with.
 
-    `beside`: the other source's row and how it is made, anew for each name.
+    `beside`: the other source's row and how it is made, anew for each name. `serve`: how the store is served meanwhile.
     """
     with logs.in_background():
-        return asyncio.run(_network(config, reader, beside))
+        return asyncio.run(_network(config, reader, beside, serve))
 
 
-async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRow, Beside] | None) -> int:
+async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRow, Beside] | None, serve: Serve | None) -> int:
     options = _options(config)
     rows = [NETWORK, *([beside[0]] if beside else [])]
     async with AsyncExitStack() as stack:
         begun = await begin(stack, rows, options.name, config.storage, config.store_wait_seconds)
         if begun.store is None:
             return begun.stop.result()
+        nodes = node_cache(begun.store)
+        if serve is not None:
+            url = await stack.enter_async_context(serve(begun.store, begun.state_dir, nodes))
+            reader = replace(reader, served_at=url)
         while True:
-            agent = Agent(begun.store)
+            agent = Agent(begun.store, nodes)
             network = NetworkSource(options, agent.shared)
             network.prepare(begun.state_dir)
             others = [beside[1](network, begun.state_dir)] if beside else []

@@ -89,9 +89,21 @@ async def greet(source: Source, *, reader: Reader) -> None:
 
 
 def _how_to_watch(reader: Reader) -> str:
+    if reader.served_at:
+        return f"{how_to_ask(reader)}Watch the list from another terminal: {reader.environ}{_command()} nodes -w{reader.flags}"
     if reader.is_alone:
         return "No other process can read this list: it is in memory. Choose another --store to watch it."
     return f"Watch the list from another terminal: {reader.environ}{_command()} nodes -w{reader.flags}"
+
+
+def how_to_ask(reader: Reader) -> str:
+    """Returns how a person has kubectl ask the server that this process runs."""
+    if reader.served_at.startswith("http://"):
+        return f"Look with kubectl: kubectl --server {reader.served_at} get nodes\n"
+    return (
+        f"Look with kubectl at {reader.served_at}: {reader.environ}{_command()} kubeconfig{reader.flags} > k3.yaml && "
+        "kubectl --kubeconfig k3.yaml get nodes\n"
+    )
 
 
 _ADD_A_SECOND: Final = "Add a second one: run the same command on it; it shows up here within a second.\n"

@@ -2,11 +2,12 @@
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 from k3.agent import logs, refusals
 from k3.agent.faults import Faults
 from k3.daemon.opening import open_unless_stopped
-from k3.daemon.process import collect_rarely, state_directory, stop_on_signals
+from k3.daemon.process import collect_rarely, how_to_ask, state_directory, stop_on_signals
 from k3.network import netlink
 from k3.server.access.settings import AccessSettings
 from k3.server.serving import Serving
@@ -53,10 +54,5 @@ def own_addresses() -> frozenset[str]:
 
 async def _greet(serving: Serving, reader: Reader) -> None:
     await serving.started.wait()
-    logs.say(f"The machines are served at {serving.url}, for kubectl and every Kubernetes client:\n\n{_how(serving, reader)}\n")
-
-
-def _how(serving: Serving, reader: Reader) -> str:
-    if serving.url.startswith("http://"):
-        return f"  kubectl --server {serving.url} get nodes\n"
-    return f"  {reader.command('kubeconfig')} > k3.yaml\n  kubectl --kubeconfig k3.yaml get nodes\n"
+    served = replace(reader, served_at=serving.url)
+    logs.say(f"The machines in {serving.store_url} are served at {serving.url}.\n{how_to_ask(served)}")

@@ -1,9 +1,12 @@
 """One server: the API over a store, on one address."""
 
 import asyncio
+import errno
 import logging
+import os
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -39,13 +42,24 @@ class Serving:
     """A server. `run` serves for ever."""
 
     def __init__(
-        self, store: Store, settings: AccessSettings, state_dir: Path, faults: Faults, addresses: Callable[[], frozenset[str]]
+        self,
+        store: Store,
+        settings: AccessSettings,
+        state_dir: Path,
+        faults: Faults,
+        addresses: Callable[[], frozenset[str]],
+        *,
+        nodes: Cache | None = None,
     ) -> None:
-        """`addresses` returns this machine's, which a certificate of the server's own names."""
+        """`addresses` returns this machine's, which a certificate of the server's own names.
+
+        `nodes`: a cache of the Nodes that somebody else keeps current.
+        """
+        self.store_url = store.url
         self._settings = settings
         self._faults = faults
         self._addresses = addresses
-        self.standing = Standing(store)
+        self.standing = Standing(store, nodes)
         self._cache = Cache(store, TOKEN, random=Random())  # noqa: S311 - spreads retries, guards nothing
         self._tokens = KnownTokens(self._cache, now=_now, ended=self._end)
         self._certificates = Certificates(settings, state_dir, addresses()) if settings.tls else None
@@ -67,22 +81,27 @@ class Serving:
         host = "127.0.0.1" if address is None or address.is_unspecified else self._settings.listen.host
         return f"{scheme}://{authority(host, self.port)}"
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serves while the block runs. Raises ConfigInvalid, StartFailed where it cannot begin."""
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(self.run())
+            started = tasks.create_task(self.started.wait())
+            await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+            try:
+                if not task.done():
+                    yield
+            finally:
+                started.cancel()
+                task.cancel()
+
     async def run(self) -> None:
         """Serves for ever. Raises ConfigInvalid, StartFailed where it cannot begin."""
-        loop = asyncio.get_running_loop()
         context: ssl.SSLContext | None = None
         if self._certificates is not None:
             context = await asyncio.to_thread(self._certificates.context)
         protocols = Server(self._app, self._know)
-        listen = self._settings.listen
-        seconds = HEAD_SECONDS if context else None
-        try:
-            server = await loop.create_server(
-                protocols, listen.host or None, listen.port, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=seconds
-            )
-        except OSError as error:
-            msg = f"cannot serve the API on {listen}: {error.strerror or error}; --listen names another address"
-            raise StartFailed(msg) from error
+        server = await self._listen(protocols, context)
         self.port = server.sockets[0].getsockname()[1]
         log.info("server.listening", extra={"fields": {"url": self.url}})
         self.started.set()
@@ -97,6 +116,26 @@ class Serving:
             server.close()
             self._app.end_all()
             await protocols.shutdown(GOODBYE_SECONDS)
+
+    async def _listen(self, protocols: Server, context: ssl.SSLContext | None) -> asyncio.Server:
+        listen = self._settings.listen
+        why = OSError()
+        for port in (listen.port, 0) if self._settings.else_any_port else (listen.port,):
+            try:
+                return await asyncio.get_running_loop().create_server(
+                    protocols,
+                    listen.host or None,
+                    port,
+                    ssl=context,
+                    backlog=BACKLOG,
+                    ssl_handshake_timeout=HEAD_SECONDS if context else None,
+                )
+            except OSError as error:
+                why = error
+                if error.errno != errno.EADDRINUSE:
+                    break
+        msg = f"cannot serve the API on {listen}: {os.strerror(why.errno or 0)}; another --listen another address"
+        raise StartFailed(msg) from why
 
     async def _renew(self) -> None:
         while self._certificates is not None:

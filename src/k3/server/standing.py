@@ -8,7 +8,7 @@ from typing import Final
 
 from k3.agent.cache import Cache, Listed
 from k3.agent.faults import Faults
-from k3.core.objects import Key, Manifest, Object
+from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.store import Store, pages
 from k3.server.entries import Entry, encoded
 from k3.server.resources import FIXED, NAMESPACE, NAMESPACES, STORED
@@ -58,9 +58,12 @@ class Fixed:
 class Standing:
     """All that a server reads. `run` keeps it current."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, nodes: Cache | None) -> None:
+        """`nodes`: a cache of the Nodes that somebody else keeps current."""
         random = Random()  # noqa: S311 - spreads retries, guards nothing
-        self.followed = [Followed(store, Cache(store, each.kind, random=random), Window(each.kind)) for each in STORED]
+        self._own = [Cache(store, each.kind, random=random) for each in STORED if nodes is None or each.kind != NODE]
+        caches = {cache.kind: cache for cache in ([*self._own, nodes] if nodes is not None else self._own)}
+        self.followed = [Followed(store, caches[each.kind], Window(each.kind)) for each in STORED]
         self.of: dict[str, Followed | Fixed] = {each.window.kind.plural: each for each in self.followed}
         for each in FIXED:
             window = Window(each.kind)
@@ -76,9 +79,10 @@ class Standing:
     async def run(self, faults: Faults) -> None:
         """Follows the store for ever."""
         async with asyncio.TaskGroup() as tasks:
+            for cache in self._own:
+                tasks.create_task(faults.keep(f"server.{cache.kind.plural}.cache", cache.run))
             for each in self.followed:
                 plural = each.window.kind.plural
-                tasks.create_task(faults.keep(f"server.{plural}.cache", each.cache.run))
                 tasks.create_task(faults.keep(f"server.{plural}.window", partial(feed, each.window, each.cache)))
 
 

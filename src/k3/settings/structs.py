@@ -85,6 +85,8 @@ class Reader:
     """To be put before a command, with a space behind: `K3_STORE_PASSWORD=... `."""
     is_alone: bool = False
     """No other process can read it."""
+    served_at: str = ""
+    """Where this process serves it over the Kubernetes API, as a URL; empty: nowhere."""
 
     def command(self, words: str) -> str:
         """Returns a command of k3 that uses the same store, to be typed: `k3 network --store etcd://10.0.0.5:2379/team-a`."""

@@ -31,6 +31,9 @@ class AccessSettings:
     loopback_writes: LoopbackWrites = "owner"
     """Who may write over loopback without TLS: root and the user that runs the server, or everybody on the machine."""
 
+    else_any_port: bool = False
+    """Whether any free port will do where the one of `listen` is taken: it is a default that nobody chose."""
+
     def __post_init__(self) -> None:
         """Refuses what cannot work, and what would let everybody in."""
         if not self.tls and not self.is_loopback:
