@@ -1,6 +1,7 @@
 """What Prometheus reads: the metrics of kube-state-metrics, the server's own, and the targets of `/sd`."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator
@@ -265,20 +266,25 @@ async def test_a_large_page_lets_others_have_their_turn() -> None:
         for number in range(2_000):
             key = Key(NODE, f"n{number}")
             there.nodes.objects[key] = Object(key=key, uid="u", revision=1, document=json.dumps(N1).encode())
-        longest, last, done = 0.0, time.thread_time(), False
+        turns: list[float] = []
+        done = False
 
         async def others() -> None:
-            nonlocal longest, last
             while not done:
-                longest, last = max(longest, time.thread_time() - last), time.thread_time()
+                began = time.thread_time()
                 await asyncio.sleep(0)
+                turns.append(time.thread_time() - began)
 
+        gc.collect()
+        gc.freeze()  # what other tests left is not looked through meanwhile
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(others())
             size = sum([len(piece) async for piece in there.page.pieces()])
             done = True
+        gc.unfreeze()
         assert size > 2_000_000
-        assert longest < 0.05, "CPU time: other work on the machine does not count"
+        assert len(turns) > 20
+        assert max(turns) < 0.05, "CPU time: other work on the machine does not count"
 
 
 def test_a_node_as_a_target() -> None:

@@ -14,7 +14,6 @@ from k3.core import limits
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OTHER: Final = "other"
 """Stands for all values of a label beyond `limits.METRIC_VALUES`."""
-_VALUE_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +109,14 @@ def head(name: str, type_: str, help_: str) -> str:
 
 def sample(name: str, labels: Labels, value: float) -> str:
     """Returns the line of one number."""
-    pairs = ",".join([f'{key}="{text.translate(_VALUE_ESCAPES)}"' for key, text in labels])
+    pairs = ",".join([f'{key}="{_escaped(text)}"' for key, text in labels])
     shown = str(value) if isinstance(value, int) else repr(float(value))
     return f"{name}{{{pairs}}} {shown}\n" if pairs else f"{name} {shown}\n"
+
+
+def _escaped(text: str) -> str:
+    """Returns the value of a label; three searches cost less than `str.translate`, and find nothing most of the time."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _bounded(labels: Labels) -> Labels:
