@@ -5,7 +5,7 @@ is answered with a Status; what was not expected is logged with an id, and answe
 """
 
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ from k3.server.paths import Target
 from k3.server.resources import POD
 from k3.server.schema import bodies, kinds
 from k3.server.selectors import Selection, selection
-from k3.server.shapes import Shape, shape
+from k3.server.shapes import Plain, Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
 from k3.server.status import Refused, expired, no_such_resource, not_found
 from k3.server.writes import Guard, Preconditions, Writer, Written
@@ -65,9 +65,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer that goes on: lines of JSON."""
+    """An answer that is written piece by piece, as long as that goes on."""
 
-    lines: AsyncGenerator[bytes, None]
+    pieces: AsyncGenerator[bytes, None]
+    media_type: str = JSON
 
 
 class Access(Protocol):
@@ -89,20 +90,21 @@ class Access(Protocol):
 class Api:
     """The API over one store."""
 
-    def __init__(self, store: Store, standing: Standing) -> None:
+    def __init__(self, store: Store, standing: Standing, observed: Container[str]) -> None:
+        """`observed`: the names of the Nodes that an agent looks after."""
         self._store = store
+        self._observed = observed
         self._standing = standing
         self._writer = Writer(store)
 
     def attempt(self, ask: Ask) -> Attempt | None:
-        """Returns what a request is about to write; None: nothing."""
+        """Returns what a request is about to do with a resource; None where it is about none, or does what cannot be done."""
         path = paths.segments(ask.raw_path)
         target = None if path is None else paths.target(path)
-        verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-        if target is None or ask.method not in verbs:
+        try:
+            return None if target is None else _attempt(_verb(ask, target), target)
+        except Refused:
             return None
-        verb = verbs[ask.method]
-        return _attempt("deletecollection" if verb == "delete" and not target.name else verb, target)
 
     async def answer(self, ask: Ask, access: Access) -> Answer | Stream:
         """Returns the answer to a request. Raises Refused, K3Error."""
@@ -133,14 +135,14 @@ class Api:
         else:
             return None
         if ask.method not in {"GET", "HEAD"}:
-            raise _not_allowed()
+            raise not_allowed()
         return answer
 
     # ── questions that are asked by creating an object ──────────────────────────────────────────────────────────────
 
     async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
         if ask.method != "POST":
-            raise _not_allowed()
+            raise not_allowed()
         content_type = ask.headers.get("content-type", "")
         decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation="Ignore")
         review = decoded.manifest
@@ -163,7 +165,7 @@ class Api:
         verb = _verb(ask, target)
         access.check(_attempt(verb, target))
         if verb not in target.resource.verbs and not target.subresource:
-            raise _not_allowed()
+            raise not_allowed()
         if verb in {"get", "list", "watch"}:
             return await self._read(ask, target, verb)
         return await self._write(ask, access, target, verb)
@@ -173,7 +175,7 @@ class Api:
         wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
         options = ReadOptions.parse(ask.query, is_watch=verb == "watch")
         origin = self._standing.of[kind.plural]
-        shaped = shape(wanted_form, kind, options.include_object, now)
+        shaped = shape(wanted_form, kind, options.include_object, Reading(now, self._observed))
         if verb == "get":
             entry = await self._entry(target, origin, options)
             return Answer(body=shaped.one(entry))
@@ -226,7 +228,7 @@ class Api:
             else:
                 written = await self._writer.update(target, decoded.manifest, options, guard)
             written = Written(written.manifest, written.is_new, decoded.warnings)
-        shaped = shape(wanted_form, kind, "Metadata", datetime.now(UTC))
+        shaped = shape(wanted_form, kind, "Metadata", Reading(datetime.now(UTC), self._observed))
         return Answer(
             body=shaped.one(Result(kind, written.manifest)), status=201 if written.is_new else 200, warnings=written.warnings
         )
@@ -275,7 +277,7 @@ class Api:
                     continue
                 raise
             gone.append(encoded({name: part for name, part in manifest.items() if name not in {"kind", "apiVersion"}}))
-        return Answer(body=shape(Form(), kind, "Metadata", datetime.now(UTC)).whole(page.metadata(), gone))
+        return Answer(body=Plain(kind).whole(page.metadata(), gone))
 
 
 def _attempt(verb: str, target: Target) -> Attempt:
@@ -307,15 +309,16 @@ def _verb(ask: Ask, target: Target) -> str:
     if ask.method == "POST":
         if not target.name:
             return "create"
-        raise _not_allowed()
+        raise not_allowed()
     if ask.method in {"PUT", "PATCH"} and target.name:
         return "update" if ask.method == "PUT" else "patch"
     if ask.method == "DELETE" and not target.subresource:
         return "delete" if target.name else "deletecollection"
-    raise _not_allowed()
+    raise not_allowed()
 
 
-def _not_allowed() -> Refused:
+def not_allowed() -> Refused:
+    """Returns the refusal of a method that a path does not have."""
     return Refused(405, "the server does not allow this method on the requested resource")
 
 

@@ -5,6 +5,7 @@ import gzip
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -20,7 +21,7 @@ from k3.server.access.bounds import Bounds
 from k3.server.access.gate import Gate, Pass
 from k3.server.access.identity import User
 from k3.server.access.roles import Attempt
-from k3.server.api import Answer, Api, Ask, Stream
+from k3.server.api import Answer, Api, Ask, Stream, not_allowed
 from k3.server.entries import encoded
 from k3.server.negotiation import JSON
 from k3.server.status import Refused, bad_request
@@ -37,25 +38,34 @@ WRITE_SECONDS: Final = 30.0
 """A client that takes nothing for so long is cut."""
 PARAMETERS: Final = 100
 _CONNECTIONS: Final = "too many connections"
+CHANGES: Final = {"create", "update", "patch", "delete", "deletecollection"}
 _INTERNAL: Final = "Internal error occurred: it is in the server's log"
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 
-Page = Callable[[Ask], Awaitable[Answer]]
+Page = Callable[[Ask], Awaitable[Answer | Stream]]
 """Answers at a path beside the API."""
 Know = Callable[[asyncio.Transport], Connection]
 """Returns what is known of a new connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What there is beside the API: pages by path (`/healthz` stands for what is below it, too), and a count of requests."""
+
+    pages: Mapping[str, Page]
+    count: Callable[[str, str, int], None]
+
+
 class App:
     """The application: lets requests in, has them answered, and writes the answers."""
 
-    def __init__(self, api: Api, gate: Gate, limits: Bounds, faults: Faults, pages: Mapping[str, Page]) -> None:
-        """`pages`: what is answered beside the API, by path; `/healthz` stands for what is below it, too."""
+    def __init__(self, api: Api, gate: Gate, limits: Bounds, faults: Faults, beside: Beside) -> None:
         self.bounds = limits
         self._api = api
         self._gate = gate
         self._faults = faults
-        self._pages = pages
+        self._pages = beside.pages
+        self._count = beside.count
         self._streams: dict[asyncio.Task[Any], User] = {}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -64,9 +74,6 @@ class App:
             return await self._let_in(request)
         except Refused as refused:
             return _refusal(refused)
-        except K3Error as error:
-            details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else None
-            return _refusal(Refused(error.status, str(error), reason=error.reason, details=details))
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 - one client's fault is that client's alone (ADR 41)
@@ -87,22 +94,33 @@ class App:
             entered.leave()
 
     async def _answered(self, request: web.BaseRequest, ask: Ask, entered: Pass) -> web.StreamResponse:
-        if (page := self._page(ask.raw_path)) is not None:
-            entered.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
-            return await _whole(request, await page(ask))
-        attempt, found = None, None
+        attempt = self._api.attempt(ask)
+        code = 500
         try:
-            attempt = self._api.attempt(ask)
-            found = await self._api.answer(ask, entered)
+            found = await self._found(ask, entered)
+            code = found.status if isinstance(found, Answer) else 200
         except Refused as refused:
-            if attempt is not None:
-                audit.write(entered.user, attempt, address=entered.address, code=refused.code, dry_run=ask.is_dry_run)
+            code = refused.code
             raise
+        except K3Error as error:
+            code = error.status
+            details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else None
+            raise Refused(code, str(error), reason=error.reason, details=details) from error
+        finally:
+            self._count(attempt.verb if attempt else "", attempt.resource if attempt else "", code)
+            if attempt is not None and attempt.verb in CHANGES:
+                audit.write(entered.user, attempt, address=entered.address, code=code, dry_run=ask.is_dry_run)
         if isinstance(found, Stream):
             return await self._streamed(request, found, entered.user)
-        if attempt is not None:
-            audit.write(entered.user, attempt, address=entered.address, code=found.status, dry_run=ask.is_dry_run)
         return await _whole(request, found)
+
+    async def _found(self, ask: Ask, entered: Pass) -> Answer | Stream:
+        if (page := self._page(ask.raw_path)) is None:
+            return await self._api.answer(ask, entered)
+        entered.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
+        if ask.method not in {"GET", "HEAD"}:
+            raise not_allowed()
+        return await page(ask)
 
     def _page(self, path: str) -> Page | None:
         first = "/" + path.removeprefix("/").partition("/")[0]
@@ -111,16 +129,16 @@ class App:
         )
 
     async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
-        response = web.StreamResponse(headers=[("Content-Type", JSON), _NO_CACHE])
+        response = web.StreamResponse(headers=[("Content-Type", found.media_type), _NO_CACHE])
         response.enable_chunked_encoding()
         task = asyncio.current_task()
         if task is None:
             raise TypeError
         self._streams[task] = user
         try:
-            async with aclosing(found.lines) as lines:
+            async with aclosing(found.pieces) as pieces:
                 await response.prepare(request)
-                async for some in lines:
+                async for some in pieces:
                     if some:
                         async with time_limit(WRITE_SECONDS):
                             await response.write(some)

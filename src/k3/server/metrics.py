@@ -6,7 +6,7 @@ until the object changes.
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,7 @@ OBJECTS_AT_ONCE: Final = 500
 """How many objects' lines make one piece."""
 
 
-async def target_pieces(items: Sequence[Object], port: int, moment: Callable[[Object], Moment]) -> AsyncIterator[bytes]:
+async def target_pieces(items: Sequence[Object], port: int, moment: Callable[[Object], Moment]) -> AsyncGenerator[bytes, None]:
     """Gives the JSON of `/sd` about these Nodes, piece by piece. `moment`: how each of them is to be read."""
     separator = "["
     async for item in in_turns(items):
@@ -87,7 +87,7 @@ class _Page:
         kind = kind_of(manifest) if is_node else ()
         return _Rendered(revision=item.revision, lines=rendered(self.families, identity, manifest), kind=kind)
 
-    async def pieces(self, objects: Sequence[_Rendered]) -> AsyncIterator[bytes]:
+    async def pieces(self, objects: Sequence[_Rendered]) -> AsyncGenerator[bytes, None]:
         """Gives every family that has any line: its head, and its lines."""
         for number, family in enumerate(self.families):
             head = family.head.encode()
@@ -114,7 +114,7 @@ class Exposition:
         self._watchers = watchers
         self._pages = (_Page(nodes, node_families(allowed_labels)), _Page(leases, LEASE_FAMILIES))
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Gives the page, piece by piece, as the caches show the store when it is asked for."""
         counts: Counter[Labels] = Counter()
         for page in self._pages:

@@ -4,6 +4,7 @@ The server stays, so it goes by its own steady clock (`k3.core.freshness`): a No
 longer than a living agent takes. Only the first list is judged by its time stamps.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ class Observed:
                     async for notice in notices:
                         await self._take(notice)
             except Expired:  # read too slowly: the next subscription begins with the whole list
-                continue
+                await asyncio.sleep(0)
 
     async def _take(self, notice: Notice) -> None:
         if isinstance(notice, Lost):

@@ -12,11 +12,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from k3.agent import metrics
 from k3.agent.cache import Cache
 from k3.agent.faults import Faults
 from k3.core.addresses import authority, parse_address
 from k3.core.errors import StartFailed
-from k3.core.objects import TOKEN
+from k3.core.objects import LEASE, NODE, TOKEN, Object
 from k3.core.store import Store
 from k3.server.access.authenticate import Authenticator, Connection
 from k3.server.access.bounds import Bounds
@@ -25,9 +26,14 @@ from k3.server.access.gate import Gate
 from k3.server.access.known import KnownTokens
 from k3.server.access.loopback import Loopback
 from k3.server.access.settings import AccessSettings
-from k3.server.api import Answer, Api, Ask
-from k3.server.app import HEAD_SECONDS, App, Server
+from k3.server.api import Answer, Api, Ask, Stream
+from k3.server.app import HEAD_SECONDS, App, Beside, Page, Server
+from k3.server.metrics import Exposition, target_pieces
+from k3.server.observed import Observed
+from k3.server.selectors import selection
 from k3.server.standing import Standing
+from k3.server.targets import port_of
+from k3.view.cells import Moment
 
 BACKLOG: Final = 1_024
 RENEW_SECONDS: Final = 10.0
@@ -67,8 +73,18 @@ class Serving:
         clock = asyncio.get_running_loop().time
         bounds = Bounds()
         gate = Gate(Authenticator(self._tokens.find, now=_now), bounds, clock=clock)
-        pages = {"/healthz": self._alive, "/livez": self._alive, "/readyz": self._ready}
-        self._app = App(Api(store, self.standing), gate, bounds, faults, pages)
+        nodes, leases = (self.standing.cache(kind) for kind in (NODE, LEASE))
+        self._observed = Observed(nodes)
+        self._metrics = Exposition(nodes, leases, self.standing.watchers)
+        pages: dict[str, Page] = {
+            "/healthz": self._alive,
+            "/livez": self._alive,
+            "/readyz": self._ready,
+            "/metrics": self._figures,
+            "/sd": self._targets,
+        }
+        beside = Beside(pages, self._metrics.requests.count)
+        self._app = App(Api(store, self.standing, self._observed), gate, bounds, faults, beside)
         self.started = asyncio.Event()
         """Set once it listens."""
         self.port = 0
@@ -110,6 +126,7 @@ class Serving:
                 tasks.create_task(self.standing.run(self._faults))
                 tasks.create_task(self._faults.keep("server.tokens.cache", self._cache.run))
                 tasks.create_task(self._faults.keep("server.tokens", self._tokens.run))
+                tasks.create_task(self._faults.keep("server.observed", self._observed.run))
                 if self._certificates is not None:
                     tasks.create_task(self._faults.keep("server.certificates", self._renew))
         finally:
@@ -161,6 +178,18 @@ class Serving:
         if self.standing.is_current:
             return Answer(body=b"ok", media_type=TEXT)
         return Answer(status=500, body=b"[-]store failed: it does not answer, or has not been read yet\n", media_type=TEXT)
+
+    async def _figures(self, _ask: Ask) -> Stream:
+        return Stream(self._metrics.pieces(), metrics.CONTENT_TYPE)
+
+    async def _targets(self, ask: Ask) -> Stream:
+        port = port_of((ask.query.get("port") or ("",))[0])
+        wanted = selection(NODE, (ask.query.get("labelSelector") or ("",))[0], "")
+        items = [entry.item for entry in self.standing.of["nodes"].window.now().entries.values() if wanted.matches(entry)]
+        return Stream(target_pieces(items, port, self._moment))
+
+    def _moment(self, item: Object) -> Moment:
+        return Moment(_now(), item.key.name in self._observed)
 
 
 def _now() -> datetime:

@@ -4,12 +4,13 @@ Each shape writes one object, a list and an event of a watch; all is bytes, so t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from k3.core.objects import Kind, Manifest
-from k3.server.entries import Entry, encoded, type_head
+from k3.server.entries import Entry, encoded
 from k3.server.negotiation import META, Form
 from k3.view import api_tables
 
@@ -91,15 +92,23 @@ class Metadata(Shape):
         return {"kind": "PartialObjectMetadata", "apiVersion": self._api_version, "metadata": metadata}
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When the rows of a table are read, and which Nodes an agent looks after then."""
+
+    now: datetime
+    observed: Container[str]
+
+
 class Table(Shape):
     """Objects as rows for people. What moves with time, such as an age, is as of the moment at which the answer was begun."""
 
-    def __init__(self, kind: Kind, version: str, include: str, now: datetime) -> None:
+    def __init__(self, kind: Kind, version: str, include: str, at: Reading) -> None:
         """`include`: how much of an object comes with its row, None, Metadata or Object."""
         super().__init__(kind)
         self._api_version = f"{META}/{version}"
         self._include = include
-        self.now = now
+        self._at = at
         self._has_columns = False
 
     def one(self, entry: Entry) -> bytes:
@@ -110,12 +119,15 @@ class Table(Shape):
     def item(self, entry: Entry) -> bytes:
         """Returns a row."""
         manifest = entry.manifest()
-        row: dict[str, Any] = {"cells": api_tables.cells(self.kind, manifest, self.now)}
+        row: dict[str, Any] = {"cells": self._cells(entry, manifest)}
         if self._include == "Metadata":
             row["object"] = _metadata_only(manifest, self._api_version)
         elif self._include == "Object":
             row["object"] = manifest
         return encoded(row)
+
+    def _cells(self, entry: Entry, manifest: Manifest) -> list[Any]:
+        return api_tables.cells(self.kind, manifest, self._at.now, is_observed=entry.key.name in self._at.observed)
 
     def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
         """Returns a table."""
@@ -139,10 +151,10 @@ class Table(Shape):
         return [] if self._has_columns else api_tables.definitions(self.kind)
 
 
-def shape(form: Form, kind: Kind, include: str, now: datetime) -> Shape:
+def shape(form: Form, kind: Kind, include: str, at: Reading) -> Shape:
     """Returns the shape of an answer."""
     if form.shape == "table":
-        return Table(kind, form.version, include, now)
+        return Table(kind, form.version, include, at)
     return Metadata(kind, form.version) if form.shape == "metadata" else Plain(kind)
 
 
@@ -153,6 +165,3 @@ def _metadata_only(manifest: Manifest, api_version: str) -> Manifest:
 def status_line(status: dict[str, Any]) -> bytes:
     """Returns the line that ends a watch with an error."""
     return encoded({"type": "ERROR", "object": status}) + b"\n"
-
-
-__all__ = ["INITIAL_END", "Metadata", "Plain", "Shape", "Table", "shape", "status_line", "type_head"]

@@ -8,7 +8,7 @@ from typing import Final
 
 from k3.agent.cache import Cache, Listed
 from k3.agent.faults import Faults
-from k3.core.objects import NODE, Key, Manifest, Object
+from k3.core.objects import NODE, Key, Kind, Manifest, Object
 from k3.core.store import Store, pages
 from k3.server.entries import Entry, encoded
 from k3.server.resources import FIXED, NAMESPACE, NAMESPACES, STORED
@@ -75,6 +75,14 @@ class Standing:
     def is_current(self) -> bool:
         """Whether the store answers, and all of it has been read."""
         return all(each.cache.is_current and each.window.is_ready for each in self.followed)
+
+    def cache(self, kind: Kind) -> Cache:
+        """Returns the cache of a kind that the store holds."""
+        return next(each.cache for each in self.followed if each.window.kind == kind)
+
+    def watchers(self) -> dict[str, int]:
+        """Returns how many watches are open, by resource."""
+        return {plural: len(each.window.watches) for plural, each in self.of.items()}
 
     async def run(self, faults: Faults) -> None:
         """Follows the store for ever."""
