@@ -26,9 +26,9 @@ FAST    := not slow and not netns and not servers
 .DEFAULT_GOAL := help
 .PHONY: run test check fast rest fuzz coverage bench dist lock clean help
 
-## run: install what running needs (locked, hash-checked) and start this machine's agent; ARGS="--store memory://" adds flags
+## run: install what running needs (locked, hash-checked), start this machine's agent and the API; ARGS="--store memory://" adds flags
 run: $(VENV)/.run
-	$(BIN)/k3 network $(ARGS)
+	$(BIN)/k3 up $(ARGS)
 
 ## check: format, lint, strict types, import rules and the fast tests; a minute or two
 check: $(VENV)/.dev
@@ -102,8 +102,8 @@ $(BIN)/python:
 $(BIN)/uv: $(BIN)/python
 	$(PIP) uv
 
-$(VENV)/.run: $(BIN)/python requirements/run.txt requirements/build.txt pyproject.toml
-	$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
+$(VENV)/.run: $(BIN)/python requirements/run.txt requirements/server.txt requirements/build.txt pyproject.toml
+	$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt -r requirements/server.txt
 	$(PIP) --no-build-isolation --no-deps -e .
 	touch $@
 

@@ -60,7 +60,7 @@ def expect(command: Command, process: Process) -> None:
 def stays(command: Command) -> bool:
     """Whether it runs until it is stopped."""
     words = shlex.split(command.text)
-    return words[-2:] in (["make", "run"], ["k3", "network"]) or words[-1] == "-w"
+    return words[-2:] in (["make", "run"], ["k3", "network"], ["k3", "up"], ["k3", "server"]) or words[-1] == "-w"
 
 
 def argv(command: Command) -> list[str]:
