@@ -38,7 +38,7 @@ def check(found: Complaints, kind: Kind, metadata: Manifest, rule: texts.TextRul
 
 
 def check_update(found: Complaints, metadata: Manifest, old: Manifest) -> None:
-    """Notes what may not be changed so. What the server sets itself (generation, creationTimestamp) is not looked at."""
+    """Notes what may not be changed so, beside `check`. What the server sets itself (creationTimestamp) is not looked at."""
     if old.get("deletionTimestamp"):
         added = sorted(set(metadata.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if added:
@@ -47,7 +47,6 @@ def check_update(found: Complaints, metadata: Manifest, old: Manifest) -> None:
                 "metadata.finalizers",
                 f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}",
             )
-    _check_generation(found, metadata)
     for name in ("name", "namespace", "uid"):
         value = metadata.get(name, "")
         if value != old.get(name, "") and (value or name != "uid"):
@@ -56,8 +55,6 @@ def check_update(found: Complaints, metadata: Manifest, old: Manifest) -> None:
         value = metadata.get(name)
         if value is not None and value != old.get(name) and (name not in old or name != "deletionTimestamp"):
             found.invalid(f"metadata.{name}", value, _IMMUTABLE)
-    _check_texts(found, metadata)
-    _check_managed_fields(found, metadata)
 
 
 def _check_namespace(found: Complaints, kind: Kind, namespace: str) -> None:

@@ -5,8 +5,8 @@ import re
 from typing import Final
 
 from k3.core import limits
-from k3.core.objects import NODE, Manifest
-from k3.server.schema import metadata_rules, quantities, texts
+from k3.core.objects import Manifest
+from k3.server.schema import quantities, texts
 from k3.server.schema.complaints import Complaints
 from k3.server.schema.wording import quoted
 
@@ -35,8 +35,7 @@ _COUNTED: Final = frozenset(
 
 
 def check(found: Complaints, node: Manifest) -> None:
-    """Notes what is wrong with a Node."""
-    metadata_rules.check(found, NODE, node["metadata"], texts.subdomain)
+    """Notes what is wrong with a Node, beside its metadata."""
     for index, finalizer in enumerate(node["metadata"].get("finalizers") or []):
         if "/" not in finalizer and finalizer not in _FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
@@ -52,7 +51,6 @@ def check(found: Complaints, node: Manifest) -> None:
 
 def check_update(found: Complaints, node: Manifest, old: Manifest) -> None:
     """Notes what may not be changed so."""
-    metadata_rules.check_update(found, node["metadata"], old["metadata"])
     _check_resources(found, node)
     _check_features(found, node)
     seen: set[tuple[str, str]] = set()
