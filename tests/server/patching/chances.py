@@ -115,7 +115,7 @@ def _direct(patch: dict[str, Any], chance: random.Random) -> None:
         patch["status"]["$setElementOrder/conditions"] = order
     labels = patch["metadata"].get("labels")
     if labels is not None and chance.random() < 0.4:
-        directive, value = chance.choice((("$patch", "replace"), ("$retainKeys", list(labels)), ("a", None)))
+        directive, value = chance.choice((("$patch", "replace"), ("a", None)))
         labels[directive] = value
     if chance.random() < 0.3:
         patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = chance.sample(FINALIZERS, 2)

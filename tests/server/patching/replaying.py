@@ -3,7 +3,7 @@
 from typing import Any
 
 from k3.core.objects import NODE, Kind, copied
-from k3.server.patching import apply, entries, json_patch, managed, merge_patch, strategic
+from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
 from k3.server.patching.managed import Writer
 from k3.server.patching.shapes import ABSENT, Shape, shape_of
 from k3.server.status import Refused
@@ -54,12 +54,7 @@ def kept(kind: Kind, old: dict[str, Any] | None, new: dict[str, Any], subresourc
     if kind == NODE:
         left_alone = "spec" if subresource else "status"
         new = {**new, left_alone: old.get(left_alone, {})}
-    return old if is_same(old, new) else new
-
-
-def is_same(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    timeless = [[{**entry, "time": ""} for entry in entries.of(each)] for each in (old, new)]
-    return timeless[0] == timeless[1] and entries.put(old, []) == entries.put(new, [])
+    return old if managed.is_no_write(old, new) else new
 
 
 def as_go(value: Any, shape: Shape) -> Any:

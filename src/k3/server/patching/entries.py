@@ -66,8 +66,10 @@ def is_reset(document: Manifest) -> bool:
 
 
 def put(document: Manifest, entries: list[Any]) -> Manifest:
-    """Returns an object with these entries."""
+    """Returns an object with these entries; one whose metadata is something odd stays as it is."""
     metadata = document.get("metadata")
+    if not isinstance(metadata, dict | None):
+        return document
     known = {name: value for name, value in (metadata or {}).items() if name != "managedFields"}
     if entries:
         known["managedFields"] = entries
@@ -131,6 +133,8 @@ def _entry(manager: Manager, share: Share, api_version: str) -> dict[str, Any]:
 
 def in_order(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns entries by operation, time, manager, version and subresource."""
+    if len(entries) == 1:
+        return entries
     return sorted(
         entries,
         key=lambda entry: (

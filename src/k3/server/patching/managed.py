@@ -74,32 +74,50 @@ def updated(kind: Kind, old: Manifest | None, new: Manifest, writer: Writer) -> 
 
     The new object is as it will be stored, but for its status, or its spec, where the write leaves that alone.
     """
-    is_given = bool(entries.of(new)) and not writer.subresource
+    stored = entries.of(old)
     if not writer.subresource and entries.is_reset(new):
-        managed: Managed | None = {}
-    else:
-        managed = _decoded(kind, new) if is_given else None
-    if managed is None and old is not None and not entries.of(old):
-        return entries.put(new, [])
-    if managed == {} and old is not None:
+        return _begun(kind, new, writer) if old is None else entries.put(new, [])
+    given = _given(kind, stored, new, writer)
+    if old is not None and not stored and not given:
         return entries.put(new, [])
     found = changed_by(kind, old or {}, new, writer)
-    if not managed and (quick := _quickly(kind, entries.of(old), found, writer)) is not None:
+    if not given and (quick := _quickly(kind, stored, found, writer)) is not None:
         return entries.put(new, quick)
-    if not managed:
-        managed = _decoded(kind, old) or {}
-        if not managed and old is not None:
-            return entries.put(new, [])
+    managed = given or _decoded(kind, stored)
+    if not managed and old is not None:
+        return entries.put(new, [])
     after = entries.capped(update(managed, found, writer, kind.api_version), kind.api_version)
     return entries.put(new, entries.encode(after, kind.api_version))
 
 
-def _decoded(kind: Kind, document: Manifest | None) -> Managed | None:
-    """Returns who manages what by an object's own account; None where it has no entries, or what are none."""
+def is_no_write(old: Manifest, new: Manifest) -> bool:
+    """Returns whether two objects differ in nothing but the times of their entries: then nothing is written."""
+    before, after = entries.of(old), entries.of(new)
+    if len(before) != len(after) or entries.put(old, []) != entries.put(new, []):
+        return False
+    return all(_timeless(one) == _timeless(other) for one, other in zip(before, after, strict=True))
+
+
+def _timeless(entry: Any) -> Any:  # noqa: ANN401 - JSON
+    return {**entry, "time": ""} if isinstance(entry, dict) else entry
+
+
+def _begun(kind: Kind, new: Manifest, writer: Writer) -> Manifest:
+    return updated(kind, None, entries.put(new, []), writer)
+
+
+def _given(kind: Kind, stored: list[Any], new: Manifest, writer: Writer) -> Managed:
+    """Returns who manages what by what the client sent, if that is not what is stored anyhow."""
+    sent = entries.of(new)
+    return {} if not sent or writer.subresource or sent == stored else _decoded(kind, sent)
+
+
+def _decoded(kind: Kind, told: list[Any]) -> Managed:
+    """Returns who manages what by some entries; nobody by what are none."""
     try:
-        return entries.decode(entries.of(document), kind.api_version, shape_of(kind)) or None
+        return entries.decode(told, kind.api_version, shape_of(kind))
     except ValueError:
-        return None
+        return {}
 
 
 def changed_by(kind: Kind, old: Manifest, new: Manifest, writer: Writer, *, is_applied: bool = False) -> Changes:

@@ -11,7 +11,7 @@ _INVALID: Final = "Invalid JSON Patch"
 
 
 def patched(document: Manifest, patch: Any) -> Manifest:  # noqa: ANN401 - JSON
-    """Returns the document as the patch wants it; neither is changed.
+    """Returns the document as the patch wants it; neither is changed, and what the patch does not touch is shared.
 
     A patch is an object. A null in it removes a member, an object is merged into the one that is there, and anything else,
     lists too, takes the place of what is there (RFC 7386 section 2). Raises Refused (400) for a patch that is no object.

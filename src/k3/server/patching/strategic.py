@@ -20,7 +20,7 @@ _BAD_DELETE_FROM: Final = "invalid patch format of primitive list"
 
 
 def patched(kind: Kind, document: Manifest, patch: Any) -> Manifest:  # noqa: ANN401 - JSON
-    """Returns the document as the patch wants it; neither is changed.
+    """Returns the document as the patch wants it; neither is changed, and what the patch does not touch is shared.
 
     Raises Refused: 400 for a patch that is no object or has a directive of a wrong form, 422 or 500, as kube-apiserver has it,
     where a list cannot be merged.
@@ -30,16 +30,17 @@ def patched(kind: Kind, document: Manifest, patch: Any) -> Manifest:  # noqa: AN
     if not isinstance(patch, dict):
         refuse_type("value of type map[string]interface {}", patch)
     try:
-        return merged(copied(document), copied(patch), shape_of(kind))
+        return merged(document, copied(patch), shape_of(kind))
     except RecursionError as odd:
         raise does_not_apply() from odd
 
 
 def merged(original: dict[str, Any], patch: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """Returns an object with a patch merged into it. Both are used up."""
+    """Returns an object with a patch merged into it. The patch is used up; what it does not touch, both objects share."""
     directive = patch.get(DIRECTIVE, patch)
     if directive is not patch:
         return _directed(directive, patch)
+    original = dict(original)
     _retain(original, patch)
     strategic_lists.set_order(original, patch, shape, merged)
     for name, value in patch.items():

@@ -19,7 +19,6 @@ DELETED: Final = object()
 """What is left of a part that its own directive takes away."""
 
 _BAD_SET_ORDER: Final = "invalid patch format of setElementOrder list"
-_DIRECTIVES: Final = (RETAIN, SET_ORDER, DELETE_FROM)
 _GO_TYPES: Final = {
     bool: "bool",
     int: "int64",
@@ -34,7 +33,7 @@ Merging = Callable[[dict[str, Any], dict[str, Any], Shape], dict[str, Any]]
 
 
 def merged(original: list[Any], patch: list[Any], shape: Shape, merge: Merging) -> list[Any]:
-    """Returns a list of the kind that is merged, with a patch merged into it. Both are used up."""
+    """Returns a list of the kind that is merged, with a patch merged into it. The patch is used up."""
     if not original and not patch:
         return original
     if _items(original, patch) is not dict:
@@ -53,11 +52,14 @@ def without(there: list[Any], values: list[Any]) -> list[Any]:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Returns what a patch puts where there was nothing: no nulls in objects, no directives; DELETED where `$patch` stands."""
+    """Returns what a patch puts where there was nothing: no nulls in objects, and DELETED where `$patch` stands.
+
+    Other directives stay, as kube-apiserver leaves them: they are then refused, or left out, as fields that are not known.
+    """
     if isinstance(value, dict):
         if DIRECTIVE in value:
             return DELETED
-        members = {name: plain(each) for name, each in value.items() if each is not None and not name.startswith(_DIRECTIVES)}
+        members = {name: plain(each) for name, each in value.items() if each is not None}
         return {name: each for name, each in members.items() if each is not DELETED}
     if isinstance(value, list):
         return [each for each in map(plain, value) if each is not DELETED]
@@ -148,7 +150,7 @@ def _merged_by_key(original: list[Any], patch: list[Any], shape: Shape, merge: M
             items[place[identity]] = merge(items[place[identity]], item, shape.of(""))
         else:
             place[identity] = len(items)
-            items.append({name: value for name, value in item.items() if name not in _DIRECTIVES})
+            items.append(item)
     return items
 
 
