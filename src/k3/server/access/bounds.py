@@ -1,8 +1,9 @@
 """How much of the server one origin may use, so that none takes the part of another (ADR 52). Pure.
 
 An origin is a user, once it is known who asks: behind a proxy all have one address. Before that it is an IPv4 address or an
-IPv6 /64. What is beyond a bound is refused with 429 and the time after which it may be tried again, as at a Kubernetes API server;
-nothing that is under way is ended for it. Every origin has a few of each thing even where others have taken all there is.
+IPv6 /64. What is beyond a bound is refused with 429 and the time after which it may be tried again, as at a Kubernetes API
+server; nothing that is under way is ended for it. Every origin has a few of each thing even where others have taken all there
+is.
 """
 
 from collections import Counter, OrderedDict

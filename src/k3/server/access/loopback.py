@@ -1,8 +1,8 @@
 """Whose connection it is that came over loopback: the kernel knows which user made the socket at the other end.
 
 It is asked by netlink for that one socket (sock_diag(7)): among a thousand sockets 40 microseconds, where the table in /proc
-(proc(5)) takes four milliseconds. That is read where the kernel does not answer; where neither is to be had, nobody is known and
-nobody may write.
+(proc(5)) takes four milliseconds. That is read where the kernel does not answer; where neither is to be had, nobody is known
+and nobody may write.
 
 A socket that its process has closed belongs to no process any more, and the kernel reports it as user 0. It is taken for
 nobody's, or every user could send a write, close at once, and pass for root.
