@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,8 @@ def test_reviews_answer_by_the_same_table() -> None:
     assert reviews.access({"nonResourceAttributes": {"verb": "get", "path": "/api"}, "user": "system:anonymous"}) == {
         "allowed": False
     }
-    for spec in ({}, {"resourceAttributes": {}, "nonResourceAttributes": {}}, {"resourceAttributes": []}):
+    odd: list[dict[str, Any]] = [{}, {"resourceAttributes": {}, "nonResourceAttributes": {}}, {"resourceAttributes": []}]
+    for spec in odd:
         with pytest.raises(Refused, match="exactly one of") as caught:
             reviews.self_access(VIEW, spec)
         assert caught.value.code == 422

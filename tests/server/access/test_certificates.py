@@ -60,7 +60,7 @@ def test_a_certificate_is_made_once_for_all_names_of_the_machine(tmp_path: Path)
         shown(context, ca=ca, name="10.0.0.6")
     before = (directory / "server.pem").read_bytes()
     assert not one.renew()
-    assert made(tmp_path).context()
+    made(tmp_path).context()
     assert (directory / "server.pem").read_bytes() == before
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
@@ -173,7 +173,7 @@ def test_a_given_certificate_is_read_again_when_it_changes(tmp_path: Path) -> No
         ({"client_ca_file": "/nowhere.pem"}, "--client-ca-file: /nowhere.pem: No such file"),
     ],
 )
-def test_files_that_are_not_there(tmp_path: Path, more: dict[str, str], message: str) -> None:
+def test_files_that_are_not_there(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigInvalid, match=message):
         made(tmp_path, **more).context()
 

@@ -167,8 +167,12 @@ async def test_the_python_client_takes_the_kubeconfig(tmp_path: Path) -> None:
         document = kubeconfig.config(f"https://localhost:{wire.port}", ca=ca, user=kubeconfig.by_token(one.text))
 
         def names() -> list[str]:
-            with official_config.new_client_from_config_dict(document) as api:
-                return [each.metadata.name for each in official.CoreV1Api(api).list_node().items]
+            settings = official.Configuration()
+            loader: Any = official_config.load_kube_config_from_dict
+            loader(document, client_configuration=settings)
+            with official.ApiClient(settings) as api:
+                listed: Any = official.CoreV1Api(api).list_node()
+                return [each.metadata.name for each in listed.items]
 
         assert await asyncio.to_thread(names) == ["web1"]
 
