@@ -4,7 +4,7 @@ It is asked by netlink for that one socket (sock_diag(7)): among a thousand sock
 (proc(5)) takes four milliseconds. That is read where the kernel does not answer; where neither is to be had, nobody is known
 and nobody may write.
 
-A socket that its process has closed belongs to no process any more, and the kernel reports it as user 0. It is taken for
+A socket that its process has closed belongs to no process any more, and older kernels report it as user 0. It is taken for
 nobody's, or every user could send a write, close at once, and pass for root.
 """
 
