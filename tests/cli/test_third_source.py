@@ -28,7 +28,7 @@ def listed(store: StoreFile, monkeypatch: pytest.MonkeyPatch) -> StoreFile:
 
 
 def test_nodes_names_it(k3: K3, listed: StoreFile) -> None:
-    assert k3("nodes", "db1", "--no-headers", "--store", listed.url).out.split()[:6][-1] == "hosts"
+    assert k3("nodes", "db1", "--no-headers", "--store", listed.url).out.split()[:5][-1] == "hosts"
 
 
 def test_describe_tells_its_evidence_and_leaves_its_annotations_out_of_those_of_others(k3: K3, listed: StoreFile) -> None:

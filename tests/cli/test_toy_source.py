@@ -73,7 +73,7 @@ def agent(site: Site) -> Iterator[Process]:
 
 def test_its_machines_are_listed_refreshed_and_told_of(site: Site, agent: Process) -> None:
     until(lambda: site.states() == {"web1": "Ready", "web2": "Ready"}, what=lambda: agent.text)
-    assert [line.split()[5] for line in site.k3("nodes", "--no-headers").splitlines()] == ["hosts", "hosts"]
+    assert [line.split()[4] for line in site.k3("nodes", "--no-headers").splitlines()] == ["hosts", "hosts"]
     assert "k3 hosts" in site.k3("describe", "node", "web1")
     assert "Registered" in site.k3("events", "--for", "node/web1")
     site.file.write_text("web1: 192.0.2.7\n", encoding="utf-8")

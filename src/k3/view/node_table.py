@@ -188,8 +188,9 @@ def _node_info(key: str) -> Callable[[Row], str]:
 
 
 def _kernel(row: Row) -> str:
-    architecture = text_at(row.manifest, "status", "nodeInfo", "architecture")
-    return _node_info("kernelVersion")(row) + (f" ({architecture})" if architecture else "")
+    info = part(row.manifest, "status", "nodeInfo")
+    version, architecture = text_at(info, "kernelVersion") or UNKNOWN, text_at(info, "architecture")
+    return f"{version} ({architecture})" if architecture else version
 
 
 def _reason(reading: Reading) -> str:
