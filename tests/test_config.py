@@ -161,12 +161,15 @@ def test_the_file_may_leave_everything_out(desk: Desk) -> None:
         ("storage: {type: mysql, mysql: {hots: x}}", 'k3.yaml:1: storage.mysql.hots: unknown key; did you mean "host"?'),
         ("storage: {tpye: mysql}", 'k3.yaml:1: storage.tpye: unknown key; did you mean "type"?'),
         ("storage: {type: etcd, mysql: {zzz: 1}}", "k3.yaml:1: storage.mysql.zzz: unknown key; known are host, port, user"),
-        ("storage: {type: mysq}", "k3.yaml:1: storage.type: expected one of etcd, memory, mysql, sqlite"),
+        ("storage: {type: mysq}", "k3.yaml:1: storage.type: expected one of etcd, kubernetes, memory, mysql, sqlite"),
         (
             "storage:\n  type: mysql\n  mysql:\n    host: db\n    prot: 1",
             'k3.yaml:5: storage.mysql.prot: unknown key; did you mean "port"',
         ),
-        ("storage: {mysql: {host: x}}", "k3.yaml: storage.type: missing, expected one of etcd, memory, mysql, sqlite"),
+        (
+            "storage: {mysql: {host: x}}",
+            "k3.yaml: storage.type: missing, expected one of etcd, kubernetes, memory, mysql, sqlite",
+        ),
         ("storage: [1]", "k3.yaml: storage: expected a mapping (key: value)"),
         ("storage: {type: mysql, mysql: 3}", "k3.yaml: storage.mysql: expected a mapping (key: value)"),
         (
@@ -271,12 +274,12 @@ def test_store_urls(desk: Desk, url: str, storage: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "--store: not a store's URL, expected etcd://host:2379,host:2379, memory://, mysql://"),
+        ("", "--store: not a store's URL, expected etcd://host:2379,host:2379, https://host:8443, memory://, mysql://"),
         ("/var/lib/k3.db", "--store: not a store's URL; did you mean sqlite:///var/lib/k3.db?"),
-        ("postgres://k3:geheim@db/k3", '--store: k3 has no store "postgres"; it has etcd, memory, mysql, sqlite'),
-        ("mariadb://db/k3", 'it has etcd, memory, mysql, sqlite; did you mean "mysql"?'),
+        ("postgres://k3:geheim@db/k3", '--store: k3 has no store "postgres"; it has etcd, kubernetes, memory, mysql, sqlite'),
+        ("mariadb://db/k3", 'it has etcd, kubernetes, memory, mysql, sqlite; did you mean "mysql"?'),
         ("k3:geheim@db/k3.db", "--store: not a store's URL, expected etcd://"),
-        ("mysq://hunter2", 'k3 has no store "mysq"; it has etcd, memory, mysql, sqlite; did you mean "mysql"?'),
+        ("mysq://hunter2", 'k3 has no store "mysq"; it has etcd, kubernetes, memory, mysql, sqlite; did you mean "mysql"?'),
         ("sqlite://k3.db", "--store: a sqlite:// URL needs three slashes"),
         ("sqlite:///", "--store: a sqlite:// URL needs three slashes"),
         ("etcd://u%00x@127.0.0.1:1", "--store: has a zero byte"),

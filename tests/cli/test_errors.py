@@ -76,7 +76,7 @@ def test_usage_is_one_line_and_where_to_look(k3: K3, arguments: tuple[str, ...],
     [
         (
             ("nodes", "--store", "sqlit:///x"),
-            'k3: --store: k3 has no store "sqlit"; it has etcd, memory, mysql, sqlite; did you mean "sqlite"?',
+            'k3: --store: k3 has no store "sqlit"; it has etcd, kubernetes, memory, mysql, sqlite; did you mean "sqlite"?',
         ),
         (("nodes", "--store", "mysql://u:hunter2"), "k3: --store: bad host or port in the mysql:// URL"),
         (("nodes", "--config", "/none.yaml"), "k3: cannot read the configuration file /none.yaml: No such file or directory"),

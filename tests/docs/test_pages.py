@@ -158,7 +158,7 @@ def test_no_command_is_left_unproved() -> None:
 def test_the_configuration_file_shown_is_one(tmp_path: Path) -> None:
     (block,) = [block for block in page("docs/stores.md").blocks if block.language == "yaml"]
     text = "\n".join(block.lines)
-    for kind in ("memory", "sqlite", "mysql", "etcd"):
+    for kind in ("memory", "sqlite", "mysql", "etcd", "kubernetes"):
         file = tmp_path / f"{kind}.yaml"
         document = yaml.safe_load(text)
         document["storage"]["type"] = kind

@@ -97,10 +97,16 @@ def make_certificates(folder: Path) -> None:
         "client": "extendedKeyUsage=clientAuth",
     }
     for name, extension in names.items():
-        (folder / f"{name}.ext").write_text(extension)
-        _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
-        _openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *signing)
+        sign(folder, name, extension)
+
+
+def sign(folder: Path, name: str, extension: str) -> None:
+    """A key, and its certificate by `ca`."""
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    (folder / f"{name}.ext").write_text(extension)
+    _openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+    signing = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
+    _openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.crt", *signing)
 
 
 def _openssl(folder: Path, *arguments: str) -> None:

@@ -18,7 +18,7 @@ from k3.core.errors import Conflict, Expired, Forbidden, Invalid, K3Error, Start
 from k3.core.objects import NODE
 from k3.core.store import Bookmark, Change, modify
 from k3.settings.storage import read_url
-from k3.stores import connect
+from k3.stores import connect, reader
 from k3.stores.enduring import EnduringStore
 from k3.stores.etcd import EtcdStorage, following, messages
 from k3.stores.etcd import storage as storage_from
@@ -370,7 +370,7 @@ async def test_a_watch_that_falls_silent_is_opened_anew(
 
 
 async def test_an_idle_watch_is_bookmarked(storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "BOOKMARK_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "BOOKMARK_SECONDS", 0.05)
     async with opened(storage) as store:
         made = await store.create(node("n1"), {})
         async with store.watch(NODE, made.revision - 1) as events:

@@ -70,7 +70,7 @@ async def test_every_command_takes_it(tmp_path: Path) -> None:
 
 
 def test_errors_know_it() -> None:
-    assert 'k3 has no store "toi"; it has etcd, memory, mysql, sqlite, toy; did you mean "toy"?' in k3(
+    assert 'k3 has no store "toi"; it has etcd, kubernetes, memory, mysql, sqlite, toy; did you mean "toy"?' in k3(
         "nodes", "--store", "toi:///x", code=2
     )
     assert 'did you mean "toy"?' in k3("nodes", "--store", "toys:///x", code=2)

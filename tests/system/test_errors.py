@@ -164,7 +164,7 @@ def test_reading_what_is_not_there(host: Host) -> None:
     [
         ("storage: {typ: sqlite}\n", r'storage\.typ: unknown key; did you mean "type"'),
         ("storage: {type: sqlite, sqlite: {paht: /run/x.db}}\n", r'storage\.sqlite\.paht: unknown key; did you mean "path"'),
-        ("storage: {type: sqlit}\n", r"storage\.type: expected one of etcd, memory, mysql, sqlite"),
+        ("storage: {type: sqlit}\n", r"storage\.type: expected one of etcd, kubernetes, memory, mysql, sqlite"),
         ("storage: [1, 2]\n", r"storage: expected"),
         ("storage: {type: {\n", r"YAML"),
         ("- just\n- a list\n", r"/run/k3\.yaml"),

@@ -3,8 +3,8 @@
 What goes wrong is raised as it is, `OSError` or `HttpError`: the caller knows the server, and what to advise a person. Heads
 and bodies are bounded, and everything has a time limit. A body is read whole, or as a stream in pieces of `READ_BYTES`.
 
-A request that a kept connection loses before a byte of the answer came is sent once more on a fresh one: servers close
-idle connections, and every request that k3 makes may be repeated (RFC 9112 §9.3.1).
+A request that a kept connection loses before a byte of the answer came is sent once more on a fresh one, unless the caller
+says that it may not be repeated: servers close idle connections (RFC 9112 §9.3.1).
 """
 
 import asyncio
@@ -215,17 +215,24 @@ class _Connection:
 class Http:
     """A few connections to one server, opened when needed and kept for the next request."""
 
-    def __init__(self, server: Server, *, answer_bytes: int = limits.HTTP_ANSWER_BYTES) -> None:
-        """`answer_bytes` bounds the body of an answer that is read whole."""
+    def __init__(
+        self, server: Server, *, answer_bytes: int = limits.HTTP_ANSWER_BYTES, idle: int = limits.HTTP_IDLE_CONNECTIONS
+    ) -> None:
+        """`answer_bytes` bounds the body of an answer that is read whole, `idle` the connections that are kept."""
         self._server = server
         self._answer_bytes = answer_bytes
+        self._most_idle = idle
         self._idle: list[_Connection] = []
         self._gate = asyncio.Semaphore(limits.HTTP_REQUESTS)
         self._is_closed = False
 
-    async def request(self, request: Request, *, timeout_seconds: float) -> Answer:
-        """Sends a request and waits for the whole answer. Raises OSError (TimeoutError after `timeout_seconds`), HttpError."""
-        async with time_limit(timeout_seconds), self._gate, self._asked(request) as (head, conversation):
+    async def request(self, request: Request, *, timeout_seconds: float, may_repeat: bool = True) -> Answer:
+        """Sends a request and waits for the whole answer. Raises OSError (TimeoutError after `timeout_seconds`), HttpError.
+
+        `may_repeat`: whether it may be sent once more where a kept connection lost it.
+        """
+        asked = self._asked(request, may_repeat=may_repeat)
+        async with time_limit(timeout_seconds), self._gate, asked as (head, conversation):
             return Answer(head.status, head.headers, await conversation.body(self._answer_bytes))
 
     @asynccontextmanager
@@ -243,27 +250,27 @@ class Http:
                 yield head, timely
 
     @asynccontextmanager
-    async def _asked(self, request: Request) -> AsyncIterator[tuple[Head, Conversation]]:
+    async def _asked(self, request: Request, *, may_repeat: bool = True) -> AsyncIterator[tuple[Head, Conversation]]:
         """Gives a connection over which the request was sent; keeps it if the block has read the whole answer."""
-        connection, head = await self._ask(request)
+        connection, head = await self._ask(request, may_repeat=may_repeat)
         try:
             yield head, connection.conversation
         except BaseException:
             await connection.aclose()
             raise
-        if connection.is_usable and len(self._idle) < limits.HTTP_IDLE_CONNECTIONS and not self._is_closed:
+        if connection.is_usable and len(self._idle) < self._most_idle and not self._is_closed:
             self._idle.append(connection)
         else:
             await connection.aclose()
 
-    async def _ask(self, request: Request) -> tuple[_Connection, Head]:
+    async def _ask(self, request: Request, *, may_repeat: bool) -> tuple[_Connection, Head]:
         while True:
             connection = self._kept() or await self._open()
             try:
                 return connection, await connection.conversation.ask(request)
             except BaseException as error:
                 await connection.aclose()
-                if isinstance(error, Cut) and connection.conversation.was_closed_before:
+                if isinstance(error, Cut) and connection.conversation.was_closed_before and may_repeat:
                     continue  # never for a fresh connection, which has answered nothing before: so this ends
                 raise
 

@@ -133,8 +133,13 @@ TOKEN_BYTES: Final = 4_096
 
 # Stores: calls under way, jobs that wait, and what is kept of foreign values.
 ETCD_CALLS: Final = 64
-ETCD_REMEMBERED_BYTES: Final = 32 * 1024 * 1024
+REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 ETCD_REPORTED: Final = 1_024
+KUBERNETES_CALLS: Final = 16
+KUBERNETES_LINE_BYTES: Final = 4 * 1024 * 1024
+KUBERNETES_TOKEN_CHARACTERS: Final = 8_192
+KUBERNETES_TOKENS: Final = 256
+KUBERNETES_PAUSE_SECONDS: Final = 60.0
 SQLITE_JOBS: Final = 4_096
 
 # The log: lines that wait for a slow output, whose doing they are (`agent/log_repeats.py`), and how much of a value is written.

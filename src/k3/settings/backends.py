@@ -32,14 +32,17 @@ class Backend(Protocol):
     EXAMPLE: str
     """A URL as a person would write it."""
     ALIASES: tuple[str, ...]
-    """Other schemes that people write when they mean this one."""
+    """Other schemes that people write when they mean this one. `SCHEMES`, which few backends have, are some it takes."""
     FIELDS: Fields
     """The keys of its section in the configuration file."""
     PACKAGES: Mapping[str, str]
     """What it needs besides k3: the packages, by the modules that are imported."""
 
     def from_url(self, rest: str, where: str) -> Mapping[str, Any]:
-        """Returns what a URL sets; `rest` is all behind `type://`. Raises ConfigInvalid, ValueError (host or port)."""
+        """Returns what a URL sets; `rest` is all behind `type://`, or the whole URL where its scheme is one of `SCHEMES`.
+
+        Raises ConfigInvalid, ValueError (host or port).
+        """
         ...
 
     def storage(self, settings: Mapping[str, Any], *, default_path: Path, where: str) -> Storage:
@@ -67,9 +70,11 @@ def types() -> tuple[str, ...]:
     return tuple(sorted(_entries()))
 
 
-def is_type(text: str) -> bool:
-    """Whether there is a store of this type."""
-    return bool(_module(text))
+def taken_by(scheme: str) -> tuple[str, bool]:
+    """Returns the type that takes URLs of a scheme, and whether the scheme is its name; an empty type: none does."""
+    if _module(scheme):
+        return scheme, True
+    return next((type_ for type_ in types() if scheme in getattr(load(type_), "SCHEMES", ())), ""), False
 
 
 def _module(type_: str) -> str:

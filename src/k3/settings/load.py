@@ -32,6 +32,8 @@ SYSTEM_STATE: Final = Path("/var/lib/k3")
 DATABASE: Final = "k3.db"
 DEFAULT_TYPE: Final = "sqlite"
 SECTIONS: Final = ("storage", "log", *options.SECTIONS)
+SECRETS: Final = {"password": "K3_STORE_PASSWORD", "token": "K3_STORE_TOKEN"}
+"""What of a store's settings an environment variable may say: in a URL it would show in process lists."""
 _LOG: Final[Fields] = {
     "level": parsing.choice(*LOG_LEVELS, also={"warn": "warning"}),
     "format": parsing.choice(*LOG_FORMATS),
@@ -147,10 +149,12 @@ def _reader(found: Storage, path: str, url: StoreUrl | None, place: Place, *, te
     words = ["--config", str(Path(path).absolute())] if path else []
     if url is not None:
         words += ["--store", found.url if url.has_password else text]
-    is_told = found.has_password and (bool(place.environ.get("K3_STORE_PASSWORD")) or (url is not None and url.has_password))
+    fields = backends.load(found.type).FIELDS
+    given = [name for key, name in SECRETS.items() if key in fields and place.environ.get(name)]
+    told = ["K3_STORE_PASSWORD"] if url is not None and url.has_password else given
     return Reader(
         flags="".join(f" {one_line(shlex.quote(word))}" for word in words),
-        environ="K3_STORE_PASSWORD=... " if is_told else "",
+        environ="".join(f"{name}=... " for name in told) if found.has_password else "",
         is_alone=found.is_private,
     )
 
@@ -164,13 +168,13 @@ def _named_store(flags: Flags, place: Place) -> tuple[StoreUrl | None, str]:
 
 
 def _storage(section: StorageSection, url: StoreUrl | None, place: Place, *, where: str, reading: bool) -> Storage:
-    """Returns the URL's settings over the file's of the same type; the password from the environment unless the URL has one."""
+    """Returns the URL's settings over the file's of the same type; secrets from the environment unless the URL has them."""
     type_ = url.type if url else section.type or DEFAULT_TYPE
     backend = backends.load(type_)
     settings = {**section.of(type_), **(url.settings if url else {})}
-    password = place.environ.get("K3_STORE_PASSWORD", "")
-    if password and "password" in backend.FIELDS and not (url and url.has_password):
-        settings["password"] = password
+    for key, name in SECRETS.items():
+        if key in backend.FIELDS and (secret := place.environ.get(name, "")) and not (url and key in url.settings):
+            settings[key] = secret
     return backend.storage(settings, default_path=place.default_database(reading=reading), where=where)
 
 

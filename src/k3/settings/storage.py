@@ -62,18 +62,19 @@ def read_section(section: object, where: str) -> StorageSection:
 def read_url(url: str, where: str) -> StoreUrl:
     """Reads a store's URL. `where` names the flag or variable in errors. Raises ConfigInvalid."""
     scheme, separator, rest = url.partition("://")
-    if not separator or not backends.is_type(scheme):
+    type_, is_its_name = backends.taken_by(scheme) if separator else ("", False)
+    if not type_:
         msg = f"{where}: {_no_store(scheme) if separator else _no_url(url)}"
         raise ConfigInvalid(msg)
-    backend = backends.load(scheme)
+    backend = backends.load(type_)
     try:
-        found = backend.from_url(rest, where)
+        found = backend.from_url(rest if is_its_name else url, where)
     except ValueError:
         msg = f"{where}: bad host or port in the {scheme}:// URL, expected like {backend.EXAMPLE}"
         raise ConfigInvalid(msg) from None
     if any(map(parsing.has_zero, found.values())):
         raise ConfigInvalid(parsing.zero(where))
-    return StoreUrl(scheme, found)
+    return StoreUrl(type_, found)
 
 
 def _no_store(scheme: str) -> str:

@@ -5,7 +5,6 @@
     troubles     what went wrong, as k3's errors: one line with cause and remedy
     client       endpoints, failover, login, time limits; one call at a time, never a write twice
     documents    keys and values of etcd as keys and objects of k3
-    remembered   what was read or written last
     following    one watch: resumes by itself, and checks a stream that is silent
     compaction   removes old history, by the process that wins the right to
     store        the verbs

@@ -12,8 +12,8 @@ A slow reader stops the stream by flow control, and etcd replays to it from its 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from grpc.aio import AioRpcError, UsageError
 
@@ -22,16 +22,14 @@ from k3.agent.tasks import gather, time_limit
 from k3.core import limits
 from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Kind
-from k3.core.store import Bookmark, Change, Event
+from k3.core.store import Bookmark
 from k3.stores.etcd import messages, troubles
 from k3.stores.etcd.client import Client, Endpoint, deadline
 from k3.stores.etcd.documents import Documents
 from k3.stores.etcd.messages import Message
+from k3.stores.reader import ENDED, Reader
 
 log = logging.getLogger(__name__)
-
-BOOKMARK_SECONDS: Final = 30.0
-"""A reader that gets nothing for this long gets a bookmark."""
 
 # After a loss of quorum a stream stays open and brings nothing, without an error.
 GUARD_SECONDS: Final = 3.0
@@ -39,8 +37,6 @@ GUARD_SECONDS: Final = 3.0
 
 LATE_SECONDS: Final = 2.0
 """How much later than a read the stream may bring a change."""
-
-ENDED: Final = "the watch has ended; see the log"
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -97,8 +93,8 @@ class Stream:
         return response
 
 
-class Following(AsyncIterator[Event]):
-    """The reader's end of a watch. To be read by one task at a time; a cancelled read loses nothing."""
+class Following(Reader):
+    """A watch, followed."""
 
     def __init__(
         self, client: Client, documents: Documents, kind: Kind, since: int, *, on_resume: Callable[[], Awaitable[None]]
@@ -107,13 +103,12 @@ class Following(AsyncIterator[Event]):
 
         `on_resume` is called before a stream is opened again; it ends this watch where another store answers now.
         """
+        super().__init__(max(since, 0))
         self._on_resume = on_resume
         self._client = client
         self._documents = documents
         self._kind = kind
-        self._cursor = self._told = max(since, 0)
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(limits.WATCH_BUFFER)
-        self._end: K3Error | None = None
+        self._cursor = self._told
         self._stream: Stream | None = None
         self._responses = 0
         self._is_reading = False
@@ -144,30 +139,6 @@ class Following(AsyncIterator[Event]):
             if self._stream:
                 await self._stream.aclose()
                 self._stream = None
-
-    def end(self, error: K3Error) -> None:
-        """Has `error` raised to the reader after what it has been given. The first one counts."""
-        self._end = self._end or error
-        if not self._queue.full():  # else the reader finds `_end` once it has emptied the queue
-            self._queue.put_nowait(None)
-
-    def __aiter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    async def __anext__(self) -> Event:
-        """Returns the next event. Raises Expired, Unavailable, Forbidden, and the same at every call after that."""
-        while True:
-            if self._queue.empty() and self._end is not None:
-                raise self._end.with_traceback(None)
-            try:
-                async with time_limit(BOOKMARK_SECONDS if self._queue.empty() else None):
-                    event = await self._queue.get()
-            except TimeoutError:
-                return Bookmark(self._told)
-            if event is not None:
-                self._told = event.object.revision if isinstance(event, Change) else event.revision
-                return event
 
     # --- one stream
 

@@ -13,7 +13,7 @@ from k3.settings.urls import query, read_query
 
 TYPE: Final = "etcd"
 EXAMPLE: Final = "etcd://host:2379,host:2379"
-ALIASES: Final[tuple[str, ...]] = ("http", "https", "etcd3")
+ALIASES: Final[tuple[str, ...]] = ("etcd3",)
 PACKAGES: Final[Mapping[str, str]] = {"grpc": "grpcio", "google": "protobuf"}
 FIELDS: Final[Fields] = {
     "endpoints": TEXTS,

@@ -29,9 +29,9 @@ from k3.stores.etcd.compaction import Compactor
 from k3.stores.etcd.documents import Documents, metadata_of, new_document
 from k3.stores.etcd.following import Following
 from k3.stores.etcd.messages import Message
-from k3.stores.etcd.remembered import Remembered
 from k3.stores.etcd.settings import EtcdStorage
 from k3.stores.log.writes import DeleteWrite, UpdateWrite, apply, is_storable, new_delete, new_update
+from k3.stores.remembered import Remembered
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The states of objects this process has seen last, within a bound of memory. No I/O; it knows nothing of etcd."""
+"""The states of objects this process has seen last, within a bound of memory. No I/O; it knows nothing of any backend."""
 
 from collections import OrderedDict
 
@@ -9,7 +9,7 @@ from k3.core.objects import Key, Object
 class Remembered:
     """The newest known state of the objects last read or written, so that an update need not read before it writes.
 
-    It may be old. What is decided by it is put to etcd as the condition of a transaction.
+    It may be old. What is decided by it is put to the server as the condition of a write.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Remembered:
         self.drop(item.key)
         self._objects[item.key] = item
         self._bytes += len(item.document)
-        while self._bytes > limits.ETCD_REMEMBERED_BYTES:
+        while self._bytes > limits.REMEMBERED_BYTES:
             _, oldest = self._objects.popitem(last=False)
             self._bytes -= len(oldest.document)
         return item
