@@ -1,7 +1,8 @@
-"""A filter of the kernel's in front of a listening socket: who is turned away costs the agent no time at all (ADR 45).
+"""A filter of the kernel's in front of a socket: who is turned away costs the agent no time at all (ADR 45, ADR 55).
 
-It is a classic BPF program (socket(7), SO_ATTACH_FILTER), which takes no rights. It sees what arrives at the socket: the
-packets of a handshake, and those of connections made while it was there. It drops by source address, and nothing else.
+It is a classic BPF program (socket(7), SO_ATTACH_FILTER), which takes no rights. It sees what arrives at the socket: of a
+listening one the packets of a handshake, and those of connections made while it was there. It drops by source address; at an
+mDNS socket, only what is no question.
 """
 
 import ctypes
@@ -27,10 +28,13 @@ _LOAD_WORD: Final = 0x20
 _SHIFT_RIGHT: Final = 0x74
 _JUMP: Final = 0x05
 _JUMP_EQUAL: Final = 0x15
+_JUMP_IF_SET: Final = 0x45
 _RETURN: Final = 0x06
 _NETWORK_HEADER: Final = -0x100000 & 0xFFFFFFFF
 _PASS: Final = 0xFFFFFFFF
 _DROP: Final = 0
+_DNS_FLAGS: Final = 10  # behind the UDP header (RFC 768), with which a packet begins here, and the id (RFC 1035 §4.1.1)
+_DNS_RESPONSE: Final = 0x80
 _V4: Final = 4
 _V6: Final = 6
 _V4_SOURCE: Final = _NETWORK_HEADER + 12  # RFC 791 §3.1
@@ -42,23 +46,31 @@ Instruction = tuple[int, int, int, int]
 _HEAD: Final[list[Instruction]] = [(_LOAD_BYTE, 0, 0, _NETWORK_HEADER), (_SHIFT_RIGHT, 0, 0, 4), (_JUMP_EQUAL, 1, 0, _V6)]
 """Looks at the IP version; one more step jumps on for IPv4."""
 
+_QUESTIONS_PASS: Final[list[Instruction]] = [
+    (_LOAD_BYTE, 0, 0, _DNS_FLAGS),
+    (_JUMP_IF_SET, 1, 0, _DNS_RESPONSE),
+    (_RETURN, 0, 0, _PASS),
+]
 
-def drop(sock: socket.socket, origins: Iterable[str], *, passing: Collection[str] = ()) -> None:
+
+def drop(sock: socket.socket, origins: Iterable[str], *, passing: Collection[str] = (), but_questions: bool = False) -> None:
     """Drops what comes from these origins, IPv4 addresses or IPv6 /64s, and nothing else; none: removes the filter.
 
-    `passing`: IPv6 addresses that pass although they are in such a /64. Raises OSError where the kernel takes no filter.
+    `passing`: IPv6 addresses that pass although they are in such a /64. `but_questions`: the socket is one of DNS over UDP, and
+    questions pass whoever asks. Raises OSError where the kernel takes no filter.
     """
     v4, v6 = _sorted(origins)
     if not v4 and not v6:
         with suppress(OSError):  # there was none
             sock.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
         return
+    head = _QUESTIONS_PASS if but_questions else []
     try:
-        _attach(sock, program(v4, v6, passing))
+        _attach(sock, [*head, *program(v4, v6, passing)])
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
-        _attach(sock, program(v4, v6, passing, most=_OLD_INSTRUCTIONS))
+        _attach(sock, [*head, *program(v4, v6, passing, most=_OLD_INSTRUCTIONS)])
 
 
 def _attach(sock: socket.socket, steps: Collection[Instruction]) -> None:
@@ -83,7 +95,7 @@ def program(
     v4: Iterable[int], v6: Iterable[tuple[int, ...]], passing: Iterable[str] = (), *, most: int = _INSTRUCTIONS
 ) -> list[Instruction]:
     """Returns the filter; an IPv6 entry is the first words of an address. What does not fit is left out, and passes."""
-    room = most - len(_HEAD) - 3
+    room = most - len(_QUESTIONS_PASS) - len(_HEAD) - 3
     for_v4 = _as_fit((_if_from((each,), _V4_SOURCE, _DROP) for each in v4), room)
     passes = (_prefix(each)[1] for each in passing if ":" in each)
     entries = [*((words, _PASS) for words in passes), *((words, _DROP) for words in v6)]

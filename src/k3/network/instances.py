@@ -78,6 +78,10 @@ class InstanceTable:
         """Returns every instance, the one heard longest ago first."""
         return self._instances.values()
 
+    def items(self) -> Iterable[tuple[str, Instance]]:
+        """Returns every instance by its name, in the same order."""
+        return self._instances.items()
+
     def get(self, name: str) -> Instance | None:
         """Returns one instance; None: not heard of."""
         return self._instances.get(name)

@@ -14,7 +14,7 @@ from k3.network.origins import Allowance, Shares, Turns, origin_of
 from k3.network.peers.peer import NEVER, Peer
 
 FRUITLESS_AT_ONCE: Final = 64
-FRUITLESS_PER_SECOND: Final = 20.0
+FRUITLESS_PER_SECOND: Final = 10.0
 """So many questions that prove nothing are asked, whoever causes them."""
 
 BUSY_SECONDS: Final = 0.5
