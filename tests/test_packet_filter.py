@@ -65,6 +65,13 @@ def test_questions_pass_at_a_socket_of_dns() -> None:
         for flags in (b"\x84\0", b"\0\0"):
             client.sendto(b"\0\0" + flags + bytes(8), server.getsockname())
         assert server.recv(100)[2] == 0
+        packet_filter.drop_others(server, ["127.0.0.2", "fd00:1::/64"])
+        client.sendto(b"\0\0\x84\1" + bytes(8), server.getsockname())
+        assert server.recv(100)[3] == 1
+        packet_filter.drop_others(server, ["127.0.0.3", "fd00:1::/64"])
+        for flags in (b"\x84\0", b"\0\0"):
+            client.sendto(b"\0\0" + flags + bytes(8), server.getsockname())
+        assert server.recv(100)[2] == 0
         packet_filter.drop(server, ())
         client.sendto(b"\0\0\x84\0" + bytes(8), server.getsockname())
         assert server.recv(100)[2] == 0x84

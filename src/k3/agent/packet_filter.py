@@ -10,7 +10,7 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final
@@ -65,15 +65,26 @@ def drop(sock: socket.socket, origins: Iterable[str], *, passing: Collection[str
             sock.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
         return
     head = _QUESTIONS_PASS if but_questions else []
+    _attach(sock, lambda most: [*head, *program(v4, v6, passing, most=most)])
+
+
+def drop_others(sock: socket.socket, origins: Iterable[str]) -> None:
+    """Drops what comes from anywhere but these origins, and is no question, at a socket of DNS over UDP. Raises OSError."""
+    v4, v6 = _sorted(origins)
+    _attach(sock, lambda most: [*_QUESTIONS_PASS, *program(v4, v6, most=most, listed=_PASS, others=_DROP)])
+
+
+def _attach(sock: socket.socket, made: Callable[[int], Collection[Instruction]]) -> None:
+    """Attaches a program, a short one where the kernel takes no long one."""
     try:
-        _attach(sock, [*head, *program(v4, v6, passing)])
+        _attach_one(sock, made(_INSTRUCTIONS))
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
-        _attach(sock, [*head, *program(v4, v6, passing, most=_OLD_INSTRUCTIONS)])
+        _attach_one(sock, made(_OLD_INSTRUCTIONS))
 
 
-def _attach(sock: socket.socket, steps: Collection[Instruction]) -> None:
+def _attach_one(sock: socket.socket, steps: Collection[Instruction]) -> None:
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
     sock.setsockopt(socket.SOL_SOCKET, _ATTACH, struct.pack("HP", len(steps), ctypes.addressof(code)))
 
@@ -92,16 +103,22 @@ def _prefix(origin: str) -> tuple[int, tuple[int, ...]]:
 
 
 def program(
-    v4: Iterable[int], v6: Iterable[tuple[int, ...]], passing: Iterable[str] = (), *, most: int = _INSTRUCTIONS
+    v4: Iterable[int],
+    v6: Iterable[tuple[int, ...]],
+    passing: Iterable[str] = (),
+    *,
+    most: int = _INSTRUCTIONS,
+    listed: int = _DROP,
+    others: int = _PASS,
 ) -> list[Instruction]:
-    """Returns the filter; an IPv6 entry is the first words of an address. What does not fit is left out, and passes."""
+    """Returns the filter; an IPv6 entry is the first words of an address. What does not fit is taken for others."""
     room = most - len(_QUESTIONS_PASS) - len(_HEAD) - 3
-    for_v4 = _as_fit((_if_from((each,), _V4_SOURCE, _DROP) for each in v4), room)
+    for_v4 = _as_fit((_if_from((each,), _V4_SOURCE, listed) for each in v4), room)
     passes = (_prefix(each)[1] for each in passing if ":" in each)
-    entries = [*((words, _PASS) for words in passes), *((words, _DROP) for words in v6)]
+    entries = [*((words, _PASS) for words in passes), *((words, listed) for words in v6)]
     for_v6 = _as_fit((_if_from(words, _V6_SOURCE, verdict) for words, verdict in entries), room - len(for_v4))
     to_v4 = (_JUMP, 0, 0, len(for_v6) + 1)
-    return [*_HEAD, to_v4, *for_v6, (_RETURN, 0, 0, _PASS), *for_v4, (_RETURN, 0, 0, _PASS)]
+    return [*_HEAD, to_v4, *for_v6, (_RETURN, 0, 0, others), *for_v4, (_RETURN, 0, 0, others)]
 
 
 def _as_fit(entries: Iterable[list[Instruction]], room: int) -> list[Instruction]:

@@ -35,7 +35,7 @@ from k3.network.records import Reason, Unacceptable, read_announcement
 from k3.settings.service_type import ServiceType
 
 NEWS_AT_ONCE: Final = 512
-NEWS_PER_SECOND: Final = 25.0
+NEWS_PER_SECOND: Final = 15.0
 """So much news of machines that are not proven is looked at, whatever is announced; a fleet that starts is seen at once."""
 
 COMPLETION_SECONDS: Final = 1.0
@@ -161,7 +161,7 @@ class Browser:
 
     def _hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
         try:
-            self._table.hear(updates, now)
+            self._table.hear(updates, now, asked=self._mdns.is_reading_answer)
         except Exception:  # the library would stop calling its listeners (ADR 6)
             self._table.refused[Reason.OUR_FAULT] += 1
             log.exception("mdns.listener_failed")
@@ -183,6 +183,8 @@ class Browser:
         if entry.gone:
             return self._withdraw(name, entry)
         announcement = self._read(name, entry) or self._what_is_left(entry)
+        if announcement is not None and entry.asked:
+            announcement = replace(announcement, asked=True)
         if (announcement == entry.told and not entry.again) or (name == self.own_instance and self._is_here(announcement)):
             return None
         if entry.told not in {None, announcement}:

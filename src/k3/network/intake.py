@@ -11,8 +11,9 @@ to this machine alone, and is of a kind that the flood is not.
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, NamedTuple
 
 from k3.core import limits
 from k3.core.addresses import network_of
@@ -21,7 +22,7 @@ from k3.network.origins import Allowance
 OLD_SECONDS: Final = 30.0
 """Who was first heard so long ago, and never sent too much since, was there before whatever has just begun."""
 TOO_MANY: Final = 200
-"""So many packets in vain, and a sender is away for a while: the kernel drops them for less than it costs to look at them."""
+"""So many packets in vain, of one sender or of all, and they are away for a while: it costs less if the kernel drops them."""
 AWAY_SECONDS: Final = 2.0
 
 _RESPONSE: Final = 0x80
@@ -64,9 +65,21 @@ class Intake:
         self.refused[kind] += 1
         return False
 
-    def away(self, kind: Kind, now: float) -> dict[str, float]:
-        """Returns whose packets of a kind are not worth a look now, and until when."""
-        return self._budgets[kind].away(now)
+    def away(self, kind: Kind, now: float) -> "Away":
+        """Returns whose packets of a kind are not worth a look now."""
+        only = self._budgets[kind].only(now)
+        return Away(tuple(self._budgets[kind].away(now)), None if only is None else (*self.own, *only))
+
+
+class Away(NamedTuple):
+    """Senders whose packets the kernel may drop. False: none."""
+
+    origins: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+    """Those to whom this does not apply, where it applies to all others."""
+
+    def __bool__(self) -> bool:
+        return bool(self.origins) or self.only is not None
 
 
 class _Sender:
@@ -87,16 +100,30 @@ class _Budgets:
         self._for_strangers = _allowance(limits.PACKETS_AT_ONCE, limits.PACKETS_PER_SECOND, now)
         self._for_old = _allowance(limits.PACKETS_AT_ONCE, limits.PACKETS_PER_SECOND, now)
         self._away: dict[str, float] = {}
+        self._in_vain = {True: 0, False: 0}
+        """Packets of old senders, and of strangers, that were refused since all of them were away."""
+        self._all_away_until = {True: 0.0, False: 0.0}
 
     def take(self, origin: str, now: float, *, is_own: bool) -> bool:
         sender = self._sender(origin, now)
         if not sender.allowance.take(now):
             self._sends_too_much(origin, sender, now)
             return False
-        if is_own or (self._for_old if origin in self._old else self._for_strangers).take(now):
+        is_old = origin in self._old
+        if is_own or (self._for_old if is_old else self._for_strangers).take(now):
             return True
         sender.allowance.give_back()
+        self._in_vain[is_old] += 1
+        if self._in_vain[is_old] >= TOO_MANY:
+            self._in_vain[is_old] = 0
+            self._all_away_until[is_old] = now + AWAY_SECONDS
         return False
+
+    def only(self, now: float) -> Iterable[str] | None:
+        """Returns who is to be heard where strangers are not; None: they are."""
+        if now >= self._all_away_until[False]:
+            return None
+        return self._old if now >= self._all_away_until[True] else ()
 
     def away(self, now: float) -> dict[str, float]:
         self._away = {origin: until for origin, until in self._away.items() if now < until}
