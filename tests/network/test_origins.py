@@ -95,7 +95,7 @@ def test_the_preferred_come_before_all_others_but_not_without_end() -> None:
     for number in range(2 * EAGER_TURNS):
         turns.wait(f"better{number}", PREFERRED)
     turns.wait("web", "host")
-    taken = []
+    taken: list[str] = []
     while not taken or taken[-1] != "web":
         key = turns.next(0.0)
         assert key is not None

@@ -46,6 +46,7 @@ ORIGINS: Final[Mapping[str, str]] = {
     "consul.node_renamed": "consul_node",
     "datacenter.believed": "datacenter",
     "datacenter.doubted": "datacenter",
+    "datacenter.left": "",
     # all of them
     "agent.fault": "fault",
     "agent.stalled": "",
