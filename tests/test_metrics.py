@@ -26,9 +26,12 @@ from k3.core.objects import NODE, Key, Manifest
 from k3.core.observation import Alive, Evidence, Facts
 from k3.core.sources import DISCOVERY, NETWORK, SourceRow
 from k3.core.store import Store
-from k3.network import policy
+from k3.network import policy, tally
+from k3.network.intake import Kind
 from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+from k3.network.peers.bounds import Bound
 from k3.network.prober import Prober
+from k3.network.records import Reason
 from k3.network.whereabouts import Whereabouts
 from k3.settings.listen import Listen
 from k3.stores.enduring import EnduringStore
@@ -279,6 +282,20 @@ async def test_every_metric_has_a_row_in_the_docs(scene: Scene) -> None:
     table = page("docs/deploy.md").tables("metric")[0]
     rows = {name for row in table for name in re.findall(r"`(k3_[a-z_]+)`", row[0])}
     scene.agent.shared.faults.note("here", ValueError("x"))
+    scene.network.counts = lambda: tally.counts({}, {}, {})
     await scene.store.create(*machine("a", NETWORK, "True", "PeerAlive"))
     read = await scene.until(lambda read: "k3_nodes" in read)
     assert rows == read.keys()
+
+
+async def test_what_network_refuses_is_told_beside_what_the_agent_does(scene: Scene) -> None:
+    table = page("docs/deploy.md").tables("metric")[0]
+    scene.network.counts = lambda: tally.counts({Kind.ANNOUNCEMENT: 7}, {Reason.TOO_MANY: 2, Reason.PORT: 3}, {Bound.PEERS: 4})
+    read = await scene.read()
+    refused = read["k3_refusals_total"]
+    told = {"mdns_announcements": 7, "instances": 2, "machines": 4, "mdns_answers": 0, "candidates": 0, "visits": 0}
+    assert {bound: refused.of(bound=bound) for bound in told} == told
+    assert read["k3_announcements_unusable_total"].of(why="port") == 3
+    [row] = [row[1] for row in table if "k3_refusals_total" in row[0]]
+    assert all(f"`{bound}`" in row for bound in tally.counts({}, {}, {})[REFUSALS])
+    assert sum(len(counts) for counts in tally.counts({}, {}, {}).values()) < limits.METRIC_VALUES

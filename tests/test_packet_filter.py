@@ -54,3 +54,24 @@ def test_who_is_dropped(server: socket.socket, origins: tuple[str, ...], passing
     packet_filter.drop(server, ())
     packet_filter.drop(server, ())
     assert all(gets_in(server, source) for source in SOURCES)
+
+
+def test_questions_pass_at_a_socket_of_dns() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(1)
+        client.bind(("127.0.0.2", 0))
+        packet_filter.drop(server, ["127.0.0.2"], but_questions=True)
+        for flags in (b"\x84\0", b"\0\0"):
+            client.sendto(b"\0\0" + flags + bytes(8), server.getsockname())
+        assert server.recv(100)[2] == 0
+        packet_filter.drop_others(server, ["127.0.0.2", "fd00:1::/64"])
+        client.sendto(b"\0\0\x84\1" + bytes(8), server.getsockname())
+        assert server.recv(100)[3] == 1
+        packet_filter.drop_others(server, ["127.0.0.3", "fd00:1::/64"])
+        for flags in (b"\x84\0", b"\0\0"):
+            client.sendto(b"\0\0" + flags + bytes(8), server.getsockname())
+        assert server.recv(100)[2] == 0
+        packet_filter.drop(server, ())
+        client.sendto(b"\0\0\x84\0" + bytes(8), server.getsockname())
+        assert server.recv(100)[2] == 0x84

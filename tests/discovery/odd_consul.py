@@ -40,6 +40,8 @@ class OddConsul:
         self.address = ""
         self.entries: list[Any] = []
         self.datacenters: list[Any] = ["dc1"]
+        self.only_in = ""
+        """The one datacenter that has the machines; empty: all have."""
         self.held: dict[str, Any] | None = None
         self.index = 10
         self.headers = ""
@@ -138,7 +140,7 @@ class OddConsul:
         objects = [each for each in self.entries if isinstance(each, dict) and isinstance(each.get("Checks"), list)]
         match path.split("/")[2:]:
             case ["health", "service", _]:
-                return self.entries
+                return self.entries if self.only_in in {"", query.get("dc", "")} else []
             case ["catalog", "service", _]:
                 wanted = json.loads(query.get("filter", 'ServiceID == ""').split(" == ")[1].partition(" and ")[0])
                 its = {"ServiceID": wanted, "ServiceMeta": self.held and self.held["Meta"]}

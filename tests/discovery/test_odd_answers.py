@@ -1,5 +1,6 @@
 """Odd answers of Consul to a running mirror: a bad entry costs itself, a bad answer is none, and nobody else notices."""
 
+import asyncio
 import copy
 import json
 import logging
@@ -15,6 +16,7 @@ from k3.discovery.mirror import MirrorSettings
 from k3.discovery.settings import from_flags
 from tests.discovery.answering import reply
 from tests.discovery.conftest import Connect
+from tests.discovery.consul_lab import eventually
 from tests.discovery.mirroring import ILL, UP, mirroring, now
 from tests.discovery.odd_consul import HEALTH, MEMBERS, check, entry, odd_consul
 
@@ -305,3 +307,37 @@ async def test_many_datacenters_are_said_once_and_only_so_many_watched(
             assert view.mirror._directory.own in view.mirror._directory.places
     assert [each["datacenters"] for each in told(caplog, "consul.many_datacenters")] == [3_001]
     assert len([each for each in caplog.records if each.name.startswith("k3.discovery")]) < 8
+
+
+async def test_datacenters_that_are_no_longer_listed_leave_their_places_to_others(
+    connect: Connect, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k3.discovery.finding.DATACENTERS_SECONDS", 0.1)
+    monkeypatch.setattr("k3.discovery.datacenters.UNWANTED_SECONDS", 0.5)
+    caplog.set_level(logging.INFO)
+    async with odd_consul(entry("web1")) as server:
+        server.only_in = "dc1"
+        server.datacenters = ["dc1", *(f"invented-{number}" for number in range(limits.DATACENTERS + 8))]
+        async with mirroring(connect(from_flags(server.address, "", {})), store, SETTINGS) as view:
+            places = view.mirror._directory.places
+
+            async def watched(count: int) -> None:
+                async def is_so() -> bool:
+                    return len(places) == count
+
+                await eventually(is_so)
+
+            await view.all_show(UP, "web1")
+            await watched(limits.DATACENTERS)
+            server.datacenters = ["real"]
+            await watched(TWO)
+            assert set(places) == {"dc1", "real"}
+            assert len([each for each in asyncio.all_tasks() if "DatacenterWatch.run" in repr(each)]) == TWO
+            asked = server.times(HEALTH)
+            server.datacenters = []
+            await asyncio.sleep(0.25)
+            server.datacenters = ["real"]
+            await asyncio.sleep(0.4)
+            assert set(places) == {"dc1", "real"}
+            assert server.times(HEALTH) - asked < 20
+            await view.all_show(UP, "web1")

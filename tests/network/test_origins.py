@@ -1,6 +1,6 @@
 """Places and turns for what is not proven: a flood crowds out itself, and a newcomer from anywhere else is next."""
 
-from k3.network.origins import AT_ONCE, EAGER_TURNS, PAUSE_SECONDS, Allowance, Shares, Turns, origin_of
+from k3.network.origins import AT_ONCE, EAGER_TURNS, PAUSE_SECONDS, PREFERRED, Allowance, Shares, Turns, origin_of
 
 
 def test_an_origin_is_what_a_host_does_not_choose_at_will() -> None:
@@ -88,3 +88,17 @@ def test_an_allowance_fills_up_again() -> None:
     allowance.give_back()
     assert allowance.take(at)
     assert not allowance.take(at)
+
+
+def test_the_preferred_come_before_all_others_but_not_without_end() -> None:
+    turns = Turns()
+    for number in range(2 * EAGER_TURNS):
+        turns.wait(f"better{number}", PREFERRED)
+    turns.wait("web", "host")
+    taken: list[str] = []
+    while not taken or taken[-1] != "web":
+        key = turns.next(0.0)
+        assert key is not None
+        turns.over(key)
+        taken.append(key)
+    assert EAGER_TURNS < len(taken) <= EAGER_TURNS + 2

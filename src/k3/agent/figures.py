@@ -9,7 +9,7 @@ from typing import Final
 from k3 import __version__
 from k3.agent import logs
 from k3.agent.cache import Cache
-from k3.agent.metrics import PROBES, REFUSALS, WRITES, Family, Labels, Metric, counted, exposition, gauge
+from k3.agent.metrics import PROBES, REFUSALS, UNUSABLE, WRITES, Family, Labels, Metric, counted, exposition, gauge
 from k3.agent.source import Shared, Source
 from k3.core import ownership
 from k3.core.objects import Key, Manifest, Object
@@ -63,8 +63,12 @@ class Figures:
         yield gauge("k3_source_leads", help_, _each({name: source.may_write for name, source in of.items()}))
 
     def _counts(self) -> Iterator[Metric]:
-        for family in (PROBES, WRITES, REFUSALS):
-            yield counted(family, self._shared.counters.of(family))
+        of_sources = [source.counts() for source in self._sources]
+        for family in (PROBES, WRITES, REFUSALS, UNUSABLE):
+            counts = dict(self._shared.counters.of(family))
+            for each in of_sources:
+                counts |= each.get(family, {})
+            yield counted(family, counts)
         yield counted(FAULTS, self._shared.faults.counts)
         yield counted(DROPPED_LINES, logs.dropped())
 

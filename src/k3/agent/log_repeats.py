@@ -29,6 +29,7 @@ ORIGINS: Final[Mapping[str, str]] = {
     "name.lost": "name",
     "peer.suspected": "node",
     "mdns.listener_failed": "",
+    "mdns.flooded": "packets",
     # who writes to the store, or keeps it from answering
     "node.not_ours": "node",
     "node.overwritten": "node",
@@ -49,6 +50,7 @@ ORIGINS: Final[Mapping[str, str]] = {
     "api.renewed": "object",
     "api.write_refused": "user",
     "api.turned_away": "from",
+    "datacenter.left": "",
     # all of them
     "agent.fault": "fault",
     "agent.stalled": "",

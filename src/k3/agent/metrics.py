@@ -45,6 +45,7 @@ REFUSALS: Final = Family(
     "bound",
     ("connections", "visits", "writes"),
 )
+UNUSABLE: Final = Family("k3_announcements_unusable_total", "Announcements that broke a rule, by what was wrong.", "why")
 
 
 class Counters:

@@ -9,7 +9,7 @@ handed a notice, or told to stop, returns at once; `run` and `leave` may wait.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from k3.agent.cache import Cache, Listed, Lost, Notice
 from k3.agent.faults import Faults
 from k3.agent.health import HealthServer
 from k3.agent.info import info_document
-from k3.agent.metrics import Counters
+from k3.agent.metrics import Counters, Family
 from k3.agent.reconciler import Author, Reconciler, Seen
 from k3.core import node
 from k3.core.decision import Decision
@@ -70,6 +70,8 @@ class Source(ABC):
         """Whether `run` runs now: the agent says so."""
         self.seal: Callable[[Facts, float], str] = lambda _said, _uptime_seconds: ""
         """What `/info` is signed with, given what it says and for how long this run has gone on; empty: nothing."""
+        self.counts: Callable[[], Mapping[Family, Mapping[str, int]]] = dict
+        """What the source itself has counted in this run, for `/metrics`: other values than the agent counts."""
         self._started_at = asyncio.get_running_loop().time()
 
     # ── what a source has to bring ──────────────────────────────────────────────────────────────────────────────────

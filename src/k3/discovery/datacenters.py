@@ -5,7 +5,7 @@ Consul's list of them has no index to wait with: it is asked for now and then.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,9 @@ from k3.discovery.snapshot import Snapshot
 FIRST_DOUBT_SECONDS: Final = 3.0
 """For so long after the start, nothing is logged of an answer that is not believed yet."""
 
+UNWANTED_SECONDS: Final = 120.0
+"""For so long a datacenter is watched on that shows no machine and is not listed: a list that flickers costs nothing."""
+
 FORGET_SECONDS: Final = 600.0
 """What was refused and comes again within that time is not told again."""
 
@@ -33,6 +36,8 @@ class Datacenter:
     name: str
     snapshot: Snapshot
     guard: Guard = field(default_factory=Guard)
+    unwanted_since: float | None = None
+    """Since when it has not been among those that are to be watched; None: it is."""
     is_told: bool = False
     """Whether it was logged that it is not fully believed."""
     has_been_believed: bool = False
@@ -99,6 +104,23 @@ class Directory:
         """Adds a datacenter to those that are watched, and returns it."""
         place = self.places[name] = Datacenter(name=name, snapshot=Snapshot(datacenter=name))
         return place
+
+    def drop_unwanted(self, wanted: Collection[str], now: float) -> list[str]:
+        """Drops the datacenters that need not be watched any more, and returns their names: so their places are not lost.
+
+        One that shows machines stays. One whose machines are in the store is wanted, listed or not.
+        """
+        dropped = []
+        for name, place in list(self.places.items()):
+            if name in wanted or place.snapshot.instances:
+                place.unwanted_since = None
+                continue
+            if place.unwanted_since is None:
+                place.unwanted_since = now
+            if now - place.unwanted_since >= UNWANTED_SECONDS:
+                del self.places[name]
+                dropped.append(name)
+        return dropped
 
     def tell(self, patience_seconds: float) -> None:
         """Logs which are not believed, or are again, all of one cause in one line. `patience_seconds`: see there."""

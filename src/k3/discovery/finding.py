@@ -1,6 +1,7 @@
 """Finds the datacenters that are to be mirrored, and starts a watch for each."""
 
 import asyncio
+import logging
 from random import Random
 from typing import Final
 
@@ -16,6 +17,8 @@ from k3.discovery.pace import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from k3.discovery.watch import AnswerSink, DatacenterWatch
 
 DATACENTERS_SECONDS: Final = 30.0
+
+log = logging.getLogger(__name__)
 
 
 class Finder:
@@ -36,12 +39,18 @@ class Finder:
         """Looks for datacenters, and has all of them watched, for ever."""
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, chance=self._random.random)
         await self._nodes.catch_up()
+        clock = asyncio.get_running_loop().time
+        watches: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
                 is_found = await self._directory.has_found()
-                for name in self._wanted():
+                wanted = self._wanted()
+                for name in self._directory.drop_unwanted(wanted, clock()) if is_found else ():
+                    watches.pop(name).cancel()
+                    log.info("datacenter.left", extra={"fields": {"datacenter": name}})
+                for name in wanted:
                     if name not in self._directory.places and len(self._directory.places) < limits.DATACENTERS:
-                        tasks.create_task(self.watch(name).run())
+                        watches[name] = tasks.create_task(self.watch(name).run())
                 if is_found:
                     backoff.reset()
                 await asyncio.sleep(DATACENTERS_SECONDS if is_found else backoff.next_seconds())

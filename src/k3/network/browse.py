@@ -8,7 +8,8 @@ it for good, and it does not ask again by itself for most of an hour (ADR 6). In
 * `next` takes one marked name at a time, checks its records by the rules of `k3.network.records`, and reports the result if
   it differs from the last one. A slow reader costs memory for names only, and gets the newest state of each.
 * `run` asks questions on k3's own schedule, see `k3.network.questions`. An instance whose records are incomplete, have
-  changed, or that is said to have left, is asked by its own name: a forgery is answered by its victim.
+  changed, or that is said to have left, is asked by its own name: a forgery is answered by its victim. While packets are not
+  read, since there are too many (ADR 55), it asks again and again who is there besides those that are known to be.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ from k3.network.records import Reason, Unacceptable, read_announcement
 from k3.settings.service_type import ServiceType
 
 NEWS_AT_ONCE: Final = 512
-NEWS_PER_SECOND: Final = 50.0
+NEWS_PER_SECOND: Final = 15.0
 """So much news of machines that are not proven is looked at, whatever is announced; a fleet that starts is seen at once."""
 
 COMPLETION_SECONDS: Final = 1.0
@@ -72,9 +73,12 @@ class Browser:
         self._named = NamedSchedule()
         self._allowance = Allowance(at_once=NEWS_AT_ONCE, per_second=NEWS_PER_SECOND, now=self._clock())
         self._waits_until = math.inf
+        self._real = 0
+        """How many of the instances were those of machines that had answered, when that was looked at last."""
         self._evaluated = 0
         self._listener = _Listener(self._hear)
         self._general.series(self._clock(), STARTUP_SECONDS)
+        mdns.missed = self._missed
         mdns.zeroconf.async_add_listener(self._listener, None)
 
     def __aiter__(self) -> AsyncIterator[Announcement | Withdrawal]:
@@ -97,6 +101,7 @@ class Browser:
 
     def close(self) -> None:
         """Stops listening."""
+        self._mdns.missed = lambda: None
         self._mdns.zeroconf.async_remove_listener(self._listener)
 
     def relinked(self) -> None:
@@ -156,12 +161,16 @@ class Browser:
 
     def _hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
         try:
-            self._table.hear(updates, now)
+            self._table.hear(updates, now, asked=self._mdns.is_reading_answer)
         except Exception:  # the library would stop calling its listeners (ADR 6)
             self._table.refused[Reason.OUR_FAULT] += 1
             log.exception("mdns.listener_failed")
         if self._due_at(self._clock()) < self._waits_until:  # in a flood the next turn is waited for already
             self._stirred.set()
+
+    def _missed(self) -> None:
+        if self._general.hurry(self._clock(), self._real):
+            self._replanned.set()
 
     def _cached(self, server: str) -> Iterable[DNSRecord]:
         return self._mdns.zeroconf.cache.async_entries_with_name(server)
@@ -174,6 +183,8 @@ class Browser:
         if entry.gone:
             return self._withdraw(name, entry)
         announcement = self._read(name, entry) or self._what_is_left(entry)
+        if announcement is not None and entry.asked:
+            announcement = replace(announcement, asked=True)
         if (announcement == entry.told and not entry.again) or (name == self.own_instance and self._is_here(announcement)):
             return None
         if entry.told not in {None, announcement}:
@@ -224,15 +235,23 @@ class Browser:
         zeroconf = self._mdns.zeroconf
         unicast = self._general.take(now, len(self._table))
         if unicast is not None:
-            ask_who(zeroconf, self._service.text, self._known(), unicast=unicast)
+            ask_who(zeroconf, self._service.text, self._real_ones() if unicast else self._known(), unicast=unicast)
         batch, unicast = self._named.take(now)
         if batch:
             ask_about(zeroconf, [self._service.full_name(name) for name in batch], unicast=unicast)
 
-    def _known(self) -> Iterator[DNSPointer]:
+    def _real_ones(self) -> list[DNSPointer]:
+        """Returns the known answers of machines that have answered: in a flood the others are so many, and nobody's."""
+        found = list(self._known(only=self._table.is_proven))
+        self._real = len(found)
+        return found
+
+    def _known(self, *, only: Callable[[str], bool] = lambda _: True) -> Iterator[DNSPointer]:
         """Gives the known answers: pointers that were reported and have more than half their life left (RFC 6762 §7.1)."""
         now = current_time_millis()
-        for entry in self._table.entries():
+        for name, entry in self._table.items():
+            if not only(name):
+                continue
             if entry.pointer is not None and entry.told is not None and not entry.gone and not entry.pointer.is_stale(now):
                 yield entry.pointer
 

@@ -38,6 +38,8 @@ class Instance:
     """Whether the last pointer record heard was a goodbye, or has expired."""
     again: bool = False
     """Whether to report it once more, though nothing has changed."""
+    asked: bool = False
+    """Whether it has been heard in an answer to this machine alone."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class InstanceTable:
         self._service = service
         self._suffix = f".{service}"
         self._cached = cached
+        self._asked = False
+        """Whether the present packet is an answer to this machine alone."""
         self._instances: OrderedDict[str, Instance] = OrderedDict()
         self._hosts: dict[str, _Host] = {}
 
@@ -77,6 +81,10 @@ class InstanceTable:
     def entries(self) -> Iterable[Instance]:
         """Returns every instance, the one heard longest ago first."""
         return self._instances.values()
+
+    def items(self) -> Iterable[tuple[str, Instance]]:
+        """Returns every instance by its name, in the same order."""
+        return self._instances.items()
 
     def get(self, name: str) -> Instance | None:
         """Returns one instance; None: not heard of."""
@@ -147,9 +155,13 @@ class InstanceTable:
         self._shares.leave(name)
         self._turns.leave(name)
 
-    def hear(self, updates: Iterable[RecordUpdate], now: float) -> None:
-        """Takes in the records of one packet, heard at `now` (ms). Addresses come last: by then it is known whose they are."""
+    def hear(self, updates: Iterable[RecordUpdate], now: float, *, asked: bool = False) -> None:
+        """Takes in the records of one packet, heard at `now` (ms). Addresses come last: by then it is known whose they are.
+
+        `asked`: they are an answer to this machine alone.
+        """
         addresses = []
+        self._asked = asked
         for update in updates:
             record = update.new
             match record:
@@ -231,6 +243,10 @@ class InstanceTable:
         if entry is None:
             entry = self._instances[name] = Instance()
             self._stale[name] = None  # so it takes a place, whatever was heard of it
+        if self._asked and not entry.asked:
+            entry.asked = True
+            entry.again = entry.told is not None
+            self._stale[name] = None
         self._instances.move_to_end(name)
         return entry
 

@@ -1,23 +1,28 @@
-"""Owns the one mDNS responder of this process: its sockets, the interfaces they are on, and their buffers.
+"""Owns the one mDNS responder of this process: its sockets, the interfaces they are on, their buffers, and who is heard there.
 
-The announcer and the browser share it. It does not know what is announced or heard.
+The announcer and the browser share it. It does not know what is announced or heard. In front of each of the responder's sockets
+stands a gate, since the responder would read every packet of a flood (`k3.network.intake`, ADR 55).
 """
 
 import asyncio
 import errno
 import logging
+import math
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from zeroconf import IPVersion, Zeroconf
+from zeroconf._listener import AsyncListener
 from zeroconf.asyncio import AsyncZeroconf
 
+from k3.agent import packet_filter
 from k3.agent.refusals import Trouble
 from k3.agent.tasks import time_limit
 from k3.core.errors import StartFailed
+from k3.network.intake import Intake, Kind, kind_of
 from k3.network.links import Interface, Links
 
 PORT: Final = 5353
@@ -25,7 +30,15 @@ GROUP_V4: Final = "224.0.0.251"
 GROUP_V6: Final = "ff02::fb"
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
+FLOODED: Final = "machines that may be among them are asked for instead: what is it that sends so many?"
+FLOODED_SECONDS: Final = 5.0
+SAY_SECONDS: Final = 1.0
+"""Between two attempts to say so; `agent/log_repeats` holds back most of them."""
+LOOK_SECONDS: Final = 0.25
+"""The kernel's filter is changed no more often than that."""
+
 _SO_RCVBUFFORCE: Final = 33
+_MAPPED: Final = "::ffff:"  # of an IPv4 sender on an IPv6 socket (RFC 4291 §2.5.5.2)
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +54,15 @@ class Mdns:
         self._joining = asyncio.Lock()
         self._moved = asyncio.Event()
         self._trouble = Trouble(log, "mdns.join_failed", "other interfaces are used as before, and this is tried again")
+        self._clock = asyncio.get_running_loop().time
+        self._intake = Intake(self._clock())
+        self._looking: asyncio.TimerHandle | None = None
+        self._said_at = -SAY_SECONDS
+        self.missed: Callable[[], None] = lambda: None
+        """Called for everything that is not read, a flood in most cases: some of it may have been worth it."""
+        self.is_reading_answer = False
+        """Whether what the responder reads at this moment was sent to this machine alone, while much else is not read."""
+        self._refused_at = -math.inf
 
     @classmethod
     async def open(cls, links: Links) -> Self:
@@ -68,6 +90,49 @@ class Mdns:
         """The interfaces it is on."""
         return self._links
 
+    @property
+    def refused(self) -> Mapping[Kind, int]:
+        """How many packets were not read, by kind."""
+        return self._intake.refused
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether something was not read a short time ago."""
+        return self._clock() - self._refused_at < FLOODED_SECONDS
+
+    def admits(self, packet: bytes, sender: str, *, is_for_all: bool) -> bool:
+        """Whether the responder is to read a packet."""
+        kind, address, now = (
+            kind_of(packet, is_for_all=is_for_all),
+            sender.removeprefix(_MAPPED).partition("%")[0],
+            self._clock(),
+        )
+        if self._intake.admits(kind, address, now):
+            return True
+        self._refused_at = now
+        if now - self._said_at >= SAY_SECONDS:
+            self._said_at = now
+            log.warning("mdns.flooded", extra={"fields": {"from": address, "packets": kind.value, "advice": FLOODED}})
+        self.missed()
+        if self._looking is None and self._intake.away(Kind.ANNOUNCEMENT, now):
+            self._look()
+        return False
+
+    def _look(self) -> None:
+        """Has the kernel drop what it can, and looks again soon, for as long as there is anything."""
+        away = self._intake.away(Kind.ANNOUNCEMENT, self._clock())
+        for protocol in self.zeroconf.engine.protocols:
+            wrapped = protocol.transport
+            if wrapped is not None and _is_for_all(wrapped.sock_name):
+                with suppress(OSError):  # a sandbox may forbid it: they are dropped by the gate
+                    if away.only is not None:
+                        packet_filter.drop_others(wrapped.sock, away.only)
+                    else:
+                        packet_filter.drop(wrapped.sock, away.origins, but_questions=True)
+        self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look) if away else None
+        if away:
+            self.missed()
+
     async def update(self, links: Links) -> None:
         """Moves to these interfaces; what is registered is announced on new ones.
 
@@ -79,6 +144,7 @@ class Mdns:
             if before.keys() - after.keys():
                 await self._join([place for place in after if place in before])
             self._links = links
+            self._intake.own = frozenset(address for each in links.interfaces for address in each.addresses)
             self._tell(await self._join(list(after)))
         self._moved.set()  # `run` has to look anew at what is missing
         log.debug("mdns.interfaces", extra={"fields": {"names": [each.name for each in links.interfaces]}})
@@ -107,7 +173,17 @@ class Mdns:
             # It went away between the look and the join, which the next look shows, or the kernel could not.
             why = error if isinstance(error, OSError) else why
         _enlarge_buffers(self.zeroconf)
+        self._set_gates()
         return why
+
+    def _set_gates(self) -> None:
+        for protocol in self.zeroconf.engine.protocols:
+            wrapped = protocol.transport
+            if wrapped is None:
+                continue
+            transport = wrapped.transport
+            if not isinstance(transport.get_protocol(), _Gate):
+                transport.set_protocol(_Gate(self, protocol, is_for_all=_is_for_all(wrapped.sock_name)))
 
     def _tell(self, why: OSError) -> None:
         if self._missing():
@@ -130,7 +206,39 @@ class Mdns:
 
     async def aclose(self) -> None:
         """Closes the sockets. What is still registered says goodbye first."""
+        if self._looking is not None:
+            self._looking.cancel()
         await self._responder.async_close()
+
+
+class _Gate(asyncio.DatagramProtocol):
+    """Stands between a socket and the responder's own protocol for it."""
+
+    def __init__(self, mdns: Mdns, inner: AsyncListener, *, is_for_all: bool) -> None:
+        """`is_for_all`: the socket is the one where multicast arrives."""
+        self._mdns = mdns
+        self._inner = inner
+        self._is_for_all = is_for_all
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        """Hands on what is to be read."""
+        if self._mdns.admits(data, addr[0], is_for_all=self._is_for_all):
+            self._mdns.is_reading_answer = not self._is_for_all and self._mdns.is_flooded
+            self._inner.datagram_received(data, addr)
+            self._mdns.is_reading_answer = False
+
+    def error_received(self, exc: Exception) -> None:
+        """Hands it on."""
+        self._inner.error_received(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hands it on."""
+        self._inner.connection_lost(exc)
+
+
+def _is_for_all(sock_name: tuple[Any, ...]) -> bool:
+    """Whether a socket is the responder's for multicast: the others are each bound to an address of this machine."""
+    return sock_name[0] in {"0.0.0.0", "::"}  # noqa: S104 - nothing is bound here
 
 
 def _places(links: Links) -> dict[tuple[int, str], None]:

@@ -1,6 +1,6 @@
 """What passes between the network module's parts: announcements heard, probes asked for, and how they went. Pure: data only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -23,6 +23,8 @@ class Announcement:
     pid: int = 0
     id: str = ""
     boot: str = ""
+    asked: bool = field(default=False, compare=False)
+    """Whether it has come as an answer to this machine alone, which is worth more than an announcement: it is no flood."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ EAGER_TURNS: Final = limits.PEERS_PER_ADDRESS
 PAUSE_SECONDS: Final = 0.5
 """Between two later ones."""
 
+PREFERRED: Final = ""
+"""The origin of those that are worth more than a claim. It has `EAGER_TURNS` turns before others have their first."""
+
 AT_ONCE: Final = 4
 """So many turns an origin has at the same time."""
 
@@ -72,10 +75,10 @@ class _Origin:
 
     __slots__ = ("is_in_line", "not_before", "turns", "under_way", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, turns: int) -> None:
         self.waiting: OrderedDict[str, None] = OrderedDict()
         self.under_way = 0
-        self.turns = 0
+        self.turns = turns
         self.not_before = 0.0
         self.is_in_line = False
 
@@ -113,7 +116,7 @@ class Turns:
         self._where[key] = origin
         there = self._origins.get(origin)
         if there is None:
-            there = self._origins[origin] = _Origin()
+            there = self._origins[origin] = _Origin(_least_turns(origin))
             self._forget_some()
         there.waiting[key] = None
         if again:
@@ -168,7 +171,7 @@ class Turns:
         """Something of this origin has proven itself: the turn was not in vain."""
         there = self._origins.get(origin)
         if there is not None:
-            there.turns, there.not_before = max(0, there.turns - 1), 0.0
+            there.turns, there.not_before = max(_least_turns(origin), there.turns - 1), 0.0
 
     def _line_up(self, there: _Origin) -> None:
         if there.is_in_line or not there.may_have_one:
@@ -186,6 +189,10 @@ class Turns:
             idle = next((name for name, each in self._origins.items() if not each.waiting and not each.under_way), None)
             if idle is not None:
                 del self._origins[idle]
+
+
+def _least_turns(origin: str) -> int:
+    return -EAGER_TURNS if origin == PREFERRED else 0
 
 
 class Allowance:

@@ -24,6 +24,12 @@ PERIOD_SPREAD: Final = 0.2
 INSTANCES_PER_PERIOD_SECOND: Final = 5
 """Above 300 instances the period grows with them, so that the known answers do not fill the link (ADR 6)."""
 
+HURRY_SECONDS: Final = 0.5
+INSTANCES_PER_HURRY_SECOND: Final = 20
+"""While packets are dropped it is asked so often, less often in a fleet of more than ten: all of it asks at the same time."""
+HINDSIGHT_SECONDS: Final = 2.0
+"""So long after the last of these questions there is one more."""
+
 RETRIES_SECONDS: Final = (1.0, 2.0)
 # RFC 6762 §5.2: machines that start together must not all ask at the same moment.
 _DELAY_SECONDS: Final = (0.02, 0.12)
@@ -37,11 +43,26 @@ class GeneralSchedule:
         """Plans nothing before `series`."""
         self._random = random
         self._due: list[tuple[float, bool]] = []
+        self._asked_at = -math.inf
 
     def series(self, now: float, after_seconds: Sequence[float]) -> None:
         """Asks several times from now on, the first time with a small random delay; what was planned before is dropped."""
         start = now + self._random.uniform(*_DELAY_SECONDS)
         self._due = [(start + after, place == 0) for place, after in enumerate(after_seconds)]
+
+    def hurry(self, now: float, instances: int) -> bool:
+        """Asks soon, for unicast answers, and once more later. False: that is planned already.
+
+        `instances`: how many are known to be real.
+        """
+        pause_seconds = max(HURRY_SECONDS, instances / INSTANCES_PER_HURRY_SECOND)
+        at = max(now, self._asked_at + pause_seconds) + _DELAY_SECONDS[1]
+        if self.next <= at:
+            return False
+        at -= self._random.uniform(0.0, _DELAY_SECONDS[1])
+        later = at + HINDSIGHT_SECONDS
+        self._due = [(at, True), (later, True), *(each for each in self._due if each[0] > later)]
+        return True
 
     @property
     def next(self) -> float:
@@ -53,6 +74,7 @@ class GeneralSchedule:
         if self.next > now:
             return None
         _, unicast = self._due.pop(0)
+        self._asked_at = now
         if not self._due:
             period = max(PERIOD_SECONDS, instances / INSTANCES_PER_PERIOD_SECOND)
             self._due = [(now + period * self._random.uniform(1 - PERIOD_SPREAD, 1 + PERIOD_SPREAD), False)]

@@ -26,7 +26,7 @@ from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.observation import Evidence, Facts, Left, Observation
 from k3.core.ownership import foreign_reason, was_overwritten
 from k3.core.sources import NETWORK
-from k3.network import link_changes, name_claim, policy
+from k3.network import link_changes, name_claim, policy, tally
 from k3.network.announce import Announcer, instance_name
 from k3.network.browse import Browser
 from k3.network.clones import Clones
@@ -109,6 +109,7 @@ class NetworkSource(Source):
         )
         self._own = OwnIdentity(has_parted=bool(options.former))
         self.seal = self._own.seal
+        self.counts = lambda: tally.counts({}, {}, {})
         self._clones = Clones(
             tell=self._tell_clone, part=self._part_ways, start=self._driver.start, is_sealed=self._own.is_sealed
         )
@@ -204,6 +205,7 @@ class NetworkSource(Source):
         )
         self._driver.begin(table, hands)
         browser.trust(table.is_proven)
+        self.counts = lambda: tally.counts(mdns.refused, browser.refused, table.bounds_met)
         self._has_table.set()
         if self._claim.settled.displaces:
             self._driver.handle(NameKept(self._claim.settled.displaces))

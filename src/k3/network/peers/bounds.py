@@ -42,7 +42,7 @@ class Bounds:
     """The bounds that were met: each is said once an hour, and counted."""
 
     def __init__(self, known: Knowledge) -> None:
-        self.met: Counter[Bound] = Counter()
+        self.met: Counter[Bound] = Counter(dict.fromkeys(Bound, 0))
         """How often each was met in this run."""
         self._known = known
         self._said_at: dict[Bound, float] = {}

@@ -36,6 +36,8 @@ class Candidates:
         if is_news:
             peer.backoff = 0.0
             peer.hint(now)
+        if heard.asked and not peer.answered:
+            self._known.crowd.prefer(peer)
         self._known.touch(peer)
 
     def _enter(self, heard: Announcement, now: float) -> Peer:

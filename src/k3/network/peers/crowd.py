@@ -10,12 +10,15 @@ from typing import Final
 
 from k3.core import limits
 from k3.network.messages import Announcement
-from k3.network.origins import Allowance, Shares, Turns, origin_of
+from k3.network.origins import PREFERRED, Allowance, Shares, Turns, origin_of
 from k3.network.peers.peer import NEVER, Peer
 
 FRUITLESS_AT_ONCE: Final = 64
-FRUITLESS_PER_SECOND: Final = 20.0
+FRUITLESS_PER_SECOND: Final = 6.0
 """So many questions that prove nothing are asked, whoever causes them."""
+
+SHOWN_PER_SECOND: Final = 0.5
+"""So many never-proven Nodes are made once there have been `limits.UNPROVEN_NODES`: in a flood each soon makes way."""
 
 BUSY_SECONDS: Final = 0.5
 """So long a first question waits for its answer where many wait for a turn."""
@@ -39,6 +42,7 @@ class Crowd:
         self._turns = Turns()
         self._allowance = Allowance(at_once=FRUITLESS_AT_ONCE, per_second=FRUITLESS_PER_SECOND, now=now)
         self._shown: dict[str, str] = {}
+        self._showing = Allowance(at_once=limits.UNPROVEN_NODES, per_second=SHOWN_PER_SECOND, now=now)
 
     def of(self, name: str) -> list[Peer]:
         """All candidates of a name."""
@@ -78,12 +82,14 @@ class Crowd:
     def wait(self, peer: Peer) -> None:
         """It wants to be asked."""
         peer.waiting = True
-        self._turns.wait(peer.key, peer.origin, again=bool(peer.backoff))
+        origin = PREFERRED if peer.is_preferred and not peer.backoff else peer.origin
+        self._turns.wait(peer.key, origin, again=bool(peer.backoff))
 
     def prefer(self, peer: Peer) -> None:
-        """It has answered a question that was meant for another one: as good as proven, it comes before all others."""
+        """It has answered, if not to a probe that was meant for it: it is somebody, and comes before all others."""
+        peer.is_preferred = True
         if peer.waiting:
-            self._turns.wait(peer.key, "")
+            self._turns.wait(peer.key, PREFERRED)
 
     def next(self, now: float) -> Peer | None:
         """Who is asked now, if anybody is: it takes one of the few places for that."""
@@ -121,7 +127,7 @@ class Crowd:
         if peer.key in self.candidates:
             self.answered[peer.key] = peer
         self._shares.leave(peer.key)
-        for origin in (peer.origin, ""):
+        for origin in (peer.origin, PREFERRED):
             self._turns.forgive(origin)
         self._allowance.give_back()
 
@@ -135,12 +141,12 @@ class Crowd:
         """No such Node any more."""
         self._shown.pop(name, None)
 
-    def has_room(self, me: str, observers: Iterable[str]) -> bool:
-        """Whether the agent `me` may show one more (docs/adr/0008).
+    def may_show(self, me: str, observers: Iterable[str], now: float) -> bool:
+        """Whether the agent `me` may show one more now (docs/adr/0008); if so, it is expected to.
 
         The few places are dealt out among the observers, so that no two need to count together.
         """
         agents = sorted({me, *observers})
         mine = len(range(agents.index(me), limits.UNPROVEN_NODES, len(agents)))
         used = sum(1 for shown_by in self._shown.values() if shown_by == me)
-        return used < mine and len(self._shown) < limits.UNPROVEN_NODES
+        return used < mine and len(self._shown) < limits.UNPROVEN_NODES and self._showing.take(now)

@@ -63,6 +63,8 @@ class Peer:
 
     origin: str = ""
     """Of a candidate: where its announcement comes from (`k3.network.origins`)."""
+    is_preferred: bool = False
+    """Of a candidate: whether it is somebody, as it has answered to something."""
     waiting: bool = False
     """Of a candidate: whether it waits for its turn to be asked."""
     probing: bool = False

@@ -33,7 +33,7 @@ class Probing:
         self._asking = asking
         self._candidates = asking.candidates
         self._suspicion = suspicion
-        self._bounds = Bounds(known)
+        self.bounds = Bounds(known)
 
     def start(self, peer: Peer, now: float) -> None:
         """Ask it; a candidate waits for its turn, but for a second question, which follows at once."""
@@ -47,10 +47,10 @@ class Probing:
         """Ask the candidates whose turn it is, if there is room for them. Returns them."""
         known, having = self._known, []
         for origin in known.crowded_out:
-            self._bounds.meet(Bound.CANDIDATES, origin, now)
+            self.bounds.meet(Bound.CANDIDATES, origin, now)
         known.crowded_out.clear()
         while (peer := known.crowd.next(now)) is not None:
-            if self._bounds.has_room(peer, now):
+            if self.bounds.has_room(peer, now):
                 self._ask(peer, now)
             else:
                 known.crowd.done(peer.key)
@@ -128,7 +128,7 @@ class Probing:
         peer = known.peers.get(candidate.name, candidate)
         if not known.is_online or peer.just_reported(Alive, now):
             return
-        if not self._bounds.may_be_listed(candidate, now):
+        if not self.bounds.may_be_listed(candidate, now):
             candidate.answered_at, candidate.backoff = -NEVER, candidate.ceiling
             return
         displaces = _displaced(peer, facts)

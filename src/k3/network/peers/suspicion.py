@@ -67,7 +67,7 @@ class Suspicion:
         heard = next(iter(peer.heard.values()), None)
         if heard is None or peer.name in known.peers or peer.rank or known.in_doubt(peer, now):
             return
-        if not known.crowd.has_room(known.me.name, self._observers.names):
+        if not known.crowd.may_show(known.me.name, self._observers.names, now):
             return
         known.crowd.show(peer.name, known.me.name)
         facts = Facts(

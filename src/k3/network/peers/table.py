@@ -1,7 +1,7 @@
 """The entrance to the rules: which of them takes an event, and which acts when its time has come. Pure."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from k3.core.node import NodeView
 from k3.network.events import (
@@ -23,6 +23,7 @@ from k3.network.events import (
 from k3.network.messages import Announcement, Withdrawal
 from k3.network.peers.adoption import Adoption
 from k3.network.peers.asking import Asking
+from k3.network.peers.bounds import Bound
 from k3.network.peers.candidates import Candidates
 from k3.network.peers.forgetting import forget, forget_at
 from k3.network.peers.from_network import FromNetwork
@@ -75,6 +76,11 @@ class PeerTable:
         if peer is not None and peer.stored is not None and id_ and peer.stored.id.startswith(id_):
             return not peer.stored.is_unproven
         return any(_is_proven(self._known.peers.get(each), instance) for each in self._known.names_of(instance))
+
+    @property
+    def bounds_met(self) -> Mapping[Bound, int]:
+        """How often each bound was met."""
+        return self._probing.bounds.met
 
     def shown(self, name: str) -> NodeView | None:
         """A Node as the store showed it last, with what k3 still knows of it where another program replaced it."""
