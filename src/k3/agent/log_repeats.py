@@ -46,11 +46,11 @@ ORIGINS: Final[Mapping[str, str]] = {
     "consul.node_renamed": "consul_node",
     "datacenter.believed": "datacenter",
     "datacenter.doubted": "datacenter",
+    "datacenter.left": "",
     # who asks the Kubernetes API
     "api.renewed": "object",
     "api.write_refused": "user",
     "api.turned_away": "from",
-    "datacenter.left": "",
     # all of them
     "agent.fault": "fault",
     "agent.stalled": "",

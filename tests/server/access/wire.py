@@ -85,7 +85,7 @@ def answered(gate: Gate, connection: Connection, request: web.BaseRequest) -> we
         finally:
             entered.leave()
     except Refused as refused:
-        retry = refused.details.get("retryAfterSeconds")
+        retry = (refused.details or {}).get("retryAfterSeconds")
         headers = {"Retry-After": str(retry)} if retry else {}
         return web.json_response(refused.status(), status=refused.code, headers=headers)
 
