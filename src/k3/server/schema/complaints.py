@@ -42,10 +42,10 @@ class Complaints:
         """Notes a value that is there twice."""
         self._add("FieldValueDuplicate", where, f"Duplicate value: {_shown(value)}", why)
 
-    def not_supported(self, where: str, value: str, values: Iterable[str]) -> None:
+    def not_supported(self, where: str, value: Any, values: Iterable[str]) -> None:  # noqa: ANN401 - JSON
         """Notes a value that is none of those there are."""
         told = "supported values: " + ", ".join(map(quoted, values))
-        self._add("FieldValueNotSupported", where, f"Unsupported value: {quoted(value)}", told)
+        self._add("FieldValueNotSupported", where, f"Unsupported value: {_shown(value)}", told)
 
     def internal(self, where: str, why: str) -> None:
         """Notes what could not be checked."""
