@@ -17,6 +17,11 @@ class Complaints:
     causes: dict[Cause, None] = field(default_factory=dict)
     """One that two rules find is told once."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more are noted: a body of a few bytes for each would be answered with hundreds for each."""
+        return len(self.causes) >= limits.CAUSES
+
     def invalid(self, where: str, value: Any, why: str) -> None:  # noqa: ANN401 - JSON
         """Notes a value that breaks a rule."""
         self._add("FieldValueInvalid", where, f"Invalid value: {_shown(value)}", why)
@@ -52,7 +57,7 @@ class Complaints:
         self._add("InternalError", where, "Internal error", why)
 
     def _add(self, reason: str, where: str, message: str, why: str) -> None:
-        if len(self.causes) < limits.CAUSES:  # a body of a few bytes for each would be answered with hundreds for each
+        if not self.is_full:
             self.causes[Cause(reason, f"{message}: {why}" if why else message, where)] = None
 
 
@@ -60,4 +65,5 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - JSON
     if isinstance(value, str):
         return quoted(value[: limits.SHOWN_CHARACTERS])
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = text[: limits.SHOWN_CHARACTERS]
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")  # as encoding/json does
