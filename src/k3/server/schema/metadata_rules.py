@@ -12,7 +12,7 @@ _NOT_EMPTY: Final = "must not be empty"
 _IMMUTABLE: Final = "field is immutable"
 _ORPHAN: Final = "orphan"
 _FOREGROUND: Final = "foregroundDeletion"
-_SHOWN: Final = 64
+_SHOWN: Final = 16
 """Owners that a message shows; each that is one too many is told with all of them."""
 _OPERATIONS: Final = ("Apply", "Update")
 
