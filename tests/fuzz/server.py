@@ -28,6 +28,17 @@ _GOOD: Final = (
     {"spec": {"resourceAttributes": {"verb": "get", "resource": "nodes"}, "extra": {"a": ["b"]}}},
 )
 
+_OLD: Final[tuple[Manifest, ...]] = (
+    {},
+    {"metadata": [], "spec": [1], "status": "x"},
+    {
+        "metadata": {"deletionTimestamp": "x", "finalizers": {"a": 1}},
+        "spec": {"podCIDRs": 5, "providerID": [], "externalID": {}},
+    },
+    {"metadata": {"deletionTimestamp": "x", "finalizers": [[], {}]}, "spec": {"podCIDRs": [{}], "providerID": {"a": 1}}},
+)
+"""What a store may hold of an object, written by others."""
+
 
 def _read(content_type: str, data: bytes) -> list[tuple[Kind, Manifest]]:
     """Returns what a body is, as each kind that takes it. Raises Refused where none does."""
@@ -56,8 +67,8 @@ def _check(found: list[tuple[Kind, Manifest]]) -> None:
 
 def _check_rules(kind: Kind, manifest: Manifest) -> None:
     defaults.apply(kind, manifest)
-    old = types.normalised(kind, {})
-    rules = (partial(validation.check_new, kind, manifest), partial(validation.check_update, kind, manifest, old))
+    rules = [partial(validation.check_update, kind, manifest, old) for old in _OLD]
+    rules.append(partial(validation.check_new, kind, manifest))
     for rule in rules:
         try:
             rule()

@@ -220,7 +220,8 @@ def _message(type_name: str) -> _Read:
 def _put(made: dict[str, Any], field: _Field, value: Value, budget: _Budget) -> None:
     if isinstance(value, int) != (field.read is None):
         wire = _VARINT if isinstance(value, int) else _BYTES
-        msg = f"proto: wrong wireType = {wire} for field {field.name[:1].upper()}{field.name[1:]}"
+        named = "ObjectMeta" if field.name == "metadata" else field.name[:1].upper() + field.name[1:]
+        msg = f"proto: wrong wireType = {wire} for field {named}"
         raise NotProtobuf(msg)
     if isinstance(value, int):
         made[field.name] = bool(value) if field.is_bool else _signed(value)

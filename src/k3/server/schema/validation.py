@@ -33,14 +33,17 @@ def check_new(kind: Kind, manifest: Manifest) -> None:
 
 
 def check_update(kind: Kind, manifest: Manifest, old: Manifest, subresource: str = "") -> None:
-    """Raises Refused (422) for a change that may not be made. Of a subresource fewer rules are asked."""
+    """Raises Refused (422) for a change that may not be made. Of a subresource fewer rules are asked.
+
+    `old` is what is stored: any JSON object, whoever wrote it.
+    """
     found, metadata = Complaints(), manifest["metadata"]
     metadata_rules.check(found, kind, metadata, texts.path_segment)
-    metadata_rules.check_update(found, metadata, old["metadata"])
+    metadata_rules.check_update(found, metadata, _part(old, "metadata"))
     if kind == NODE:
         if not subresource:
             node_rules.check(found, manifest)
-        node_rules.check_update(found, manifest, old)
+        node_rules.check_update(found, manifest, _part(old, "spec"))
     elif kind == LEASE:
         lease_rules.check(found, manifest)
     elif kind == EVENT:
@@ -62,6 +65,11 @@ def warnings(kind: Kind, manifest: Manifest) -> tuple[str, ...]:
     if kind == NODE and manifest["spec"].get("externalID"):
         return ("spec.externalID: this field is deprecated, and is unused by Kubernetes",)
     return ()
+
+
+def _part(stored: Manifest, name: str) -> Manifest:
+    part = stored.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _refuse(kind: Kind, manifest: Manifest, found: Complaints) -> None:
