@@ -61,6 +61,7 @@ JSON_PATCH_COPIED_BYTES: Final = 3 * 1024 * 1024
 UPDATE_MANAGERS: Final = 10
 MANAGER_BYTES: Final = 128
 ANNOTATION_BYTES: Final = 256 * 1024
+REFUSAL_CHARACTERS: Final = 4_096
 
 # What a machine says of itself in `/info`.
 INFO_BYTES: Final = 16_384

@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from k3.core.objects import NODE
-from tests.server.patching.cases import Case, Step, node, step
+from k3.core.objects import EVENT, LEASE, NODE, Kind
+from tests.server.patching.cases import INVOLVED, Case, Step, event, lease, node, step
 
 TYPES = ("Ready", "A", "B")
 KEYS = ("a", "b", "c")
@@ -13,7 +13,49 @@ FINALIZERS = ("a.b/c", "d.e/f", "g.h/i", "j.k/l")
 
 def case(chance: random.Random) -> Case:
     """Returns a create and eight writes."""
+    kind = chance.choice((NODE, NODE, NODE, LEASE, EVENT))
+    if kind != NODE:
+        return Case(kind, [step("create", _small(kind, chance)), *(_small_write(kind, chance) for _ in range(8))])
     return Case(NODE, [step("create", _object(chance)), *(_write(chance) for _ in range(8))])
+
+
+def _small(kind: Kind, chance: random.Random) -> dict[str, Any]:
+    """Returns a Lease or an Event."""
+    made = _lease(chance) if kind == LEASE else _event(chance)
+    if chance.random() < 0.5:
+        made["metadata"]["labels"] = _texts(chance)
+    return made
+
+
+def _lease(chance: random.Random) -> dict[str, Any]:
+    known: dict[str, tuple[Any, ...]] = {
+        "holderIdentity": ("me", "you"),
+        "leaseDurationSeconds": (10, 20),
+        "leaseTransitions": (0, 1),
+        "renewTime": ("2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:10.000000Z"),
+    }
+    drawn: dict[str, Any] = {name: chance.choice(values) for name, values in known.items() if chance.random() < 0.6}
+    return lease(**drawn)
+
+
+def _event(chance: random.Random) -> dict[str, Any]:
+    known: dict[str, tuple[Any, ...]] = {
+        "count": (0, 1, 2),
+        "message": ("", "m", "n"),
+        "source": ({}, {"component": "c"}, {"host": "h"}),
+        "lastTimestamp": ("2026-01-01T00:00:00Z", "2026-01-01T00:00:10Z"),
+        "reportingComponent": ("", "r"),
+        "related": ({}, {"kind": "Node"}, {"name": "n"}),
+        "series": ({"count": 1, "lastObservedTime": "2026-01-01T00:00:10.000000Z"}, {"count": 2}),
+    }
+    drawn = {name: chance.choice(values) for name, values in known.items() if chance.random() < 0.5}
+    return event(involvedObject=INVOLVED, **drawn)
+
+
+def _small_write(kind: Kind, chance: random.Random) -> Step:
+    how = chance.choice(("merge", "strategic", "apply"))
+    body = _small(kind, chance)
+    return step(how, body, chance.choice(("m", "n", "kubectl")), force=how == "apply" and chance.random() < 0.6)
 
 
 def _write(chance: random.Random) -> Step:
@@ -45,7 +87,7 @@ def _operation(chance: random.Random) -> dict[str, Any]:
     elif path == "/metadata/finalizers":
         value = chance.choice(FINALIZERS)
     elif path == "/spec":
-        return {"op": chance.choice(("add", "remove")), "path": "/spec/providerID", "value": "1"}
+        return {"op": chance.choice(("add", "remove")), "path": "/spec/unschedulable", "value": True}
     return {"op": op, "path": f"{path}/{name}", "from": f"{path}/{chance.choice((*KEYS, '0'))}", "value": value}
 
 

@@ -113,6 +113,11 @@ def test_what_is_no_patch(operations: Any, message: str) -> None:
     assert (refused.value.code, str(refused.value)) == (400, message)
 
 
+def test_fields_that_no_operation_has_are_told() -> None:
+    operations = [{"op": "test", "path": "/a", "value": 1}, None, {"op": "test", "path": "/a", "value": 1, "xyz": 1}]
+    assert json_patch.unknown_fields(operations) == ['json patch unknown field "[2].xyz"']
+
+
 def test_too_many_operations() -> None:
     operations = [{"op": "test", "path": "/a", "value": 1}] * limits.JSON_PATCH_OPERATIONS
     json_patch.patched({"a": 1}, operations)

@@ -134,6 +134,12 @@ def test_what_cannot_be_merged_is_refused(patch: Any, code: int, message: str) -
     assert (refused.value.code, str(refused.value)) == (code, message)
 
 
+def test_a_refusal_is_not_as_long_as_the_patch() -> None:
+    with pytest.raises(Refused) as refused:
+        strategic.patched(NODE, {}, {"$patch": "x" * 100_000})
+    assert len(str(refused.value)) < 5_000
+
+
 def test_long_lists_take_no_square_time() -> None:
     began = time.process_time()
     document = status(*(f"c{n}" for n in range(20_000)))

@@ -57,6 +57,8 @@ def applied(
 
 
 def _checked(kind: Kind, wanted: Any) -> Manifest:  # noqa: ANN401 - JSON
+    if wanted is None:
+        wanted = {}
     if not isinstance(wanted, dict):
         refuse_type("value of type map[string]interface {}", wanted, prefix=_DECODING)
     if (wanted.get("apiVersion"), wanted.get("kind")) != (kind.api_version, kind.name):

@@ -19,6 +19,7 @@ from k3.server.status import Refused
 _INDEX: Final = re.compile(r"[+-]?[0-9]{1,9}")
 _DECODING: Final = "error decoding patch: "
 _TEXTS: Final = ("op", "path", "from")
+_FIELDS: Final = {*_TEXTS, "value"}
 
 
 def patched(document: Manifest, operations: Any) -> Any:  # noqa: ANN401 - JSON
@@ -38,6 +39,16 @@ def patched(document: Manifest, operations: Any) -> Any:  # noqa: ANN401 - JSON
     if _is_too_deep(patching.document):  # copies of copies grow deep before they grow long
         raise does_not_apply()
     return patching.document
+
+
+def unknown_fields(operations: Any) -> list[str]:  # noqa: ANN401 - JSON
+    """Returns what a strict reader finds wrong with operations that apply: `json patch unknown field "[0].spam"`."""
+    return [
+        f'json patch unknown field "[{at}].{name}"'
+        for at, operation in enumerate(operations or ())
+        for name in (operation or {})
+        if name not in _FIELDS
+    ]
 
 
 def _check(operations: Any) -> None:  # noqa: ANN401 - JSON

@@ -151,7 +151,11 @@ _CONFIG_SOURCE: Final = _struct(
     },
     is_pointer=True,
 )
-_TAINT: Final = _struct("Taint", {"effect": TEXT, "key": TEXT, "timeAdded": MOMENT, "value": TEXT})
+_TAINT: Final = _struct(
+    "Taint",
+    {"effect": TEXT, "key": TEXT, "timeAdded": MOMENT, "value": TEXT},
+    zeros={"effect": "", "key": ""},
+)
 _NODE_SPEC: Final = _struct(
     "NodeSpec",
     {
@@ -223,7 +227,9 @@ _NODE_STATUS: Final = _struct(
         "daemonEndpoints": _DAEMON_ENDPOINTS,
         "declaredFeatures": _atomic(TEXT),
         "features": _struct("NodeFeatures", {"supplementalGroupsPolicy": BOOLEAN_OR_NONE}, is_pointer=True),
-        "images": _atomic(_struct("ContainerImage", {"names": _atomic(TEXT), "sizeBytes": NUMBER})),
+        "images": _atomic(
+            _struct("ContainerImage", {"names": _atomic(TEXT), "sizeBytes": NUMBER}, zeros={"names": None}),
+        ),
         "nodeInfo": _NODE_INFO,
         "phase": TEXT,
         "runtimeHandlers": _atomic(
@@ -239,7 +245,9 @@ _NODE_STATUS: Final = _struct(
                 },
             ),
         ),
-        "volumesAttached": _atomic(_struct("AttachedVolume", {"devicePath": TEXT, "name": TEXT})),
+        "volumesAttached": _atomic(
+            _struct("AttachedVolume", {"devicePath": TEXT, "name": TEXT}, zeros={"devicePath": "", "name": ""}),
+        ),
         "volumesInUse": _atomic(TEXT),
     },
     zeros={"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "nodeInfo": dict.fromkeys(_INFO_TEXTS, "")},
@@ -290,7 +298,12 @@ _SHAPES: Final = {
             "related": _struct("ObjectReference", _REFERENCE_FIELDS, is_atomic=True, is_pointer=True),
             "reportingComponent": TEXT,
             "reportingInstance": TEXT,
-            "series": _struct("EventSeries", {"count": NUMBER, "lastObservedTime": MOMENT}, is_pointer=True),
+            "series": _struct(
+                "EventSeries",
+                {"count": NUMBER, "lastObservedTime": MOMENT},
+                zeros={"lastObservedTime": None},
+                is_pointer=True,
+            ),
             "source": _struct("EventSource", {"component": TEXT, "host": TEXT}),
             "type": TEXT,
         },

@@ -10,9 +10,9 @@ from typing import Any, Final
 from k3.core.documents import Manifest
 from k3.core.objects import Kind, copied
 from k3.server.patching import strategic_lists
-from k3.server.patching.refusals import does_not_apply, refuse_as_fault, refuse_type
+from k3.server.patching.refusals import as_go_prints, does_not_apply, refuse_as_fault, refuse_type
 from k3.server.patching.shapes import Shape, shape_of
-from k3.server.patching.strategic_lists import DELETE_FROM, DELETED, DIRECTIVE, RETAIN, SET_ORDER, plain, spoken
+from k3.server.patching.strategic_lists import DELETE_FROM, DELETED, DIRECTIVE, RETAIN, SET_ORDER, plain
 from k3.server.status import bad_request
 
 _BAD_RETAIN: Final = "invalid patch format of retainKeys"
@@ -58,7 +58,7 @@ def _directed(directive: object, patch: dict[str, Any]) -> dict[str, Any]:
         del patch[DIRECTIVE]
         return patch
     if directive != "delete":
-        refuse_as_fault(f"unknown patch type: {spoken(directive)} in map: {spoken(patch)}")
+        refuse_as_fault(f"unknown patch type: {as_go_prints(directive)} in map: {as_go_prints(patch)}")
     return {}
 
 

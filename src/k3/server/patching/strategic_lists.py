@@ -7,7 +7,7 @@ in the patch's order, and `$setElementOrder/<list>` goes before both.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from k3.server.patching.refusals import does_not_apply, refuse_as_fault
+from k3.server.patching.refusals import as_go_prints, does_not_apply, go_type, refuse_as_fault
 from k3.server.patching.shapes import Shape
 from k3.server.status import bad_request
 
@@ -19,14 +19,6 @@ DELETED: Final = object()
 """What is left of a part that its own directive takes away."""
 
 _BAD_SET_ORDER: Final = "invalid patch format of setElementOrder list"
-_GO_TYPES: Final = {
-    bool: "bool",
-    int: "int64",
-    float: "float64",
-    str: "string",
-    list: "[]interface {}",
-    dict: "map[string]interface {}",
-}
 
 Merging = Callable[[dict[str, Any], dict[str, Any], Shape], dict[str, Any]]
 """Merges one object into another of a shape: `strategic.merged`."""
@@ -71,7 +63,7 @@ def set_order(original: dict[str, Any], patch: dict[str, Any], shape: Shape, mer
     for directive in [name for name in patch if name.startswith(SET_ORDER)]:
         order = patch.pop(directive)
         if not isinstance(order, list):
-            refuse_as_fault(f"expected a []interface {{}}, but received a {_GO_TYPES.get(type(order), '%!s(<nil>)')}")
+            refuse_as_fault(f"expected a []interface {{}}, but received a {go_type(order)}")
         prefix, slash, name = directive.partition("/")
         if not slash or prefix != SET_ORDER:
             raise bad_request(_BAD_SET_ORDER)
@@ -90,7 +82,7 @@ def _set_order(
     there, given = original.get(name), patch.get(name)
     for value in (there, given):
         if value is not None and not isinstance(value, list):
-            refuse_as_fault(f"expected a []interface {{}}, but received a {_GO_TYPES[type(value)]}")
+            refuse_as_fault(f"expected a []interface {{}}, but received a {go_type(value)}")
     if part is None or not part.list_type:
         refuse_as_fault(f'unable to find api field in struct {shape.go_name} for the json field "{name}"')
     if not there and given is None:
@@ -115,7 +107,7 @@ def _check_order(patch: list[Any], order: list[Any], key: str) -> None:
         if isinstance(item, dict) and DIRECTIVE in item:
             continue
         if _key_of(item, key) not in rest:  # consumes it up to there
-            told = f"The order in patch list:\n{spoken(patch)}\n doesn't match {SET_ORDER} list:\n{spoken(order)}\n"
+            told = f"The order in patch list:\n{as_go_prints(patch)}\n doesn't match {SET_ORDER} list:\n{as_go_prints(order)}\n"
             refuse_as_fault(told)
 
 
@@ -133,7 +125,7 @@ def _special(original: list[Any], patch: list[Any], shape: Shape) -> tuple[list[
         elif directive == "merge":
             refuse_as_fault("merging lists cannot yet be specified in the patch")
         elif DIRECTIVE in item:
-            refuse_as_fault(f"unknown patch type: {spoken(directive)} in map: {spoken(item)}")
+            refuse_as_fault(f"unknown patch type: {as_go_prints(directive)} in map: {as_go_prints(item)}")
     if is_replaced:
         return plain_items, []
     return [item for item in original if not gone or _key_of(_whole(item, shape), shape.key) not in gone], plain_items
@@ -188,9 +180,9 @@ def _key_of(item: Any, key: str) -> Any:  # noqa: ANN401 - JSON
     if not key:
         return _identity(item)
     if not isinstance(item, dict):
-        refuse_as_fault(f"expected a map[string]interface {{}}, but received a {_GO_TYPES.get(type(item), '%!s(<nil>)')}")
+        refuse_as_fault(f"expected a map[string]interface {{}}, but received a {go_type(item)}")
     if key not in item:
-        refuse_as_fault(f"map: {spoken(item)} does not contain declared merge key: {key}")
+        refuse_as_fault(f"map: {as_go_prints(item)} does not contain declared merge key: {key}")
     return _identity(item[key])
 
 
@@ -209,16 +201,5 @@ def _items(*lists: list[Any]) -> type:
     if first in {list, type(None)}:
         raise does_not_apply()
     if len(types) > 1:
-        refuse_as_fault(f"list element types are not identical: {spoken(list(lists))}")
+        refuse_as_fault(f"list element types are not identical: {as_go_prints(list(lists))}")
     return first
-
-
-def spoken(value: Any) -> str:  # noqa: ANN401 - JSON
-    """Returns a value as Go prints it in messages."""
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{name}:{spoken(value[name])}" for name in sorted(value)) + "]"
-    if isinstance(value, list):
-        return "[" + " ".join(map(spoken, value)) + "]"
-    if value is None:
-        return "<nil>"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,19 +8,10 @@ from k3.core.documents import Manifest
 from k3.core.objects import Kind
 from k3.server.patching.changes import element_of
 from k3.server.patching.field_sets import spoken
-from k3.server.patching.refusals import refuse_as_fault
+from k3.server.patching.refusals import as_go_prints, go_type, refuse_as_fault
 from k3.server.patching.shapes import UNTYPED, Shape
-from k3.server.patching.strategic_lists import spoken as spoken_value
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {"string": (str,), "numeric": (int, float), "boolean": (bool,)}
-_GO_TYPES: Final = {
-    bool: "bool",
-    int: "int64",
-    float: "float64",
-    str: "string",
-    list: "[]interface {}",
-    dict: "map[string]interface {}",
-}
 
 
 def check_typed(kind: Kind, wanted: Manifest, shape: Shape) -> None:
@@ -65,7 +56,7 @@ def _wrong_scalar(value: Any, shape: Shape, path: tuple[str, ...]) -> Iterator[t
     if shape.scalar == "string":
         yield path, f"expected string, got &value.valueUnstructured{{Value:{_told_in_go(value)}}}"
     elif shape.scalar == "numeric":
-        yield path, f"expected numeric (int or float), got {_GO_TYPES[type(value)]}"
+        yield path, f"expected numeric (int or float), got {go_type(value)}"
     else:
         yield path, f"expected boolean, got {_told(value)}"
 
@@ -94,7 +85,7 @@ def _why_no_element(item: Any, shape: Shape) -> str:  # noqa: ANN401 - JSON
 
 
 def _told(value: Any) -> str:  # noqa: ANN401 - JSON
-    return f"&{{{spoken_value(value)}}}"
+    return f"&{{{as_go_prints(value)}}}"
 
 
 def _told_in_go(value: Any) -> str:  # noqa: ANN401 - JSON
