@@ -104,6 +104,11 @@ async def test_a_page_in_a_browser_cannot_write(headers: list[str], code: int) -
         assert (await curl(wire, "/api/v1/nodes", "-X", "POST", *flags))[0] == code
 
 
+async def test_a_health_check_without_a_name_is_answered() -> None:
+    async with Wire().listening("127.0.0.1") as wire:
+        assert (await curl(wire, "/healthz", "--http1.0", "-H", "Host:"))[0] == 200
+
+
 async def test_over_tls_a_token_is_asked_for(tmp_path: Path) -> None:
     found = Certificates(AccessSettings(listen=Listen("", 0), tls=True), tmp_path, frozenset())
     ca = str(tmp_path / "server/ca.crt")
