@@ -23,8 +23,8 @@ AUTHORITY_DAYS: Final = 3_650
 SERVER_DAYS: Final = 365
 RENEWED_BEFORE: Final = timedelta(days=90)
 _NEVER_BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""No clock that is right shows less. An authority holds from then on, and for ten years from then at the least: one that was made
-while the clock was wrong need not be replaced, and every client's trust with it."""
+"""No clock that is right shows less. An authority holds from then on, and for ten years at the least: one that was made while
+the clock was wrong need not be replaced, and every client's trust with it."""
 NAME_CHARACTERS: Final = 64
 """RFC 5280, upper bound of a common name."""
 _KEY_USAGES: Final = (
