@@ -46,6 +46,7 @@ class Refused(Exception):
         self.code = code
         self.reason = reason or REASONS[code]
         self.details = details or {}
+        self._shows_details = details is not None
 
     def status(self) -> dict[str, Any]:
         """Returns the Status object."""
@@ -57,7 +58,7 @@ class Refused(Exception):
             "message": str(self),
             "reason": self.reason,
         }
-        if self.details:
+        if self._shows_details:
             found["details"] = self.details
         return {**found, "code": self.code}
 

@@ -23,7 +23,9 @@ from tests.server.access.wire import Wire
 
 NOW = datetime.now(UTC)
 OLD = Path("/usr/lib/google-cloud-sdk/bin")
-KUBECTLS = [str(path) for path in (OLD / "kubectl.1.27", OLD / "kubectl.1.31") if path.exists()]
+KUBECTLS = [
+    str(path) for path in (OLD / "kubectl.1.27", OLD / "kubectl.1.31", Path(shutil.which("kubectl") or "")) if path.is_file()
+]
 NOBODY = "65534"
 
 

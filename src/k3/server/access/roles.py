@@ -111,7 +111,7 @@ _AGENT: Final = (
 
 PUBLIC_PATHS: Final = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/")
 """What everybody may get, as with Kubernetes' role `system:public-info-viewer`."""
-KNOWN_PATHS: Final = ("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *PUBLIC_PATHS)
+KNOWN_PATHS: Final = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *PUBLIC_PATHS)
 """What every user who is known may get: kubectl says no more than `unknown` where discovery is refused."""
 _PATH_VERBS: Final = ("get", "head", "options")
 
@@ -194,7 +194,7 @@ def why_not(user: User, attempt: Attempt, *, before: Manifest | None, after: Man
 def forbidden(user: User, attempt: Attempt) -> Refused:
     """Returns the refusal of what `may` does not allow, in Kubernetes' words."""
     if attempt.path:
-        return Refused(403, f"forbidden: {_sentence(user, attempt)}")
+        return Refused(403, f"forbidden: {_sentence(user, attempt)}", details={})
     return _refused(attempt, attempt.name, _own_only(user, attempt) or _sentence(user, attempt))
 
 
@@ -222,7 +222,7 @@ def _own_only(user: User, attempt: Attempt) -> str:
     if not user.node or not may(user, replace(attempt, name=user.node)):
         return ""
     match attempt.resource:
-        case "nodes":
+        case "nodes" if attempt.verb != "delete":
             return f"node {_quoted(user.node)} is not allowed to modify node {_quoted(attempt.name)}"
         case "leases":
             return "can only access node lease with the same name as the requesting node"
