@@ -101,7 +101,8 @@ class Seat:
             return
         origin = origin_of(user, address)
         if not self._room.connections.take(origin):
-            raise too_many("too many connections")
+            what = "too many connections"
+            raise too_many(what)
         self.leave()
         self._share, self._origin = self._room.connections, origin
 

@@ -12,6 +12,7 @@ that discovery renews, nothing else.
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from k3.core import limits, ownership
@@ -127,6 +128,7 @@ def rules(user: User) -> tuple[Rule, ...]:
     return _SELF_REVIEWS if user.is_known else ()
 
 
+@lru_cache(maxsize=limits.ORIGINS)
 def _agent_of(node: str) -> tuple[Rule, ...]:
     return (
         *_VIEW,
@@ -180,7 +182,7 @@ def why_not(user: User, attempt: Attempt, *, before: Manifest | None, after: Man
     if user.role != "agent":
         return ""
     name = attempt.name or _name_of(after)
-    named = replace(attempt, name=name)
+    named = attempt if attempt.name else replace(attempt, name=name)
     if not may(user, named):
         return _own_only(user, named) or _sentence(user, named)
     match attempt.resource:
