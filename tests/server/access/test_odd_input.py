@@ -27,8 +27,25 @@ VALUES = st.one_of(
     ),
 )
 WORDS = st.sampled_from(
-    "* get create patch delete nodes nodes/status leases events web1 web2 web1.1 default "
-    "kube-system kube-node-lease coordination.k8s.io k3-x".split(" ")
+    [
+        "*",
+        "get",
+        "create",
+        "patch",
+        "delete",
+        "nodes",
+        "nodes/status",
+        "leases",
+        "events",
+        "web1",
+        "web2",
+        "web1.1",
+        "default",
+        "kube-system",
+        "kube-node-lease",
+        "coordination.k8s.io",
+        "k3-x",
+    ]
 )
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), WORDS, st.text(max_size=8)),
