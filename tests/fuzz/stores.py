@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from k3.agent.lease import Leadership
 from k3.core import documents, limits
 from k3.core.documents import same_json
-from k3.core.objects import EVENT, KINDS, LEASE, NODE, Key, Kind, Manifest, Object
+from k3.core.objects import EVENT, KINDS, LEASE, NODE, TOKEN, Key, Kind, Manifest, Object
 from k3.core.store import Change
 from k3.stores import connect
 from k3.stores.check import Findings, check
@@ -98,7 +98,12 @@ LEASE_DOCUMENT: Final[Manifest] = {
         "renewTime": STAMP,
     },
 }
-KEYS: Final = {NODE: Key(NODE, "web"), EVENT: Key(EVENT, "web.1", "default"), LEASE: Key(LEASE, "k3-discovery", "kube-system")}
+KEYS: Final = {
+    NODE: Key(NODE, "web"),
+    EVENT: Key(EVENT, "web.1", "default"),
+    LEASE: Key(LEASE, "k3-discovery", "kube-system"),
+    TOKEN: Key(TOKEN, "0123456789"),
+}
 
 _RAW: Final = st.sampled_from(
     [b"", b"null", b"[1]", b'"a"', b"\xef\xbb\xbf{}", b"{}{}", b"{" * 3_000, b"[" * 60_000, b'{"a":' * 200 + b"1" + b"}" * 200]

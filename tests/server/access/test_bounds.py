@@ -32,6 +32,23 @@ def test_an_origin_has_its_share_and_the_others_a_few_whatever_it_takes() -> Non
     assert not share.take("c", 2)
 
 
+def test_a_connection_is_a_strangers_until_it_is_known_who_is_there() -> None:
+    held = bounds.Bounds(connections=4)
+    held.connections = Share(4, 1, few=1)
+    strangers = [bounds.Seat(held, f"fd00::{number}") for number in range(6)]
+    assert [each.take() for each in strangers] == [True] * 4 + [False] * 2  # a few, although there are but two
+    strangers[0].prove(ANONYMOUS, "fd00::0")
+    assert held.strangers.total == 4
+    strangers[0].prove(VIEW, "fd00::0")
+    strangers[0].prove(VIEW, "fd00::0")
+    assert (held.strangers.total, held.connections.total) == (3, 1)
+    with pytest.raises(Refused, match="too many connections"):
+        strangers[1].prove(VIEW, "fd00::1")
+    for each in strangers * 2:
+        each.leave()
+    assert (held.strangers.total, held.connections.total) == (0, 0)
+
+
 def test_refusals_are_answered_at_a_pace_for_each_network() -> None:
     refusals = Refusals()
     waits = [refusals.wait_seconds("10.0.0.1", 0.0) for _ in range(limits.API_REFUSALS_AT_ONCE + 2)]
@@ -104,6 +121,14 @@ def test_reviews_answer_by_the_same_table() -> None:
         with pytest.raises(Refused, match="exactly one of") as caught:
             reviews.self_access(VIEW, spec)
         assert caught.value.code == 422
+    with pytest.raises(Refused) as caught:
+        reviews.self_access(VIEW, {"resourceAttributes": {"verb": "x"}, "nonResourceAttributes": {"path": "/a"}})
+    assert str(caught.value) == (
+        '.authorization.k8s.io "" is invalid: spec: Invalid value: {"Path":"/a","Verb":""}: '
+        "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+    )
+    with pytest.raises(Refused, match="no namespace on request"):
+        reviews.self_rules(VIEW, {})
     with pytest.raises(Refused, match="at least one of user or group"):
         reviews.access(asks("get"))
     assert reviews.self_subject(WEB1)["userInfo"]["username"] == "system:node:web1"
@@ -111,7 +136,7 @@ def test_reviews_answer_by_the_same_table() -> None:
     assert rules["resourceRules"] == [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
     assert rules["nonResourceRules"] == [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
     assert {"verbs": ["patch", "update"], "apiGroups": [""], "resources": ["nodes/status"], "resourceNames": ["web1"]} in (
-        reviews.self_rules(WEB1, {})["resourceRules"]
+        reviews.self_rules(WEB1, {"namespace": "kube-system"})["resourceRules"]
     )
     assert reviews.token(None) == {"user": {}, "error": "invalid bearer token"}
     assert of_certificate("x", []).is_known

@@ -11,7 +11,7 @@ import pytest
 
 from k3.core.errors import ConfigInvalid, StartFailed
 from k3.server.access import certificates
-from k3.server.access.authority import Pair, client_pair, new_authority, server_pair
+from k3.server.access.authority import Pair, client_pair, is_authority, new_authority, server_pair
 from k3.server.access.certificates import Certificates
 from k3.server.access.identity import of_certificate, of_token
 from k3.server.access.settings import AccessSettings
@@ -111,6 +111,21 @@ def test_a_link_of_another_user_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StartFailed, match="is a symbolic link of"):
         made(shared).context()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_name_that_is_too_long_for_a_certificate(tmp_path: Path) -> None:
+    user = of_token("x", "agent", "a" * 60)
+    with pytest.raises(ConfigInvalid, match="too long for a certificate"):
+        certificates.own_client(tmp_path / "server", user, NOW, ttl=timedelta(days=1))
+
+
+def test_an_authority_made_while_the_clock_was_wrong_holds_once_it_is_right() -> None:
+    early = new_authority("x", datetime(1970, 1, 2, tzinfo=UTC))
+    assert is_authority(early, NOW)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=new_authority("x", NOW + timedelta(days=9_999)).certificate)
+    (found,) = context.get_ca_certs()
+    assert ssl.cert_time_to_seconds(str(found["notBefore"])) < NOW.timestamp()
 
 
 def test_a_clients_certificate_is_its_user(tmp_path: Path) -> None:

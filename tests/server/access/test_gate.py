@@ -23,7 +23,9 @@ from tests.server.access.wire import Wire
 
 NOW = datetime.now(UTC)
 OLD = Path("/usr/lib/google-cloud-sdk/bin")
-KUBECTLS = [str(path) for path in (OLD / "kubectl.1.27", OLD / "kubectl.1.31") if path.exists()]
+KUBECTLS = [
+    str(path) for path in (OLD / "kubectl.1.27", OLD / "kubectl.1.31", Path(shutil.which("kubectl") or "")) if path.is_file()
+]
 NOBODY = "65534"
 
 
@@ -102,6 +104,11 @@ async def test_a_page_in_a_browser_cannot_write(headers: list[str], code: int) -
     flags = [part for header in headers for part in ("-H", header)]
     async with Wire().listening("127.0.0.1") as wire:
         assert (await curl(wire, "/api/v1/nodes", "-X", "POST", *flags))[0] == code
+
+
+async def test_a_health_check_without_a_name_is_answered() -> None:
+    async with Wire().listening("127.0.0.1") as wire:
+        assert (await curl(wire, "/healthz", "--http1.0", "-H", "Host:"))[0] == 200
 
 
 async def test_over_tls_a_token_is_asked_for(tmp_path: Path) -> None:

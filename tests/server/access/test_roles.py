@@ -95,7 +95,7 @@ def test_who_may_what(user: User, attempt: Attempt, expected: bool) -> None:
         ("/livez/ping", True, True, True),
         ("/version", True, True, True),
         ("/version/", True, True, True),
-        ("/", False, True, True),
+        ("/", False, False, True),
         ("/api", False, True, True),
         ("/apis/coordination.k8s.io/v1", False, True, True),
         ("/openapi/v3/api/v1", False, True, True),
@@ -141,7 +141,7 @@ def test_a_refusal_has_kubernetes_words(user: User, attempt: Attempt, message: s
         "status": "Failure",
         "message": message,
         "reason": "Forbidden",
-        **({"details": details} if details else {}),
+        "details": details,
         "code": 403,
     }
 

@@ -77,6 +77,9 @@ def test_two_headers_and_impersonation_are_refused() -> None:
         with pytest.raises(Refused) as caught:
             authenticator(one).user(LAN, [*bearer(one.text), (name, "root")])
         assert caught.value.code == 403
+        assert str(caught.value).startswith(('users "root" is forbidden: User "system:node:web1" cannot impersonate', "groups"))
+        with pytest.raises(Refused, match="Unauthorized"):
+            authenticator().user(LAN, [*bearer(one.text), (name, "root")])
 
 
 def test_no_credential_is_anonymous_off_loopback_and_the_local_user_on_it() -> None:

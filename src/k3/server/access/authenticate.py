@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from k3.core import limits
-from k3.server.access import tokens
+from k3.server.access import roles, tokens
 from k3.server.access.identity import ANONYMOUS, User, certificate_names, of_certificate
+from k3.server.access.roles import Attempt
 from k3.server.access.tokens import Token
 from k3.server.status import Refused
 
@@ -43,17 +44,18 @@ class Authenticator:
 
     def user(self, connection: Connection, headers: Iterable[tuple[str, str]]) -> User:
         """Returns who asks, `ANONYMOUS` where nothing was shown. Raises Refused: 400, 401, 403."""
-        given = []
-        for name, value in headers:
-            lower = name.lower()
-            if lower.startswith(_IMPERSONATE):
-                msg = "impersonation is not supported: leave out --as and the Impersonate- headers"
-                raise Refused(403, msg)
-            if lower == "authorization":
-                given.append(value)
+        pairs = [(name.lower(), value) for name, value in headers]
+        given = [value for name, value in pairs if name == "authorization"]
         if len(given) > 1:
             msg = "more than one Authorization header"
             raise Refused(400, msg)
+        user = self._shown(connection, given)
+        if wanted := next(((name, value) for name, value in pairs if name.startswith(_IMPERSONATE)), None):
+            resource = "groups" if wanted[0] == f"{_IMPERSONATE}group" else "users"
+            raise roles.forbidden(user, Attempt(verb="impersonate", resource=resource, name=wanted[1]))
+        return user
+
+    def _shown(self, connection: Connection, given: list[str]) -> User:
         if connection.certificate:
             return self._of_certificate(connection.certificate)
         if given:

@@ -7,7 +7,7 @@ clients whose clock is behind.
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
@@ -22,7 +22,10 @@ BEGINS_BEFORE: Final = timedelta(hours=1)
 AUTHORITY_DAYS: Final = 3_650
 SERVER_DAYS: Final = 365
 RENEWED_BEFORE: Final = timedelta(days=90)
-_COMMON_NAME_CHARACTERS: Final = 64
+_NEVER_BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""No clock that is right shows less. An authority holds from then on, and for ten years at the least: one that was made while
+the clock was wrong need not be replaced, and every client's trust with it."""
+NAME_CHARACTERS: Final = 64
 """RFC 5280, upper bound of a common name."""
 _KEY_USAGES: Final = (
     "digital_signature",
@@ -52,8 +55,9 @@ class Pair:
 def new_authority(host: str, now: datetime) -> Pair:
     """Makes an authority, which may certify servers and clients, and no other authority."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"k3 server {host}"[:_COMMON_NAME_CHARACTERS], ())
-    builder = _builder(name, name, key.public_key(), now, now + timedelta(days=AUTHORITY_DAYS))
+    name = _name(f"k3 server {host}"[:NAME_CHARACTERS], ())
+    ends = max(now, _NEVER_BEFORE) + timedelta(days=AUTHORITY_DAYS)
+    builder = _builder(name, name, key.public_key(), min(now, _NEVER_BEFORE), ends)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage("digital_signature", "key_cert_sign", "crl_sign"), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

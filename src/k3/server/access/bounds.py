@@ -81,6 +81,38 @@ class Bounds:
         self.refusals = Refusals()
 
 
+class Seat:
+    """The place of one connection: that of a stranger by its network, until a request has shown who is there."""
+
+    def __init__(self, room: Bounds, address: str) -> None:
+        self._room = room
+        self._share: Share | None = None
+        self._origin = network_of(address)
+
+    def take(self) -> bool:
+        """Whether there is room for one more stranger. If not, the connection is to be closed at once."""
+        if self._room.strangers.take(self._origin):
+            self._share = self._room.strangers
+        return self._share is not None
+
+    def prove(self, user: User, address: str) -> None:
+        """Counts the connection as that of a user, once and for all. Raises Refused (429) where it has too many of them."""
+        if not user.is_known or self._share is self._room.connections:
+            return
+        origin = origin_of(user, address)
+        if not self._room.connections.take(origin):
+            what = "too many connections"
+            raise too_many(what)
+        self.leave()
+        self._share, self._origin = self._room.connections, origin
+
+    def leave(self) -> None:
+        """The connection has ended; leaving twice is fine."""
+        if self._share is not None:
+            self._share.give_back(self._origin)
+            self._share = None
+
+
 def origin_of(user: User, address: str) -> str:
     """Returns what a request is counted as."""
     return f"user {user.name} {user.token}" if user.is_known else network_of(address)

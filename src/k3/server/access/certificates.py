@@ -20,8 +20,8 @@ from k3.agent import tls
 from k3.agent.trust import foreign_file, foreign_link
 from k3.core.addresses import parse_address
 from k3.core.errors import ConfigInvalid, StartFailed
-from k3.server.access.authority import Pair, client_pair, is_authority, is_fit, new_authority, server_pair
-from k3.server.access.identity import User
+from k3.server.access.authority import NAME_CHARACTERS, Pair, client_pair, is_authority, is_fit, new_authority, server_pair
+from k3.server.access.identity import AUTHENTICATED, User
 from k3.server.access.settings import AccessSettings
 
 DIRECTORY: Final = "server"
@@ -106,7 +106,8 @@ def own_authority(directory: Path, now: datetime) -> Pair:
         if _exists(cert) or _exists(key):
             found = Pair(_read(cert), _read(key))
             if not is_authority(found, now):
-                msg = f"{cert} and {key} are no authority that may still certify: remove both, and give clients the new one"
+                hint = "see that the clock is right, or remove both and give clients the new one"
+                msg = f"{cert} and {key} are no authority that may still certify: {hint}"
                 raise StartFailed(msg)
             return found
         made = new_authority(socket.gethostname(), now)
@@ -126,10 +127,12 @@ def own_server(directory: Path, names: list[str], now: datetime) -> None:
 
 
 def own_client(directory: Path, user: User, now: datetime, *, ttl: timedelta) -> Pair:
-    """Makes a client's certificate for a user, of the authority in a directory. Raises StartFailed."""
-    return client_pair(
-        own_authority(directory, now), user.name, [each for each in user.groups if "authenticated" not in each], now, ttl=ttl
-    )
+    """Makes a client's certificate for a user, of the authority in a directory. Raises ConfigInvalid, StartFailed."""
+    if len(user.name) > NAME_CHARACTERS:
+        msg = f"{user.name}: too long for a certificate, which names {NAME_CHARACTERS} characters (RFC 5280); use a token"
+        raise ConfigInvalid(msg)
+    groups = [each for each in user.groups if each != AUTHENTICATED]
+    return client_pair(own_authority(directory, now), user.name, groups, now, ttl=ttl)
 
 
 def _host_names() -> set[str]:

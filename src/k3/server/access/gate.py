@@ -15,7 +15,7 @@ from k3.server.access.bounds import Bounds, Share
 from k3.server.access.identity import User, of_local
 from k3.server.access.roles import Attempt
 from k3.server.access.tokens import Token
-from k3.server.status import Refused, no_such_resource
+from k3.server.status import Refused, bad_request, no_such_resource
 
 _UNAUTHORIZED: Final = 401
 
@@ -41,7 +41,7 @@ class Pass:
         roles.require_content(self.user, attempt, before=before, after=after)
 
     def review(self, kind: str, spec: Manifest) -> Manifest:
-        """Returns the status of a review by its spec. Raises Refused: 403, 404, 422."""
+        """Returns the status of a review by its spec. Raises Refused: 400, 403, 404, 422."""
         match kind:
             case "SelfSubjectReview":
                 self._may_review("authentication.k8s.io", "selfsubjectreviews")
@@ -76,8 +76,11 @@ class Pass:
         self.check(Attempt(verb="create", group=group, resource=resource))
 
     def _reviewed(self, text: object) -> Token | None:
+        if not isinstance(text, str) or not text:
+            msg = "token is required for TokenReview in authentication"
+            raise bad_request(msg)
         try:
-            return self._check_token(text) if isinstance(text, str) else None
+            return self._check_token(text)
         except Refused as refused:
             if refused.code == _UNAUTHORIZED:
                 return None

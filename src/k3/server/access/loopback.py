@@ -66,6 +66,8 @@ def owner(client: Endpoint, server: Endpoint) -> int | None:
         return None
     try:
         return _by_netlink(near, near_port, far, far_port)
+    except FileNotFoundError:  # there is no such connection any more
+        return None
     except OSError:
         return _by_proc(near, near_port, far, far_port)
 

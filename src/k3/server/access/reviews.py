@@ -13,10 +13,10 @@ from k3.server.access import roles
 from k3.server.access.identity import User, of_certificate
 from k3.server.access.roles import Attempt, Rule
 from k3.server.access.tokens import Token
-from k3.server.status import Cause, invalid
+from k3.server.status import Cause, bad_request, invalid
 
-_SELF: Final = Kind(group="authorization.k8s.io", version="v1", name="SelfSubjectAccessReview", plural="", namespaced=False)
-_SUBJECT: Final = Kind(group="authorization.k8s.io", version="v1", name="SubjectAccessReview", plural="", namespaced=False)
+_REVIEW: Final = Kind(group="authorization.k8s.io", version="v1", name="", plural="", namespaced=False)
+"""As Kubernetes names them where it refuses one: it has lost the kind by then."""
 
 
 def self_subject(user: User) -> Manifest:
@@ -26,12 +26,18 @@ def self_subject(user: User) -> Manifest:
 
 def self_access(user: User, spec: Manifest) -> Manifest:
     """Returns the status of a SelfSubjectAccessReview: whether the user may do this. Raises Refused (422)."""
-    return {"allowed": roles.may(user, _attempt(_SELF, spec))}
+    return {"allowed": roles.may(user, _attempt(spec))}
 
 
 def self_rules(user: User, spec: Manifest) -> Manifest:
-    """Returns the status of a SelfSubjectRulesReview: what the user may do in a namespace, and with what is in none."""
+    """Returns the status of a SelfSubjectRulesReview: what the user may do in a namespace, and with what is in none.
+
+    Raises Refused (400) where no namespace is named.
+    """
     namespace = _text(spec, "namespace")
+    if not namespace:
+        msg = "no namespace on request"
+        raise bad_request(msg)
     shown = [_shown(rule) for rule in roles.rules(user) if rule.namespace in {"", namespace}]
     verbs = [roles.ANY] if user.role == "admin" else ["get"]
     return {
@@ -46,12 +52,12 @@ def access(spec: Manifest) -> Manifest:
 
     What a token's user may do is told by its name and groups, as those are all that such a review has.
     """
-    attempt, name = _attempt(_SUBJECT, spec), _text(spec, "user")
+    attempt, name = _attempt(spec), _text(spec, "user")
     groups = spec.get("groups")
     named = [each for each in groups if isinstance(each, str)] if isinstance(groups, list) else []
     if not name and not named:
         raise invalid(
-            _SUBJECT,
+            _REVIEW,
             "",
             [Cause("FieldValueInvalid", 'Invalid value: "": at least one of user or group must be specified', "spec.user")],
         )
@@ -66,12 +72,13 @@ def token(found: Token | None) -> Manifest:
     return {"authenticated": True, "user": found.user().info()}
 
 
-def _attempt(kind: Kind, spec: Manifest) -> Attempt:
+def _attempt(spec: Manifest) -> Attempt:
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if isinstance(resource, dict) == isinstance(path, dict):
         what = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        value = json.dumps(path, separators=(",", ":"), ensure_ascii=False)
-        raise invalid(kind, "", [Cause("FieldValueInvalid", f"Invalid value: {value}: {what}", "spec")])
+        shown = {"Path": _text(path, "path"), "Verb": _text(path, "verb")} if isinstance(path, dict) else None
+        value = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
+        raise invalid(_REVIEW, "", [Cause("FieldValueInvalid", f"Invalid value: {value}: {what}", "spec")])
     if isinstance(path, dict):
         return Attempt(verb=_text(path, "verb"), path=_text(path, "path") or "/")
     about: dict[str, Any] = resource if isinstance(resource, dict) else {}

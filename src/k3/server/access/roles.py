@@ -12,6 +12,7 @@ that discovery renews, nothing else.
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from k3.core import limits, ownership
@@ -111,7 +112,7 @@ _AGENT: Final = (
 
 PUBLIC_PATHS: Final = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/")
 """What everybody may get, as with Kubernetes' role `system:public-info-viewer`."""
-KNOWN_PATHS: Final = ("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *PUBLIC_PATHS)
+KNOWN_PATHS: Final = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *PUBLIC_PATHS)
 """What every user who is known may get: kubectl says no more than `unknown` where discovery is refused."""
 _PATH_VERBS: Final = ("get", "head", "options")
 
@@ -127,6 +128,7 @@ def rules(user: User) -> tuple[Rule, ...]:
     return _SELF_REVIEWS if user.is_known else ()
 
 
+@lru_cache(maxsize=limits.ORIGINS)
 def _agent_of(node: str) -> tuple[Rule, ...]:
     return (
         *_VIEW,
@@ -180,7 +182,7 @@ def why_not(user: User, attempt: Attempt, *, before: Manifest | None, after: Man
     if user.role != "agent":
         return ""
     name = attempt.name or _name_of(after)
-    named = replace(attempt, name=name)
+    named = attempt if attempt.name else replace(attempt, name=name)
     if not may(user, named):
         return _own_only(user, named) or _sentence(user, named)
     match attempt.resource:
@@ -194,7 +196,7 @@ def why_not(user: User, attempt: Attempt, *, before: Manifest | None, after: Man
 def forbidden(user: User, attempt: Attempt) -> Refused:
     """Returns the refusal of what `may` does not allow, in Kubernetes' words."""
     if attempt.path:
-        return Refused(403, f"forbidden: {_sentence(user, attempt)}")
+        return Refused(403, f"forbidden: {_sentence(user, attempt)}", details={})
     return _refused(attempt, attempt.name, _own_only(user, attempt) or _sentence(user, attempt))
 
 
@@ -222,7 +224,7 @@ def _own_only(user: User, attempt: Attempt) -> str:
     if not user.node or not may(user, replace(attempt, name=user.node)):
         return ""
     match attempt.resource:
-        case "nodes":
+        case "nodes" if attempt.verb != "delete":
             return f"node {_quoted(user.node)} is not allowed to modify node {_quoted(attempt.name)}"
         case "leases":
             return "can only access node lease with the same name as the requesting node"
