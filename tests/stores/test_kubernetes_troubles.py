@@ -28,7 +28,7 @@ from k3.core.errors import (
     TooLarge,
     Unavailable,
 )
-from k3.core.objects import EVENT, NODE, Key, Object
+from k3.core.objects import EVENT, NODE, Key, Kind, Object
 from k3.core.store import Bookmark, Change, Store
 from k3.stores.enduring import EnduringStore
 from k3.stores.kubernetes import KubernetesStorage, following, open_store
@@ -648,6 +648,23 @@ async def test_impossible_names_are_not_asked_for(api: KubeSpeaker) -> None:
         with pytest.raises(Invalid):
             await store.create(WEB, {"x": object()})
         assert len(api.asked) == before
+
+
+async def test_a_kind_that_kubernetes_has_not_is_empty_and_not_asked_for(api: KubeSpeaker) -> None:
+    """What k3's server keeps for itself belongs to the store behind it."""
+    kind = Kind(group="k3", version="v1", name="Token", plural="tokens", namespaced=False)
+    async with opened(api) as store:
+        page = await store.list(kind)
+        assert (page.objects, page.revision) == ((), 7)
+        with pytest.raises(NotFound):
+            await store.get(Key(kind, "t"))
+        with pytest.raises(Invalid, match="do it at the hub's own store"):
+            await store.create(Key(kind, "t"), {})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("k3.stores.reader.BOOKMARK_SECONDS", 0.01)
+            async with store.watch(kind, 7) as events:
+                assert await anext(events) == Bookmark(7)
+    assert not [each for each in api.asked if "tokens" in each.target]
 
 
 async def test_a_kept_connection_that_ends_costs_a_read_nothing_and_a_write_is_not_repeated(api: KubeSpeaker) -> None:

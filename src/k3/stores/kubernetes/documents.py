@@ -13,10 +13,13 @@ from typing import Any, Final
 from k3.core import limits
 from k3.core.documents import DECODER, encode
 from k3.core.errors import Invalid, TooLarge
-from k3.core.objects import Key, Kind, Manifest, Object
+from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
 from k3.core.safe_text import printable
 from k3.core.store import Bookmark, Change, ChangeType
 from k3.stores.log.writes import is_storable
+
+SERVED: Final = (NODE, EVENT, LEASE)
+"""The kinds that a Kubernetes API has. What else k3 keeps in a store is for the process that has that store."""
 
 _TYPES: Final[dict[str, ChangeType]] = {"ADDED": "ADDED", "MODIFIED": "MODIFIED", "DELETED": "DELETED"}
 _REVISION_DIGITS: Final = 19
@@ -136,11 +139,14 @@ def revision_of(metadata: Manifest, whose: str, *, least: int = 1) -> int:
 
 def is_name(key: Key) -> bool:
     """Whether an API can have an object of this key; `.` and `..` would be steps of the path."""
-    return is_storable(key) and not {key.name, key.namespace} & {".", ".."}
+    return key.kind in SERVED and is_storable(key) and not {key.name, key.namespace} & {".", ".."}
 
 
 def new_body(key: Key, manifest: Manifest) -> bytes:
     """Returns the body that creates an object. Raises Invalid, TooLarge."""
+    if key.kind not in SERVED:
+        msg = f"{key} cannot be made through a Kubernetes API, which has no such kind: do it at the hub's own store"
+        raise Invalid(msg)
     if not is_name(key):
         msg = f"{str(key)!r} cannot be stored: a name is 1 to {limits.NAME_BYTES} printable ASCII characters without '/'"
         raise Invalid(msg)

@@ -10,11 +10,11 @@ from typing import Final
 
 from k3.core import limits
 from k3.core.errors import Expired
-from k3.core.objects import Key, Kind, Object
+from k3.core.objects import NODE, Key, Kind, Object
 from k3.core.store import Page
 from k3.stores.kubernetes import asking, troubles
 from k3.stores.kubernetes.client import Client
-from k3.stores.kubernetes.documents import Listed, Odd, read_list
+from k3.stores.kubernetes.documents import SERVED, Listed, Odd, read_list
 
 _EXACT: Final = {"resourceVersionMatch": "Exact"}
 
@@ -34,6 +34,8 @@ class Listing:
         if at is not None and at <= 0:  # to Kubernetes, 0 means any revision
             msg = f"revision {at} is not of this store: list again"
             raise Expired(msg)
+        if kind not in SERVED:
+            return Page((), (await self.page(NODE, size=1)).revision)
         known = self._tokens.get((kind, namespace, after, at), "") if after and at else ""
         behind = after.path if after and not known else ""
         found: list[Object] = []

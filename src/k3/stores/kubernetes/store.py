@@ -20,11 +20,12 @@ from k3.stores.kubernetes import asking, troubles
 from k3.stores.kubernetes.asking import Ask
 from k3.stores.kubernetes.client import Client, deadline
 from k3.stores.kubernetes.credentials import Credentials
-from k3.stores.kubernetes.documents import Odd, is_name, new_body, read_event, read_object, same_metadata, update_body
+from k3.stores.kubernetes.documents import SERVED, Odd, is_name, new_body, read_event, read_object, same_metadata, update_body
 from k3.stores.kubernetes.following import Following, lines
 from k3.stores.kubernetes.listing import Listing
 from k3.stores.kubernetes.settings import KubernetesStorage
 from k3.stores.log.writes import UpdateWrite, apply, new_update
+from k3.stores.reader import Reader
 from k3.stores.remembered import Remembered
 
 log = logging.getLogger(__name__)
@@ -199,6 +200,9 @@ class KubernetesStore:
         if len(self._watches) >= limits.HTTP_REQUESTS:
             msg = f"{limits.HTTP_REQUESTS} watches are open already"
             raise Unavailable(msg)
+        if kind not in SERVED:
+            yield Reader(since)  # nothing ever comes but bookmarks
+            return
         watch = Following(self._client, self._listing, kind, max(since, 0), on_resume=self._identify)
         self._watches.add(watch)
         task = self._group.create_task(self._guarded(watch), name=f"k3-kubernetes-watch-{kind.name}")
