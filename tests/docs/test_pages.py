@@ -28,6 +28,8 @@ from tests.docs.pages import ROOT, Page, bare, commands, page, pages
 ALL_PAGES = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OTHERS_FLAGS = {
+    "--as",
+    "--kubeconfig",
     "--network",
     "--init",
     "--name",
@@ -80,7 +82,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 @ALL_PAGES
 def test_every_block_of_commands_says_how_it_is_proved(one: Page) -> None:
     for block in one.blocks:
-        assert block.language in {"", "console", "yaml", "sql"}, f"{one.name}:{block.line}"
+        assert block.language in {"", "console", "python", "yaml", "sql"}, f"{one.name}:{block.line}"
         if block.language == "console":
             assert block.proof in PROOFS, f"{one.name}:{block.line}"
             assert block.commands, f"{one.name}:{block.line}"

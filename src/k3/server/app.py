@@ -13,11 +13,10 @@ from aiohttp import web
 
 from k3.agent.faults import Faults
 from k3.agent.tasks import time_limit
-from k3.core.addresses import network_of
 from k3.core.errors import K3Error, Unavailable
-from k3.server.access import audit, bounds
+from k3.server.access import audit
 from k3.server.access.authenticate import Connection
-from k3.server.access.bounds import Bounds
+from k3.server.access.bounds import Bounds, Seat
 from k3.server.access.gate import Gate, Pass
 from k3.server.access.identity import User
 from k3.server.access.roles import Attempt
@@ -37,7 +36,6 @@ GZIP_BYTES: Final = 128 * 1024
 WRITE_SECONDS: Final = 30.0
 """A client that takes nothing for so long is cut."""
 PARAMETERS: Final = 100
-_CONNECTIONS: Final = "too many connections"
 CHANGES: Final = {"create", "update", "patch", "delete", "deletecollection"}
 _INTERNAL: Final = "Internal error occurred: it is in the server's log"
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
@@ -165,13 +163,13 @@ class App:
 class Protocol(web.RequestHandler):
     """One connection, counted as long as it lasts; one that does not ask soon is dropped."""
 
-    __slots__ = ("_app", "_deadline", "_held", "_know", "connection")
+    __slots__ = ("_app", "_deadline", "_know", "_seat", "connection")
 
     def __init__(self, app: App, know: Know, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(*args, **kwargs)
         self._app = app
         self._know = know
-        self._held: tuple[bounds.Share, str] | None = None
+        self._seat: Seat | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.connection = Connection(address="")
 
@@ -185,12 +183,14 @@ class Protocol(web.RequestHandler):
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
         self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, transport.abort)
-        if not self._hold(self._app.bounds.strangers, network_of(self.connection.address)):
+        self._seat = Seat(self._app.bounds, self.connection.address)
+        if not self._seat.take():
             transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Counts the connection out."""
-        self._let_go()
+        if self._seat is not None:
+            self._seat.leave()
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
@@ -200,24 +200,8 @@ class Protocol(web.RequestHandler):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        origin = bounds.origin_of(user, self.connection.address)
-        if not user.is_known or (self._held is not None and self._held == (self._app.bounds.connections, origin)):
-            return
-        self._let_go()
-        if not self._hold(self._app.bounds.connections, origin):
-            raise bounds.too_many(_CONNECTIONS)
-
-    def _hold(self, share: bounds.Share, origin: str) -> bool:
-        if not share.take(origin):
-            return False
-        self._held = (share, origin)
-        return True
-
-    def _let_go(self) -> None:
-        if self._held is not None:
-            share, origin = self._held
-            share.give_back(origin)
-            self._held = None
+        if self._seat is not None:
+            self._seat.prove(user, self.connection.address)
 
 
 class Server(web.Server):
