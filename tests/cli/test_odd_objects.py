@@ -33,6 +33,8 @@ def test_every_form_has_both(k3: K3, store: StoreFile, why: str, form: str) -> N
     assert done.code == 0
     assert "good" in done.out
     assert "odd" in done.out
+    assert done.err.count("Node odd: this object cannot be read") == 1
+    assert why in done.err
     if form == "json":
         assert len(json.loads(done.out)["items"]) == 5
 

@@ -41,6 +41,23 @@ def send(
     host.call(inside)
 
 
+def send_as(host: Host, packets: Iterable[tuple[str, bytes]], *, interface: str = "eth0") -> None:
+    """Send packets to the IPv4 group, each with the sender's address that stands before it, whosever that is (RFC 791 §3.1)."""
+
+    def inside() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+            index = socket.if_nametoindex(interface)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=4s4si", b"\0" * 4, b"\0" * 4, index))
+            for sender, packet in packets:
+                udp = struct.pack("!4H", _PORT, _PORT, 8 + len(packet), 0) + packet  # no checksum (RFC 768)
+                addresses = socket.inet_aton(sender) + socket.inet_aton(_GROUP)
+                # The kernel fills in the header's checksum and id (raw(7)).
+                head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 255, socket.IPPROTO_UDP, 0) + addresses
+                sock.sendto(head + udp, (_GROUP, 0))
+
+    host.call(inside)
+
+
 def announcement(
     instance: str, *, address: str, port: int, txt: Mapping[str, str] | bytes, server: str = "", ttl_seconds: int = 4500
 ) -> bytes:

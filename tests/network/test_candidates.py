@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from k3.core import limits
-from k3.core.observation import Alive, Facts, Suspected
+from k3.core.observation import Alive, Facts, Forgotten, Suspected
 from k3.network.events import BoundMet, Probed, SelfProven, StartProbe, Tick
 from k3.network.messages import Announcement, NoAnswer, Outcome, Refused, Withdrawal
 from k3.network.peers.bounds import SILENCE_SECONDS
@@ -224,6 +224,41 @@ def test_a_place_is_free_again_a_while_after_its_machine_is_gone() -> None:
     assert many[-1].node not in bench.nodes
     bench.run(SILENCE_SECONDS, Lan(*many[1:]))
     assert many[-1].node in ready(bench)
+
+
+def test_a_full_list_lets_the_longest_silent_go_for_whoever_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "PEERS", 4)
+    bench = fresh()
+    machines = [replace(machine(number), addresses=(f"10.0.0.{20 + number}",)) for number in range(4)]
+    for facts in machines:
+        bench.give(heard(facts))
+    bench.run(5, Lan(*machines))
+    assert len(ready(bench)) == 4
+    newcomer = replace(WEB, node="late")
+    bench.give(heard(newcomer))
+    bench.run(30, Lan(*machines, newcomer))
+    assert "late" not in bench.nodes, "whoever lives stays"
+    bench.run(60, Lan(*machines[1:], newcomer))
+    bench.run(SILENCE_SECONDS + 60, Lan(*machines[2:], newcomer), writing=True)
+    gone = [seen.name for _, seen in bench.said(Forgotten)]
+    assert gone[:1] == [machines[0].node], "the one that has been silent longest"
+    assert "late" in ready(bench)
+
+
+def test_invented_names_push_no_silent_machine_off_a_full_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PEERS", 2)
+    bench = fresh()
+    machines = [replace(machine(number), addresses=(f"10.0.0.{20 + number}",)) for number in range(2)]
+    for facts in machines:
+        bench.give(heard(facts))
+    bench.run(5, Lan(*machines))
+    bench.run(SILENCE_SECONDS + 60, Lan())
+    for number in range(50):
+        bench.give(forged(number, node=f"invented{number}"))
+    bench.run(60, Lan())
+    assert not bench.said(Forgotten)
 
 
 def test_what_machines_say_of_their_addresses_takes_no_place_from_who_is_there() -> None:

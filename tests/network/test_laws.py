@@ -27,6 +27,7 @@ from k3.network.events import (
 )
 from k3.network.messages import Impostor, Refused, Withdrawal
 from k3.network.peers import PeerTable, laws
+from k3.network.peers.bounds import SILENCE_SECONDS
 from k3.network.peers.laws import CONSEQUENCES, REPORTS, Cause, State, Step, Unlawful, enforce
 from k3.testing.fleet import Fleet
 from tests.network.test_adoption import OURS
@@ -209,6 +210,20 @@ def one_host_with_many_ports() -> set[Step]:
     return steps
 
 
+def full_list() -> set[Step]:
+    """A machine answers where there are as many Nodes as there may be, one of them long silent."""
+    gone = replace(WEB, node="gone", id="a" * 32, addresses=("10.0.0.21",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "PEERS", 1)
+        bench = Bench()
+        bench.give(heard(gone))
+        bench.run(3, Lan(gone))
+        bench.run(SILENCE_SECONDS + 60, Lan())
+        bench.give(heard(WEB))
+        bench.run(3, Lan(WEB))
+    return bench.steps
+
+
 SCENES: list[Callable[[], set[Step]]] = [
     goodbye_under_suspicion,
     another_machine_in_its_place,
@@ -218,6 +233,7 @@ SCENES: list[Callable[[], set[Step]]] = [
     former_names,
     own_node_given_up,
     one_host_with_many_ports,
+    full_list,
     deaths_and_restarts,
     partition,
     freeze,

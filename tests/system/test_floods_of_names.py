@@ -62,10 +62,13 @@ def paced(packet: Callable[[int], bytes], count: int) -> Iterator[bytes]:
         yield packet(number)
 
 
+Sent = Callable[[Host, Iterator[bytes]], None]
+
+
 @contextmanager
-def flood(mallory: Host, packet: Callable[[int], bytes], count: int) -> Iterator[None]:
+def flood(mallory: Host, packet: Callable[[int], bytes], count: int, send: Sent = mdns.send) -> Iterator[None]:
     """Beside what is done in the block, which may take shorter or longer."""
-    sender = threading.Thread(target=lambda: mdns.send(mallory, paced(packet, count)))
+    sender = threading.Thread(target=lambda: send(mallory, paced(packet, count)))
     sender.start()
     try:
         yield
@@ -73,11 +76,20 @@ def flood(mallory: Host, packet: Callable[[int], bytes], count: int) -> Iterator
         sender.join()
 
 
-def measured(machines: Fleet, name: str, mallory: Host, packet: Callable[[int], bytes], count: int, tmp_path: Path) -> None:
+def measured(
+    machines: Fleet,
+    name: str,
+    mallory: Host,
+    packet: Callable[[int], bytes],
+    count: int,
+    tmp_path: Path,
+    *,
+    send: Sent = mdns.send,
+) -> None:
     """A newcomer joins in the middle of a flood."""
     [agent] = machines.agents
     cpu, rss, began = agent.process.cpu_seconds(), agent.process.rss_bytes(), time.monotonic()
-    with flood(mallory, packet, count):
+    with flood(mallory, packet, count, send):
         time.sleep(1.5)
         took = newcomer_is_found(machines, tmp_path)
     lasted = time.monotonic() - began
@@ -99,6 +111,25 @@ def test_invented_names(fleet: MakeFleet, mallory: Host, tmp_path: Path, address
 
     machines = fleet("a")
     measured(machines, f"names-{addresses}", mallory, packet, round(NAMES_PER_SECOND * FLOOD_SECONDS), tmp_path)
+
+
+@SEPARATE_STORES
+@pytest.mark.parametrize("senders", ["the newcomer", "the whole network"])
+def test_invented_names_with_forged_senders(fleet: MakeFleet, mallory: Host, tmp_path: Path, senders: str) -> None:
+    """What the newcomer announces is not told from the flood; so it is asked, and its answer is."""
+    machines = fleet("a")
+    late = ["10.77.1.3"]
+    forged = late if senders == "the newcomer" else [f"10.77.1.{number}" for number in range(1, 251)]
+
+    def packet(number: int) -> bytes:
+        return fake(number, f"10.77.1.{4 + number % 250}")
+
+    def send(host: Host, packets: Iterator[bytes]) -> None:
+        mdns.send_as(host, ((forged[number % len(forged)], each) for number, each in enumerate(packets)))
+
+    measured(machines, f"forged-{len(forged)}", mallory, packet, round(NAMES_PER_SECOND * FLOOD_SECONDS), tmp_path, send=send)
+    said = [line for line in machines["a"].process.lines if " mdns.flooded " in line]
+    assert len(said) == 1
 
 
 @SEPARATE_STORES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import Process, until
+from tests.lab import Lan, Process, until
 from tests.system.agents import Agent, Fleet, Sight, is_ready, record
 from tests.system.conftest import MakeFleet
 
@@ -130,3 +130,29 @@ def test_its_file_system_becomes_read_only(fleet: MakeFleet) -> None:
     wait_right(machines, datetime.now(UTC), "a", "b")
     assert machines.downs("a", "b") == []
     check_calm(machines, "a", times=3)  # another file is there, it cannot be written, another file is there again
+
+
+def test_its_disk_is_full(lan: Lan) -> None:
+    """The agent waits and says so once; who only looks still sees the list, and a command that writes says why it cannot."""
+    host, url = lan.host("a"), "sqlite:///run/small/k3.db"
+    done = host.run(["sh", "-c", "mkdir /run/small && mount -t tmpfs -o size=2m small /run/small"])
+    assert done.returncode == 0, done.stderr
+    agent = host.start(["k3", "network", "--peer-ttl", "5s", "--store", url])
+    agent.wait_for("reason=Registered")
+    host.run(["sh", "-c", "cat /dev/zero > /run/small/ballast"])
+    agent.wait_for("store.lost")
+    began = datetime.now(UTC)
+    until(lambda: datetime.now(UTC) - began > TTL, what="the outage has lasted")
+    shown = host.run(["k3", "nodes", "--no-headers", "--store", url])
+    assert (shown.returncode, shown.stdout.split()[0]) == (0, "a"), shown.stderr
+    refused = host.run(["k3", "delete", "node", "a", "--store", url])
+    assert refused.returncode == 4, refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "full" in refused.stderr
+    assert agent.running, agent.text[-3000:]
+    assert agent.text.count(" store.lost ") == 1
+    assert host.run(["rm", "/run/small/ballast"]).returncode == 0
+    agent.wait_for("store.found")
+    until(lambda: host.run(["k3", "nodes", "--no-headers", "--store", url]).stdout.split()[1:2] == ["Ready"], what="Ready")
+    assert "Traceback" not in agent.text
+    assert agent.stop() == 0

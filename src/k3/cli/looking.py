@@ -29,7 +29,7 @@ async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
     nodes = [node_table.view_of(item) for item in page.objects]
     for seen in nodes:
         if seen.is_unreadable and seen.ready is not None:
-            remark(f"k3: Node {one_line(seen.name)}: {one_line(seen.ready.message)} (k3 store check lists all such objects)")
+            _tell_of_unreadable(seen.name, seen.ready.message)
     answers = await ask(nodes, now)
     observed = freshness.observed(nodes, now, answers.boots)
     doubtful = freshness.doubtful(nodes, now)
@@ -44,6 +44,17 @@ async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
     for line in clock_remarks(nodes, now, observed, answers.ahead_seconds):
         remark(f"k3: {one_line(line)}")
     return observed
+
+
+def tell_of_unreadable(items: Sequence[Object]) -> None:
+    """Says which Nodes are there and cannot be read. `find_observed` does so too: this is for who does not ask it."""
+    for item in items:
+        if item.unreadable and (ready := node_table.view_of(item).ready) is not None:
+            _tell_of_unreadable(item.key.name, ready.message)
+
+
+def _tell_of_unreadable(name: str, why: str) -> None:
+    remark(f"k3: Node {one_line(name)}: {one_line(why)} (k3 store check lists all such objects)")
 
 
 def moments(observed: Collection[str]) -> Callable[[Object], Moment]:

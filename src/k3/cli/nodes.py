@@ -9,7 +9,7 @@ from typing import Final
 from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, Shown, follow, tick
-from k3.cli.looking import find_observed, moments
+from k3.cli.looking import find_observed, moments, tell_of_unreadable
 from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.printers import Printer, Style, printer
@@ -106,8 +106,12 @@ async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | Non
 
 
 async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
-    """Returns the names of the Nodes that an agent looks after; for documents and names, which do not show it, none."""
+    """Returns the names of the Nodes that an agent looks after; for documents and names, which do not show it, none.
+
+    In each case it is said which Nodes cannot be read.
+    """
     if chosen.output not in {"table", "wide"} and not chosen.watch:
+        tell_of_unreadable(page.objects)
         return ()
     return await find_observed(store, page)
 

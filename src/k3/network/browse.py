@@ -35,7 +35,7 @@ from k3.network.records import Reason, Unacceptable, read_announcement
 from k3.settings.service_type import ServiceType
 
 NEWS_AT_ONCE: Final = 512
-NEWS_PER_SECOND: Final = 15.0
+NEWS_PER_SECOND: Final = 50.0
 """So much news of machines that are not proven is looked at, whatever is announced; a fleet that starts is seen at once."""
 
 COMPLETION_SECONDS: Final = 1.0

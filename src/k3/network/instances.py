@@ -243,10 +243,7 @@ class InstanceTable:
         if entry is None:
             entry = self._instances[name] = Instance()
             self._stale[name] = None  # so it takes a place, whatever was heard of it
-        if self._asked and not entry.asked:
-            entry.asked = True
-            entry.again = entry.told is not None
-            self._stale[name] = None
+        entry.asked = entry.asked or self._asked
         self._instances.move_to_end(name)
         return entry
 

@@ -60,6 +60,8 @@ class Intake:
     def admits(self, kind: Kind, address: str, now: float) -> bool:
         """Whether a packet from this address is read. It counts against the budgets if so."""
         is_own = address in self.own
+        if is_own and "." in address:  # the kernel takes no packet with such a sender from outside, unless `accept_local` is on
+            return True
         if self._budgets[kind].take(address if is_own else network_of(address), now, is_own=is_own):
             return True
         self.refused[kind] += 1

@@ -7,7 +7,6 @@ stands a gate, since the responder would read every packet of a flood (`k3.netwo
 import asyncio
 import errno
 import logging
-import math
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,6 @@ GROUP_V6: Final = "ff02::fb"
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 FLOODED: Final = "machines that may be among them are asked for instead: what is it that sends so many?"
-FLOODED_SECONDS: Final = 5.0
 SAY_SECONDS: Final = 1.0
 """Between two attempts to say so; `agent/log_repeats` holds back most of them."""
 LOOK_SECONDS: Final = 0.25
@@ -61,8 +59,7 @@ class Mdns:
         self.missed: Callable[[], None] = lambda: None
         """Called for everything that is not read, a flood in most cases: some of it may have been worth it."""
         self.is_reading_answer = False
-        """Whether what the responder reads at this moment was sent to this machine alone, while much else is not read."""
-        self._refused_at = -math.inf
+        """Whether what the responder reads at this moment was sent to this machine alone."""
 
     @classmethod
     async def open(cls, links: Links) -> Self:
@@ -95,11 +92,6 @@ class Mdns:
         """How many packets were not read, by kind."""
         return self._intake.refused
 
-    @property
-    def is_flooded(self) -> bool:
-        """Whether something was not read a short time ago."""
-        return self._clock() - self._refused_at < FLOODED_SECONDS
-
     def admits(self, packet: bytes, sender: str, *, is_for_all: bool) -> bool:
         """Whether the responder is to read a packet."""
         kind, address, now = (
@@ -109,7 +101,6 @@ class Mdns:
         )
         if self._intake.admits(kind, address, now):
             return True
-        self._refused_at = now
         if now - self._said_at >= SAY_SECONDS:
             self._said_at = now
             log.warning("mdns.flooded", extra={"fields": {"from": address, "packets": kind.value, "advice": FLOODED}})
@@ -223,7 +214,7 @@ class _Gate(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         """Hands on what is to be read."""
         if self._mdns.admits(data, addr[0], is_for_all=self._is_for_all):
-            self._mdns.is_reading_answer = not self._is_for_all and self._mdns.is_flooded
+            self._mdns.is_reading_answer = not self._is_for_all
             self._inner.datagram_received(data, addr)
             self._mdns.is_reading_answer = False
 

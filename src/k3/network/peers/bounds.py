@@ -9,10 +9,11 @@ from enum import StrEnum, unique
 from typing import Final
 
 from k3.core import limits
-from k3.core.observation import Alive
+from k3.core.observation import Alive, Forgotten
 from k3.network.events import BoundMet
 from k3.network.peers import places
 from k3.network.peers.knowledge import Knowledge
+from k3.network.peers.laws import Cause, State
 from k3.network.peers.peer import Peer
 
 SILENCE_SECONDS: Final = 600.0
@@ -33,7 +34,7 @@ class Bound(StrEnum):
 
 _ADVICE: Final = {
     Bound.ADDRESS: f"at most {limits.PEERS_PER_ADDRESS} are listed: look which program there announces so many",
-    Bound.PEERS: f"at most {limits.PEERS} are listed: remove those that are gone (k3 delete node, --forget-after)",
+    Bound.PEERS: f"at most {limits.PEERS} are listed, the longest silent go: remove those that are gone (k3 delete node)",
     Bound.CANDIDATES: "the oldest make way: a host of this network announces more names than there can be machines",
 }
 
@@ -52,7 +53,7 @@ class Bounds:
         known = self._known
         if candidate.name in known.peers:
             return True
-        if len(known.peers) >= limits.PEERS:
+        if len(known.peers) >= limits.PEERS and self._longest_silent(now) is None:
             self.meet(Bound.PEERS, "", now)
             return False
         addresses = {end.address.partition("%")[0] for group in candidate.ends for end in group}
@@ -62,11 +63,29 @@ class Bounds:
         return False
 
     def may_be_listed(self, candidate: Peer, now: float) -> bool:
-        """The same, once it is known at which of its addresses it answers."""
-        if candidate.name in self._known.peers or self._residents(candidate.answered_from, now) < limits.PEERS_PER_ADDRESS:
+        """The same, once it is known at which of its addresses it answers. Where the list is full, another Node goes for it."""
+        if candidate.name in self._known.peers:
             return True
-        self.meet(Bound.ADDRESS, candidate.answered_from, now)
-        return False
+        if self._residents(candidate.answered_from, now) >= limits.PEERS_PER_ADDRESS:
+            self.meet(Bound.ADDRESS, candidate.answered_from, now)
+            return False
+        if len(self._known.peers) < limits.PEERS:
+            return True
+        self.meet(Bound.PEERS, "", now)
+        leaving = self._longest_silent(now)
+        if leaving is not None and leaving.stored is not None:
+            self._known.report(leaving, Cause.ROOM, Forgotten(leaving.name, leaving.stored.evidence), now)
+        return leaving is not None
+
+    def _longest_silent(self, now: float) -> Peer | None:
+        """The peer that has not been Ready for longest, where that is long; None: there is none such."""
+        silent = (
+            (peer.stored.last_seen, peer.not_ready_at, peer.name)
+            for peer in self._known.peers.values()
+            if peer.stored is not None and peer.state is State.NOT_READY and _may_go(peer, now)
+        )
+        name = min(silent, default=("", 0.0, ""))[2]
+        return self._known.peers.get(name)
 
     def _residents(self, address: str, now: float) -> int:
         """How many other machines this agent has reached at an address. What machines say of their addresses proves nothing."""
@@ -84,6 +103,10 @@ class Bounds:
         if now >= self._said_at.get(bound, -AGAIN_SECONDS) + AGAIN_SECONDS:
             self._said_at[bound] = now
             self._known.do(BoundMet(bound.value, where, _ADVICE[bound]))
+
+
+def _may_go(peer: Peer, now: float) -> bool:
+    return now >= max(peer.not_ready_at + SILENCE_SECONDS, peer.after_report(Forgotten, now))
 
 
 def _lives_at(peer: Peer, address: str, me: str, now: float) -> bool:

@@ -60,6 +60,7 @@ class Cause(Enum):
     SILENCE = "no sign of life for its time to live"
     FORMER_NAME = "it stands for the agent's own machine, which goes by another name now"
     AGE = "it was never proven and is no longer announced, or has not been Ready for --forget-after"
+    ROOM = "there are as many Nodes as there may be, and of those that are not Ready it has been silent longest"
     OWN_TURN = "the agent's own machine joins, changes, or is looked after by no other agent"
 
 
@@ -83,6 +84,7 @@ REPORTS: Final[Mapping[State, Mapping[Cause, type[Observation]]]] = {
         Cause.FAILURES: Explained,
         Cause.FORMER_NAME: Explained,
         Cause.AGE: Forgotten,
+        Cause.ROOM: Forgotten,
     },
     State.OWN: {Cause.OWN_TURN: Joined},
     State.FOREIGN: {Cause.ANSWER: Alive, Cause.OWN_TURN: Joined},
@@ -96,7 +98,7 @@ CONSEQUENCES: Final[Mapping[type[Event], frozenset[type[Action | Observation]]]]
     StoreLost: frozenset(),
     Announcement: frozenset({Contested}),
     Withdrawal: frozenset(),
-    Probed: frozenset({Alive, Suspecting, Suspected, Left, Unproven, Explained, BoundMet}),
+    Probed: frozenset({Alive, Suspecting, Suspected, Left, Unproven, Explained, Forgotten, BoundMet}),
     SelfProven: frozenset({Silent, Explained}),
     NameKept: frozenset(),
     CloneFound: frozenset(),
