@@ -50,7 +50,7 @@ def decode(kind: Kind, body: bytes, content_type: str, *, field_validation: Fiel
     media = media_type(content_type)
     try:
         if media == PROTOBUF:
-            return Body(protobuf.decode(kind, body))
+            return Body(_of_protobuf(kind, body))
         told = Told()
         text = _text(media, body)
         manifest = _typed(kind, text.value, told)
@@ -88,6 +88,19 @@ def _text(media: str, body: bytes) -> _Text:
         raise _Unrecognized(str(odd)) from odd
     doubled = "\n  ".join(("yaml: unmarshal errors:", *found.doubled))
     return _Text(found.value, (doubled,) if found.doubled else ())
+
+
+def _of_protobuf(kind: Kind, body: bytes) -> Manifest:
+    """Returns the manifest in a protobuf body; what it does not know there is no error, however strict the client."""
+    try:
+        found = protobuf.envelope(body)
+    except protobuf.NotProtobuf as odd:
+        raise _Unrecognized(str(odd)) from odd
+    _check_kind(kind, found.version or kind.api_version, found.kind or kind.name)
+    try:
+        return types.read(kind, protobuf.message(types.of_kind(kind), found.message), Told())
+    except (protobuf.NotProtobuf, Mistyped) as odd:
+        raise _bad(kind, _handled(kind, kind.name, kind.version, str(odd)), odd) from odd
 
 
 def _typed(kind: Kind, value: Any, told: Told) -> Manifest:  # noqa: ANN401 - JSON

@@ -124,6 +124,19 @@ FIELDS: Final = {
     "VolumeNodeResources": "count=1*:int32",
 }
 
+LISTS: Final = {
+    "NamespaceStatus.conditions": "type",
+    "NodePodPreemptionPolicy.disableResizePreemption": "",
+    "NodeSpec.podCIDRs": "",
+    "NodeStatus.addresses": "type",
+    "NodeStatus.conditions": "type",
+    "ObjectMeta.finalizers": "",
+    "ObjectMeta.ownerReferences": "uid",
+    "PodSpec.containers": "name",
+    "PodStatus.conditions": "type",
+}
+"""Lists that are merged: the key of their items; nothing where the items are texts, each there once. Others are one value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
