@@ -4,6 +4,7 @@ A request is looked at in this order: who asks, what for, whether they may, and 
 is answered with a Status; what was not expected is logged with an id, and answered with that (ADR 41).
 """
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,11 @@ from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
-from k3.server.options import ReadOptions, WriteOptions
+from k3.server.options import ReadOptions, WriteOptions, is_true
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
-from k3.server.schema import bodies, kinds
+from k3.server.schema import bodies, kinds, openapi
 from k3.server.selectors import Selection, selection
 from k3.server.shapes import Plain, Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
@@ -49,7 +50,7 @@ class Ask:
     @property
     def is_watch(self) -> bool:
         """Whether the answer goes on."""
-        return self.method == "GET" and any(each in {"1", "true", "True", "t"} for each in self.query.get("watch", ()))
+        return self.method == "GET" and is_true(self.query, "watch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,9 @@ class Api:
         path = paths.segments(ask.raw_path)
         if path is None:
             raise no_such_resource()
+        if path[:2] == ("openapi", "v3"):
+            access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
+            return await _openapi("/".join(path[2:]), ask)
         if (document := self._document(path, ask)) is not None:
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             return document
@@ -278,6 +282,25 @@ class Api:
                 raise
             gone.append(encoded({name: part for name, part in manifest.items() if name not in {"kind", "apiVersion"}}))
         return Answer(body=Plain(kind).whole(page.metadata(), gone))
+
+
+async def _openapi(where: str, ask: Ask) -> Answer:
+    """Returns a document of OpenAPI, or their index. A client that names the hash of one may keep it for ever."""
+    if ask.method not in {"GET", "HEAD"}:
+        raise _not_allowed()
+    form(ask.headers.get("accept", ""))
+    if not where:
+        return Answer(body=encoded(openapi.index()))
+    found = openapi.hash_of(where)
+    asked = (ask.query.get("hash") or ("",))[0]
+    if asked not in {"", found}:
+        return Answer(status=301, body=b"", headers={"Location": f"/openapi/v3/{where}?hash={found}"})
+    headers = {"Etag": f'"{found}"', "Vary": "Accept"}
+    if asked:
+        headers["Cache-Control"] = "public, immutable"
+    if headers["Etag"] in ask.headers.get("if-none-match", ""):
+        return Answer(status=304, body=b"", headers=headers)
+    return Answer(body=await asyncio.to_thread(openapi.document, where), headers=headers)
 
 
 def _attempt(verb: str, target: Target) -> Attempt:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from k3.agent.faults import Faults
 from k3.agent.tasks import time_limit
@@ -31,12 +31,16 @@ BODY_SECONDS: Final = 30.0
 HEAD_BYTES: Final = 32 * 1024
 HEAD_SECONDS: Final = 10.0
 """How long a connection may take to ask its first question, and to shake hands."""
+IDLE_SECONDS: Final = 90.0
+"""How long a connection may take to ask its next one, as at a Kubernetes API server."""
 GZIP_BYTES: Final = 128 * 1024
 """Answers longer than this are compressed for clients that take it, as at a Kubernetes API server."""
 WRITE_SECONDS: Final = 30.0
 """A client that takes nothing for so long is cut."""
 PARAMETERS: Final = 100
 CHANGES: Final = {"create", "update", "patch", "delete", "deletecollection"}
+_BAD_REQUEST: Final = 400
+_EXPECTATION: Final = "nothing but 100-continue may be expected"
 _INTERNAL: Final = "Internal error occurred: it is in the server's log"
 _NO_CACHE: Final = ("Cache-Control", "no-cache, private")
 
@@ -128,7 +132,8 @@ class App:
 
     async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
         response = web.StreamResponse(headers=[("Content-Type", found.media_type), _NO_CACHE])
-        response.enable_chunked_encoding()
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()  # over HTTP/1.0 the end of the connection is that of the answer
         task = asyncio.current_task()
         if task is None:
             raise TypeError
@@ -195,6 +200,16 @@ class Protocol(web.RequestHandler):
             self._deadline.cancel()
         super().connection_lost(exc)
 
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answers what is no HTTP with a Status, and closes the connection. The fault is the client's: none is logged."""
+        if status != _BAD_REQUEST or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        response = _refusal(bad_request("the request is not HTTP/1.1 as RFC 9112 has it"))
+        response.force_close()
+        return response
+
     def belongs_to(self, user: User) -> None:
         """The connection has asked, and it is known who does. Raises Refused where that one has too many."""
         if self._deadline is not None:
@@ -209,7 +224,12 @@ class Server(web.Server):
 
     def __init__(self, app: App, know: Know) -> None:
         super().__init__(
-            app.handle, handler_cancellation=True, access_log=None, max_line_size=HEAD_BYTES, max_field_size=HEAD_BYTES
+            app.handle,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=HEAD_BYTES,
+            max_field_size=HEAD_BYTES,
+            keepalive_timeout=IDLE_SECONDS,
         )
         self._app = app
         self._know = know
@@ -220,7 +240,7 @@ class Server(web.Server):
 
 
 def _ask(request: web.BaseRequest, entered: Pass | None = None) -> Ask:
-    raw_path, _, raw_query = request.raw_path.partition("?")
+    raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
     try:
         query = parse_qs(raw_query, keep_blank_values=True, max_num_fields=PARAMETERS)
     except ValueError as odd:
@@ -236,8 +256,29 @@ def _ask(request: web.BaseRequest, entered: Pass | None = None) -> Ask:
     )
 
 
+def _origin_form(target: str) -> str:
+    """Returns the path and query of a target, which may be a whole URL (RFC 9112 §3.2.2)."""
+    if target.startswith("/") or "://" not in target:
+        return target
+    authority_and_path = target.partition("://")[2]
+    return "/" + authority_and_path.partition("/")[2]
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    """Asks for a body that waits to be asked for (RFC 9110 §10.1.1). Raises Refused where something else is expected."""
+    expected = request.headers.get("Expect", "").lower()
+    if expected not in {"", "100-continue"}:
+        raise Refused(417, _EXPECTATION, reason="")
+    if expected and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # nothing of the answer itself has been sent
+
+
 async def _body(request: web.BaseRequest, entered: Pass | None) -> bytes:
     """Returns the whole body. Raises Refused where it is too long, or too slow."""
+    if (request.content_length or 0) > BODY_BYTES:
+        raise _too_long()
+    await _invite(request)
     parts: list[bytes] = []
     size = 0
     try:
@@ -246,8 +287,7 @@ async def _body(request: web.BaseRequest, entered: Pass | None) -> bytes:
                 parts.append(part)
                 size += len(part)
                 if size > BODY_BYTES:
-                    message = f"Request entity too large: limit is {BODY_BYTES}"
-                    raise Refused(413, message)
+                    raise _too_long()
                 if entered is not None:
                     entered.hold(entered.body_bytes, len(part), what="too much is being sent at once")
     except TimeoutError as late:
@@ -256,13 +296,17 @@ async def _body(request: web.BaseRequest, entered: Pass | None) -> bytes:
     return b"".join(parts)
 
 
+def _too_long() -> Refused:
+    return Refused(413, f"Request entity too large: limit is {BODY_BYTES}")
+
+
 async def _whole(request: web.BaseRequest, found: Answer) -> web.Response:
     response = web.Response(status=found.status, body=found.body)
     if len(found.body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.body = await asyncio.to_thread(gzip.compress, found.body, 1)
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Content-Type"] = found.media_type
-    for name, value in (_NO_CACHE, *found.headers.items()):
+    for name, value in {**dict([_NO_CACHE]), **found.headers}.items():
         response.headers.add(name, value)
     for each in found.warnings:
         response.headers.add("Warning", f'299 - "{_quoted(each)}"')

@@ -8,8 +8,8 @@ from k3.server.resources import RESOURCES, Resource
 
 VERSION: Final = {
     "major": "1",
-    "minor": "34",
-    "gitVersion": "v1.34.0",
+    "minor": "37",
+    "gitVersion": "v1.37.0",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",

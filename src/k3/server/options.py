@@ -15,8 +15,6 @@ Query = Mapping[str, Sequence[str]]
 """All values of each parameter, decoded, in their order."""
 Validation = Literal["Strict", "Warn", "Ignore"]
 
-_TRUE: Final = {"1", "t", "T", "true", "TRUE", "True", ""}
-_FALSE: Final = {"0", "f", "F", "false", "FALSE", "False"}
 _MANAGER_BYTES: Final = 128
 _INT64: Final = 2**63
 _REVISION_DIGITS: Final = 19
@@ -50,10 +48,10 @@ class ReadOptions:
             continue_=_text(query, "continue"),
             revision=_revision(query),
             match=_text(query, "resourceVersionMatch"),
-            watch=is_watch or _is_true(query, "watch"),
-            bookmarks=_is_true(query, "allowWatchBookmarks"),
+            watch=is_watch or is_true(query, "watch"),
+            bookmarks=is_true(query, "allowWatchBookmarks"),
             timeout_seconds=_number(query, "timeoutSeconds"),
-            initial_events=_is_true(query, "sendInitialEvents"),
+            initial_events=is_true(query, "sendInitialEvents"),
             include_object=_text(query, "includeObject") or "Metadata",
         )
         found._check(query)
@@ -121,7 +119,7 @@ class WriteOptions:
             dry_run="All" in dry_run,
             manager="".join(each if each.isprintable() else "_" for each in manager),
             validation=validation,  # type: ignore[arg-type]  # checked two lines above
-            force=_is_true(query, "force"),
+            force=is_true(query, "force"),
         )
 
 
@@ -133,14 +131,9 @@ def _text(query: Query, name: str) -> str:
     return (query.get(name) or ("",))[0]
 
 
-def _is_true(query: Query, name: str) -> bool:
-    if name not in query:
-        return False
-    text = _text(query, name)
-    if text not in _TRUE | _FALSE:
-        message = f'strconv.ParseBool: parsing "{text}": invalid syntax'
-        raise bad_request(message)
-    return text in _TRUE
+def is_true(query: Query, name: str) -> bool:
+    """Whether a parameter is set, as Kubernetes reads it: anything but `false` and `0` is true, even nothing."""
+    return name in query and _text(query, name).lower() not in {"false", "0"}
 
 
 def _number(query: Query, name: str) -> int:

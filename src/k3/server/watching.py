@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,13 +82,11 @@ async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[
                 await asyncio.sleep(0)
             if wanted.options.initial_events:
                 yield wanted.shape.bookmark(begun.since, is_initial_end=True)
-        elif missed:
+        if missed:  # with objects to begin with, too: the window may know more than the list of them
             yield b"".join(_lines(missed, wanted))
         try:
-            async for some in _live(window, watch, wanted, begun.since):
+            async for some in _live(window, watch, wanted, missed[-1].revision if missed else begun.since):
                 yield some
-        except Expired as error:
-            yield status_line(expired(f"too old resource version: {error}").status())
         except K3Error as error:
             yield status_line(Refused(error.status, str(error), reason=error.reason).status())
 
@@ -113,19 +112,23 @@ async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since:
     while (now := clock()) < ends_at:
         if now >= bookmark_at:
             bookmark_at = now + BOOKMARK_SECONDS
-            if wanted.options.bookmarks and watch.is_empty:
-                yield wanted.shape.bookmark(max(told, window.revision))
-        try:
+            yield _bookmark(window, watch, wanted, told)
+        with suppress(TimeoutError):
             await watch.wait(min(ends_at, bookmark_at) - now)
-        except TimeoutError:
-            continue
-        some = _taken(watch, told)
-        if some:
-            told = some[-1].revision
-            if text := b"".join(_lines(some, wanted)):
-                yield text
-    if wanted.options.bookmarks:
-        yield wanted.shape.bookmark(max(told, window.revision))
+        try:
+            some = _taken(watch, told)
+        except Expired as error:
+            if not window.knows(told):
+                yield status_line(expired(f"too old resource version: {error}").status())
+            return  # who was only too slow goes on from there with another watch
+        told = some[-1].revision if some else told
+        yield b"".join(_lines(some, wanted))
+    yield _bookmark(window, watch, wanted, told)
+
+
+def _bookmark(window: Window, watch: Buffer[Happening], wanted: Wanted, told: int) -> bytes:
+    """Returns the line that says how far a watch has come; nothing where it is not wanted, or more is still to be told."""
+    return wanted.shape.bookmark(max(told, window.revision)) if wanted.options.bookmarks and watch.is_empty else b""
 
 
 def _taken(watch: Buffer[Happening], told: int) -> list[Happening]:

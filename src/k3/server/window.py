@@ -187,7 +187,7 @@ class Window:
     @contextmanager
     def watch(self, since: int) -> Iterator[tuple[list[Happening], Buffer[Happening]]]:
         """Gives what has happened behind a revision, and what will. Raises Expired where that is not known, Unavailable."""
-        if since < self._oldest:
+        if not self.knows(since):
             msg = f"too old resource version: {since} ({self._oldest})"
             raise Expired(msg)
         if len(self.watches) >= limits.WATCHERS:
@@ -199,6 +199,10 @@ class Window:
             yield self.since(since), watch
         finally:
             self.watches.discard(watch)
+
+    def knows(self, revision: int) -> bool:
+        """Whether all changes behind a revision are kept."""
+        return revision >= self._oldest
 
     def since(self, revision: int) -> list[Happening]:
         """Returns the changes behind a revision, in order."""
