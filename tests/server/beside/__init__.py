@@ -1,0 +1,1 @@
+"""The same requests to `k3 server` and to a real kube-apiserver."""
