@@ -107,7 +107,9 @@ async def test_a_revision_that_is_no_longer_known_is_refused_at_once(monkeypatch
         path = f"/api/v1/nodes?watch=1&resourceVersion={revision_of(first)}"
         code, status = await server.ask("GET", path)
         assert (code, status["reason"], status["code"]) == (410, "Expired", 410)
-        code, status = await server.ask("GET", f"/api/v1/nodes?limit=1&resourceVersion={revision_of(first)}&resourceVersionMatch=Exact")
+        code, status = await server.ask(
+            "GET", f"/api/v1/nodes?limit=1&resourceVersion={revision_of(first)}&resourceVersionMatch=Exact"
+        )
         assert (code, status["reason"]) == (410, "Expired")
 
 

@@ -287,7 +287,7 @@ class Api:
 async def _openapi(where: str, ask: Ask) -> Answer:
     """Returns a document of OpenAPI, or their index. A client that names the hash of one may keep it for ever."""
     if ask.method not in {"GET", "HEAD"}:
-        raise _not_allowed()
+        raise not_allowed()
     form(ask.headers.get("accept", ""))
     if not where:
         return Answer(body=encoded(openapi.index()))
