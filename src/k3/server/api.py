@@ -22,7 +22,7 @@ from k3.server.options import ReadOptions, WriteOptions, is_true
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
-from k3.server.schema import bodies, kinds, openapi
+from k3.server.schema import bodies, kinds, openapi, openapi_v2
 from k3.server.selectors import Selection, selection
 from k3.server.shapes import Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
@@ -110,9 +110,11 @@ class Api:
         path = paths.segments(ask.raw_path)
         if path is None:
             raise no_such_resource()
-        if path[:2] == ("openapi", "v3"):
+        if path == ("openapi", "v2") or path[:2] == ("openapi", "v3"):
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
-            return await _openapi("/".join(path[2:]), ask)
+            if ask.method not in {"GET", "HEAD"}:
+                raise _not_allowed()
+            return await (_openapi_v2(ask) if path[1:] == ("v2",) else _openapi_v3("/".join(path[2:]), ask))
         if (document := self._document(path, ask)) is not None:
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             return document
@@ -282,10 +284,16 @@ class Api:
         return Answer(body=shape(Form(), kind, "Metadata", datetime.now(UTC)).whole(page.metadata(), gone))
 
 
-async def _openapi(where: str, ask: Ask) -> Answer:
+async def _openapi_v2(ask: Ask) -> Answer:
+    accept = ask.headers.get("accept", "")
+    if any(each in accept for each in openapi_v2.ASKED):
+        return Answer(body=await asyncio.to_thread(openapi_v2.protobuf), media_type=openapi_v2.PROTOBUF)
+    form(accept)
+    return Answer(body=await asyncio.to_thread(openapi_v2.document))
+
+
+async def _openapi_v3(where: str, ask: Ask) -> Answer:
     """Returns a document of OpenAPI, or their index. A client that names the hash of one may keep it for ever."""
-    if ask.method not in {"GET", "HEAD"}:
-        raise _not_allowed()
     form(ask.headers.get("accept", ""))
     if not where:
         return Answer(body=encoded(openapi.index()))
