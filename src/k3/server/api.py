@@ -285,11 +285,12 @@ class Api:
 
 
 async def _openapi_v2(ask: Ask) -> Answer:
-    accept = ask.headers.get("accept", "")
-    if any(each in accept for each in openapi_v2.ASKED):
-        return Answer(body=await asyncio.to_thread(openapi_v2.protobuf), media_type=openapi_v2.PROTOBUF)
-    form(accept)
-    return Answer(body=await asyncio.to_thread(openapi_v2.document))
+    """Returns the older OpenAPI. Clients ask for it by a name with an `@`, which is no media type, so they get another."""
+    accept = ask.headers.get("accept", "").replace("@", ".")
+    if openapi_v2.MEDIA_TYPE not in accept and "*/*" not in accept:
+        message = f"only the following media types are accepted: {openapi_v2.MEDIA_TYPE}"
+        raise Refused(406, message)
+    return Answer(body=await asyncio.to_thread(openapi_v2.document), media_type=openapi_v2.MEDIA_TYPE)
 
 
 async def _openapi_v3(where: str, ask: Ask) -> Answer:

@@ -7,7 +7,7 @@ import pytest
 
 from k3.core.objects import LEASE, NODE, Kind, Manifest
 from k3.server.resources import POD
-from k3.server.schema import bodies, types
+from k3.server.schema import bodies, timestamps, types
 from k3.server.schema.kinds import BODIES, DELETE_OPTIONS
 from k3.server.status import Refused
 
@@ -223,3 +223,36 @@ def test_every_kind_has_a_type_and_a_normal_form(kind: Kind) -> None:
     made = types.normalised(kind, {})
     assert types.normalised(kind, made) == made
     assert made["kind"] == kind.name
+
+
+@pytest.mark.parametrize("layout", [timestamps.TIME, timestamps.MICRO_TIME])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-27T01:02:03{}Z",
+        "2026-11-27T24:00:00{}Z",
+        "2026-11-27T23:59:60{}Z",
+        "2026-02-29T00:00:00{}Z",
+        "2024-02-29T00:00:00{}Z",
+        "0000-01-01T00:00:00{}Z",
+        "0001-01-01T00:00:00{}Z",
+        "0001-01-02T00:00:00{}Z",
+        "9999-12-31T23:59:59{}Z",
+        "2026-W48-5T01:02:03{}Z",
+        "2026-11-27t01:02:03{}Z",
+        "2026-11-27T01:02:0\u0663{}Z",
+        "2026-11-27T01:02: 3{}Z",
+    ],
+)
+def test_the_quick_way_for_times_changes_nothing(monkeypatch: pytest.MonkeyPatch, text: str, layout: str) -> None:
+    given = text.format(".000001" if layout == timestamps.MICRO_TIME else "")
+
+    def told() -> str | None:
+        try:
+            return timestamps.normalised(given, layout)
+        except ValueError as odd:
+            return str(odd)
+
+    quick = told()
+    monkeypatch.setattr(timestamps, "_is_normal", lambda *_: False)
+    assert told() == quick

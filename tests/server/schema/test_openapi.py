@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from k3.server.schema import openapi
+from k3.server.schema import openapi, openapi_v2, protobuf
 from k3.server.status import Refused
 
 PLACES: Final = (
@@ -80,3 +80,33 @@ def test_types_are_as_kubernetes_describes_them() -> None:
     assert meta["labels"]["additionalProperties"] == {"type": "string"}
     assert meta["ownerReferences"]["x-kubernetes-list-map-keys"] == ["uid"]
     assert schemas["io.k8s.api.core.v1.Taint"]["required"] == ["effect", "key"]
+
+
+def fields(data: Any) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for number, value in protobuf._fields(data, "Document", protobuf._Budget(10**6)):
+        found.setdefault(number, []).append(value)
+    return found
+
+
+def by_name(messages: list[Any]) -> dict[str, dict[int, list[Any]]]:
+    """Reads the entries of what gnostic has in place of a map."""
+    entries = map(fields, messages)
+    return {entry[1][0].decode(): fields(entry[2][0]) for entry in entries}
+
+
+def test_version_2_says_the_same_as_protobuf() -> None:
+    found = fields(openapi_v2.document())
+    assert found[1] == [b"2.0"]
+    paths = by_name(fields(found[8][0])[2])
+    schemas = by_name(fields(found[9][0])[1])
+    documents = [document(where) for where in PLACES]
+    assert set(paths) == {path for each in documents for path in each["paths"]}
+    assert set(schemas) == {name for each in documents for name in each["components"]["schemas"]}
+    node = by_name(fields(schemas["io.k8s.api.core.v1.Node"][25][0])[1])
+    assert node["spec"][1] == [b"#/definitions/io.k8s.api.core.v1.NodeSpec"]
+    (extension,) = schemas["io.k8s.api.core.v1.Node"][31]
+    assert b"x-kubernetes-group-version-kind" in extension
+    patch = fields(paths["/api/v1/nodes/{name}"][8][0])
+    assert sum(b"dryRun" in each for each in patch[8]) == 1
+    assert any(b'"kind": "Node"' in each for each in patch[13])

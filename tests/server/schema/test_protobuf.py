@@ -67,7 +67,7 @@ HANDLED: Final = 'Node in version "v1" cannot be handled as a Node: '
         (b"\x0a" + b"\xff" * 9 + b"\x01", "proto: negative length found during unmarshaling"),
         (b"\x0c", "proto: Node: wiretype end group for non-group"),
         (b"\x02\x00", "proto: Node: illegal tag 0 (wire type 2)"),
-        (b"\x08\x00", "proto: wrong wireType = 0 for field Metadata"),
+        (b"\x08\x00", "proto: wrong wireType = 0 for field ObjectMeta"),
         (b"\x7f", "proto: illegal wireType 7"),
         (b"\x7b" * 1_000, "unexpected EOF"),
         (b"\x7d\x00", "unexpected EOF"),

@@ -139,11 +139,13 @@ def _check_kind(kind: Kind, version: str, name: str) -> None:
     """Refuses a body of another kind than the path's."""
     if (version, name) == (kind.api_version, kind.name):
         return
-    if kind == DELETE_OPTIONS and name == kind.name and version == "meta.k8s.io/v1":
-        return
+    if kind == DELETE_OPTIONS:
+        if name == kind.name:  # clients of any group send them as their own
+            return
+        version = "meta.k8s.io/v1" if version == kind.api_version else version
     group, _, number = version.rpartition("/")
     module = f"{group.removesuffix('.k8s.io').replace('.', '') or 'core'}_{number}"
-    if name not in names(module):
+    if name not in names(module) or kind == DELETE_OPTIONS:
         told = f'no kind {wording.quoted(name)} is registered for version {wording.quoted(version)} in scheme "{_SCHEME}"'
         raise status.bad_request(_handled(kind, name, number, told))
     if name == kind.name:

@@ -17,6 +17,11 @@ class Complaints:
     causes: dict[Cause, None] = field(default_factory=dict)
     """One that two rules find is told once."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more are noted: a body of a few bytes for each would be answered with hundreds for each."""
+        return len(self.causes) >= limits.CAUSES
+
     def invalid(self, where: str, value: Any, why: str) -> None:  # noqa: ANN401 - JSON
         """Notes a value that breaks a rule."""
         self._add("FieldValueInvalid", where, f"Invalid value: {_shown(value)}", why)
@@ -42,17 +47,17 @@ class Complaints:
         """Notes a value that is there twice."""
         self._add("FieldValueDuplicate", where, f"Duplicate value: {_shown(value)}", why)
 
-    def not_supported(self, where: str, value: str, values: Iterable[str]) -> None:
+    def not_supported(self, where: str, value: Any, values: Iterable[str]) -> None:  # noqa: ANN401 - JSON
         """Notes a value that is none of those there are."""
         told = "supported values: " + ", ".join(map(quoted, values))
-        self._add("FieldValueNotSupported", where, f"Unsupported value: {quoted(value)}", told)
+        self._add("FieldValueNotSupported", where, f"Unsupported value: {_shown(value)}", told)
 
     def internal(self, where: str, why: str) -> None:
         """Notes what could not be checked."""
         self._add("InternalError", where, "Internal error", why)
 
     def _add(self, reason: str, where: str, message: str, why: str) -> None:
-        if len(self.causes) < limits.CAUSES:  # a body of a few bytes for each would be answered with hundreds for each
+        if not self.is_full:
             self.causes[Cause(reason, f"{message}: {why}" if why else message, where)] = None
 
 
@@ -60,4 +65,5 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - JSON
     if isinstance(value, str):
         return quoted(value[: limits.SHOWN_CHARACTERS])
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = text[: limits.SHOWN_CHARACTERS]
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")  # as encoding/json does

@@ -2,26 +2,16 @@
 
 from typing import Final
 
-from k3.core.objects import LEASE, Manifest
-from k3.server.schema import metadata_rules, texts
+from k3.core.objects import Manifest
+from k3.server.schema import texts
 from k3.server.schema.complaints import Complaints
 
 _STRATEGIES: Final = ("OldestEmulationVersion",)
 
 
 def check(found: Complaints, lease: Manifest) -> None:
-    """Notes what is wrong with a Lease."""
-    metadata_rules.check(found, LEASE, lease["metadata"], texts.subdomain)
-    _check_spec(found, lease["spec"])
-
-
-def check_update(found: Complaints, lease: Manifest, old: Manifest) -> None:
-    """Notes what may not be changed so."""
-    metadata_rules.check_update(found, lease["metadata"], old["metadata"])
-    _check_spec(found, lease["spec"])
-
-
-def _check_spec(found: Complaints, spec: Manifest) -> None:
+    """Notes what is wrong with a Lease, new or changed, beside its metadata."""
+    spec = lease["spec"]
     duration, transitions = spec.get("leaseDurationSeconds", 1), spec.get("leaseTransitions", 0)
     if duration <= 0:
         found.invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")

@@ -12,6 +12,8 @@ _NOT_EMPTY: Final = "must not be empty"
 _IMMUTABLE: Final = "field is immutable"
 _ORPHAN: Final = "orphan"
 _FOREGROUND: Final = "foregroundDeletion"
+_SHOWN: Final = 16
+"""Owners that a message shows; each that is one too many is told with all of them."""
 _OPERATIONS: Final = ("Apply", "Update")
 
 
@@ -38,16 +40,17 @@ def check(found: Complaints, kind: Kind, metadata: Manifest, rule: texts.TextRul
 
 
 def check_update(found: Complaints, metadata: Manifest, old: Manifest) -> None:
-    """Notes what may not be changed so. What the server sets itself (generation, creationTimestamp) is not looked at."""
+    """Notes what may not be changed so, beside `check`. What the server sets itself (creationTimestamp) is not looked at."""
     if old.get("deletionTimestamp"):
-        added = sorted(set(metadata.get("finalizers") or ()) - set(old.get("finalizers") or ()))
+        stored = old.get("finalizers")
+        known = {each for each in stored if isinstance(each, str)} if isinstance(stored, list) else set()
+        added = sorted({each for each in metadata.get("finalizers") or () if each not in known})
         if added:
             shown = "[]string{" + ", ".join(map(quoted, added)) + "}"
             found.forbidden(
                 "metadata.finalizers",
                 f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}",
             )
-    _check_generation(found, metadata)
     for name in ("name", "namespace", "uid"):
         value = metadata.get(name, "")
         if value != old.get(name, "") and (value or name != "uid"):
@@ -56,8 +59,6 @@ def check_update(found: Complaints, metadata: Manifest, old: Manifest) -> None:
         value = metadata.get(name)
         if value is not None and value != old.get(name) and (name not in old or name != "deletionTimestamp"):
             found.invalid(f"metadata.{name}", value, _IMMUTABLE)
-    _check_texts(found, metadata)
-    _check_managed_fields(found, metadata)
 
 
 def _check_namespace(found: Complaints, kind: Kind, namespace: str) -> None:
@@ -78,6 +79,8 @@ def _check_generation(found: Complaints, metadata: Manifest) -> None:
 
 def _check_texts(found: Complaints, metadata: Manifest) -> None:
     for key, value in (metadata.get("labels") or {}).items():
+        if found.is_full:
+            return
         found.each_invalid("metadata.labels", key, texts.label_key(key))
         found.each_invalid("metadata.labels", value, texts.label_value(value))
     annotations = metadata.get("annotations") or {}
@@ -91,13 +94,15 @@ def _check_texts(found: Complaints, metadata: Manifest) -> None:
 def _check_owners(found: Complaints, owners: list[Manifest]) -> None:
     first = ""
     for index, owner in enumerate(owners):
+        if found.is_full:
+            return
         _check_owner(found, f"metadata.ownerReferences[{index}]", owner)
         if owner.get("controller"):
             named = f"{owner['kind']}/{owner['name']}"
             if first:
                 why = "Only one reference can have Controller set to true. "
                 why += f'Found "true" in references for {first} and {named}'
-                found.invalid("metadata.ownerReferences", list(map(_in_order, owners)), why)
+                found.invalid("metadata.ownerReferences", list(map(_in_order, owners[:_SHOWN])), why)
             first = first or named
 
 

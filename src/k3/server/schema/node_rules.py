@@ -5,8 +5,8 @@ import re
 from typing import Final
 
 from k3.core import limits
-from k3.core.objects import NODE, Manifest
-from k3.server.schema import metadata_rules, quantities, texts
+from k3.core.objects import Manifest
+from k3.server.schema import quantities, texts
 from k3.server.schema.complaints import Complaints
 from k3.server.schema.wording import quoted
 
@@ -35,8 +35,7 @@ _COUNTED: Final = frozenset(
 
 
 def check(found: Complaints, node: Manifest) -> None:
-    """Notes what is wrong with a Node."""
-    metadata_rules.check(found, NODE, node["metadata"], texts.subdomain)
+    """Notes what is wrong with a Node, beside its metadata."""
     for index, finalizer in enumerate(node["metadata"].get("finalizers") or []):
         if "/" not in finalizer and finalizer not in _FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
@@ -51,8 +50,7 @@ def check(found: Complaints, node: Manifest) -> None:
 
 
 def check_update(found: Complaints, node: Manifest, old: Manifest) -> None:
-    """Notes what may not be changed so."""
-    metadata_rules.check_update(found, node["metadata"], old["metadata"])
+    """Notes what may not be changed so; `old` is the `spec` that is stored, by whomever."""
     _check_resources(found, node)
     _check_features(found, node)
     seen: set[tuple[str, str]] = set()
@@ -61,14 +59,15 @@ def check_update(found: Complaints, node: Manifest, old: Manifest) -> None:
         if pair in seen:
             found.duplicate(f"status.addresses[{index}]", {"Type": pair[0], "Address": pair[1]})
         seen.add(pair)
-    _check_kept(found, node["spec"], old["spec"])
+    _check_kept(found, node["spec"], old)
     _check_taints(found, node)
-    if node["spec"].get("externalID", "") != old["spec"].get("externalID", ""):
+    if node["spec"].get("externalID", "") != old.get("externalID", ""):
         found.forbidden("spec.externalID", "may not be updated")
 
 
 def _check_kept(found: Complaints, spec: Manifest, old: Manifest) -> None:
-    before, after = old.get("podCIDRs") or [], spec.get("podCIDRs") or []
+    stored = old.get("podCIDRs")
+    before, after = stored if isinstance(stored, list) else [], spec.get("podCIDRs") or []
     if before and len(before) != len(after):
         found.forbidden("spec.podCIDRs", _POD_CIDR_KEPT)
     elif before:
@@ -83,6 +82,8 @@ def _check_kept(found: Complaints, spec: Manifest, old: Manifest) -> None:
 def _check_taints(found: Complaints, node: Manifest) -> None:
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(node["spec"].get("taints") or []):
+        if found.is_full:
+            return
         where = f"metadata.taints[{index}]"
         key, value, effect = taint["key"], taint.get("value", ""), taint["effect"]
         found.each_invalid(f"{where}.key", key, texts.label_key(key))
@@ -133,6 +134,8 @@ def _is_extended(name: str) -> bool:
 def _check_cidrs(found: Complaints, cidrs: list[str]) -> None:
     families: list[int] = []
     for index, cidr in enumerate(cidrs):
+        if found.is_full:
+            return
         try:
             families.append(ipaddress.ip_network(cidr, strict=False).version)
         except ValueError:

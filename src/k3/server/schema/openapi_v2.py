@@ -1,186 +1,148 @@
-"""OpenAPI v2, for kubectl before 1.27: the documents of v3 as one, in JSON, and in the protobuf that kubectl asks for.
+"""OpenAPI v2 for kubectl up to 1.28, which checks and explains by it, and takes it as protobuf alone (gnostic's `openapi.v2`).
 
-Field numbers are those of gnostic's OpenAPIv2.proto. Of a schema is written what the older form can say: a type that is one of
-several is a text, as Kubernetes has it there.
+It is made from the documents of v3, which say the same. Numbers are those of `OpenAPIv2.proto` of gnostic-models.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
 from k3.server.schema import openapi
 
-PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-ASKED: Final = ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", PROTOBUF)
-"""What clients accept: the first is an old name, which is no media type (RFC 6838 §4.2), and so is never answered."""
-Part = dict[str, Any]
+MEDIA_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""The Content-Type of the document. Clients accept it with `@v1.0`, which is no media type: Go could not read the answer."""
 
-_V3: Final = "#/components/schemas/"
-_V2: Final = "#/definitions/"
 _METHODS: Final = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
-"""The methods of a path, and their fields in a PathItem."""
-_LENGTH_DELIMITED: Final = 2
-_SEVEN_BITS: Final = 0x7F
+_REFERENCE: Final = "#/components/schemas/"
+_LONG: Final = 0x80
 
 
 @cache
 def document() -> bytes:
-    """Returns the document in JSON."""
-    return json.dumps(_document(), separators=(",", ":"), ensure_ascii=False).encode()
-
-
-@cache
-def protobuf() -> bytes:
-    """Returns the document as a message `openapi.v2.Document`."""
-    found = _document()
-    definitions = b"".join(_named(1, name, _schema_message(schema)) for name, schema in found["definitions"].items())
-    paths = b"".join(_named(2, path, _path_message(item)) for path, item in found["paths"].items())
-    info = _text(1, found["info"]["title"]) + _text(2, found["info"]["version"])
-    return _text(1, found["swagger"]) + _message(2, info) + _message(8, paths) + _message(9, definitions)
-
-
-# ── from v3 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _document() -> Part:
-    paths: Part = {}
-    definitions: Part = {}
-    whole: Part = {}
+    """Returns what `/openapi/v2` answers."""
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     for where in openapi.index()["paths"]:
-        whole = json.loads(openapi.document(where))
-        paths |= {path: _path(item) for path, item in whole["paths"].items()}
-        definitions |= {name: _schema(schema) for name, schema in whole["components"]["schemas"].items()}
-    return {
-        "swagger": "2.0",
-        "info": whole["info"],
-        "paths": dict(sorted(paths.items())),
-        "definitions": dict(sorted(definitions.items())),
-    }
-
-
-def _schema(schema: Part) -> Part:
-    made = {name: part for name, part in schema.items() if name not in {"allOf", "oneOf", "default", "items"}}
-    if "allOf" in schema:
-        made["$ref"] = schema["allOf"][0]["$ref"]
-    if "oneOf" in schema:
-        made["type"] = "string"
-    if "$ref" in made:
-        made["$ref"] = made["$ref"].replace(_V3, _V2)
-    for name in ("items", "additionalProperties"):
-        if name in schema:
-            made[name] = _schema(schema[name])
-    if "properties" in schema:
-        made["properties"] = {name: _schema(part) for name, part in schema["properties"].items()}
-    return made
-
-
-def _path(item: Part) -> Part:
-    made: Part = {method: _operation(operation) for method, operation in item.items() if method in _METHODS}
-    return made | {"parameters": [_parameter(each) for each in item.get("parameters", ())]}
-
-
-def _operation(operation: Part) -> Part:
-    made = {name: part for name, part in operation.items() if name.startswith("x-") or name in {"operationId", "tags"}}
-    parameters = [_parameter(each) for each in operation.get("parameters", ())]
-    content: Part = operation.get("requestBody", {}).get("content", {})
-    if content:
-        made["consumes"] = list(content)
-        schema = _schema(next(iter(content.values()))["schema"])
-        parameters.insert(0, {"name": "body", "in": "body", "required": True, "schema": schema})
-    answers = {code: _answer(answer) for code, answer in operation.get("responses", {}).items()}
-    return made | {"produces": ["application/json"], "parameters": parameters, "responses": answers}
-
-
-def _parameter(parameter: Part) -> Part:
-    return {**{name: part for name, part in parameter.items() if name != "schema"}, **parameter.get("schema", {})}
-
-
-def _answer(answer: Part) -> Part:
-    made = {"description": answer.get("description", "OK")}
-    for each in answer.get("content", {}).values():
-        return {**made, "schema": _schema(each["schema"])}
-    return made
-
-
-# ── to protobuf ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _schema_message(schema: Part) -> bytes:
-    parts = [
-        _text(1, schema.get("$ref", "")),
-        _text(2, schema.get("format", "")),
-        _text(4, schema.get("description", "")),
-        *(_text(19, name) for name in schema.get("required", ())),
-    ]
-    if "additionalProperties" in schema:
-        parts.append(_message(21, _message(1, _schema_message(schema["additionalProperties"]))))
-    if "type" in schema:
-        parts.append(_message(22, _text(1, schema["type"])))
-    if "items" in schema:
-        parts.append(_message(23, _message(1, _schema_message(schema["items"]))))
-    if "properties" in schema:
-        named = (_named(1, name, _schema_message(part)) for name, part in schema["properties"].items())
-        parts.append(_message(25, b"".join(named)))
-    return b"".join((*parts, *_extensions(31, schema)))
-
-
-def _path_message(item: Part) -> bytes:
-    operations = (_message(number, _operation_message(item[name])) for name, number in _METHODS.items() if name in item)
-    return b"".join((*operations, *(_parameter_message(9, each) for each in item["parameters"])))
-
-
-def _operation_message(operation: Part) -> bytes:
+        found = json.loads(openapi.document(where))
+        paths |= found["paths"]
+        schemas |= found["components"]["schemas"]
+    named = (_bytes(2, _named(name, _path(path))) for name, path in sorted(paths.items()))
     return b"".join(
         (
-            _text(5, operation.get("operationId", "")),
-            *(_text(6, each) for each in operation["produces"]),
-            *(_text(7, each) for each in operation.get("consumes", ())),
-            *(_parameter_message(8, each) for each in operation["parameters"]),
-            *_extensions(13, operation),
+            _text(1, "2.0"),
+            _bytes(2, _text(1, "Kubernetes") + _text(2, "v1.37")),
+            _bytes(8, b"".join(named)),
+            _bytes(9, _schemas(dict(sorted(schemas.items())))),
         )
     )
 
 
-def _parameter_message(number: int, parameter: Part) -> bytes:
-    """Returns a ParametersItem: the body, or one of the query (3) or of the path (4)."""
-    if parameter["in"] == "body":
-        body = _text(2, parameter["name"]) + _text(3, "body") + _message(5, _schema_message(parameter["schema"]))
-        return _message(number, _message(1, _message(1, body)))
-    other = b"".join(
+# --- protobuf -----------------------------------------------------------------------------------------------------------
+
+
+def _varint(number: int) -> bytes:
+    made = bytearray()
+    while number >= _LONG:
+        made.append(number & 0x7F | _LONG)
+        number >>= 7
+    made.append(number)
+    return bytes(made)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def _text(field: int, value: str) -> bytes:
+    return _bytes(field, value.encode()) if value else b""
+
+
+def _texts(field: int, values: Iterable[str]) -> bytes:
+    return b"".join(_text(field, each) for each in values)
+
+
+def _true(field: int) -> bytes:
+    return _varint(field << 3) + b"\x01"
+
+
+def _named(name: str, value: bytes) -> bytes:
+    return _text(1, name) + _bytes(2, value)
+
+
+def _extensions(field: int, found: dict[str, Any]) -> bytes:
+    """Returns the fields of a document that begin with `x-`; their values are YAML, which JSON is too."""
+    return b"".join(
+        _bytes(field, _named(name, _text(2, json.dumps(value) + "\n")))
+        for name, value in found.items()
+        if name.startswith("x-")
+    )
+
+
+# --- messages -----------------------------------------------------------------------------------------------------------
+
+
+def _schemas(found: dict[str, Any]) -> bytes:
+    return b"".join(_bytes(1, _named(name, _schema(each))) for name, each in found.items())
+
+
+def _schema(found: dict[str, Any]) -> bytes:
+    found = found | (found["allOf"][0] if "allOf" in found else {})  # v3 alone describes a reference
+    if "oneOf" in found:
+        found = found | {"type": "string"}
+    made = [
+        _text(1, found.get("$ref", "").replace(_REFERENCE, "#/definitions/")),
+        _text(2, found.get("format", "")),
+        _text(4, found.get("description", "")),
+        _texts(19, found.get("required", ())),
+    ]
+    if "additionalProperties" in found:
+        made.append(_bytes(21, _bytes(1, _schema(found["additionalProperties"]))))
+    if "type" in found:
+        made.append(_bytes(22, _text(1, found["type"])))
+    if "items" in found:
+        made.append(_bytes(23, _bytes(1, _schema(found["items"]))))
+    if "properties" in found:
+        made.append(_bytes(25, _schemas(found["properties"])))
+    return b"".join((*made, _extensions(31, found)))
+
+
+def _path(found: dict[str, Any]) -> bytes:
+    operations = (_bytes(number, _operation(found[method])) for method, number in _METHODS.items() if method in found)
+    parameters = (_bytes(9, _parameter(each)) for each in found.get("parameters", ()))
+    return b"".join((*operations, *parameters))
+
+
+def _operation(found: dict[str, Any]) -> bytes:
+    parameters = [_bytes(8, _parameter(each)) for each in found.get("parameters", ())]
+    for content in found.get("requestBody", {}).get("content", {}).values():
+        body = _text(2, "body") + _text(3, "body") + _true(4) + _bytes(5, _schema(content["schema"]))
+        parameters.append(_bytes(8, _bytes(1, _bytes(1, body))))
+        break
+    responses = (
+        _bytes(1, _named(code, _bytes(1, _text(1, each["description"]) + _answer(each))))
+        for code, each in found["responses"].items()
+    )
+    return b"".join(
         (
-            _text(2, parameter["in"]),
-            _text(3, parameter.get("description", "")),
-            _text(4, parameter["name"]),
-            _text(6 if parameter["in"] == "query" else 5, parameter.get("type", "string")),
+            _texts(1, found["tags"]),
+            _text(3, found["description"]),
+            _text(5, found["operationId"]),
+            *parameters,
+            _bytes(9, b"".join(responses)),
+            _extensions(13, found),
         )
     )
-    return _message(number, _message(1, _message(2, _message(3 if parameter["in"] == "query" else 4, other))))
 
 
-def _extensions(number: int, part: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yields what is Kubernetes' own: a name and YAML, which JSON is."""
-    for name, value in part.items():
-        if name.startswith("x-"):
-            yield _named(number, name, _text(2, json.dumps(value)))
+def _answer(found: dict[str, Any]) -> bytes:
+    (content,) = found["content"].values()
+    return _bytes(2, _bytes(1, _schema(content["schema"])))
 
 
-def _named(number: int, name: str, value: bytes) -> bytes:
-    return _message(number, _text(1, name) + _message(2, value))
-
-
-def _text(number: int, text: str) -> bytes:
-    return _message(number, text.encode()) if text else b""
-
-
-def _message(number: int, body: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(body)) + body
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > _SEVEN_BITS:
-        found.append(value & _SEVEN_BITS | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
+def _parameter(found: dict[str, Any]) -> bytes:
+    kind = found["schema"]["type"]
+    about = _text(2, found["in"]) + _text(3, found["description"]) + _text(4, found["name"])
+    if found["in"] == "path":
+        return _bytes(1, _bytes(2, _bytes(4, _true(1) + about + _text(5, kind))))
+    return _bytes(1, _bytes(2, _bytes(3, about + _text(6, kind))))

@@ -25,6 +25,8 @@ _ZERO_SECONDS: Final = -62_135_596_800
 _END: Final = "unexpected EOF"
 _MOST_BYTES: Final = 10
 """Of a number of 64 bits."""
+_SHORT: Final = 0x80
+"""A byte below it ends a number; most numbers are one byte."""
 
 
 class NotProtobuf(ValueError):
@@ -100,9 +102,10 @@ def message(type_name: str, data: bytes) -> dict[str, Any]:
 def _fields(data: bytes, name: str, budget: _Budget) -> Iterator[tuple[int, Value]]:
     """Yields the fields of a message: number and value. Raises NotProtobuf."""
     at = 0
-    while at < len(data):
+    end = len(data)
+    while at < end:
         budget.spend()
-        tag, at = _varint(data, at)
+        tag, at = (data[at], at + 1) if data[at] < _SHORT else _varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == _GROUP_END:
             msg = f"proto: {name}: wiretype end group for non-group"
@@ -114,8 +117,8 @@ def _fields(data: bytes, name: str, budget: _Budget) -> Iterator[tuple[int, Valu
             value, at = _varint(data, at)
             yield number, value
         elif wire == _BYTES:
-            length, at = _varint(data, at)
-            if length > len(data) - at:
+            length, at = (data[at], at + 1) if at < end and data[at] < _SHORT else _varint(data, at)
+            if length > end - at:
                 raise NotProtobuf("proto: negative length found during unmarshaling" if length >= 2**63 else _END)
             yield number, data[at : at + length]
             at += length
@@ -162,7 +165,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     number = 0
     for index, byte in enumerate(data[at : at + _MOST_BYTES]):
         number |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the last byte of a number
+        if byte < _SHORT:
             return number & (2**64 - 1), at + index + 1
     raise NotProtobuf(_END if len(data) - at < _MOST_BYTES else "proto: integer overflow")
 
@@ -217,7 +220,8 @@ def _message(type_name: str) -> _Read:
 def _put(made: dict[str, Any], field: _Field, value: Value, budget: _Budget) -> None:
     if isinstance(value, int) != (field.read is None):
         wire = _VARINT if isinstance(value, int) else _BYTES
-        msg = f"proto: wrong wireType = {wire} for field {field.name[:1].upper()}{field.name[1:]}"
+        named = "ObjectMeta" if field.name == "metadata" else field.name[:1].upper() + field.name[1:]
+        msg = f"proto: wrong wireType = {wire} for field {named}"
         raise NotProtobuf(msg)
     if isinstance(value, int):
         made[field.name] = bool(value) if field.is_bool else _signed(value)
