@@ -22,13 +22,19 @@ COMMANDS: Final = {
     "avahi": ("avahi-daemon", "avahi-browse"),
     "docker-compose": ("docker-compose",),
     "faketime": ("faketime",),
+    "kubectl": ("kubectl",),
     "systemd": ("systemd-analyze",),
     INIT: ("systemctl", "/lib/systemd/systemd", "unshare"),
     NETNS: ("ip", "nft", "nsenter", "unshare"),
 }
 MARK: Final = "not on this machine: "
 
-_VERSIONS: Final = {"etcd": ["--version"], "mariadbd": ["--version"], "consul": ["version"]}
+_VERSIONS: Final = {
+    "etcd": ["--version"],
+    "mariadbd": ["--version"],
+    "consul": ["version"],
+    "kubectl": ["version", "--client", "--short"],
+}
 _SYSTEM_PATHS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 _TRIALS: Final = {
     NETNS: "ip link set lo up && nft add table bridge lab && mount -t tmpfs lab /run && mount -t sysfs lab /sys",

@@ -50,7 +50,7 @@ class Running:
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if data is not None:
-            named.setdefault("Content-Type", "application/json")
+            named.setdefault("content-type", "application/json")
         async with self.session.request(method, self.url + path, data=data, headers=named) as answer:
             return answer.status, await answer.json(content_type=None)
 
@@ -119,7 +119,7 @@ async def running(store: Store | None = None) -> AsyncIterator[Running]:
                 async with aiohttp.ClientSession() as session:
                     await _until(lambda: serving.started.is_set() and serving.standing.is_current)
                     yield Running(serving=serving, faults=faults, session=session)
-                await _until(lambda: not _served())
+                await _until(lambda: not _is_served_in_vain())
             finally:
                 task.cancel()
         if own is not None:
@@ -127,9 +127,11 @@ async def running(store: Store | None = None) -> AsyncIterator[Running]:
     assert not faults.counts
 
 
-def _served() -> bool:
-    """Whether a connection is served, be it one whose client is gone."""
-    return any(getattr(task.get_coro(), "__qualname__", "") == "RequestHandler.start" for task in asyncio.all_tasks())
+def _is_served_in_vain() -> bool:
+    """Whether a request is worked on whose client is gone."""
+    found: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+    handlers = [each.cr_frame.f_locals["self"] for each in found if each.__qualname__ == "RequestHandler.start"]
+    return any(handler.transport is None for handler in handlers)
 
 
 async def _until(is_so: Callable[[], bool]) -> None:

@@ -22,7 +22,7 @@ from k3.server.options import ReadOptions, WriteOptions, is_true
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
-from k3.server.schema import bodies, kinds, openapi
+from k3.server.schema import bodies, kinds, openapi, openapi_v2
 from k3.server.selectors import Selection, selection
 from k3.server.shapes import Plain, Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
@@ -112,9 +112,11 @@ class Api:
         path = paths.segments(ask.raw_path)
         if path is None:
             raise no_such_resource()
-        if path[:2] == ("openapi", "v3"):
+        if path == ("openapi", "v2") or path[:2] == ("openapi", "v3"):
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
-            return await _openapi("/".join(path[2:]), ask)
+            if ask.method not in {"GET", "HEAD"}:
+                raise _not_allowed()
+            return await (_openapi_v2(ask) if path[1:] == ("v2",) else _openapi_v3("/".join(path[2:]), ask))
         if (document := self._document(path, ask)) is not None:
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             return document
@@ -284,10 +286,22 @@ class Api:
         return Answer(body=Plain(kind).whole(page.metadata(), gone))
 
 
-async def _openapi(where: str, ask: Ask) -> Answer:
+async def _openapi_v2(ask: Ask) -> Answer:
+    """Returns the older OpenAPI. Clients ask for it by a name with an `@`, which is no media type, so they get another."""
+    accept = ask.headers.get("accept", "").replace("@", ".")
+    if openapi_v2.MEDIA_TYPE not in accept and "*/*" not in accept:
+        message = f"only the following media types are accepted: {openapi_v2.MEDIA_TYPE}"
+        raise Refused(406, message)
+    return Answer(body=await asyncio.to_thread(openapi_v2.document), media_type=openapi_v2.MEDIA_TYPE)
+
+
+async def _openapi_v3(where: str, ask: Ask) -> Answer:
     """Returns a document of OpenAPI, or their index. A client that names the hash of one may keep it for ever."""
+<<<<<<< HEAD
     if ask.method not in {"GET", "HEAD"}:
         raise not_allowed()
+=======
+>>>>>>> clients
     form(ask.headers.get("accept", ""))
     if not where:
         return Answer(body=encoded(openapi.index()))

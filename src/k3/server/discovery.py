@@ -32,7 +32,7 @@ REVIEWS: Final = (
 def group_versions() -> dict[str, str]:
     """Returns the groups that are served besides the core one, with their version."""
     named = [each.kind.group for each in RESOURCES if each.kind.group] + [group for group, _, _ in REVIEWS]
-    return dict.fromkeys(sorted([*named, "policy"]), "v1")
+    return dict.fromkeys(sorted(named), "v1")
 
 
 def _resource_rows(group: str) -> Iterator[dict[str, Any]]:
@@ -53,7 +53,11 @@ def _resource_rows(group: str) -> Iterator[dict[str, Any]]:
 def _row(each: Resource) -> dict[str, Any]:
     row = _bare(each.kind.plural, each.kind.name, list(each.verbs), namespaced=each.kind.namespaced)
     row["singularName"] = each.singular
-    return {**row, "shortNames": list(each.short_names)} if each.short_names else row
+    if each.short_names:
+        row["shortNames"] = list(each.short_names)
+    if each.categories:
+        row["categories"] = list(each.categories)
+    return row
 
 
 def _bare(name: str, kind: str, verbs: list[str], *, namespaced: bool) -> dict[str, Any]:
@@ -127,8 +131,7 @@ def _aggregated_rows(group_name: str) -> list[dict[str, Any]]:
             "singularResource": row["singularName"],
             "verbs": row["verbs"],
         }
-        if "shortNames" in row:
-            rows[plural]["shortNames"] = row["shortNames"]
+        rows[plural] |= {name: row[name] for name in ("shortNames", "categories") if name in row}
     return list(rows.values())
 
 
@@ -146,7 +149,18 @@ def document(path: tuple[str, ...], address: str) -> dict[str, Any] | None:
     return None
 
 
-_PATHS: Final = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+_PATHS: Final = [
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+]
 _FIXED: Final[dict[tuple[str, ...], Callable[[], dict[str, Any]]]] = {
     (): lambda: {"paths": _PATHS},
     ("version",): lambda: dict(VERSION),

@@ -17,6 +17,10 @@ POD: Final = Kind(group="", version="v1", name="Pod", plural="pods", namespaced=
 CONFIG_MAP: Final = Kind(group="", version="v1", name="ConfigMap", plural="configmaps", namespaced=True)
 SERVICE: Final = Kind(group="", version="v1", name="Service", plural="services", namespaced=True)
 CSI_NODE: Final = Kind(group="storage.k8s.io", version="v1", name="CSINode", plural="csinodes", namespaced=False)
+DISRUPTION_BUDGET: Final = Kind(
+    group="policy", version="v1", name="PodDisruptionBudget", plural="poddisruptionbudgets", namespaced=True
+)
+"""There is none, but kubectl drains by evictions only where it finds the group, and a group must have a resource."""
 
 NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 """The namespaces that are there; there are no others."""
@@ -28,6 +32,8 @@ class Resource:
 
     kind: Kind
     short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Names for several resources at once, such as `kubectl get all`."""
     verbs: tuple[str, ...] = WRITE
     subresources: tuple[str, ...] = ()
     is_stored: bool = False
@@ -45,9 +51,10 @@ STORED: Final = (
 )
 FIXED: Final = (
     Resource(kind=NAMESPACE, short_names=("ns",), verbs=READ),
-    Resource(kind=POD, short_names=("po",), verbs=READ),
+    Resource(kind=POD, short_names=("po",), categories=("all",), verbs=READ),
     Resource(kind=CONFIG_MAP, short_names=("cm",), verbs=READ),
-    Resource(kind=SERVICE, short_names=("svc",), verbs=READ),
+    Resource(kind=SERVICE, short_names=("svc",), categories=("all",), verbs=READ),
     Resource(kind=CSI_NODE, verbs=READ),
+    Resource(kind=DISRUPTION_BUDGET, short_names=("pdb",), verbs=READ),
 )
 RESOURCES: Final = (*STORED, *FIXED)

@@ -132,6 +132,7 @@ class Serving:
         finally:
             server.close()
             self._app.end_all()
+            protocols.pre_shutdown()  # what is idle is closed at once
             await protocols.shutdown(GOODBYE_SECONDS)
 
     async def _listen(self, protocols: Server, context: ssl.SSLContext | None) -> asyncio.Server:

@@ -267,6 +267,13 @@ _SERVICES: Final = (
         is_wide=True,
     ),
 )
+
+
+def _disruptions(row: Row) -> int:
+    allowed = part(row.manifest, "status").get("disruptionsAllowed")
+    return allowed if isinstance(allowed, int) else 0
+
+
 _COLUMNS: Final[dict[str, tuple[Column[Row], ...]]] = {
     "Node": node_table.TABLE,
     "Event": _EVENTS,
@@ -302,6 +309,13 @@ _COLUMNS: Final[dict[str, tuple[Column[Row], ...]]] = {
             "Drivers indicates the number of CSI drivers registered on the node",
             type="integer",
         ),
+        AGE,
+    ),
+    "PodDisruptionBudget": (
+        NAME,
+        _column("Min Available", _text("spec", "minAvailable", empty="N/A"), "How many pods must be available."),
+        _column("Max Unavailable", _text("spec", "maxUnavailable", empty="N/A"), "How many pods may be unavailable."),
+        _column("Allowed Disruptions", _disruptions, "How many pods may be disrupted now.", type="integer"),
         AGE,
     ),
 }

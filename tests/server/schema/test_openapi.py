@@ -13,9 +13,9 @@ PLACES: Final = (
     "api/v1",
     "apis/coordination.k8s.io/v1",
     "apis/storage.k8s.io/v1",
+    "apis/policy/v1",
     "apis/authorization.k8s.io/v1",
     "apis/authentication.k8s.io/v1",
-    "apis/policy/v1",
 )
 
 
