@@ -297,11 +297,6 @@ async def _openapi_v2(ask: Ask) -> Answer:
 
 async def _openapi_v3(where: str, ask: Ask) -> Answer:
     """Returns a document of OpenAPI, or their index. A client that names the hash of one may keep it for ever."""
-<<<<<<< HEAD
-    if ask.method not in {"GET", "HEAD"}:
-        raise not_allowed()
-=======
->>>>>>> clients
     form(ask.headers.get("accept", ""))
     if not where:
         return Answer(body=encoded(openapi.index()))
