@@ -95,7 +95,7 @@ class Api:
         self._store = store
         self._observed = observed
         self._standing = standing
-        self._writer = Writer(store)
+        self._writer = Writer(store, standing.known)
 
     def attempt(self, ask: Ask) -> Attempt | None:
         """Returns what a request is about to do with a resource; None where it is about none, or does what cannot be done."""

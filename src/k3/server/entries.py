@@ -6,7 +6,7 @@ selectors look at. An object of another program's that cannot be read is shown a
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 from k3.core.objects import Key, Kind, Manifest, Object
@@ -19,6 +19,7 @@ def encoded(document: object) -> bytes:
     return _ENCODER.encode(document).encode("utf-8", "replace")
 
 
+@cache
 def type_head(kind: Kind) -> bytes:
     """Returns how an object of a kind begins: its kind and apiVersion, up to what follows."""
     return encoded({"kind": kind.name, "apiVersion": kind.api_version})[:-1]

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from k3.core.objects import Kind, Manifest
@@ -58,6 +59,10 @@ class Plain(Shape):
         """Returns the object, with its kind."""
         return entry.full()
 
+    def event(self, type_: str, entry: Entry) -> bytes:
+        """Returns one line of a watch, made once for all who watch."""
+        return _plain_line(type_, entry)
+
     def item(self, entry: Entry) -> bytes:
         """Returns the object without its kind, which the list says."""
         return entry.bare
@@ -66,6 +71,11 @@ class Plain(Shape):
         """Returns a list such as a NodeList."""
         head = {"kind": f"{self.kind.name}List", "apiVersion": self.kind.api_version, "metadata": metadata}
         return b'%s,"items":[%s]}\n' % (encoded(head)[:-1], b",".join(items))
+
+
+@lru_cache(maxsize=256)
+def _plain_line(type_: str, entry: Entry) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (type_.encode(), entry.full())
 
 
 class Metadata(Shape):

@@ -106,24 +106,26 @@ def _lines(happenings: list[Happening], wanted: Wanted) -> Iterator[bytes]:
 
 
 async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since: int) -> AsyncGenerator[bytes, None]:
-    clock = asyncio.get_running_loop().time
-    ends_at = clock() + wanted.seconds
-    bookmark_at = clock() + BOOKMARK_SECONDS
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + wanted.seconds
+    bookmark_at = min(ends_at, loop.time() + BOOKMARK_SECONDS)
     told = since
-    while (now := clock()) < ends_at:
-        if now >= bookmark_at:
-            bookmark_at = now + BOOKMARK_SECONDS
-            if wanted.options.bookmarks and watch.is_empty:
-                yield wanted.shape.bookmark(max(told, window.revision))
-        try:
-            await watch.wait(min(ends_at, bookmark_at) - now)
-        except TimeoutError:
-            continue
-        some = _taken(watch, told)
-        if some:
-            told = some[-1].revision
-            if text := b"".join(_lines(some, wanted)):
-                yield text
+    alarm = loop.call_at(bookmark_at, watch.poke)  # one for many changes: a limit for each wait would cost more than the change
+    try:
+        while (now := loop.time()) < ends_at:
+            if now >= bookmark_at:
+                bookmark_at = min(ends_at, now + BOOKMARK_SECONDS)
+                alarm = loop.call_at(bookmark_at, watch.poke)
+                if wanted.options.bookmarks and watch.is_empty:
+                    yield wanted.shape.bookmark(max(told, window.revision))
+            await watch.wait()
+            some = _taken(watch, told)
+            if some:
+                told = some[-1].revision
+                if text := b"".join(_lines(some, wanted)):
+                    yield text
+    finally:
+        alarm.cancel()
     if wanted.options.bookmarks:
         yield wanted.shape.bookmark(max(told, window.revision))
 
