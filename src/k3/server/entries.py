@@ -6,6 +6,7 @@ selectors look at. An object of another program's that cannot be read is shown a
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
@@ -25,11 +26,22 @@ def type_head(kind: Kind) -> bytes:
     return encoded({"kind": kind.name, "apiVersion": kind.api_version})[:-1]
 
 
+@dataclass(frozen=True, slots=True)
+class AgingRow:
+    """A row of a table but for its age: what is before that and behind it, and since when it counts (RFC 3339)."""
+
+    before: bytes
+    since: str
+    behind: bytes
+
+
 class Entry:
     """One object at one revision."""
 
     def __init__(self, item: Object) -> None:
         self.item = item
+        self.row: tuple[object, AgingRow] | None = None
+        """The object in the table that was asked for last, and what that table was."""
         self.key: Key = item.key
         self.revision: int = item.revision
 
