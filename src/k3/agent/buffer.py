@@ -69,8 +69,14 @@ class Buffer(Generic[T]):
 
     async def wait(self, seconds: float | None = None) -> None:
         """Returns as soon as there is something to read, or after a poke. Raises TimeoutError after so many seconds without."""
-        async with time_limit(seconds):
-            while self.is_empty and not self._is_poked:
-                self._wake.clear()
-                await self._wake.wait()
+        if seconds is None:  # a limit costs more than all the rest here
+            await self._woken()
+        else:
+            async with time_limit(seconds):
+                await self._woken()
         self._is_poked = False
+
+    async def _woken(self) -> None:
+        while self.is_empty and not self._is_poked:
+            self._wake.clear()
+            await self._wake.wait()

@@ -115,6 +115,10 @@ class Object:
             manifest = documents.decode(self.document)
         except ValueError as odd:
             manifest = documents.stand_in(str(odd)) if self.key.kind == NODE else {}
+        return self._overlaid(manifest)
+
+    def _overlaid(self, manifest: Manifest) -> Manifest:
+        """Overlays a decoded document with what the store says; its metadata is copied first."""
         manifest.setdefault("apiVersion", self.key.kind.api_version)
         manifest.setdefault("kind", self.key.kind.name)
         metadata = manifest["metadata"] = dict(manifest.get("metadata") or {})
@@ -133,14 +137,16 @@ class Object:
         What was overlaid on reading is taken off again, and an unchanged manifest gives back the very same bytes.
         Raises Invalid for one that cannot be read: nothing of it would be kept.
         """
-        if documents.same_json(manifest, self.manifest()):
-            return self
         try:
             stored = documents.decode(self.document)
         except ValueError as odd:
+            if documents.same_json(manifest, self.manifest()):
+                return self
             msg = f"{self.key} cannot be read ({odd}), and is not written over: repair it, or remove it"
             raise Invalid(msg) from odd
         found = stored.get("metadata") or {}
+        if documents.same_json(manifest, self._overlaid(stored)):
+            return self
         metadata = dict(manifest.get("metadata") or {})
         for name in ("uid", "resourceVersion", "creationTimestamp"):
             metadata.pop(name, None)

@@ -96,7 +96,7 @@ class Api:
         self._store = store
         self._observed = observed
         self._standing = standing
-        self._writer = Writer(store)
+        self._writer = Writer(store, standing.known)
 
     def attempt(self, ask: Ask) -> Attempt | None:
         """Returns what a request is about to do with a resource; None where it is about none, or does what cannot be done."""
@@ -115,7 +115,7 @@ class Api:
         if path == ("openapi", "v2") or path[:2] == ("openapi", "v3"):
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             if ask.method not in {"GET", "HEAD"}:
-                raise _not_allowed()
+                raise not_allowed()
             return await (_openapi_v2(ask) if path[1:] == ("v2",) else _openapi_v3("/".join(path[2:]), ask))
         if (document := self._document(path, ask)) is not None:
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))

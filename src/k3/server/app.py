@@ -5,7 +5,7 @@ import gzip
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -90,7 +90,7 @@ class App:
         entered = self._gate.enter(protocol.connection, request.headers.items(), is_watch=ask.is_watch)
         try:
             protocol.belongs_to(entered.user)
-            ask = _ask(request, entered)
+            ask = replace(ask, body=lambda: _body(request, entered))
             return await self._answered(request, ask, entered)
         finally:
             entered.leave()
@@ -142,7 +142,11 @@ class App:
             async with aclosing(found.pieces) as pieces:
                 await response.prepare(request)
                 async for some in pieces:
-                    if some:
+                    if not some:
+                        continue
+                    if _goes_at_once(request.transport, some):
+                        await response.write(some)
+                    else:
                         async with time_limit(WRITE_SECONDS):
                             await response.write(some)
             await response.write_eof()
@@ -239,7 +243,12 @@ class Server(web.Server):
         return Protocol(self._app, self._know, self, loop=self._loop, **self._kwargs)
 
 
-def _ask(request: web.BaseRequest, entered: Pass | None = None) -> Ask:
+def _goes_at_once(transport: asyncio.Transport | None, some: bytes) -> bool:
+    """Whether these bytes need not wait for the client: they fit into what the transport takes, and a limit is not needed."""
+    return transport is not None and transport.get_write_buffer_size() + len(some) < transport.get_write_buffer_limits()[1]
+
+
+def _ask(request: web.BaseRequest) -> Ask:
     raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
     try:
         query = parse_qs(raw_query, keep_blank_values=True, max_num_fields=PARAMETERS)
@@ -251,7 +260,7 @@ def _ask(request: web.BaseRequest, entered: Pass | None = None) -> Ask:
         raw_path=raw_path,
         query=query,
         headers={name.lower(): value for name, value in request.headers.items()},
-        body=lambda: _body(request, entered),
+        body=lambda: _body(request, None),
         host=request.headers.get("Host", ""),
     )
 

@@ -6,7 +6,8 @@ selectors look at. An object of another program's that cannot be read is shown a
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Final
 
 from k3.core.objects import Key, Kind, Manifest, Object
@@ -19,9 +20,19 @@ def encoded(document: object) -> bytes:
     return _ENCODER.encode(document).encode("utf-8", "replace")
 
 
+@cache
 def type_head(kind: Kind) -> bytes:
     """Returns how an object of a kind begins: its kind and apiVersion, up to what follows."""
     return encoded({"kind": kind.name, "apiVersion": kind.api_version})[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class AgingRow:
+    """A row of a table but for its age: what is before that and behind it, and since when it counts (RFC 3339)."""
+
+    before: bytes
+    since: str
+    behind: bytes
 
 
 class Entry:
@@ -29,6 +40,8 @@ class Entry:
 
     def __init__(self, item: Object) -> None:
         self.item = item
+        self.row: tuple[object, AgingRow] | None = None
+        """The object in the table that was asked for last, and what that table was."""
         self.key: Key = item.key
         self.revision: int = item.revision
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from k3.core import times
 from k3.core.documents import DECODER, is_too_deep
-from k3.core.objects import Kind, Manifest
+from k3.core.objects import Kind, Manifest, copied
 from k3.server.options import WriteOptions
 from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
 from k3.server.paths import Target
@@ -52,11 +52,11 @@ async def patched(writer: Writer, target: Target, sent: Patch, options: WriteOpt
     def change(old: Manifest) -> Manifest:
         kind = target.resource.kind
         if media_type == JSON_PATCH:
-            new = json_patch.patched(old, patch)
+            new = json_patch.patched(copied(old), patch)
         elif media_type == MERGE_PATCH:
-            new = merge_patch.patched(old, patch)
+            new = merge_patch.patched(copied(old), patch)
         else:
-            new = strategic.patched(kind, old, patch)
+            new = strategic.patched(kind, copied(old), patch)
         if not isinstance(new, dict):
             raise bad_request(_NO_OBJECT)
         told[:] = _unknown(target, old, new, options)

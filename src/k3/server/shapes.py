@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from k3.core.objects import Kind, Manifest
-from k3.server.entries import Entry, encoded
+from k3.server.entries import AgingRow, Entry, encoded
 from k3.server.negotiation import META, Form
 from k3.view import api_tables
+from k3.view.cells import since, text_at
 
 INITIAL_END: Final = "k8s.io/initial-events-end"
 """The annotation of the bookmark behind the objects that a watch began with."""
@@ -58,6 +60,10 @@ class Plain(Shape):
         """Returns the object, with its kind."""
         return entry.full()
 
+    def event(self, type_: str, entry: Entry) -> bytes:
+        """Returns one line of a watch, made once for all who watch."""
+        return _plain_line(type_, entry)
+
     def item(self, entry: Entry) -> bytes:
         """Returns the object without its kind, which the list says."""
         return entry.bare
@@ -66,6 +72,11 @@ class Plain(Shape):
         """Returns a list such as a NodeList."""
         head = {"kind": f"{self.kind.name}List", "apiVersion": self.kind.api_version, "metadata": metadata}
         return b'%s,"items":[%s]}\n' % (encoded(head)[:-1], b",".join(items))
+
+
+@lru_cache(maxsize=256)
+def _plain_line(type_: str, entry: Entry) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (type_.encode(), entry.full())
 
 
 class Metadata(Shape):
@@ -110,6 +121,7 @@ class Table(Shape):
         self._include = include
         self._at = at
         self._has_columns = False
+        self._age_at = api_tables.age_at(kind)
 
     def one(self, entry: Entry) -> bytes:
         """Returns a table of one row."""
@@ -118,13 +130,29 @@ class Table(Shape):
 
     def item(self, entry: Entry) -> bytes:
         """Returns a row."""
+        if self._age_at is None:
+            manifest = entry.manifest()
+            return encoded(self._row(manifest, self._cells(entry, manifest)))
+        what = (self._api_version, self._include, entry.key.name in self._at.observed)
+        if entry.row is None or entry.row[0] != what:
+            entry.row = what, self._aging(entry, self._age_at)
+        row = entry.row[1]
+        return row.before + encoded(since(row.since, self._at.now)) + row.behind
+
+    def _aging(self, entry: Entry, at: int) -> AgingRow:
         manifest = entry.manifest()
-        row: dict[str, Any] = {"cells": self._cells(entry, manifest)}
+        cells = self._cells(entry, manifest)
+        whole = encoded(self._row(manifest, cells))
+        before = encoded({"cells": cells[:at]})[: -len("]}")] + b"," * (at > 0)
+        return AgingRow(before, text_at(manifest, "metadata", "creationTimestamp"), whole[len(before + encoded(cells[at])) :])
+
+    def _row(self, manifest: Manifest, cells: list[Any]) -> Manifest:
+        row: Manifest = {"cells": cells}
         if self._include == "Metadata":
             row["object"] = _metadata_only(manifest, self._api_version)
         elif self._include == "Object":
             row["object"] = manifest
-        return encoded(row)
+        return row
 
     def _cells(self, entry: Entry, manifest: Manifest) -> list[Any]:
         return api_tables.cells(self.kind, manifest, self._at.now, is_observed=entry.key.name in self._at.observed)

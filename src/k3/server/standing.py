@@ -80,6 +80,11 @@ class Standing:
         """Returns the cache of a kind that the store holds."""
         return next(each.cache for each in self.followed if each.window.kind == kind)
 
+    def known(self, key: Key) -> Object | None:
+        """Returns an object of a kind that the store holds as the store last showed it; None: it was not shown."""
+        entry = self.of[key.kind.plural].window.get(key.namespace, key.name)
+        return None if entry is None else entry.item
+
     def watchers(self) -> dict[str, int]:
         """Returns how many watches are open, by resource."""
         return {plural: len(each.window.watches) for plural, each in self.of.items()}

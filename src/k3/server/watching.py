@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,24 +104,28 @@ def _lines(happenings: list[Happening], wanted: Wanted) -> Iterator[bytes]:
 
 
 async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since: int) -> AsyncGenerator[bytes, None]:
-    clock = asyncio.get_running_loop().time
-    ends_at = clock() + wanted.seconds
-    bookmark_at = clock() + BOOKMARK_SECONDS
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + wanted.seconds
+    bookmark_at = min(ends_at, loop.time() + BOOKMARK_SECONDS)
     told = since
-    while (now := clock()) < ends_at:
-        if now >= bookmark_at:
-            bookmark_at = now + BOOKMARK_SECONDS
-            yield _bookmark(window, watch, wanted, told)
-        with suppress(TimeoutError):
-            await watch.wait(min(ends_at, bookmark_at) - now)
-        try:
-            some = _taken(watch, told)
-        except Expired as error:
-            if not window.knows(told):
-                yield status_line(expired(f"too old resource version: {error}").status())
-            return  # who was only too slow goes on from there with another watch
-        told = some[-1].revision if some else told
-        yield b"".join(_lines(some, wanted))
+    alarm = loop.call_at(bookmark_at, watch.poke)  # one for many changes: a limit for each wait would cost more than the change
+    try:
+        while (now := loop.time()) < ends_at:
+            if now >= bookmark_at:
+                bookmark_at = min(ends_at, now + BOOKMARK_SECONDS)
+                alarm = loop.call_at(bookmark_at, watch.poke)
+                yield _bookmark(window, watch, wanted, told)
+            await watch.wait()
+            try:
+                some = _taken(watch, told)
+            except Expired as error:
+                if not window.knows(told):
+                    yield status_line(expired(f"too old resource version: {error}").status())
+                return  # who was only too slow goes on from there with another watch
+            told = some[-1].revision if some else told
+            yield b"".join(_lines(some, wanted))
+    finally:
+        alarm.cancel()
     yield _bookmark(window, watch, wanted, told)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from k3.core import times
 from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, NotFound
-from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object, copied
+from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
 from k3.core.store import Store
 from k3.server.options import WriteOptions
 from k3.server.patching import managed
@@ -37,7 +37,7 @@ _FOUND: Final = ("uid", "creationTimestamp", "name", "namespace", "deletionTimes
 """What no update changes in an object's metadata."""
 
 Change = Callable[[Manifest], Manifest]
-"""Makes the new object of the one that is there, which it may change. Raises Refused."""
+"""Makes the new object of the one that is there, and leaves that as it is. Raises Refused."""
 
 Guard = Callable[[Manifest | None, Manifest | None], None]
 """Raises Refused where the client may not make the second of the first; None: nothing is there, or will be."""
@@ -60,11 +60,23 @@ class Preconditions:
     revision: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is to become of an object. `is_named`: its client said of which revision it is."""
+
+    old: Manifest
+    new: Manifest
+    is_named: bool
+    is_same: bool
+
+
 class Writer:
     """All writes to one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, known: Callable[[Key], Object | None]) -> None:
+        """`known` returns an object as it was lately, without asking the store."""
         self._store = store
+        self._known = known
 
     async def create(
         self, target: Target, manifest: Manifest, options: WriteOptions, guard: Guard, *, is_apply: bool = False
@@ -122,12 +134,14 @@ class Writer:
         if target.namespace:
             metadata["namespace"] = target.namespace
         revision = str(metadata.get("resourceVersion") or "")
-        if kind in NEEDS_REVISION and not revision and await self._found(_key(target)) is not None:
-            cause = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
-            raise invalid(kind, target.name, [cause])
-        if kind in MAKES_BY_UPDATE and await self._found(_key(target)) is None and not revision and not metadata.get("uid"):
-            return await self.create(target, manifest, options, guard)
-        return await self.change(target, lambda _old: copied(manifest), options, guard)
+        if kind in MAKES_BY_UPDATE and not revision:
+            found = await self._found(_key(target))
+            if found is not None and kind in NEEDS_REVISION:
+                why = "Invalid value: 0: must be specified for an update"
+                raise invalid(kind, target.name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
+            if found is None and not metadata.get("uid"):
+                return await self.create(target, manifest, options, guard)
+        return await self.change(target, lambda _old: {**manifest}, options, guard, revision=revision)
 
     async def apply(
         self, target: Target, applied: Callable[[Manifest | None], Manifest], options: WriteOptions, guard: Guard
@@ -144,30 +158,57 @@ class Writer:
         return await self.change(target, applied, options, guard, is_apply=True)
 
     async def change(
-        self, target: Target, change: Change, options: WriteOptions, guard: Guard, *, is_apply: bool = False
+        self,
+        target: Target,
+        change: Change,
+        options: WriteOptions,
+        guard: Guard,
+        *,
+        is_apply: bool = False,
+        revision: str = "",
     ) -> Written:
         """Changes an object, or its status. Raises Refused, Unavailable.
 
-        `is_apply`: the change settles itself who owns which field.
+        `is_apply`: the change settles itself who owns which field. `revision`: the one that the client names, where that is
+        known beforehand.
         """
         kind, key = target.resource.kind, _key(target)
-        for _ in range(ATTEMPTS):
-            current = await self._read(key)
+
+        def made(current: Object) -> _Made:
             old = current.manifest()
-            new = change(copied(old))
-            named = _checked_preconditions(kind, old, new, target)
+            new = change(old)
+            is_named = _checked_preconditions(kind, old, new, target)
             new = _settled(old, new, target, options, is_apply=is_apply)
             guard(old, new)
-            if _is_same(old, new):
-                return Written(old)
-            if options.dry_run:
-                return Written(new)
+            return _Made(old, new, is_named, _is_same(old, new))
+
+        lately = None if options.dry_run else self._known(key)
+        if lately is not None and revision in {"", str(lately.revision)}:
+            written = await self._by_what_is_known(lately, made)
+            if written is not None:
+                return written
+        for _ in range(ATTEMPTS):
+            current = await self._read(key)
+            found = made(current)
+            if found.is_same or options.dry_run:
+                return Written(found.old if found.is_same else found.new)
             try:
-                return await self._write(current, new)
+                return await self._write(current, found.new)
             except Conflict as error:
-                if named:
+                if found.is_named:
                     raise modified(kind, key.name) from error
         raise modified(kind, key.name)
+
+    async def _by_what_is_known(self, lately: Object, made: Callable[[Object], "_Made"]) -> Written | None:
+        """Writes without reading first, on the condition that the object is as a watch last showed it: most are.
+
+        None: it has not been written, and only what the store has now can tell why.
+        """
+        try:
+            found = made(lately)
+            return None if found.is_same else await self._write(lately, found.new)
+        except (Refused, Conflict, NotFound):
+            return None
 
     async def _write(self, current: Object, new: Manifest) -> Written:
         metadata = new["metadata"]

@@ -23,6 +23,13 @@ def cells(kind: Kind, manifest: Manifest, now: datetime, *, is_observed: bool = 
     return [column.cell(row) for column in _COLUMNS[kind.name]]
 
 
+def age_at(kind: Kind) -> int | None:
+    """Returns which cell is the age, of a kind of which no other cell changes while its objects stay as they are."""
+    columns = _COLUMNS[kind.name]
+    moving = [at for at, column in enumerate(columns) if column.moves]
+    return moving[0] if len(moving) == 1 and columns[moving[0]] is AGE else None
+
+
 def _text(*path: str, empty: str = "") -> Any:  # noqa: ANN401 - a cell
     return lambda row: text_at(row.manifest, *path) or empty
 
@@ -67,7 +74,12 @@ def _message(row: Row) -> str:
 
 
 _EVENTS: Final = (
-    _column("Last Seen", _last_seen, "The time at which the most recent occurrence of this event was recorded."),
+    _column(
+        "Last Seen",
+        _last_seen,
+        "The time at which the most recent occurrence of this event was recorded.",
+        moves=True,
+    ),
     _column("Type", _text("type"), "Type of this event (Normal, Warning), new types could be added in the future"),
     _column(
         "Reason",
@@ -100,6 +112,7 @@ _EVENTS: Final = (
         _first_seen,
         "The time at which the event was first recorded. (Time of server receipt is in TypeMeta.)",
         is_wide=True,
+        moves=True,
     ),
     _column("Count", _count, "The number of times this event has occurred.", is_wide=True),
     _column(NAME.name, NAME.cell, NAME.description, format=NAME.format, is_wide=True),

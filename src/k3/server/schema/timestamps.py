@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from k3.server.schema.wording import quoted
@@ -31,8 +32,12 @@ _STEPS: Final = (
 _SHOWN: Final = 80
 
 
+@lru_cache(maxsize=1_024)
 def normalised(text: str, layout: str) -> str | None:
-    """Returns a time in UTC, None for the zero time. Raises ValueError with the sentence that Go has."""
+    """Returns a time in UTC, None for the zero time. Raises ValueError with the sentence that Go has.
+
+    A write reads the same few texts several times.
+    """
     if _is_normal(text, layout):
         return text
     found = _TEXT.fullmatch(text)
