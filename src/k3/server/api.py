@@ -17,7 +17,7 @@ from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
-from k3.server.options import ReadOptions, WriteOptions
+from k3.server.options import DeleteOptions, ReadOptions, Said, WriteKind, WriteOptions, check_timeout, included
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
@@ -26,7 +26,7 @@ from k3.server.selectors import Selection, selection
 from k3.server.shapes import Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
 from k3.server.status import Refused, expired, no_such_resource, not_found
-from k3.server.writes import Guard, Preconditions, Writer, Written
+from k3.server.writes import Guard, Writer, Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Ask:
     @property
     def is_watch(self) -> bool:
         """Whether the answer goes on."""
-        return self.method == "GET" and any(each in {"1", "true", "True", "t"} for each in self.query.get("watch", ()))
+        return self.method == "GET" and Said(self.query).is_true("watch") is True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,8 @@ class Api:
 
     async def answer(self, ask: Ask, access: Access) -> Answer | Stream:
         """Returns the answer to a request. Raises Refused, K3Error."""
+        if not ask.is_watch:
+            check_timeout(ask.query)
         path = paths.segments(ask.raw_path)
         if path is None:
             raise no_such_resource()
@@ -171,10 +173,11 @@ class Api:
     async def _read(self, ask: Ask, target: Target, verb: str) -> Answer | Stream:
         kind, now = target.resource.kind, datetime.now(UTC)
         wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
-        options = ReadOptions.parse(ask.query, is_watch=verb == "watch")
+        one = verb == "get"
+        options = ReadOptions.of_one(ask.query) if one else ReadOptions.parse(ask.query, is_watch=verb == "watch")
         origin = self._standing.of[kind.plural]
-        shaped = shape(wanted_form, kind, options.include_object, now)
-        if verb == "get":
+        shaped = shape(wanted_form, kind, included(ask.query) if wanted_form.shape == "table" else "", now)
+        if one:
             entry = await self._entry(target, origin, options)
             return Answer(body=shaped.one(entry))
         chosen = selection(kind, options.labels, options.fields)
@@ -212,13 +215,15 @@ class Api:
     async def _write(self, ask: Ask, access: Access, target: Target, verb: str) -> Answer:
         kind = target.resource.kind
         wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
-        options = WriteOptions.parse(ask.query, user_agent=ask.headers.get("user-agent", ""))
         if verb in {"delete", "deletecollection"}:
-            return await self._delete(ask, access, target, options)
+            return await self._delete(ask, access, target)
         body, media_type = await ask.body(), ask.headers.get("content-type", "")
+        is_apply = verb == "patch" and patches.kind_of(media_type) == patches.APPLY
+        agent = ask.headers.get("user-agent", "")
+        options = WriteOptions.parse(ask.query, _OPTIONS[verb], user_agent=agent, is_apply=is_apply)
         guard = _guard(access, verb, target)
         if verb == "patch":
-            written = await patches.patched(self._writer, target, Patch(body, media_type, ask.query), options, guard)
+            written = await patches.patched(self._writer, target, Patch(body, patches.kind_of(media_type)), options, guard)
         else:
             decoded = bodies.decode(kind, body, media_type, field_validation=options.validation)
             if verb == "create":
@@ -231,21 +236,17 @@ class Api:
             body=shaped.one(Result(kind, written.manifest)), status=201 if written.is_new else 200, warnings=written.warnings
         )
 
-    async def _delete(self, ask: Ask, access: Access, target: Target, options: WriteOptions) -> Answer:
+    async def _delete(self, ask: Ask, access: Access, target: Target) -> Answer:
         kind = target.resource.kind
         body = await ask.body()
-        said: Manifest = {}
-        if body.strip():
+        said: Manifest | None = None
+        if body:
             content_type = ask.headers.get("content-type", "")
             said = bodies.decode(kinds.DELETE_OPTIONS, body, content_type, field_validation="Ignore").manifest
-        if said.get("dryRun"):
-            query = {**ask.query, "dryRun": said["dryRun"]}
-            options = WriteOptions.parse(query, user_agent=ask.headers.get("user-agent", ""))
-        conditions = said.get("preconditions") or {}
-        wanted = Preconditions(conditions.get("uid") or "", conditions.get("resourceVersion") or "")
+        options = DeleteOptions.parse(ask.query, said)
         if not target.name:
             return await self._delete_collection(ask, access, target, options)
-        manifest, is_gone = await self._writer.delete(target, wanted, options, _guard(access, "delete", target))
+        manifest, is_gone = await self._writer.delete(target, options, _guard(access, "delete", target))
         if not is_gone:
             return Answer(body=encoded(manifest))
         details = {"name": target.name, "group": kind.group, "kind": kind.plural, "uid": manifest["metadata"]["uid"]}
@@ -258,7 +259,7 @@ class Api:
         }
         return Answer(body=encoded(status))
 
-    async def _delete_collection(self, ask: Ask, access: Access, target: Target, options: WriteOptions) -> Answer:
+    async def _delete_collection(self, ask: Ask, access: Access, target: Target, options: DeleteOptions) -> Answer:
         kind = target.resource.kind
         chosen = ReadOptions.parse({name: values for name, values in ask.query.items() if name != "watch"})
         wanted = selection(kind, chosen.labels, chosen.fields)
@@ -268,8 +269,9 @@ class Api:
         for entry in page.entries:
             one = Target(resource=target.resource, namespace=entry.key.namespace, name=entry.key.name)
             guard = _guard(access, "delete", one)
+            this = options if options.uid is not None else replace(options, uid=entry.item.uid)
             try:
-                manifest, _ = await self._writer.delete(one, Preconditions(uid=entry.item.uid), options, guard)
+                manifest, _ = await self._writer.delete(one, this, guard)
             except Refused as refused:
                 if refused.reason == "NotFound":
                     continue
@@ -304,19 +306,20 @@ def _verb(ask: Ask, target: Target) -> str:
         if target.is_watch or (ask.is_watch and not target.name):
             return "watch"
         return "get" if target.name else "list"
-    if ask.method == "POST":
-        if not target.name:
+    if ask.method == "POST" and not target.is_watch:
+        if not target.name and bool(target.namespace) == target.resource.kind.namespaced:
             return "create"
         raise _not_allowed()
-    if ask.method in {"PUT", "PATCH"} and target.name:
+    if ask.method in {"PUT", "PATCH"} and target.name and not target.is_watch:
         return "update" if ask.method == "PUT" else "patch"
-    if ask.method == "DELETE" and not target.subresource:
+    is_everywhere = target.resource.kind.namespaced and not target.namespace
+    if ask.method == "DELETE" and not (target.subresource or target.is_watch or is_everywhere):
         return "delete" if target.name else "deletecollection"
     raise _not_allowed()
 
 
 def _not_allowed() -> Refused:
-    return Refused(405, "the server does not allow this method on the requested resource")
+    return Refused(405, "the server does not allow this method on the requested resource", details={})
 
 
 def _review(path: tuple[str, ...]) -> tuple[str, str] | None:
@@ -327,3 +330,4 @@ def _review(path: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 _REVIEW_KINDS: Final = {kind.name: kind for kind in kinds.REVIEWS}
+_OPTIONS: Final[Mapping[str, WriteKind]] = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}

@@ -100,7 +100,8 @@ async def page(window: Window, namespace: str, wanted: Selection, options: ReadO
         found = _as_of(window, options.revision)
     else:
         found = await snapshot(window, options.revision, origin)
-    return _cut(found, namespace, wanted, options.limit, after)
+    limit = 0 if options.revision == 0 and after is None else options.limit  # as a kube-apiserver answers from its cache
+    return _cut(found, namespace, wanted, limit, after)
 
 
 def _as_of(window: Window, revision: int) -> Snapshot:

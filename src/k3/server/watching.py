@@ -58,6 +58,8 @@ class Begun:
 async def begin(window: Window, options: ReadOptions, origin: Origin) -> Begun:
     """Returns from where a watch goes on. Raises Refused for a revision that is to come, Unavailable."""
     revision = options.revision
+    if options.initial_events is False and not revision:
+        return Begun(await origin.head(), None)
     if options.initial_events or not revision:
         found = await snapshot(window, revision, origin)
         return Begun(found.revision, _held(found))
@@ -79,7 +81,7 @@ async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[
             for some in _first(begun.first, wanted):
                 yield some
                 await asyncio.sleep(0)
-            if wanted.options.initial_events:
+            if wanted.options.initial_events and wanted.options.bookmarks:
                 yield wanted.shape.bookmark(begun.since, is_initial_end=True)
         elif missed:
             yield b"".join(_lines(missed, wanted))

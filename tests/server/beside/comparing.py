@@ -15,7 +15,7 @@ _CURRENT: Final = re.compile(r"(Too large resource version: \d+, current: )\d+")
 _TOO_OLD: Final = re.compile(r"(too old resource version: \d+ )\(\d+\)")
 _IN_RECORD: Final = re.compile(r"(does not match the ResourceVersion in record \()\d+")
 _GENERATED: Final = re.compile(r"\b(made-|MADE-)[bcdfghjklmnpqrstvwxz2456789]{5}\b")
-_PATCHED: Final = re.compile(r'(patch: Invalid value: ")\{(?:[^"\\]|\\.)*(": )')
+_PATCHED: Final = re.compile(r'((?:^|patch: )Invalid value: ")\{(?:[^"\\]|\\.)*(": )')
 """What a patch has made, as the message of its refusal has it: with times, and in an order that means nothing."""
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1:\d+")
 

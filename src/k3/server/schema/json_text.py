@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from k3.core import documents
@@ -89,6 +90,19 @@ def _both(one: Any, other: Any) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(one, dict) or not isinstance(other, dict):
         return other
     return one | {key: _both(one[key], each) if key in one else each for key, each in other.items()}
+
+
+def doubled(value: Any, at: str = "") -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Gives the paths of the keys that are there twice: `metadata.labels.x`."""
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from doubled(each, f"{at}[{index}]")
+    elif isinstance(value, dict):
+        begin = f"{at}." if at else ""
+        if type(value) is Doubled:
+            yield from (begin + key for key in value if value.written.count(key) > 1)
+        for key, each in value.items():
+            yield from doubled(each, begin + key)
 
 
 def _without_halves(value: Any) -> Any:  # noqa: ANN401 - JSON
