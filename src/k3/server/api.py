@@ -106,11 +106,18 @@ class Api:
 
     async def answer(self, ask: Ask, access: Access) -> Answer | Stream:
         """Returns the answer to a request. Raises Refused, K3Error."""
-        if not ask.is_watch:
-            check_timeout(ask.query)
         path = paths.segments(ask.raw_path)
         if path is None:
             raise no_such_resource()
+        if discovery.is_unknown(path):
+            return Answer(body=b"404 page not found\n", status=404, media_type="text/plain; charset=utf-8")
+        if ask.method == "HEAD":  # as a kube-apiserver answers it
+            raise _not_allowed()
+        if not ask.is_watch:
+            check_timeout(ask.query)
+        return await self._answer(ask, access, path)
+
+    async def _answer(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer | Stream:
         if (document := self._document(path, ask)) is not None:
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             return document
@@ -131,10 +138,11 @@ class Api:
             body = encoded(discovery.aggregated(core=path == ("api",)))
             answer = Answer(body=body, media_type=Form("discovery").media_type, headers={"Vary": "Accept"})
         elif (found := discovery.document(path, ask.host)) is not None:
+            form(ask.headers.get("accept", ""))
             answer = Answer(body=encoded(found))
         else:
             return None
-        if ask.method not in {"GET", "HEAD"}:
+        if ask.method != "GET":
             raise _not_allowed()
         return answer
 
@@ -143,19 +151,20 @@ class Api:
     async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
         if ask.method != "POST":
             raise _not_allowed()
-        content_type = ask.headers.get("content-type", "")
-        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation="Ignore")
-        review = decoded.manifest
-        review |= {"kind": kind, "apiVersion": f"{group}/v1"}
+        form(ask.headers.get("accept", ""))
+        content_type, options = ask.headers.get("content-type", ""), WriteOptions.parse(ask.query, "CreateOptions")
+        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation=options.validation)
+        review = decoded.manifest | {"kind": kind, "apiVersion": f"{group}/v1"}
         review.setdefault("metadata", {})
-        review["metadata"].setdefault("creationTimestamp", None)
         review["status"] = access.review(kind, review.get("spec") or {})
-        return Answer(body=encoded(review), status=201)
+        return Answer(body=encoded(review), status=201, warnings=decoded.warnings)
 
     async def _evict(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer:
         target = paths.target(path[:-1])
-        if target is None or target.resource.kind != POD or ask.method != "POST":
+        if target is None or target.resource.kind != POD:
             raise no_such_resource()
+        if ask.method != "POST":
+            raise _not_allowed()
         access.check(replace(_attempt("create", target), subresource="eviction"))
         raise not_found(POD, target.name)
 
@@ -179,6 +188,7 @@ class Api:
         shaped = shape(wanted_form, kind, included(ask.query) if wanted_form.shape == "table" else "", now)
         if one:
             entry = await self._entry(target, origin, options)
+            wanted_form.check_list(kind, is_list=False)
             return Answer(body=shaped.one(entry))
         chosen = selection(kind, options.labels, options.fields)
         if target.name:  # /api/v1/watch/nodes/web1, an old form of a field selector
@@ -186,6 +196,7 @@ class Api:
         if verb == "watch":
             return await self._watch(origin, target, chosen, options, shaped)
         page = await reads.page(origin.window, target.namespace, chosen, options, origin)
+        wanted_form.check_list(kind, is_list=True)
         return Answer(body=await reads.written(page, shaped))
 
     async def _watch(
@@ -216,7 +227,7 @@ class Api:
         kind = target.resource.kind
         wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
         if verb in {"delete", "deletecollection"}:
-            return await self._delete(ask, access, target)
+            return await self._delete(ask, access, target, wanted_form)
         body, media_type = await ask.body(), ask.headers.get("content-type", "")
         is_apply = verb == "patch" and patches.kind_of(media_type) == patches.APPLY
         agent = ask.headers.get("user-agent", "")
@@ -236,7 +247,7 @@ class Api:
             body=shaped.one(Result(kind, written.manifest)), status=201 if written.is_new else 200, warnings=written.warnings
         )
 
-    async def _delete(self, ask: Ask, access: Access, target: Target) -> Answer:
+    async def _delete(self, ask: Ask, access: Access, target: Target, wanted_form: Form) -> Answer:
         kind = target.resource.kind
         body = await ask.body()
         said: Manifest | None = None
@@ -245,7 +256,7 @@ class Api:
             said = bodies.decode(kinds.DELETE_OPTIONS, body, content_type, field_validation="Ignore").manifest
         options = DeleteOptions.parse(ask.query, said)
         if not target.name:
-            return await self._delete_collection(ask, access, target, options)
+            return await self._delete_collection(ask, access, target, options, wanted_form)
         manifest, is_gone = await self._writer.delete(target, options, _guard(access, "delete", target))
         if not is_gone:
             return Answer(body=encoded(manifest))
@@ -259,25 +270,28 @@ class Api:
         }
         return Answer(body=encoded(status))
 
-    async def _delete_collection(self, ask: Ask, access: Access, target: Target, options: DeleteOptions) -> Answer:
+    async def _delete_collection(
+        self, ask: Ask, access: Access, target: Target, options: DeleteOptions, wanted_form: Form
+    ) -> Answer:
         kind = target.resource.kind
         chosen = ReadOptions.parse({name: values for name, values in ask.query.items() if name != "watch"})
         wanted = selection(kind, chosen.labels, chosen.fields)
         origin = self._standing.of[kind.plural]
         page = await reads.page(origin.window, target.namespace, wanted, chosen, origin)
+        shaped = shape(wanted_form, kind, "Metadata", datetime.now(UTC))
         gone: list[bytes] = []
         for entry in page.entries:
             one = Target(resource=target.resource, namespace=entry.key.namespace, name=entry.key.name)
             guard = _guard(access, "delete", one)
             this = options if options.uid is not None else replace(options, uid=entry.item.uid)
             try:
-                manifest, _ = await self._writer.delete(one, this, guard)
+                await self._writer.delete(one, this, guard)
             except Refused as refused:
                 if refused.reason == "NotFound":
                     continue
                 raise
-            gone.append(encoded({name: part for name, part in manifest.items() if name not in {"kind", "apiVersion"}}))
-        return Answer(body=shape(Form(), kind, "Metadata", datetime.now(UTC)).whole(page.metadata(), gone))
+            gone.append(shaped.item(entry))
+        return Answer(body=shaped.whole(page.metadata(), gone))
 
 
 def _attempt(verb: str, target: Target) -> Attempt:
@@ -302,7 +316,7 @@ def _guard(access: Access, verb: str, target: Target) -> Guard:
 
 
 def _verb(ask: Ask, target: Target) -> str:
-    if ask.method in {"GET", "HEAD"}:
+    if ask.method == "GET":
         if target.is_watch or (ask.is_watch and not target.name):
             return "watch"
         return "get" if target.name else "list"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from k3.core.objects import Kind, Manifest
 from k3.server.entries import Entry, encoded, type_head
 from k3.server.negotiation import META, Form
+from k3.server.schema import types
 from k3.view import api_tables
 
 INITIAL_END: Final = "k8s.io/initial-events-end"
@@ -41,13 +42,14 @@ class Shape(ABC):
 
     def bookmark(self, revision: int, *, is_initial_end: bool = False) -> bytes:
         """Returns the line that says how far a watch has come."""
-        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if is_initial_end:
             metadata["annotations"] = {INITIAL_END: "true"}
         return encoded({"type": "BOOKMARK", "object": self._bookmark(metadata)}) + b"\n"
 
     def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
-        return {"kind": self.kind.name, "apiVersion": self.kind.api_version, "metadata": metadata}
+        """Returns an object of which nothing but this metadata is said."""
+        return types.normalised(self.kind, {"metadata": metadata})
 
 
 class Plain(Shape):
@@ -113,8 +115,8 @@ class Table(Shape):
         row: dict[str, Any] = {"cells": api_tables.cells(self.kind, manifest, self.now)}
         if self._include == "Metadata":
             row["object"] = _metadata_only(manifest, self._api_version)
-        elif self._include == "Object":
-            row["object"] = manifest
+        else:
+            row["object"] = manifest if self._include == "Object" else None
         return encoded(row)
 
     def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
@@ -132,11 +134,14 @@ class Table(Shape):
         return b'%s,"rows":[%s]}\n' % (encoded(head)[:-1], b",".join(rows))
 
     def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
-        head = {"kind": "Table", "apiVersion": self._api_version, "metadata": metadata}
-        return {**head, "columnDefinitions": self._columns(), "rows": []}
+        head = {"kind": "Table", "apiVersion": self._api_version, "metadata": {"resourceVersion": metadata["resourceVersion"]}}
+        manifest = super()._bookmark(metadata)
+        row: dict[str, Any] = {"cells": api_tables.cells(self.kind, manifest, self.now)}
+        row["object"] = _metadata_only({"metadata": metadata}, self._api_version) if self._include == "Metadata" else None
+        return {**head, "columnDefinitions": self._columns(), "rows": [row]}
 
-    def _columns(self) -> Sequence[dict[str, Any]]:
-        return [] if self._has_columns else api_tables.definitions(self.kind)
+    def _columns(self) -> Sequence[dict[str, Any]] | None:
+        return None if self._has_columns else api_tables.definitions(self.kind)
 
 
 def shape(form: Form, kind: Kind, include: str, now: datetime) -> Shape:

@@ -17,6 +17,8 @@ from k3.server.window import EventType, Happening, Snapshot, Window
 
 BOOKMARK_SECONDS: Final = 60.0
 """A watcher that asks for bookmarks gets one about so often, as at a Kubernetes API server."""
+SHORT_SECONDS: Final = 2.0
+"""A watch that is no longer than this ends without a bookmark, as at a Kubernetes API server."""
 LEAST_SECONDS: Final = 1800
 """How long a watch goes on where its client does not say: this long, or up to twice."""
 
@@ -81,7 +83,7 @@ async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[
             for some in _first(begun.first, wanted):
                 yield some
                 await asyncio.sleep(0)
-            if wanted.options.initial_events and wanted.options.bookmarks:
+            if wanted.options.bookmarks:
                 yield wanted.shape.bookmark(begun.since, is_initial_end=True)
         elif missed:
             yield b"".join(_lines(missed, wanted))
@@ -126,7 +128,7 @@ async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since:
             told = some[-1].revision
             if text := b"".join(_lines(some, wanted)):
                 yield text
-    if wanted.options.bookmarks:
+    if wanted.options.bookmarks and wanted.seconds > SHORT_SECONDS:
         yield wanted.shape.bookmark(max(told, window.revision))
 
 

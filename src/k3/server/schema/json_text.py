@@ -12,7 +12,6 @@ from k3.server.schema.literals import Number
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_TOO_DEEP: Final = "exceeded max depth"
 _END: Final = "unexpected end of JSON input"
 """At the end Go reads on as if a blank came: where a blank is wrong, it says so, and here only that there is no more."""
 
@@ -51,10 +50,15 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
     except json.JSONDecodeError as odd:
         raise NotJson(why_not(text, odd)) from None
     except RecursionError:
-        raise NotJson(_TOO_DEEP) from None
+        raise _too_deep(body) from None
     if documents.is_too_deep(value, body.count(b"{") + body.count(b"[")):
-        raise NotJson(_TOO_DEEP)
+        raise _too_deep(body)
     return _without_halves(value) if _SURROGATE.search(text) else value
+
+
+def _too_deep(body: bytes) -> NotJson:
+    bracket = "{" if body.count(b"{") >= body.count(b"[") else "["
+    return NotJson(f"invalid character '{bracket}' exceeded max depth")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
