@@ -18,16 +18,16 @@ from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
-from k3.server.options import ReadOptions, WriteOptions, is_true
+from k3.server.options import DeleteOptions, ReadOptions, Said, WriteKind, WriteOptions, check_timeout, included
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
 from k3.server.schema import bodies, kinds, openapi, openapi_v2
 from k3.server.selectors import Selection, selection
-from k3.server.shapes import Plain, Reading, Shape, shape
+from k3.server.shapes import Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
 from k3.server.status import Refused, expired, no_such_resource, not_found
-from k3.server.writes import Guard, Preconditions, Writer, Written
+from k3.server.writes import Guard, Writer, Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Ask:
     @property
     def is_watch(self) -> bool:
         """Whether the answer goes on."""
-        return self.method == "GET" and is_true(self.query, "watch")
+        return self.method == "GET" and Said(self.query).is_true("watch") is True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,15 @@ class Api:
             if ask.method not in {"GET", "HEAD"}:
                 raise not_allowed()
             return await (_openapi_v2(ask) if path[1:] == ("v2",) else _openapi_v3("/".join(path[2:]), ask))
+        if discovery.is_unknown(path):
+            return Answer(body=b"404 page not found\n", status=404, media_type="text/plain; charset=utf-8")
+        if ask.method == "HEAD":  # as a kube-apiserver answers it
+            raise not_allowed()
+        if not ask.is_watch:
+            check_timeout(ask.query)
+        return await self._answer(ask, access, path)
+
+    async def _answer(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer | Stream:
         if (document := self._document(path, ask)) is not None:
             access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
             return document
@@ -137,10 +146,11 @@ class Api:
             body = encoded(discovery.aggregated(core=path == ("api",)))
             answer = Answer(body=body, media_type=Form("discovery").media_type, headers={"Vary": "Accept"})
         elif (found := discovery.document(path, ask.host)) is not None:
+            form(ask.headers.get("accept", ""))
             answer = Answer(body=encoded(found))
         else:
             return None
-        if ask.method not in {"GET", "HEAD"}:
+        if ask.method != "GET":
             raise not_allowed()
         return answer
 
@@ -149,19 +159,20 @@ class Api:
     async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
         if ask.method != "POST":
             raise not_allowed()
-        content_type = ask.headers.get("content-type", "")
-        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation="Ignore")
-        review = decoded.manifest
-        review |= {"kind": kind, "apiVersion": f"{group}/v1"}
+        form(ask.headers.get("accept", ""))
+        content_type, options = ask.headers.get("content-type", ""), WriteOptions.parse(ask.query, "CreateOptions")
+        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation=options.validation)
+        review = decoded.manifest | {"kind": kind, "apiVersion": f"{group}/v1"}
         review.setdefault("metadata", {})
-        review["metadata"].setdefault("creationTimestamp", None)
         review["status"] = access.review(kind, review.get("spec") or {})
-        return Answer(body=encoded(review), status=201)
+        return Answer(body=encoded(review), status=201, warnings=decoded.warnings)
 
     async def _evict(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer:
         target = paths.target(path[:-1])
-        if target is None or target.resource.kind != POD or ask.method != "POST":
+        if target is None or target.resource.kind != POD:
             raise no_such_resource()
+        if ask.method != "POST":
+            raise not_allowed()
         access.check(replace(_attempt("create", target), subresource="eviction"))
         raise not_found(POD, target.name)
 
@@ -179,11 +190,14 @@ class Api:
     async def _read(self, ask: Ask, target: Target, verb: str) -> Answer | Stream:
         kind, now = target.resource.kind, datetime.now(UTC)
         wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
-        options = ReadOptions.parse(ask.query, is_watch=verb == "watch")
+        one = verb == "get"
+        options = ReadOptions.of_one(ask.query) if one else ReadOptions.parse(ask.query, is_watch=verb == "watch")
         origin = self._standing.of[kind.plural]
-        shaped = shape(wanted_form, kind, options.include_object, Reading(now, self._observed))
-        if verb == "get":
+        include = included(ask.query) if wanted_form.shape == "table" else ""
+        shaped = shape(wanted_form, kind, include, Reading(now, self._observed))
+        if one:
             entry = await self._entry(target, origin, options)
+            wanted_form.check_list(kind, is_list=False)
             return Answer(body=shaped.one(entry))
         chosen = selection(kind, options.labels, options.fields)
         if target.name:  # /api/v1/watch/nodes/web1, an old form of a field selector
@@ -191,6 +205,7 @@ class Api:
         if verb == "watch":
             return await self._watch(origin, target, chosen, options, shaped)
         page = await reads.page(origin.window, target.namespace, chosen, options, origin)
+        wanted_form.check_list(kind, is_list=True)
         return Answer(body=await reads.written(page, shaped))
 
     async def _watch(
@@ -220,13 +235,15 @@ class Api:
     async def _write(self, ask: Ask, access: Access, target: Target, verb: str) -> Answer:
         kind = target.resource.kind
         wanted_form = form(ask.headers.get("accept", ""), "table", "metadata")
-        options = WriteOptions.parse(ask.query, user_agent=ask.headers.get("user-agent", ""))
         if verb in {"delete", "deletecollection"}:
-            return await self._delete(ask, access, target, options)
+            return await self._delete(ask, access, target, wanted_form)
         body, media_type = await ask.body(), ask.headers.get("content-type", "")
+        is_apply = verb == "patch" and patches.kind_of(media_type) == patches.APPLY
+        agent = ask.headers.get("user-agent", "")
+        options = WriteOptions.parse(ask.query, _OPTIONS[verb], user_agent=agent, is_apply=is_apply)
         guard = _guard(access, verb, target)
         if verb == "patch":
-            written = await patches.patched(self._writer, target, Patch(body, media_type, ask.query), options, guard)
+            written = await patches.patched(self._writer, target, Patch(body, patches.kind_of(media_type)), options, guard)
         else:
             decoded = bodies.decode(kind, body, media_type, field_validation=options.validation)
             if verb == "create":
@@ -239,21 +256,17 @@ class Api:
             body=shaped.one(Result(kind, written.manifest)), status=201 if written.is_new else 200, warnings=written.warnings
         )
 
-    async def _delete(self, ask: Ask, access: Access, target: Target, options: WriteOptions) -> Answer:
+    async def _delete(self, ask: Ask, access: Access, target: Target, wanted_form: Form) -> Answer:
         kind = target.resource.kind
         body = await ask.body()
-        said: Manifest = {}
-        if body.strip():
+        said: Manifest | None = None
+        if body:
             content_type = ask.headers.get("content-type", "")
             said = bodies.decode(kinds.DELETE_OPTIONS, body, content_type, field_validation="Ignore").manifest
-        if said.get("dryRun"):
-            query = {**ask.query, "dryRun": said["dryRun"]}
-            options = WriteOptions.parse(query, user_agent=ask.headers.get("user-agent", ""))
-        conditions = said.get("preconditions") or {}
-        wanted = Preconditions(conditions.get("uid") or "", conditions.get("resourceVersion") or "")
+        options = DeleteOptions.parse(ask.query, said)
         if not target.name:
-            return await self._delete_collection(ask, access, target, options)
-        manifest, is_gone = await self._writer.delete(target, wanted, options, _guard(access, "delete", target))
+            return await self._delete_collection(ask, access, target, options, wanted_form)
+        manifest, is_gone = await self._writer.delete(target, options, _guard(access, "delete", target))
         if not is_gone:
             return Answer(body=encoded(manifest))
         details = {"name": target.name, "group": kind.group, "kind": kind.plural, "uid": manifest["metadata"]["uid"]}
@@ -266,24 +279,28 @@ class Api:
         }
         return Answer(body=encoded(status))
 
-    async def _delete_collection(self, ask: Ask, access: Access, target: Target, options: WriteOptions) -> Answer:
+    async def _delete_collection(
+        self, ask: Ask, access: Access, target: Target, options: DeleteOptions, wanted_form: Form
+    ) -> Answer:
         kind = target.resource.kind
         chosen = ReadOptions.parse({name: values for name, values in ask.query.items() if name != "watch"})
         wanted = selection(kind, chosen.labels, chosen.fields)
         origin = self._standing.of[kind.plural]
         page = await reads.page(origin.window, target.namespace, wanted, chosen, origin)
+        shaped = shape(wanted_form, kind, "Metadata", Reading(datetime.now(UTC), self._observed))
         gone: list[bytes] = []
         for entry in page.entries:
             one = Target(resource=target.resource, namespace=entry.key.namespace, name=entry.key.name)
             guard = _guard(access, "delete", one)
+            this = options if options.uid is not None else replace(options, uid=entry.item.uid)
             try:
-                manifest, _ = await self._writer.delete(one, Preconditions(uid=entry.item.uid), options, guard)
+                await self._writer.delete(one, this, guard)
             except Refused as refused:
                 if refused.reason == "NotFound":
                     continue
                 raise
-            gone.append(encoded({name: part for name, part in manifest.items() if name not in {"kind", "apiVersion"}}))
-        return Answer(body=Plain(kind).whole(page.metadata(), gone))
+            gone.append(shaped.item(entry))
+        return Answer(body=shaped.whole(page.metadata(), gone))
 
 
 async def _openapi_v2(ask: Ask) -> Answer:
@@ -334,24 +351,25 @@ def _guard(access: Access, verb: str, target: Target) -> Guard:
 
 
 def _verb(ask: Ask, target: Target) -> str:
-    if ask.method in {"GET", "HEAD"}:
+    if ask.method == "GET":
         if target.is_watch or (ask.is_watch and not target.name):
             return "watch"
         return "get" if target.name else "list"
-    if ask.method == "POST":
-        if not target.name:
+    if ask.method == "POST" and not target.is_watch:
+        if not target.name and bool(target.namespace) == target.resource.kind.namespaced:
             return "create"
         raise not_allowed()
-    if ask.method in {"PUT", "PATCH"} and target.name:
+    if ask.method in {"PUT", "PATCH"} and target.name and not target.is_watch:
         return "update" if ask.method == "PUT" else "patch"
-    if ask.method == "DELETE" and not target.subresource:
+    is_everywhere = target.resource.kind.namespaced and not target.namespace
+    if ask.method == "DELETE" and not (target.subresource or target.is_watch or is_everywhere):
         return "delete" if target.name else "deletecollection"
     raise not_allowed()
 
 
 def not_allowed() -> Refused:
     """Returns the refusal of a method that a path does not have."""
-    return Refused(405, "the server does not allow this method on the requested resource")
+    return Refused(405, "the server does not allow this method on the requested resource", details={})
 
 
 def _review(path: tuple[str, ...]) -> tuple[str, str] | None:
@@ -362,3 +380,4 @@ def _review(path: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 _REVIEW_KINDS: Final = {kind.name: kind for kind in kinds.REVIEWS}
+_OPTIONS: Final[Mapping[str, WriteKind]] = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}

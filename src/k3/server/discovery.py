@@ -149,6 +149,13 @@ def document(path: tuple[str, ...], address: str) -> dict[str, Any] | None:
     return None
 
 
+def is_unknown(path: tuple[str, ...]) -> bool:
+    """Whether nothing at all is served at a path and below: no group of the API's, no document."""
+    if path[:1] == ("apis",):
+        return len(path) > 1 and path[1] not in group_versions()
+    return path[:1] != ("api",) and path not in _FIXED
+
+
 _PATHS: Final = [
     "/api",
     "/api/v1",

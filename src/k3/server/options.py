@@ -4,22 +4,27 @@ Parameters that are not known are ignored, as Kubernetes does (clients send thei
 cannot be meant is refused.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from k3.core.objects import Kind
+from k3.server.schema import metadata_rules
+from k3.server.schema.complaints import Complaints
 from k3.server.status import Cause, Refused, bad_request, invalid
 
 Query = Mapping[str, Sequence[str]]
 """All values of each parameter, decoded, in their order."""
 Validation = Literal["Strict", "Warn", "Ignore"]
+WriteKind = Literal["CreateOptions", "UpdateOptions", "PatchOptions", "DeleteOptions"]
 
-_MANAGER_BYTES: Final = 128
 _INT64: Final = 2**63
-_REVISION_DIGITS: Final = 19
-_LIST_OPTIONS: Final = Kind(group="meta.k8s.io", version="v1", name="ListOptions", plural="", namespaced=False)
-_WRITE_OPTIONS: Final = Kind(group="meta.k8s.io", version="v1", name="PatchOptions", plural="", namespaced=False)
+_UINT64: Final = 2**64
+_DIGITS: Final = 20
+_DURATION: Final = re.compile(r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
+_POLICIES: Final = ("Foreground", "Background", "Orphan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,57 +40,88 @@ class ReadOptions:
     watch: bool = False
     bookmarks: bool = False
     timeout_seconds: int = 0
-    initial_events: bool = False
-    include_object: str = "Metadata"
+    initial_events: bool | None = None
+    """None: not said, and then a watch begins with what is there where it names no revision."""
 
     @classmethod
     def parse(cls, query: Query, *, is_watch: bool = False) -> Self:
         """Returns what a query asks for. Raises Refused."""
-        found = cls(
-            labels=_text(query, "labelSelector"),
-            fields=_text(query, "fieldSelector"),
-            limit=_number(query, "limit"),
-            continue_=_text(query, "continue"),
-            revision=_revision(query),
-            match=_text(query, "resourceVersionMatch"),
-            watch=is_watch or is_true(query, "watch"),
-            bookmarks=is_true(query, "allowWatchBookmarks"),
-            timeout_seconds=_number(query, "timeoutSeconds"),
-            initial_events=is_true(query, "sendInitialEvents"),
-            include_object=_text(query, "includeObject") or "Metadata",
-        )
-        found._check(query)
-        return found
-
-    def _check(self, query: Query) -> None:
-        says_initial = "sendInitialEvents" in query
-        for holds, field, why in self._watch_rules(says_initial) if self.watch else self._list_rules(says_initial):
-            if not holds:
-                raise _forbidden(field, why)
-        if self.include_object not in {"None", "Metadata", "Object"}:
-            message = f'unrecognized includeObject value "{self.include_object}"'
+        said = Said(query)
+        watch = is_watch or said.is_true("watch") is True
+        match, continue_ = said.text("resourceVersionMatch"), said.text("continue")
+        limit, seconds = said.number("limit"), said.number("timeoutSeconds")
+        initial = said.is_true("sendInitialEvents")
+        rules = _watch_rules(match, continue_, initial) if watch else _list_rules(match, continue_, said, initial)
+        if causes := list(rules):
+            raise invalid(_options("ListOptions"), "", causes)
+        revision = said.revision(is_list=not watch)
+        if continue_ and revision:
+            message = "specifying resource version is not allowed when using continue"
             raise bad_request(message)
-
-    def _watch_rules(self, says_initial: bool) -> Iterator[tuple[bool, str, str]]:  # noqa: FBT001 - one caller, above
-        yield (
-            not says_initial or self.match == "NotOlderThan",
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        return cls(
+            labels=said.text("labelSelector"),
+            fields=said.text("fieldSelector"),
+            limit=max(0, limit),
+            continue_=continue_,
+            revision=revision,
+            match=match,
+            watch=watch,
+            bookmarks=said.is_true("allowWatchBookmarks") is True,
+            timeout_seconds=max(0, seconds),
+            initial_events=initial,
         )
-        yield (
-            says_initial or not self.match,
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )
 
-    def _list_rules(self, says_initial: bool) -> Iterator[tuple[bool, str, str]]:  # noqa: FBT001 - one caller, above
-        match = "resourceVersionMatch"
-        yield not says_initial, "sendInitialEvents", "sendInitialEvents is forbidden for list"
-        if self.match:
-            yield self.revision is not None, match, f"{match} is forbidden unless resourceVersion is provided"
-            yield not self.continue_, match, f"{match} is forbidden when continue is provided"
-            is_exact_any = self.match == "Exact" and self.revision == 0
-            yield not is_exact_any, match, f'{match} "exact" is forbidden for resourceVersion "0"'
+    @classmethod
+    def of_one(cls, query: Query) -> Self:
+        """Returns how to get one object: only its revision may be named. Raises Refused."""
+        return cls(revision=Said(query).revision(is_list=False))
+
+
+def included(query: Query) -> str:
+    """Returns how much of an object comes with a row of a table. Raises Refused."""
+    found = Said(query).text("includeObject") or "Metadata"
+    if found not in {"None", "Metadata", "Object"}:
+        why = f"""includeObject: Invalid value: "{found}": must be 'Metadata', 'Object', 'None', or empty"""
+        message = f"Unable to convert to Table as requested: {why}"
+        raise bad_request(message)
+    return found
+
+
+def check_timeout(query: Query) -> None:
+    """Refuses a `timeout` that is no duration; k3 answers what it can at once, and gives up on no request."""
+    text = Said(query).text("timeout")
+    if text and not _DURATION.fullmatch(text):
+        why = f'time: invalid duration "{text}"'
+        if re.fullmatch(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", text):
+            why = f'time: missing unit in duration "{text}"'
+        message = f"invalid timeout specified in the request URL - {why}"
+        raise bad_request(message)
+
+
+def _watch_rules(match: str, continue_: str, initial: bool | None) -> Iterator[Cause]:  # noqa: FBT001 - one caller, above
+    if initial is not None and match != "NotOlderThan":
+        yield _forbidden(_MATCH, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+    if match and initial is None:
+        yield _forbidden(_MATCH, f"{_MATCH} is forbidden for watch unless sendInitialEvents is provided")
+    if match not in {"", "NotOlderThan"}:
+        yield _unsupported(_MATCH, match, "NotOlderThan")
+    if continue_:
+        yield _forbidden(_MATCH, f"{_MATCH} is forbidden when continue is provided")
+
+
+def _list_rules(match: str, continue_: str, said: "Said", initial: bool | None) -> Iterator[Cause]:  # noqa: FBT001 - as above
+    revision = said.text("resourceVersion")
+    if match:
+        if not revision:
+            yield _forbidden(_MATCH, f"{_MATCH} is forbidden unless resourceVersion is provided")
+        if continue_:
+            yield _forbidden(_MATCH, f"{_MATCH} is forbidden when continue is provided")
+        if match not in {"Exact", "NotOlderThan"}:
+            yield _unsupported(_MATCH, match, "Exact", "NotOlderThan", "")
+        if match == "Exact" and revision == "0":
+            yield _forbidden(_MATCH, f'{_MATCH} "exact" is forbidden for resourceVersion "0"')
+    if initial is not None:
+        yield _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,61 +134,144 @@ class WriteOptions:
     force: bool = False
 
     @classmethod
-    def parse(cls, query: Query, *, user_agent: str = "") -> Self:
-        """Returns what a query asks for; without a manager, it is the client's name. Raises Refused."""
-        causes: list[Cause] = []
-        dry_run = list(query.get("dryRun", ()))
-        if any(each != "All" for each in dry_run if each):
-            told = ", ".join(f'"{each}"' for each in dry_run)
-            causes.append(Cause("FieldValueNotSupported", f'Unsupported value: [{told}]: supported values: "All"', "dryRun"))
-        validation = _text(query, "fieldValidation") or "Warn"
+    def parse(cls, query: Query, kind: WriteKind, *, user_agent: str = "", is_apply: bool = False) -> Self:
+        """Returns what a query asks for; without a manager, it is the client's name. Raises Refused.
+
+        `is_apply`: a patch of server-side apply, which alone may force, and must name its manager.
+        """
+        said = Said(query)
+        manager = said.text("fieldManager")
+        found = Complaints()
+        if kind == "PatchOptions":
+            if is_apply and not manager:
+                found.required("fieldManager", "is required for apply patch")
+            if not is_apply and "force" in query:
+                found.forbidden("force", "may not be specified for non-apply patch")
+        metadata_rules.check_manager(found, "fieldManager", manager)
+        causes = [*found.causes, *_dry_run_rules(query.get("dryRun", ()))]
+        validation = said.text("fieldValidation") or "Warn"
         if validation not in {"Strict", "Warn", "Ignore"}:
-            why = f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"'
-            causes.append(Cause("FieldValueNotSupported", why, "fieldValidation"))
-        manager = _text(query, "fieldManager") or user_agent.partition("/")[0] or "unknown"
-        if len(manager.encode()) > _MANAGER_BYTES:
-            why = f"Too long: may not be more than {_MANAGER_BYTES} bytes"
-            causes.append(Cause("FieldValueTooLong", why, "fieldManager"))
+            causes.append(_unsupported("fieldValidation", validation, "", "Ignore", "Strict", "Warn"))
         if causes:
-            raise invalid(_WRITE_OPTIONS, "", causes)
+            raise invalid(_options(kind), "", causes)
+        named = manager or user_agent.partition("/")[0] or "unknown"
         return cls(
-            dry_run="All" in dry_run,
-            manager="".join(each if each.isprintable() else "_" for each in manager),
-            validation=validation,  # type: ignore[arg-type]  # checked two lines above
-            force=is_true(query, "force"),
+            dry_run="All" in query.get("dryRun", ()),
+            manager="".join(each if each.isprintable() else "_" for each in named),
+            validation=validation,  # type: ignore[arg-type]  # checked above
+            force=said.is_true("force") is True,
         )
 
 
-def _forbidden(field: str, why: str) -> Refused:
-    return invalid(_LIST_OPTIONS, "", [Cause("FieldValueForbidden", f"Forbidden: {why}", field)])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions:
+    """How to delete. A precondition is None where it was not given: an empty one is one, too, and holds for nothing."""
+
+    dry_run: bool = False
+    policy: str = ""
+    uid: str | None = None
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, query: Query, body: Mapping[str, Any] | None) -> Self:
+        """Returns what a query asks for, or a DeleteOptions in the body, where there is one. Raises Refused."""
+        said = Said(query)
+        if body is None:
+            said.number("gracePeriodSeconds")
+            orphan, policy = said.is_true("orphanDependents"), said.texts("propagationPolicy")
+            dry_run, wanted = (
+                list(query.get("dryRun", ())),
+                {"resourceVersion": said.given("resourceVersion"), "uid": said.given("uid")},
+            )
+        else:
+            orphan, policy = body.get("orphanDependents"), [body["propagationPolicy"]] if "propagationPolicy" in body else []
+            dry_run, wanted = body.get("dryRun") or [], body.get("preconditions") or {}
+        causes: list[Cause] = []
+        named = policy[0] if policy else ""
+        if orphan is not None and policy:
+            why = f'Invalid value: "{named}": orphanDependents and deletionPropagation cannot be both set'
+            causes.append(Cause("FieldValueInvalid", why, "propagationPolicy"))
+        if policy and named not in _POLICIES:
+            causes.append(_unsupported("propagationPolicy", named, *_POLICIES, "nil"))
+        causes += _dry_run_rules(dry_run)
+        if causes:
+            raise invalid(_options("DeleteOptions"), "", causes)
+        kept = named or ("" if orphan is None else "Orphan" if orphan else "Background")
+        return cls(dry_run="All" in dry_run, policy=kept, uid=wanted.get("uid"), revision=wanted.get("resourceVersion"))
 
 
-def _text(query: Query, name: str) -> str:
-    return (query.get(name) or ("",))[0]
+def _dry_run_rules(values: Sequence[str]) -> Iterator[Cause]:
+    if any(each != "All" for each in values):
+        told = json.dumps(list(values), separators=(",", ":"), ensure_ascii=False)
+        yield Cause("FieldValueNotSupported", f'Unsupported value: {told}: supported values: "All"', "dryRun")
 
 
-def is_true(query: Query, name: str) -> bool:
-    """Whether a parameter is set, as Kubernetes reads it: anything but `false` and `0` is true, even nothing."""
-    return name in query and _text(query, name).lower() not in {"false", "0"}
+def _options(name: str) -> Kind:
+    return Kind(group="meta.k8s.io", version="v1", name=name, plural="", namespaced=False)
 
 
-def _number(query: Query, name: str) -> int:
-    text = _text(query, name)
-    if not text:
-        return 0
-    bare = text.removeprefix("-")
-    if not (bare.isascii() and bare.isdigit()) or len(bare) > _REVISION_DIGITS or int(bare) >= _INT64:
-        message = f'strconv.ParseInt: parsing "{text}": invalid syntax'
-        raise bad_request(message)
-    return max(0, int(text))
+def _forbidden(field: str, why: str) -> Cause:
+    return Cause("FieldValueForbidden", f"Forbidden: {why}", field)
 
 
-def _revision(query: Query) -> int | None:
-    text = _text(query, "resourceVersion")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > _REVISION_DIGITS:
-        message = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        cause = Cause("FieldValueInvalid", message, "resourceVersion")
-        raise invalid(_LIST_OPTIONS, "", [cause])
-    return int(text)
+def _unsupported(field: str, value: str, *supported: str) -> Cause:
+    told = ", ".join(f'"{each}"' for each in supported)
+    return Cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {told}', field)
+
+
+class Said:
+    """What a query says of one parameter: the first of its values counts, as in Kubernetes."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+
+    def texts(self, name: str) -> list[str]:
+        """Returns all values that are not empty."""
+        return [each for each in self._query.get(name, ()) if each]
+
+    def given(self, name: str) -> str | None:
+        """Returns a value; None: there is none."""
+        return (self._query.get(name) or (None,))[0]
+
+    def text(self, name: str) -> str:
+        """Returns a value; empty: there is none."""
+        return self.given(name) or ""
+
+    def is_true(self, name: str) -> bool | None:
+        """Returns a truth: whatever does not say otherwise is true, as in Kubernetes. None: there is none."""
+        found = self.given(name)
+        return None if found is None else found.lower() not in {"0", "false"}
+
+    def number(self, name: str) -> int:
+        """Returns a whole number; 0: there is none. Raises Refused."""
+        found = self.given(name)
+        if found is None:
+            return 0
+        if why := _not_a_number(found, signed=True):
+            message = f'strconv.ParseInt: parsing "{found}": {why}'
+            raise bad_request(message)
+        return int(found)
+
+    def revision(self, *, is_list: bool) -> int | None:
+        """Returns a revision. Raises Refused: a kube-apiserver takes one that is none for its own fault, but for a list."""
+        found = self.text("resourceVersion")
+        if not found:
+            return None
+        why = _not_a_number(found, signed=False)
+        if not why:
+            return int(found)
+        told = f'resourceVersion: Invalid value: "{found}": strconv.ParseUint: parsing "{found}": {why}'
+        raise bad_request(f"invalid resource version: {told}") if is_list else Refused(500, told, reason="")
+
+
+def _not_a_number(text: str, *, signed: bool) -> str:
+    """Returns what is wrong with a number, in Go's words; empty: nothing."""
+    bare = text[1:] if signed and text[:1] in {"+", "-"} else text
+    if not (bare.isascii() and bare.isdigit()):
+        return "invalid syntax"
+    if len(bare.lstrip("0")) > _DIGITS or int(bare) >= (_INT64 if signed else _UINT64):
+        return "value out of range"
+    return ""
+
+
+_MATCH: Final = "resourceVersionMatch"

@@ -1,18 +1,20 @@
 """The four kinds of patches, by the media type of their body."""
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from k3.core import times
-from k3.core.documents import DECODER, is_too_deep
+from k3.core.documents import DECODER
 from k3.core.objects import Kind, Manifest, copied
 from k3.server.options import WriteOptions
 from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
+from k3.server.patching.refusals import as_go_prints
 from k3.server.paths import Target
-from k3.server.schema import bodies, types
-from k3.server.status import Cause, bad_request, invalid, unsupported_media_type
+from k3.server.schema import bodies, json_text, types, wording, yaml_text
+from k3.server.schema.shapes import Mistyped, Told
+from k3.server.status import Refused, bad_request
 from k3.server.writes import Guard, Writer, Written
 
 JSON_PATCH: Final = "application/json-patch+json"
@@ -21,92 +23,140 @@ STRATEGIC: Final = "application/strategic-merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 TYPES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
 _STRICT: Final = "strict decoding error: "
-_OPTIONS: Final = Kind(group="meta.k8s.io", version="v1", name="PatchOptions", plural="", namespaced=False)
+_OPERATION: Final = {"op", "path", "from", "value"}
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A patch as it was sent: its body, what that is said to be, and the query."""
+    """A patch as it was sent: its body, and which of the four kinds it is."""
 
     body: bytes
-    content_type: str
-    query: Mapping[str, Any]
+    media_type: str
+
+
+def kind_of(content_type: str) -> str:
+    """Returns which kind of patch a Content-Type names, in the spelling that Kubernetes wants. Raises Refused."""
+    media_type = content_type.partition(";")[0].strip()
+    if media_type not in TYPES:
+        raise Refused(415, "415: Unsupported Media Type", details={})
+    return media_type
 
 
 async def patched(writer: Writer, target: Target, sent: Patch, options: WriteOptions, guard: Guard) -> Written:
     """Patches an object; applied on the server's side, it is made where it is not there. Raises Refused, Unavailable."""
-    media_type = sent.content_type.partition(";")[0].strip().lower()
-    if media_type not in TYPES:
-        known = ", ".join(TYPES)
-        message = f"the body of the request was in an unknown format - accepted media types include: {known}"
-        raise unsupported_media_type(message)
-    if media_type == APPLY:
+    if sent.media_type == APPLY:
         return await _apply(writer, target, sent, options, guard)
-    if options.force:
-        raise invalid(
-            _OPTIONS, "", [Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")]
-        )
-    patch = _parsed(sent.body)
-    told: list[str] = []
+    patching = _Patching(target.resource.kind, sent, options)
+    written = await writer.change(target, patching.change, options, guard)
+    return Written(written.manifest, written.is_new, tuple(patching.told))
 
-    def change(old: Manifest) -> Manifest:
-        kind = target.resource.kind
-        if media_type == JSON_PATCH:
-            new = json_patch.patched(copied(old), patch)
-        elif media_type == MERGE_PATCH:
-            new = merge_patch.patched(copied(old), patch)
+
+class _Patching:
+    """One patch, which may be tried several times."""
+
+    def __init__(self, kind: Kind, sent: Patch, options: WriteOptions) -> None:
+        self.told: list[str] = []
+        self._kind = kind
+        self._media_type = sent.media_type
+        self._validation = options.validation
+        self._patch = _parsed(sent.body)
+        self._odd = [] if options.validation == "Ignore" else _odd(sent)
+
+    def change(self, old: Manifest) -> Manifest:
+        """Returns what the patch makes of an object. Raises Refused."""
+        if self._media_type == JSON_PATCH:
+            new = json_patch.patched(copied(old), self._patch)
+        elif self._media_type == MERGE_PATCH:
+            new = merge_patch.patched(copied(old), self._patch)
         else:
-            new = strategic.patched(kind, copied(old), patch)
+            kept = {"kind": old["kind"], "apiVersion": old["apiVersion"]}
+            new = strategic.patched(self._kind, copied(old), self._patch) | kept
         if not isinstance(new, dict):
             raise bad_request(_NO_OBJECT)
-        told[:] = _unknown(target, old, new, options)
+        if not (new.get("kind") or new.get("apiVersion")):
+            return {}  # which has no name, and is refused for it
+        self._check(old, new)
         return new
 
-    written = await writer.change(target, change, options, guard)
-    return Written(written.manifest, written.is_new, tuple(told))
+    def _check(self, old: Manifest, new: Manifest) -> None:
+        kind, told = self._kind, Told()
+        if why := bodies.other_kind(kind, str(new.get("apiVersion") or ""), str(new.get("kind") or "")):
+            raise self._refused(new, why)
+        try:
+            types.read(kind, new, told)
+        except Mistyped as odd:
+            raise self._refused(new, _converted(str(odd)) if self._media_type == STRATEGIC else str(odd)) from odd
+        if self._validation == "Ignore":
+            return
+        found = sorted(each for what, each in told.strict if what == "unknown field")
+        before = set(types.unknown_fields(kind, old)) if found else set()
+        lines = [*self._odd, *(f'unknown field "{each}"' for each in found if each not in before)]
+        if lines and self._validation == "Strict":
+            raise self._refused(new, _STRICT + ", ".join(lines))
+        self.told = lines
 
-
-def _unknown(target: Target, old: Manifest, new: Manifest, options: WriteOptions) -> list[str]:
-    """Returns a warning for each field that the kind does not have, and that a patch brought. Raises Refused where strict."""
-    if options.validation == "Ignore":
-        return []
-    kind = target.resource.kind
-    before = set(types.unknown_fields(kind, old))
-    found = [each for each in types.unknown_fields(kind, new) if each not in before]
-    if found and options.validation == "Strict":
-        raise bad_request(_STRICT + ", ".join(f'unknown field "{each}"' for each in found))
-    return [f'unknown field "{each}"' for each in found]
+    def _refused(self, new: Manifest, why: str) -> Refused:
+        shown = as_go_prints(self._patch) if self._media_type == STRATEGIC else wording.document(new)
+        return types.refused_patch(shown, why)
 
 
 async def _apply(writer: Writer, target: Target, sent: Patch, options: WriteOptions, guard: Guard) -> Written:
-    if not sent.query.get("fieldManager"):
-        why = "Required value: is required for apply patch"
-        raise invalid(_OPTIONS, "", [Cause("FieldValueRequired", why, "fieldManager")])
     kind = target.resource.kind
-    decoded = bodies.decode(kind, sent.body, "application/yaml", field_validation=options.validation)
-    wanted = decoded.manifest
+    try:
+        found = yaml_text.parsed(sent.body)
+    except yaml_text.NotYaml as odd:
+        message = f"error decoding patch: error converting YAML to JSON: {odd}"
+        raise bad_request(message) from odd
+    if found.doubled and options.validation == "Strict":
+        doubled = "\n  ".join(("yaml: unmarshal errors:", *found.doubled))
+        message = f"error strict decoding patch: error converting YAML to JSON: {doubled}"
+        raise bad_request(message)
+    wanted = {} if found.value is None else found.value
 
     def applied(old: Manifest | None) -> Manifest:
         as_writer = managed.Writer(options.manager, times.timestamp(datetime.now(UTC)), target.subresource)
         return apply.applied(kind, old, wanted, as_writer, force=options.force)
 
     written = await writer.apply(target, applied, options, guard)
-    return Written(written.manifest, written.is_new, decoded.warnings)
+    return Written(written.manifest, written.is_new, found.doubled if options.validation == "Warn" else ())
 
 
 def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
     """Returns a patch. Raises Refused."""
     try:
-        found = DECODER.decode(body.decode())
-    except ValueError as odd:
-        message = f"error decoding patch: {odd}"
-        raise bad_request(message) from odd
-    except RecursionError as odd:
-        raise bad_request(_TOO_DEEP) from odd
-    if is_too_deep(found, body.count(b"{") + body.count(b"[")):
-        raise bad_request(_TOO_DEEP)
-    return found
+        json_text.parsed(body)  # knows what no patch may be
+        return DECODER.decode(body.decode())
+    except (ValueError, RecursionError) as odd:
+        raise bad_request(_NOT_JSON) from odd
 
 
-_TOO_DEEP: Final = "error decoding patch: it is nested too deep"
+def _odd(sent: Patch) -> list[str]:
+    """Returns what is odd in how a patch was written: keys that are there twice, and in a JSON patch what no operation has."""
+    found = json_text.parsed(sent.body)
+    if sent.media_type != JSON_PATCH:
+        return [f'duplicate field "{each}"' for each in json_text.doubled(found)]
+    operations = found if isinstance(found, list) else []
+    return [
+        f'json patch unknown field "[{index}].{name}"'
+        for index, each in enumerate(operations)
+        if isinstance(each, dict)
+        for name in each
+        if name not in _OPERATION
+    ]
+
+
+def _converted(why: str) -> str:
+    """Returns what Kubernetes says of a strategic merge patch with a value of another type: it converts these by itself."""
+    found = re.fullmatch(r"json: cannot unmarshal (\w+)(?: \S+)? into Go .* of type (\S+)", why)
+    if found is None:
+        return why
+    given, wanted = found.groups()
+    if wanted.startswith(("[]", "map")):
+        made, other = ("slice", "map") if wanted.startswith("[]") else ("map", "slice")
+        return f"cannot restore {made} from {other if given in {'object', 'array'} else _GO_KINDS.get(given, given)}"
+    return f"cannot convert {_GO_KINDS.get(given, given)} to {wanted}"
+
+
+_GO_KINDS: Final = {"number": "int64"}
+_NOT_JSON: Final = "invalid JSON patch"
 _NO_OBJECT: Final = "error decoding patch: what it makes is no object"

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from k3.core.errors import Expired
 from k3.server.entries import Entry
 from k3.server.options import ReadOptions
+from k3.server.schema import json_text
 from k3.server.selectors import Selection
 from k3.server.shapes import Shape
 from k3.server.status import Refused, bad_request, expired
@@ -100,7 +101,8 @@ async def page(window: Window, namespace: str, wanted: Selection, options: ReadO
         found = _as_of(window, options.revision)
     else:
         found = await snapshot(window, options.revision, origin)
-    return _cut(found, namespace, wanted, options.limit, after)
+    limit = 0 if options.revision == 0 and after is None else options.limit  # as a kube-apiserver answers from its cache
+    return _cut(found, namespace, wanted, limit, after)
 
 
 def _as_of(window: Window, revision: int) -> Snapshot:
@@ -153,16 +155,28 @@ def _token(revision: int, after: Place) -> str:
 def _read_token(token: str) -> tuple[int, Place]:
     """Returns the revision and the last place of the page before. Raises Refused."""
     try:
-        padded = token + "=" * (-len(token) % 4)
-        parsed = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        version, revision, start = parsed["v"], parsed["rv"], parsed["start"]
-    except (ValueError, binascii.Error, TypeError, KeyError, RecursionError) as odd:
-        raise bad_request(_BAD_TOKEN) from odd
-    is_whole = isinstance(revision, int) and not isinstance(revision, bool) and 0 < revision < 2**63
-    if version != _TOKEN_VERSION or not is_whole or not isinstance(start, str) or not start.endswith("\0"):
-        raise bad_request(_BAD_TOKEN)
+        text = base64.urlsafe_b64decode((token + "=" * (-len(token) % 4)).encode("ascii"))
+        parsed = json_text.parsed(text)
+    except json_text.NotJson as odd:
+        raise _bad_token(str(odd)) from odd
+    except (ValueError, binascii.Error) as odd:
+        raise _bad_token() from odd
+    found = parsed if isinstance(parsed, dict) else {}
+    version, revision, start = found.get("v") or "", found.get("rv") or 0, found.get("start") or ""
+    if version != _TOKEN_VERSION:
+        why = f"server does not recognize this encoded version {version}"
+        raise _bad_token(why)
+    if not isinstance(revision, int) or not 0 < revision < 2**63:
+        why = f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})"
+        raise _bad_token(why)
+    if not isinstance(start, str) or not start.endswith("\0"):
+        raise _bad_token()
     namespace, _, name = start[:-1].rpartition("/")
     return revision, (namespace, name)
+
+
+def _bad_token(why: str = "") -> Refused:
+    return bad_request(f"invalid continue token: {_BAD_TOKEN}{': ' if why else ''}{why}")
 
 
 _BAD_TOKEN: Final = "continue key is not valid"  # noqa: S105 - a message

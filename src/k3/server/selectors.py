@@ -1,22 +1,26 @@
 """Which objects a client wants to see: labels as in `kubectl -l`, and a few fields of each kind. Pure."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from k3.core.errors import Invalid
 from k3.core.objects import EVENT, NODE, Kind, Manifest
 from k3.server.entries import Entry
-from k3.server.resources import POD
+from k3.server.label_selectors import parse_labels
+from k3.server.resources import NAMESPACE, POD, SERVICE
+from k3.server.schema.wording import quoted
 from k3.server.status import bad_request
 from k3.view.cells import part
-from k3.view.selector import Selector, parse_selector
+from k3.view.selector import Selector
 
 _METADATA: Final = ("metadata.name", "metadata.namespace")
 _INVOLVED: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     NODE: ("spec.unschedulable",),
     EVENT: (*(f"involvedObject.{each}" for each in _INVOLVED), "reason", "reportingComponent", "source", "type"),
+    NAMESPACE: ("status.phase",),
+    SERVICE: ("spec.clusterIP", "spec.type"),
     POD: (
         "spec.nodeName",
         "spec.restartPolicy",
@@ -81,43 +85,46 @@ class Selection:
 
 def selection(kind: Kind, labels: str, fields: str) -> Selection:
     """Returns what a client wants of a kind. Raises Refused."""
-    try:
-        chosen = parse_selector(labels)
-    except Invalid as odd:
-        message = f"unable to parse requirement: {odd}"
-        raise bad_request(message) from odd
-    return Selection(chosen, tuple(_field_term(kind, term) for term in _terms(fields)))
+    return Selection(parse_labels(labels), tuple(_field_term(kind, term, fields) for term in _terms(fields)))
 
 
 def _terms(text: str) -> list[str]:
-    """Returns the terms between commas; a backslash has the next character stand for itself."""
-    terms, term, escaped = [], "", False
-    for character in text:
-        if escaped or character not in {"\\", ","}:
-            term += ("\\" if escaped and character not in "\\,=" else "") + character
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        else:
-            terms.append(term)
-            term = ""
-    return [each for each in [*terms, term] if each]
+    """Returns the terms between commas, as they were written; a comma behind a backslash parts nothing."""
+    return [each for each in _TERM.findall(text) if each]
 
 
-def _field_term(kind: Kind, text: str) -> FieldTerm:
-    for operator in ("!=", "==", "="):
-        field, found, value = text.partition(operator)
-        if found:
-            break
-    else:
-        message = f"invalid selector: '{text}'; can't understand '{text}'"
+def _field_term(kind: Kind, text: str, whole: str) -> FieldTerm:
+    found = _OPERATOR.search(text)
+    if found is None:
+        message = f"invalid selector: '{whole}'; can't understand '{text}'"
         raise bad_request(message)
-    if field not in (*_METADATA, *FIELDS.get(kind, ())):
+    field, value = text[: found.start()], _unescaped(text[found.end() :])
+    known = FIELDS.get(kind)
+    if known is None and field not in _METADATA:
+        message = f"{quoted(field)} is not a known field selector: only {', '.join(map(quoted, _METADATA))}"
+        raise bad_request(message)
+    common = _METADATA if kind.namespaced or known is None else _METADATA[:1]
+    if field not in (*common, *(known or ())):
         message = f"field label not supported: {field}"
         raise bad_request(message)
-    if field == "spec.unschedulable" and not value:
-        value = "false"
-    return FieldTerm(field, value, is_equal=operator != "!=")
+    return FieldTerm(field, value, is_equal=found[0] != "!=")
+
+
+def _unescaped(value: str) -> str:
+    """Returns a value in which a backslash stands before each comma, equals sign and backslash. Raises Refused."""
+    if odd := _ODD.search(_ESCAPED.sub("", value)):
+        if odd[0][0] == "\\":
+            message = f"invalid field selector: invalid escape sequence: {odd[0]}"
+        else:
+            message = f"invalid field selector: unescaped character in value: {ord(odd[0])}"
+        raise bad_request(message)
+    return _ESCAPED.sub(r"\1", value)
+
+
+_TERM: Final = re.compile(r"(?:\\.|[^,\\]|\\$)+", re.DOTALL)
+_OPERATOR: Final = re.compile(r"!=|==|=")
+_ESCAPED: Final = re.compile(r"\\([\\,=])")
+_ODD: Final = re.compile(r"\\.?|[,=]", re.DOTALL)
 
 
 def _source(manifest: Manifest) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from k3.core.objects import Kind, Manifest
 from k3.server.entries import AgingRow, Entry, encoded
 from k3.server.negotiation import META, Form
+from k3.server.schema import types
 from k3.view import api_tables
 from k3.view.cells import since, text_at
 
@@ -44,13 +45,14 @@ class Shape(ABC):
 
     def bookmark(self, revision: int, *, is_initial_end: bool = False) -> bytes:
         """Returns the line that says how far a watch has come."""
-        metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if is_initial_end:
             metadata["annotations"] = {INITIAL_END: "true"}
         return encoded({"type": "BOOKMARK", "object": self._bookmark(metadata)}) + b"\n"
 
     def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
-        return {"kind": self.kind.name, "apiVersion": self.kind.api_version, "metadata": metadata}
+        """Returns an object of which nothing but this metadata is said."""
+        return types.normalised(self.kind, {"metadata": metadata})
 
 
 class Plain(Shape):
@@ -150,8 +152,8 @@ class Table(Shape):
         row: Manifest = {"cells": cells}
         if self._include == "Metadata":
             row["object"] = _metadata_only(manifest, self._api_version)
-        elif self._include == "Object":
-            row["object"] = manifest
+        else:
+            row["object"] = manifest if self._include == "Object" else None
         return row
 
     def _cells(self, entry: Entry, manifest: Manifest) -> list[Any]:
@@ -172,11 +174,14 @@ class Table(Shape):
         return b'%s,"rows":[%s]}\n' % (encoded(head)[:-1], b",".join(rows))
 
     def _bookmark(self, metadata: dict[str, Any]) -> Manifest:
-        head = {"kind": "Table", "apiVersion": self._api_version, "metadata": metadata}
-        return {**head, "columnDefinitions": self._columns(), "rows": []}
+        head = {"kind": "Table", "apiVersion": self._api_version, "metadata": {"resourceVersion": metadata["resourceVersion"]}}
+        manifest = super()._bookmark(metadata)
+        row: dict[str, Any] = {"cells": api_tables.cells(self.kind, manifest, self._at.now)}
+        row["object"] = _metadata_only({"metadata": metadata}, self._api_version) if self._include == "Metadata" else None
+        return {**head, "columnDefinitions": self._columns(), "rows": [row]}
 
-    def _columns(self) -> Sequence[dict[str, Any]]:
-        return [] if self._has_columns else api_tables.definitions(self.kind)
+    def _columns(self) -> Sequence[dict[str, Any]] | None:
+        return None if self._has_columns else api_tables.definitions(self.kind)
 
 
 def shape(form: Form, kind: Kind, include: str, at: Reading) -> Shape:

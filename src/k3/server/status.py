@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core.objects import Kind
+from k3.server.schema.wording import quoted
 
 REASONS: Final = {
     400: "BadRequest",
@@ -70,18 +71,18 @@ def resource_name(kind: Kind) -> str:
 
 def not_found(kind: Kind, name: str) -> Refused:
     """Returns the refusal of a name that is not there."""
-    return Refused(404, f'{resource_name(kind)} "{name}" not found', details=_object_details(kind, name))
+    return Refused(404, f"{resource_name(kind)} {quoted(name)} not found", details=_object_details(kind, name))
 
 
 def already_exists(kind: Kind, name: str) -> Refused:
     """Returns the refusal of a name that is taken."""
-    message = f'{resource_name(kind)} "{name}" already exists'
+    message = f"{resource_name(kind)} {quoted(name)} already exists"
     return Refused(409, message, reason="AlreadyExists", details=_object_details(kind, name))
 
 
 def conflict(kind: Kind, name: str, why: str) -> Refused:
     """Returns the refusal of a write whose precondition does not hold."""
-    message = f'Operation cannot be fulfilled on {resource_name(kind)} "{name}": {why}'
+    message = f"Operation cannot be fulfilled on {resource_name(kind)} {quoted(name)}: {why}"
     return Refused(409, message, details=_object_details(kind, name))
 
 
@@ -94,7 +95,7 @@ def modified(kind: Kind, name: str) -> Refused:
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Refused:
     """Returns the refusal of an object that breaks rules of its kind."""
     told = [f"{cause.field}: {cause.message}" for cause in causes]
-    message = f'{_full_kind(kind)} "{name}" is invalid: {told[0] if len(told) == 1 else "[" + ", ".join(told) + "]"}'
+    message = f"{_full_kind(kind)} {quoted(name)} is invalid: {told[0] if len(told) == 1 else '[' + ', '.join(told) + ']'}"
     details = _details(name=name, group=kind.group, kind=kind.name)
     details["causes"] = [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]
     return Refused(422, message, details=details)

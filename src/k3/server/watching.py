@@ -17,6 +17,8 @@ from k3.server.window import EventType, Happening, Snapshot, Window
 
 BOOKMARK_SECONDS: Final = 60.0
 """A watcher that asks for bookmarks gets one about so often, as at a Kubernetes API server."""
+SHORT_SECONDS: Final = 2.0
+"""A watch that is no longer than this ends without a bookmark, as at a Kubernetes API server."""
 LEAST_SECONDS: Final = 1800
 """How long a watch goes on where its client does not say: this long, or up to twice."""
 
@@ -58,6 +60,8 @@ class Begun:
 async def begin(window: Window, options: ReadOptions, origin: Origin) -> Begun:
     """Returns from where a watch goes on. Raises Refused for a revision that is to come, Unavailable."""
     revision = options.revision
+    if options.initial_events is False and not revision:
+        return Begun(await origin.head(), None)
     if options.initial_events or not revision:
         found = await snapshot(window, revision, origin)
         return Begun(found.revision, _held(found))
@@ -79,7 +83,7 @@ async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[
             for some in _first(begun.first, wanted):
                 yield some
                 await asyncio.sleep(0)
-            if wanted.options.initial_events:
+            if wanted.options.bookmarks:
                 yield wanted.shape.bookmark(begun.since, is_initial_end=True)
         if missed:  # with objects to begin with, too: the window may know more than the list of them
             yield b"".join(_lines(missed, wanted))
@@ -126,7 +130,8 @@ async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since:
             yield b"".join(_lines(some, wanted))
     finally:
         alarm.cancel()
-    yield _bookmark(window, watch, wanted, told)
+    if wanted.seconds > SHORT_SECONDS:
+        yield _bookmark(window, watch, wanted, told)
 
 
 def _bookmark(window: Window, watch: Buffer[Happening], wanted: Wanted, told: int) -> bytes:

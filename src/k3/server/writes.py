@@ -6,7 +6,7 @@ revision is told (409). What changes nothing is not written.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, NotFound
 from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
 from k3.core.store import Store
-from k3.server.options import WriteOptions
+from k3.server.options import DeleteOptions, WriteOptions
 from k3.server.patching import managed
 from k3.server.paths import Target
 from k3.server.resources import NAMESPACE, NAMESPACES
@@ -27,14 +27,22 @@ ATTEMPTS: Final = 16
 
 MAKES_BY_UPDATE: Final = {EVENT, LEASE}
 """Kinds that an update makes where they are not there."""
-NEEDS_REVISION: Final = {LEASE}
-"""Kinds that no update changes without saying of which revision."""
-
 _SUFFIX: Final = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH: Final = 5
 _GENERATED_BYTES: Final = 63
-_FOUND: Final = ("uid", "creationTimestamp", "name", "namespace", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+_FOUND: Final = (
+    "creationTimestamp",
+    "generation",
+    "name",
+    "namespace",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "resourceVersion",
+)
 """What no update changes in an object's metadata."""
+_KEPT_TO_BE_REFUSED: Final = ("deletionTimestamp", "deletionGracePeriodSeconds")
+"""What no client may set: it deletes."""
 
 Change = Callable[[Manifest], Manifest]
 """Makes the new object of the one that is there, and leaves that as it is. Raises Refused."""
@@ -50,14 +58,6 @@ class Written:
     manifest: Manifest
     is_new: bool = False
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Preconditions:
-    """What must be true of an object that is to be deleted; empty: whatever."""
-
-    uid: str = ""
-    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Writer:
         kind = target.resource.kind
         _check_namespace(target, manifest)
         metadata = _metadata(manifest)
-        if metadata.get("resourceVersion"):
+        if _number(metadata.get("resourceVersion") or "0"):
             message = "resourceVersion should not be set on objects to be created"
             raise Refused(500, message, reason="")
         for name in (
@@ -95,6 +95,7 @@ class Writer:
             "deletionGracePeriodSeconds",
             "selfLink",
             "resourceVersion",
+            "namespace",
         ):
             metadata.pop(name, None)
         if target.namespace:
@@ -103,22 +104,23 @@ class Writer:
             metadata["name"] = _generated(metadata["generateName"])
         guard(None, manifest)
         defaults.apply(kind, manifest)
-        validation.check_new(kind, manifest)
         if not is_apply:
             manifest = managed.updated(kind, None, manifest, _as_writer(target, options))
+        validation.check_new(kind, manifest)
         return await self._made(kind, target.namespace, manifest, options)
 
     async def _made(self, kind: Kind, namespace: str, manifest: Manifest, options: WriteOptions) -> Written:
         key = Key(kind, manifest["metadata"]["name"], namespace)
         if options.dry_run:
-            if await self._found(key) is not None:
-                raise already_exists(kind, key.name)
+            if (there := await self._found(key)) is not None:
+                raise _taken(there)
             metadata = {**manifest["metadata"], "uid": _uid(), "creationTimestamp": _now()}
             return Written({**manifest, "metadata": metadata}, is_new=True)
         try:
             made = await self._store.create(key, manifest)
         except AlreadyExists as error:
-            raise already_exists(kind, key.name) from error
+            there = await self._found(key)
+            raise already_exists(kind, key.name) if there is None else _taken(there) from error
         return Written(made.manifest(), is_new=True)
 
     async def update(self, target: Target, manifest: Manifest, options: WriteOptions, guard: Guard) -> Written:
@@ -126,30 +128,43 @@ class Writer:
         kind = target.resource.kind
         _check_namespace(target, manifest)
         metadata = _metadata(manifest)
-        if not metadata.get("name"):
-            metadata["name"] = target.name
-        if metadata["name"] != target.name:
-            message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
-            raise bad_request(message)
+        _check_name(target, metadata)
         if target.namespace:
             metadata["namespace"] = target.namespace
-        revision = str(metadata.get("resourceVersion") or "")
-        if kind in MAKES_BY_UPDATE and not revision:
-            found = await self._found(_key(target))
-            if found is not None and kind in NEEDS_REVISION:
-                why = "Invalid value: 0: must be specified for an update"
-                raise invalid(kind, target.name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
-            if found is None and not metadata.get("uid"):
-                return await self.create(target, manifest, options, guard)
-        return await self.change(target, lambda _old: {**manifest}, options, guard, revision=revision)
+        revision, uid = str(metadata.get("resourceVersion") or ""), metadata.get("uid") or ""
+        if kind in MAKES_BY_UPDATE and (self._known(_key(target)) or await self._found(_key(target))) is None:
+            if uid:
+                raise _other_uid(target, uid, "")
+            metadata.pop("resourceVersion", None)
+            return await self.create(target, manifest, options, guard)
+        if _number(revision or "0") == 0:
+            metadata.pop("resourceVersion", None)
+            validation.check_conditional(kind, manifest)
+        elif _number(revision) is None:
+            raise _no_revision(revision)
+
+        def change(old: Manifest) -> Manifest:
+            if uid not in {"", old["metadata"]["uid"]}:
+                raise _other_uid(target, uid, old["metadata"]["uid"])
+            return {**manifest}
+
+        return await self.change(target, change, options, guard, revision=str(metadata.get("resourceVersion") or ""))
 
     async def apply(
         self, target: Target, applied: Callable[[Manifest | None], Manifest], options: WriteOptions, guard: Guard
     ) -> Written:
         """Makes an object what a client's configuration says of it, or makes it. Raises Refused, Unavailable."""
         if await self._found(_key(target)) is None and not target.subresource:
+            kind = target.resource.kind
             wanted = applied(None)
             _check_namespace(target, wanted)
+            metadata = _metadata(wanted)
+            _check_name(target, metadata)
+            if uid := metadata.get("uid"):
+                cause = Cause("FieldValueInvalid", f'Invalid value: "{uid}": field is immutable', "metadata.uid")
+                raise invalid(kind, target.name, [cause])
+            metadata.pop("resourceVersion", None)
+            wanted = types.normalised(kind, wanted)
             try:
                 return await self.create(target, wanted, options, guard, is_apply=True)
             except Refused as refused:
@@ -213,14 +228,14 @@ class Writer:
     async def _write(self, current: Object, new: Manifest) -> Written:
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
-            gone = await self._store.delete(current.key, revision=current.revision, uid=current.uid)
-            metadata["resourceVersion"] = str(gone.revision)
+            await self._store.delete(current.key, revision=current.revision, uid=current.uid)
             return Written(new)
         return Written((await self._store.update(current.with_manifest(new))).manifest())
 
-    async def delete(self, target: Target, wanted: Preconditions, options: WriteOptions, guard: Guard) -> tuple[Manifest, bool]:
+    async def delete(self, target: Target, options: DeleteOptions, guard: Guard) -> tuple[Manifest, bool]:
         """Removes an object; returns its last state, and whether it is gone: one with finalizers is only marked.
 
+        What belongs to it stays: no kind of the store's owns another, so that no policy has anything to wait for.
         Raises Refused, Unavailable.
         """
         kind, key = target.resource.kind, _key(target)
@@ -228,14 +243,15 @@ class Writer:
             current = await self._read(key)
             manifest = current.manifest()
             guard(manifest, None)
-            _check_deletion(kind, key.name, current, wanted)
+            _check_deletion(kind, current, options)
             metadata = manifest["metadata"]
             waits = bool(metadata.get("finalizers"))
             if options.dry_run or (waits and metadata.get("deletionTimestamp")):
                 return manifest, not waits
             try:
                 if not waits:
-                    return (await self._store.delete(key, revision=current.revision, uid=current.uid)).manifest(), True
+                    await self._store.delete(key, revision=current.revision, uid=current.uid)
+                    return manifest, True
                 metadata |= {"deletionTimestamp": _now(), "deletionGracePeriodSeconds": 0}
                 return (await self._store.update(current.with_manifest(manifest))).manifest(), False
             except Conflict:
@@ -276,26 +292,64 @@ def _check_namespace(target: Target, manifest: Manifest) -> None:
         return
     said = (manifest.get("metadata") or {}).get("namespace") or ""
     if said and said != target.namespace:
-        message = "the namespace of the provided object does not match the namespace sent on the request"
-        raise bad_request(message)
+        raise bad_request(_OTHER_NAMESPACE)
     if target.namespace not in NAMESPACES:
         raise not_found(NAMESPACE, target.namespace)
 
 
-def _checked_preconditions(kind: Kind, old: Manifest, new: Manifest, target: Target) -> bool:
-    """Whether the client said of which revision its object is. Raises Refused where that, the uid or the name is another."""
-    was, metadata = old["metadata"], _metadata(new)
-    if metadata.get("name", target.name) != target.name:
-        message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+def _check_name(target: Target, metadata: Manifest) -> None:
+    name = metadata.get("name")
+    if not name:
+        message = f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
         raise bad_request(message)
-    uid = metadata.get("uid")
-    if uid and uid != was["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {was['uid']}"
-        raise conflict(kind, target.name, why)
-    revision = metadata.get("resourceVersion")
-    if revision and revision != was["resourceVersion"]:
+    if name != target.name:
+        message = f"the name of the object ({name}) does not match the name on the URL ({target.name})"
+        raise bad_request(message)
+
+
+def _checked_preconditions(kind: Kind, old: Manifest, new: Manifest, target: Target) -> bool:
+    """Whether the client said of which revision its object is. Raises Refused where that, or the name, is another."""
+    metadata = _metadata(new)
+    _check_name(target, metadata)
+    if target.namespace and metadata.get("namespace") not in {None, "", target.namespace}:
+        raise bad_request(_OTHER_NAMESPACE)
+    revision = metadata.get("resourceVersion") or ""
+    number = _number(revision or "0")
+    if number is None:
+        raise _no_revision(revision)
+    if number and revision != old["metadata"]["resourceVersion"]:
         raise modified(kind, target.name)
-    return bool(revision)
+    return bool(number)
+
+
+_OTHER_NAMESPACE: Final = "the namespace of the provided object does not match the namespace sent on the request"
+
+
+def _taken(there: Object) -> Refused:
+    """Returns the refusal of a name that is taken: by an object that waits for its finalizers, it may be free soon."""
+    refused = already_exists(there.key.kind, there.key.name)
+    if there.manifest()["metadata"].get("deletionTimestamp"):
+        return Refused(409, f"object is being deleted: {refused}", reason=refused.reason, details=refused.details)
+    return refused
+
+
+def _number(revision: object) -> int | None:
+    """Returns a revision as a number; None: it is none."""
+    return int(revision) if isinstance(revision, str) and revision.isascii() and revision.isdigit() else None
+
+
+def _no_revision(revision: object) -> Refused:
+    return Refused(500, f'strconv.ParseUint: parsing "{revision}": invalid syntax', reason="")
+
+
+def _other_uid(target: Target, wanted: str, found: str) -> Refused:
+    """Returns the refusal of an update of another object than the one that is there, which names a key of Kubernetes' store."""
+    kind = target.resource.kind
+    place = "minions" if kind == NODE else kind.plural
+    key = "/".join(part for part in ("/registry", place, target.namespace, target.name) if part)
+    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    told = f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
+    return conflict(kind, target.name, told)
 
 
 def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions, *, is_apply: bool) -> Manifest:
@@ -305,36 +359,41 @@ def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions
         new = {**old, "metadata": new["metadata"], "status": new.get("status", {})}
     elif kind == NODE:
         new = {**new, "status": old.get("status", {})} if "status" in old else {k: v for k, v in new.items() if k != "status"}
-    metadata = new["metadata"] = dict(new["metadata"])
-    for name in (*_FOUND, "resourceVersion"):
-        metadata.pop(name, None)
-        if name in old["metadata"]:
-            metadata[name] = old["metadata"][name]
+    metadata, was = dict(new["metadata"]), old["metadata"]
+    new["metadata"] = metadata
+    for name in _FOUND:
+        if name in was or name not in _KEPT_TO_BE_REFUSED:
+            metadata.pop(name, None)
+        if name in was:
+            metadata[name] = was[name]
+    if not metadata.get("uid"):
+        metadata["uid"] = was["uid"]
     new = types.normalised(kind, {**new, "kind": kind.name, "apiVersion": kind.api_version})
     defaults.apply(kind, new)
+    if not is_apply:
+        new = managed.updated(kind, old, new, _as_writer(target, options))
     validation.check_update(kind, new, old, target.subresource)
-    if is_apply:
-        return new
-    return managed.updated(kind, old, new, _as_writer(target, options))
+    return new
 
 
 def _is_same(old: Manifest, new: Manifest) -> bool:
     return old == new and same_json(old, new)
 
 
-def _check_deletion(kind: Kind, name: str, current: Object, wanted: Preconditions) -> None:
-    if wanted.uid and wanted.uid != current.uid:
+def _check_deletion(kind: Kind, current: Object, wanted: DeleteOptions) -> None:
+    named = replace(kind, plural=kind.name)  # Kubernetes names the kind here, where it names the resource elsewhere
+    if wanted.uid is not None and wanted.uid != current.uid:
         why = (
             f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({current.uid}). "
             "The object might have been deleted and then recreated"
         )
-        raise conflict(kind, name, why)
-    if wanted.revision and wanted.revision != str(current.revision):
+        raise conflict(named, current.key.name, why)
+    if wanted.revision is not None and wanted.revision != str(current.revision):
         why = (
             f"the ResourceVersion in the precondition ({wanted.revision}) does not match the ResourceVersion in record "
             f"({current.revision}). The object might have been modified"
         )
-        raise conflict(kind, name, why)
+        raise conflict(named, current.key.name, why)
 
 
 def _generated(base: str) -> str:

@@ -12,7 +12,7 @@ from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.safe_text import printable
 
-Operator = Literal["in", "notin", "exists", "absent"]
+Operator = Literal["in", "notin", "exists", "absent", "above", "below"]
 
 _KEY: Final = r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _VALUE: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
@@ -21,6 +21,7 @@ _TERM: Final = re.compile(
     rf"(?:\s*(?P<equal>==?|!=)\s*(?P<value>{_VALUE})|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
 )
 _SET_OR_COMMA: Final = re.compile(r"\([^()]*\)|,")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _EXPECTED: Final = "expected terms like app=web, app!=web, app in (a,b), app notin (a,b), app, !app, joined by commas"
 
 
@@ -36,7 +37,16 @@ class Term:
         """Whether the labels fulfil the condition."""
         if self.operator in {"exists", "absent"}:
             return (self.key in labels) == (self.operator == "exists")
+        if self.operator in {"above", "below"}:
+            return self._compares(labels.get(self.key))
         return (labels.get(self.key) in self.values) == (self.operator == "in")
+
+    def _compares(self, label: object) -> bool:
+        """Whether a label is a number above, or below, the only value."""
+        if not isinstance(label, str) or not _NUMBER.fullmatch(label):
+            return False
+        number, limit = int(label), int(next(iter(self.values)))
+        return number > limit if self.operator == "above" else number < limit
 
 
 @dataclass(frozen=True, slots=True)

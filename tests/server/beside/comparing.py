@@ -15,9 +15,11 @@ _CURRENT: Final = re.compile(r"(Too large resource version: \d+, current: )\d+")
 _TOO_OLD: Final = re.compile(r"(too old resource version: \d+ )\(\d+\)")
 _IN_RECORD: Final = re.compile(r"(does not match the ResourceVersion in record \()\d+")
 _GENERATED: Final = re.compile(r"\b(made-|MADE-)[bcdfghjklmnpqrstvwxz2456789]{5}\b")
-_PATCHED: Final = re.compile(r'(patch: Invalid value: ")\{(?:[^"\\]|\\.)*(": )')
+_PATCHED: Final = re.compile(r'((?:^|patch: )Invalid value: ")\{(?:[^"\\]|\\.)*(": )')
 """What a patch has made, as the message of its refusal has it: with times, and in an order that means nothing."""
-_ADDRESS: Final = re.compile(r"127\.0\.0\.1:\d+")
+_GIVEN: Final = re.compile(r"((?:Available representations|only the following media types are accepted): )[-+a-z0-9.;=/, ]+")
+"""k3 answers in JSON alone, and says so where it refuses another form."""
+_ADDRESS: Final = re.compile(r"\b\d+\.\d+\.\d+\.\d+:\d+\b")
 
 
 class Names:
@@ -50,9 +52,9 @@ class Names:
             return self._revision(value) if "uid" in whole else "<resourceVersion>"
         found = self._body(value)
         if name == "managedFields" and isinstance(found, list):  # by time first, of which a scene may cross a second or not
-            return sorted(found, key=lambda each: [str(each.get(part)) for part in _MANAGER])
-        if name == "cells" and isinstance(found, list):
-            return [_AGE.sub("<age>", each) if isinstance(each, str) else each for each in found]
+            found = sorted(found, key=lambda each: [str(each.get(part)) for part in _MANAGER])
+        elif name == "cells" and isinstance(found, list):
+            found = [_AGE.sub("<age>", each) if isinstance(each, str) else each for each in found]
         return found
 
     def _revision(self, text: str) -> str:
@@ -64,6 +66,7 @@ class Names:
         text = _TOO_OLD.sub(r"\1(<oldest>)", text)
         text = _IN_RECORD.sub(r"\1<newest>", text)
         text = _PATCHED.sub(r"\1<object>\2", text)
+        text = _GIVEN.sub(r"\1<media types>", text)
         text = _ADDRESS.sub("<address>", text)
         return _GENERATED.sub(r"\1<5>", text)
 

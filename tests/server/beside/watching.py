@@ -25,6 +25,8 @@ SCENES: Final[tuple[Scene, ...]] = (
         _watch(),
         _watch("resourceVersion=0"),
         _watch("fieldSelector=metadata.name=b"),
+        _watch("allowWatchBookmarks=true"),
+        _watch("allowWatchBookmarks=true&resourceVersion=0"),
     ),
     scene(
         "a watch of what has changed",

@@ -66,8 +66,11 @@ def refused(body: bytes, kind: Kind = NODE, content_type: str = "application/jso
         (b"{} x", UNRECOGNIZED + "invalid character 'x' after top-level value ({} x)"),
         (b"\xef\xbb\xbf{}", UNRECOGNIZED + "invalid character '\u00ef' looking for beginning of value (efbbbf7b7d)"),
         (b'{"kind":5}', UNRECOGNIZED + 'json: cannot unmarshal number into Go struct field .kind of type string ({"kind":5})'),
-        (b"[" * 5_000, UNRECOGNIZED + "exceeded max depth (" + "5b" * 30 + " ...)"),
-        (b'{"x":' + b"[" * 200 + b"]" * 200 + b"}", UNRECOGNIZED + 'exceeded max depth ({"x":' + "[" * 25 + " ...)"),
+        (b"[" * 5_000, UNRECOGNIZED + "invalid character '[' exceeded max depth (" + "5b" * 30 + " ...)"),
+        (
+            b'{"x":' + b"[" * 200 + b"]" * 200 + b"}",
+            UNRECOGNIZED + "invalid character '[' exceeded max depth ({\"x\":" + "[" * 25 + " ...)",
+        ),
         (
             b'{"spec":{"unschedulable":"yes"}}',
             HANDLED + "json: cannot unmarshal string into Go struct field NodeSpec.spec.unschedulable of type bool",

@@ -57,7 +57,7 @@ class Pass:
                 return reviews.access(spec)
             case "TokenReview":
                 self._may_review("authentication.k8s.io", "tokenreviews")
-                return reviews.token(self._reviewed(spec.get("token")))
+                return reviews.token(self._reviewed(reviews.token_of(spec)))
         raise no_such_resource()
 
     def hold(self, share: Share, amount: int = 1, *, what: str) -> None:

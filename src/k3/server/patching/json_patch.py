@@ -60,7 +60,7 @@ def _check(operations: Any) -> None:  # noqa: ANN401 - JSON
         _check_operation({} if operation is None else operation)
     if len(operations) > limits.JSON_PATCH_OPERATIONS:
         allowed = f"The allowed maximum operations in a JSON patch is {limits.JSON_PATCH_OPERATIONS}"
-        raise Refused(413, f"Request entity is too large: {allowed}, got {len(operations)}")
+        raise Refused(413, f"Request entity too large: {allowed}, got {len(operations)}")
 
 
 def _check_operation(operation: Any) -> None:  # noqa: ANN401 - JSON

@@ -66,8 +66,9 @@ def decode(kind: Kind, body: bytes, content_type: str, *, field_validation: Fiel
 
 def media_type(content_type: str) -> str:
     """Returns the format that a Content-Type names; one that is absent is JSON. Raises Refused (415)."""
-    media = content_type.partition(";")[0].strip().lower() or JSON
-    if media not in TAKEN:
+    media, *parameters = (each.strip() for each in content_type.split(";"))
+    media = media.lower() or JSON
+    if media not in TAKEN or any("=" not in each for each in parameters if each):
         accepted = ", ".join(TAKEN)
         msg = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         raise status.unsupported_media_type(msg)
@@ -137,22 +138,36 @@ _HEAD_KEYS: Final = 64
 
 def _check_kind(kind: Kind, version: str, name: str) -> None:
     """Refuses a body of another kind than the path's."""
-    if (version, name) == (kind.api_version, kind.name):
-        return
     if kind == DELETE_OPTIONS:
         if name == kind.name:  # clients of any group send them as their own
             return
-        version = "meta.k8s.io/v1" if version == kind.api_version else version
-    group, _, number = version.rpartition("/")
-    module = f"{group.removesuffix('.k8s.io').replace('.', '') or 'core'}_{number}"
-    if name not in names(module) or kind == DELETE_OPTIONS:
-        told = f'no kind {wording.quoted(name)} is registered for version {wording.quoted(version)} in scheme "{_SCHEME}"'
-        raise status.bad_request(_handled(kind, name, number, told))
-    if name == kind.name:
+        group, _, number = ("meta.k8s.io/v1" if version == kind.api_version else version).rpartition("/")
+        raise status.bad_request(_handled(kind, name, number, _unregistered(name, f"{group}/{number}" if group else number)))
+    why = other_kind(kind, version, name)
+    if not why:
+        return
+    if name == kind.name and not why.startswith("no kind"):
         msg = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
         raise status.bad_request(msg)
-    told = f"converting ({number}.{name}) to ({types.of_kind(kind).partition('_')[0]}.{kind.name}): unknown conversion"
-    raise status.bad_request(_handled(kind, name, number, told))
+    raise status.bad_request(_handled(kind, name, version.rpartition("/")[2], why))
+
+
+def other_kind(kind: Kind, version: str, name: str) -> str:
+    """Returns why an object that says it is of a kind is not of the one that is wanted; empty: it is."""
+    if (version, name) == (kind.api_version, kind.name):
+        return ""
+    group, _, number = version.rpartition("/")
+    module = f"{group.removesuffix('.k8s.io').replace('.', '') or 'core'}_{number}"
+    if name not in names(module) and name not in _EVERYWHERE:
+        return _unregistered(name, version)
+    return f"converting ({number}.{name}) to ({types.of_kind(kind).partition('_')[0]}.{kind.name}): unknown conversion"
+
+
+def _unregistered(name: str, version: str) -> str:
+    return f'no kind {wording.quoted(name)} is registered for version {wording.quoted(version)} in scheme "{_SCHEME}"'
+
+
+_EVERYWHERE: Final = {"Status"}
 
 
 def _handled(kind: Kind, name: str, version: str, why: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from k3.core import documents
@@ -11,7 +12,6 @@ from k3.server.schema.literals import Number
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_TOO_DEEP: Final = "exceeded max depth"
 _END: Final = "unexpected end of JSON input"
 """At the end Go reads on as if a blank came: where a blank is wrong, it says so, and here only that there is no more."""
 
@@ -50,10 +50,15 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
     except json.JSONDecodeError as odd:
         raise NotJson(why_not(text, odd)) from None
     except RecursionError:
-        raise NotJson(_TOO_DEEP) from None
+        raise _too_deep(body) from None
     if documents.is_too_deep(value, body.count(b"{") + body.count(b"[")):
-        raise NotJson(_TOO_DEEP)
+        raise _too_deep(body)
     return _without_halves(value) if _SURROGATE.search(text) else value
+
+
+def _too_deep(body: bytes) -> NotJson:
+    bracket = "{" if body.count(b"{") >= body.count(b"[") else "["
+    return NotJson(f"invalid character '{bracket}' exceeded max depth")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,6 +94,19 @@ def _both(one: Any, other: Any) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(one, dict) or not isinstance(other, dict):
         return other
     return one | {key: _both(one[key], each) if key in one else each for key, each in other.items()}
+
+
+def doubled(value: Any, at: str = "") -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Gives the paths of the keys that are there twice: `metadata.labels.x`."""
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from doubled(each, f"{at}[{index}]")
+    elif isinstance(value, dict):
+        begin = f"{at}." if at else ""
+        if type(value) is Doubled:
+            yield from (begin + key for key in value if value.written.count(key) > 1)
+        for key, each in value.items():
+            yield from doubled(each, begin + key)
 
 
 def _without_halves(value: Any) -> Any:  # noqa: ANN401 - JSON

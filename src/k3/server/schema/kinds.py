@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from k3.core.objects import KINDS, Kind
+from k3.core.objects import EVENT, LEASE, NODE, Kind
 from k3.server.resources import CONFIG_MAP, CSI_NODE, NAMESPACE, POD, SERVICE
 
 DELETE_OPTIONS: Final = Kind(group="", version="v1", name="DeleteOptions", plural="deleteoptions", namespaced=False)
@@ -38,5 +38,5 @@ REVIEWS: Final = (
     SELF_SUBJECT_REVIEW,
     TOKEN_REVIEW,
 )
-BODIES: Final = (*KINDS, NAMESPACE, POD, CONFIG_MAP, SERVICE, CSI_NODE, DELETE_OPTIONS, EVICTION, *REVIEWS)
+BODIES: Final = (NODE, EVENT, LEASE, NAMESPACE, POD, CONFIG_MAP, SERVICE, CSI_NODE, DELETE_OPTIONS, EVICTION, *REVIEWS)
 """Every kind that a body may be read as."""

@@ -22,9 +22,13 @@ def normalised(kind: Kind, manifest: Manifest) -> Manifest:
     try:
         return read(kind, manifest, Told())
     except Mistyped as odd:
-        shown = wording.quoted(wording.document(manifest))
-        cause = status.Cause("FieldValueInvalid", f"Invalid value: {shown}: {odd}", "patch")
-        raise status.invalid(_NOTHING, "", [cause]) from odd
+        raise refused_patch(wording.document(manifest), str(odd)) from odd
+
+
+def refused_patch(shown: str, why: str) -> status.Refused:
+    """Returns the refusal (422) of a patch that makes no object of its kind; `shown` is the patch, or what it makes."""
+    cause = status.Cause("FieldValueInvalid", f"Invalid value: {wording.quoted(shown)}: {why}", "patch")
+    return status.invalid(_NOTHING, "", [cause])
 
 
 def unknown_fields(kind: Kind, manifest: Manifest) -> list[str]:
