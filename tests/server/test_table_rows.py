@@ -28,7 +28,7 @@ def test_a_row_that_was_kept_is_as_one_that_is_made_anew(kind: Kind, include: st
     manifest = entry.manifest()
     for observed in (set[str](), {"a"}):
         for now in (SOON, LATE):
-            row: Manifest = {"cells": api_tables.cells(kind, manifest, now, is_observed="a" in observed)}
+            row: Manifest = {"cells": api_tables.cells(kind, manifest, now, is_observed="a" in observed), "object": None}
             if include == "Metadata":
                 partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": manifest["metadata"]}
                 row["object"] = partial

@@ -20,7 +20,7 @@ from k3.server.access.bounds import Bounds, Seat
 from k3.server.access.gate import Gate, Pass
 from k3.server.access.identity import User
 from k3.server.access.roles import Attempt
-from k3.server.api import Answer, Api, Ask, Stream, not_allowed
+from k3.server.api import Answer, Api, Ask, Stream
 from k3.server.entries import encoded
 from k3.server.negotiation import JSON
 from k3.server.status import Refused, bad_request
@@ -120,8 +120,6 @@ class App:
         if (page := self._page(ask.raw_path)) is None:
             return await self._api.answer(ask, entered)
         entered.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
-        if ask.method not in {"GET", "HEAD"}:
-            raise not_allowed()
         return await page(ask)
 
     def _page(self, path: str) -> Page | None:

@@ -141,8 +141,7 @@ def _check_kind(kind: Kind, version: str, name: str) -> None:
     if kind == DELETE_OPTIONS:
         if name == kind.name:  # clients of any group send them as their own
             return
-        group, _, number = ("meta.k8s.io/v1" if version == kind.api_version else version).rpartition("/")
-        raise status.bad_request(_handled(kind, name, number, _unregistered(name, f"{group}/{number}" if group else number)))
+        raise status.bad_request(_unregistered(name, version))
     why = other_kind(kind, version, name)
     if not why:
         return
