@@ -91,7 +91,8 @@ class Hub:
         made = self.host.path(f"{STATE}/server/ca.crt")
         if not made.exists():
             return False
-        self.ca_file.write_bytes(made.read_bytes())
+        if not self.ca_file.exists():
+            self.ca_file.write_bytes(made.read_bytes())
         try:
             return self.get("/readyz", "").code == http.client.OK
         except OSError:
