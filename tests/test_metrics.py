@@ -121,7 +121,7 @@ async def test_what_it_says_of_a_young_agent(scene: Scene) -> None:
     assert 0 <= read["k3_store_silent_seconds"].of() < 20
     assert read["k3_store_lag_revisions"].of() == 0
     assert "k3_nodes" not in read
-    assert (read["k3_writes_total"].of(outcome="created"), len(read["k3_writes_total"].samples)) == (0, 6)
+    assert (read["k3_writes_total"].of(outcome="created"), len(read["k3_writes_total"].samples)) == (0, 7)
     for name in ("network", "discovery"):
         assert read["k3_source_up"].of(source=name) == 1
         assert read["k3_source_joined"].of(source=name) == 0

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from k3.agent import permits
 from k3.agent.reconciler import Author, Decide, Reconciler, Writer
 from k3.core import limits, node
 from k3.core.decision import Create, Decision, Keep
+from k3.core.errors import NotPermitted
 from k3.core.objects import EVENT, NODE, Key, Manifest, Object
 from k3.core.observation import Alive, Evidence, Facts, Joined, Left, Silent
 from k3.core.store import Change, Store
@@ -126,6 +128,41 @@ async def test_a_node_that_cannot_be_written_is_said_once(store: Store, caplog: 
         await agent.settle(alive(name), now())
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["node.write_failed"]
     assert node.view(await store.get(WEB)).is_ready
+
+
+class OwnOnly(MemoryStore):
+    """Lets its user create one Node alone, as a token that is bound to a machine does."""
+
+    asked = 0
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        if key.kind == NODE and key != WEB:
+            self.asked += 1
+            msg = f'node "web" is not allowed to modify node "{key.name}"'
+            raise NotPermitted(msg)
+        return await super().create(key, manifest)
+
+
+async def test_a_node_that_it_may_not_write_is_left_alone_for_a_while(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no outage, and the agent's own Node is written as ever."""
+    inner = OwnOnly()
+    agent = writer(EnduringStore(inner))
+    with caplog.at_level("INFO", logger="k3"):
+        for _ in range(5):
+            await agent.settle(alive("db"), now())
+        await agent.settle(alive(), now())
+        assert inner.asked == 1
+        monkeypatch.setattr(permits, "PAUSE_SECONDS", 0.0)
+        await agent.settle(alive("dc"), now())
+        await agent.settle(alive("dc"), now())
+    assert inner.asked == 3
+    said = [record.getMessage() for record in caplog.records]
+    assert said.count("node.not_permitted") == 3
+    assert not {"store.lost", "store.found", "node.write_failed"} & set(said)
+    assert node.view(await inner.get(WEB)).is_ready
+    await inner.aclose()
 
 
 async def test_a_newer_observation_replaces_the_waiting_one(store: Store) -> None:

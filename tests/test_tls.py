@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from k3.agent import tls
 from k3.agent.tls import BadFile, check_files, client_context
 from k3.core.errors import ConfigInvalid, StartFailed
 from k3.discovery.settings import from_flags
@@ -95,3 +96,17 @@ async def test_a_file_that_cannot_be_used_is_named_before_any_connection(
         await connect(EtcdStorage(endpoints=("https://127.0.0.1:1",), **tls))  # type: ignore[arg-type]
     with pytest.raises(StartFailed, match=f"^storage.mysql: {role}_file {path}: {why}"):
         await connect(MysqlStorage(host="127.0.0.1", port=1, **tls))  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_replaced_between_two_looks_is_named(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = files / "ca.pem"
+    ca.write_bytes((files / "one.pem").read_bytes())
+    look = tls._check_certificate
+
+    def and_emptied(role: tls.Role, path: str) -> None:
+        look(role, path)
+        ca.write_bytes(b"")
+
+    monkeypatch.setattr(tls, "_check_certificate", and_emptied)
+    with pytest.raises(BadFile, match=NO_CERTIFICATE):
+        client_context(str(ca))

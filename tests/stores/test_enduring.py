@@ -23,6 +23,7 @@ from k3.core.errors import (
     Invalid,
     K3Error,
     NotFound,
+    NotPermitted,
     StartFailed,
     TooLarge,
     Unavailable,
@@ -128,7 +129,7 @@ async def test_whatever_goes_wrong_is_unavailable_with_its_remedy(error: Excepti
     assert await store.get(item.key) == item
 
 
-@pytest.mark.parametrize("error", [NotFound, AlreadyExists, Conflict, TooLarge, Invalid])
+@pytest.mark.parametrize("error", [NotFound, AlreadyExists, Conflict, TooLarge, Invalid, NotPermitted])
 async def test_an_answer_of_the_port_is_passed_on(error: type[K3Error]) -> None:
     inner = Angry()
     inner.error = error("so it is")
@@ -186,6 +187,24 @@ async def test_where_writes_alone_fail_reads_do_not_end_the_outage(caplog: pytes
                 await store.create(node("n1"), {})
             inner.error = None
             await store.list(NODE)
+        await store.create(node("n1"), {})
+    assert [record.getMessage() for record in caplog.records] == ["store.lost", "store.found"]
+
+
+async def test_a_write_for_which_the_right_is_missing_is_no_outage_and_ends_none(caplog: pytest.LogCaptureFixture) -> None:
+    inner = Angry()
+    store = EnduringStore(inner)
+    with caplog.at_level("INFO", logger="k3.stores.enduring"):
+        for error, names in ((NotPermitted("web1 alone"), []), (Unavailable("disk full"), ["store.lost"])):
+            inner.error = error
+            with pytest.raises(type(error)):
+                await store.create(node("n1"), {})
+            assert [record.getMessage() for record in caplog.records] == names
+        inner.error = NotPermitted("web1 alone")
+        with pytest.raises(NotPermitted):
+            await store.create(node("n1"), {})
+        assert [record.getMessage() for record in caplog.records] == ["store.lost"]
+        inner.error = None
         await store.create(node("n1"), {})
     assert [record.getMessage() for record in caplog.records] == ["store.lost", "store.found"]
 

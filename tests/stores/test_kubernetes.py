@@ -9,6 +9,7 @@ the suites' documents are carried by valid objects (`veil.py`). What a law says 
 * history that is forgotten at will: an API keeps its own, and `410` is in `test_kubernetes_troubles.py`.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -23,9 +24,11 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from k3 import cli
 from k3.core.errors import Conflict, Forbidden, Unavailable
-from k3.core.objects import LEASE, NODE, Key
+from k3.core.objects import LEASE, NODE, TOKEN, Key
 from k3.core.store import Store
+from k3.stores import connect
 from k3.stores.kubernetes import KubernetesStorage, open_store
+from k3.stores.sqlite import SqliteStorage
 from k3.testing.store_machine import StoreMachine
 from k3.testing.store_steps import next_change
 from k3.testing.store_suite import Opener, StoreSuite
@@ -239,3 +242,13 @@ def test_the_commands_use_it(data: Api, tmp_path: Path) -> None:
     k3("store", "copy", url, f"sqlite://{tmp_path}/copy.db")
     names = json.loads(k3("nodes", "-o", "json", "--store", f"sqlite://{tmp_path}/copy.db"))
     assert [item["metadata"]["name"] for item in names["items"]] == ["web1"]
+    asyncio.run(_with_a_token(tmp_path / "copy.db"))
+    assert k3("store", "copy", f"sqlite://{tmp_path}/copy.db", url).splitlines()[-1] == (
+        "tokens: 1 left out, as the target keeps none; make them at the store behind it: k3 token create"
+    )
+
+
+async def _with_a_token(path: Path) -> None:
+    store = await connect(SqliteStorage(path))
+    await store.create(Key(TOKEN, "0123456789"), {"role": "view"})
+    await store.aclose()

@@ -24,6 +24,7 @@ from k3.core.errors import (
     Invalid,
     K3Error,
     NotFound,
+    NotPermitted,
     StartFailed,
     TooLarge,
     Unavailable,
@@ -157,7 +158,7 @@ WRITES: dict[str, tuple[bytes, type[K3Error], str]] = {
     "html": (HTML, Unavailable, "the write may or may not have happened"),
     "another": (body(whole("db", 9)), Unavailable, "it is about Node db; the write may or may not have happened"),
     "400": (refused(400, "BadRequest", "strict decoding error"), Invalid, "strict decoding error"),
-    "403": (refused(403, "Forbidden", "cannot"), Forbidden, "does not let this client create nodes (cannot)"),
+    "403": (refused(403, "Forbidden", "cannot"), NotPermitted, "does not let this client create nodes (cannot)"),
     "404-namespace": (refused(404, "NotFound", "n", name="x", kind="namespaces"), Invalid, "kubectl create namespace x"),
     "404": (refused(404, "NotFound", "the server could not find"), Unavailable, "has no nodes"),
     "409": (refused(409, "AlreadyExists", 'nodes "web" already exists'), AlreadyExists, 'nodes "web" already exists'),
@@ -275,7 +276,7 @@ async def test_a_server_whose_status_takes_no_metadata_is_told_them_again(api: K
     [
         (refused(409, "Conflict", "changed"), Conflict),
         (refused(503, "ServiceUnavailable", "gone"), Unavailable),
-        (refused(403, "Forbidden", "no"), Forbidden),
+        (refused(403, "Forbidden", "no"), NotPermitted),
     ],
 )
 async def test_an_update_of_which_only_the_first_half_was_taken_is_told(

@@ -19,7 +19,7 @@ from typing import Any, Final
 from k3.agent.backoff import Backoff
 from k3.agent.tasks import time_limit, time_limit_at
 from k3.core import node
-from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound
+from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, NotPermitted
 from k3.core.objects import LEASE, Key, Manifest, Object
 from k3.core.store import Change, Store
 
@@ -28,6 +28,8 @@ RETRY_SECONDS: Final = 0.5
 RELEASE_SECONDS: Final = 1.5
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
+NOT_PERMITTED_SECONDS: Final = 60.0
+"""How long a contender waits whom the store does not let write the Lease."""
 REFUSALS: Final = 8
 """In a row, without a Lease that could be read, before a person is told."""
 LONGEST_SECONDS: Final = 60.0
@@ -123,6 +125,11 @@ class Leadership:
                     advice = "k3 store check says what is wrong with it; k3 discovery mirrors once it is repaired or removed"
                     fields = {"lease": self._key.name, "why": str(error), "advice": advice}
                     log.warning("lease.not_taken", extra={"fields": fields})
+            except NotPermitted as error:
+                advice = "others mirror Consul then; to have a part in it, this agent needs a token that is bound to no machine"
+                fields = {"lease": self._key.name, "why": str(error), "advice": advice}
+                log.warning("lease.not_taken", extra={"fields": fields})
+                await asyncio.sleep(NOT_PERMITTED_SECONDS)
             except K3Error as error:
                 log.debug("lease.unavailable", extra={"fields": {"lease": self._key.name, "why": str(error)}})
             if self._seen is not None and self._seen is not seen:

@@ -32,6 +32,7 @@ ORIGINS: Final[Mapping[str, str]] = {
     "mdns.flooded": "packets",
     # who writes to the store, or keeps it from answering
     "node.not_ours": "node",
+    "node.not_permitted": "",
     "node.overwritten": "node",
     "node.write_failed": "node",
     "etcd.not_an_object": "key",

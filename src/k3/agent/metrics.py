@@ -37,7 +37,7 @@ WRITES: Final = Family(
     "k3_writes_total",
     "Writes of Nodes to the store, by how they went.",
     "outcome",
-    ("created", "updated", "deleted", "raced", "unavailable", "failed"),
+    ("created", "updated", "deleted", "raced", "unavailable", "not_permitted", "failed"),
 )
 REFUSALS: Final = Family(
     "k3_refusals_total",

@@ -17,10 +17,11 @@ from typing import Any, Final, Protocol
 
 from k3.agent.faults import Faults
 from k3.agent.metrics import REFUSALS, WRITES, Counters
+from k3.agent.permits import Permits
 from k3.agent.recorder import Happened, Recorder
 from k3.core import limits
 from k3.core.decision import Create, Decision, Delete, Keep, Update
-from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, Unavailable
+from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, NotPermitted, Unavailable
 from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.store import Store
 
@@ -176,6 +177,8 @@ class Writer:
         name = work.seen.name
         try:
             done = await self._write(work)
+        except NotPermitted:
+            self._reconciler.counters.add(WRITES, "not_permitted")
         except (Unavailable, Forbidden) as error:
             self._reconciler.counters.add(WRITES, "unavailable")
             log.debug("node.not_written", extra={"fields": {"node": name, "why": str(error)}})
@@ -249,6 +252,7 @@ class Reconciler:
         self.lookup = lookup
         self.recorder = Recorder(store)
         self.turns = Turns()
+        self._permits = Permits()
         self._writers: set[Writer] = set()
         self.writes = 0
         """Nodes written so far; Events do not count."""
@@ -294,15 +298,18 @@ class Reconciler:
 
     async def apply(self, key: Key, current: Object | None, decision: Decision) -> Object | None:
         """Makes the write that was decided on `current`; returns the Node as written. Raises K3Error."""
-        match decision:
-            case Create(manifest):
-                written = await self._store.create(key, manifest)
-            case Update(manifest) if current is not None:
-                written = await self._store.update(current.with_manifest(manifest))
-            case Delete() if current is not None:
-                written = await self._store.delete(key, revision=current.revision, uid=current.uid)
-            case _:
-                return None
+        if isinstance(decision, Keep):
+            return None
+        with self._permits.asked(key.name):
+            match decision:
+                case Create(manifest):
+                    written = await self._store.create(key, manifest)
+                case Update(manifest) if current is not None:
+                    written = await self._store.update(current.with_manifest(manifest))
+                case Delete() if current is not None:
+                    written = await self._store.delete(key, revision=current.revision, uid=current.uid)
+                case _:
+                    return None
         self.writes += 1
         self.newest = max(self.newest, written.revision)
         self.counters.add(WRITES, f"{type(decision).__name__.lower()}d")

@@ -32,7 +32,10 @@ def client_context(ca_file: str = "", *, check: Check = "identity") -> ssl.SSLCo
     """
     if ca_file:
         _check_certificate("ca", ca_file)
-    context = ssl.create_default_context(cafile=ca_file or None)
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except (OSError, ValueError) as error:  # it is being replaced just now
+        raise BadFile("ca", ca_file, _NO_CERTIFICATE) from error  # noqa: EM101 - a role
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = check == "identity"
     if check == "nothing":

@@ -122,7 +122,14 @@ async def _copy(chosen: argparse.Namespace) -> int:
     return 0
 
 
+_MAKING: Final[dict[Kind, str]] = {TOKEN: "; make them at the store behind it: k3 token create"}
+
+
 def _sentence(kind: Kind, copied: Copied) -> str:
+    if copied.left_out:
+        return f"{kind.plural}: {copied.left_out} left out, as the target keeps none{_MAKING.get(kind, '')}"
+    if not copied.counts:
+        return f"{kind.plural}: none, and the target keeps none"
     counts = copied.counts
     did = f"{counts['created']} created, {counts['updated']} updated, {counts['same']} already there"
     left = (

@@ -9,6 +9,7 @@
     ├── Invalid             422  the text is not what it should be                       exit 2
     │   └── ConfigInvalid        … in a configuration file, flag or environment name     exit 2
     ├── Forbidden           403  the store knows the user and says no                    exit 1
+    │   └── NotPermitted         … to this write, and works for this user otherwise      exit 1
     ├── Unavailable         503  no answer: a write may or may not have happened         exit 4
     ├── Damaged             500  what the store holds is no longer what k3 made          exit 1
     ├── NameTaken                another live machine holds the name                     exit 5
@@ -86,6 +87,10 @@ class Forbidden(K3Error):
 
     status = 403
     reason = "Forbidden"
+
+
+class NotPermitted(Forbidden):
+    """The store refuses this write for want of a right. It knows the user and answers: no outage (ADR 53)."""
 
 
 class Unavailable(K3Error):

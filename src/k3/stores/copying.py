@@ -1,13 +1,14 @@
 """Copies every object of one store into another, through the Store port alone; may be repeated.
 
 What the target has already is left as it is, and counted where it differs in more than its identity (uid, creation time and
-revision are the target's own); told to overwrite, it is brought up to date. Nothing is deleted there.
+revision are the target's own); told to overwrite, it is brought up to date. Nothing is deleted there. Of a kind that the target
+does not keep, as a Kubernetes API keeps no tokens of k3's, everything is left out, and counted.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Protocol, get_args, runtime_checkable
 
 from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, Invalid
@@ -24,6 +25,16 @@ Did = Literal["created", "updated", "same", "left"]
 """What became of one object: `left` is one that differs in the target and stays as it is there."""
 
 
+@runtime_checkable
+class Partial(Protocol):
+    """A store that keeps some kinds only."""
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """Those that it keeps."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """What was done for one kind."""
@@ -33,11 +44,13 @@ class Copied:
     """Objects of the target that the source has not; they stay."""
     unreadable: int = 0
     """Objects of the source that cannot be read; they are not copied."""
+    left_out: int = 0
+    """Objects of a kind that the target does not keep."""
 
     @property
     def total(self) -> int:
         """How many objects the target now has as the source has them."""
-        return sum(self.counts.values()) - self.counts["left"]
+        return sum(self.counts.values()) - self.counts.get("left", 0)
 
 
 async def copy(source: Store, target: Store, *, progress: Progress, overwrite: bool = False) -> Mapping[Kind, Copied]:
@@ -51,9 +64,15 @@ async def copy(source: Store, target: Store, *, progress: Progress, overwrite: b
         raise Invalid(msg)
     keys = {kind: [item.key async for page in pages(source, kind) for item in page.objects] for kind in KINDS}
     total = sum(map(len, keys.values()))
+    kept: Collection[Kind] = target.kinds if isinstance(target, Partial) else KINDS
     done: dict[Kind, Copied] = {}
     passed = 0
     for kind in KINDS:
+        if kind not in kept:
+            passed += len(keys[kind])
+            done[kind] = Copied({}, 0, left_out=len(keys[kind]))
+            progress(passed, total)
+            continue
         did: list[Did] = []
         odd: set[Key] = set()
         async for page in pages(source, kind):

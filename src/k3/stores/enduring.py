@@ -1,6 +1,7 @@
 """A store as an agent uses it once it has started: whatever it answers, the agent goes on (ADR 21).
 
-What a verb may answer by the port (a conflict, an expired revision) passes. All else is Unavailable, with the remedy in its
+What a verb may answer by the port (a conflict, an expired revision) passes, and so does the refusal of a single write to a
+user who may write others. All else is Unavailable, with the remedy in its
 text: no answer, a right that was taken away, a locked account, an expired certificate, another program's table, and a fault
 of k3's own. So the rest of the agent needs to know no backend's errors.
 
@@ -13,7 +14,17 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Literal, TypeVar
 
-from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, TooLarge, Unavailable
+from k3.core.errors import (
+    AlreadyExists,
+    Conflict,
+    Expired,
+    Invalid,
+    K3Error,
+    NotFound,
+    NotPermitted,
+    TooLarge,
+    Unavailable,
+)
 from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Store, Watch
 
@@ -86,7 +97,7 @@ class EnduringStore:
         except _ANSWERS[side]:
             self._answered(side)
             raise
-        except StopAsyncIteration:
+        except (NotPermitted, StopAsyncIteration):  # neither says whether another write would be taken
             raise
         except Exception as error:
             raise self._failed(side, error) from error

@@ -8,7 +8,7 @@ A Node's status has a path of its own, which never touches the spec (ADR 53).
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from k3.core import limits
@@ -64,6 +64,11 @@ class KubernetesStore:
     def url(self) -> str:
         """The URL that opens the same store, given the token."""
         return self._storage.url
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """The kinds that a Kubernetes API keeps."""
+        return SERVED
 
     async def facts(self) -> Mapping[str, str]:
         """Returns what the server says of itself: its version, where it tells this client."""

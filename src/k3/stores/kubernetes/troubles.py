@@ -16,6 +16,7 @@ from k3.core.errors import (
     Invalid,
     K3Error,
     NotFound,
+    NotPermitted,
     TooLarge,
     Unavailable,
 )
@@ -136,7 +137,8 @@ def _invalid(said: Said) -> K3Error | None:
 def _forbidden(said: Said) -> K3Error:
     ask, asker = said.ask, said.asker
     remedy = "give its role that right" if asker.has_token or asker.has_certificate else "it shows no token or certificate"
-    return Forbidden(f"{asker.api} does not let this client {ask.verb} {ask.resource} ({said.text}): {remedy}")
+    kind = NotPermitted if ask.is_write else Forbidden
+    return kind(f"{asker.api} does not let this client {ask.verb} {ask.resource} ({said.text}): {remedy}")
 
 
 def _failed(said: Said) -> K3Error | None:
