@@ -132,6 +132,7 @@ class Serving:
         finally:
             server.close()
             self._app.end_all()
+            protocols.pre_shutdown()  # or those that wait for their next question would be waited for
             await protocols.shutdown(GOODBYE_SECONDS)
 
     async def _listen(self, protocols: Server, context: ssl.SSLContext | None) -> asyncio.Server:
@@ -151,7 +152,8 @@ class Serving:
                 why = error
                 if error.errno != errno.EADDRINUSE:
                     break
-        msg = f"cannot serve the API on {listen}: {os.strerror(why.errno or 0)}; another --listen another address"
+        why_not = os.strerror(why.errno) if why.errno else str(why)
+        msg = f"cannot serve the API on {listen}: {why_not}; choose another address with --listen (k3 up: --api-listen)"
         raise StartFailed(msg) from why
 
     async def _renew(self) -> None:
