@@ -1,10 +1,12 @@
 """Every mistake and every failure is one line on standard error and the right exit code, never a traceback."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from k3 import cli
+from k3.cli import opening
 from k3.core import errors
 from tests.cli.conftest import K3
 
@@ -189,3 +191,19 @@ def test_a_name_to_listen_on_is_refused_before_the_store_is_opened(k3: K3, tmp_p
     expected = "expected [address]:port like :7946 or 127.0.0.1:7946; did you mean 127.0.0.1:7946?"
     assert (result.code, result.err.splitlines()[0]) == (2, f'k3: --listen: bad value "localhost:7946", {expected}')
     assert not file.exists()
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "cryptography", "lightkube-models"])
+@pytest.mark.parametrize(
+    "arguments", [("server",), ("up",), ("kubeconfig", "--certificate", "--server", "https://hub.example:8443")]
+)
+def test_a_package_that_the_server_lacks_is_told_with_the_command_that_installs_it(
+    k3: K3, monkeypatch: pytest.MonkeyPatch, package: str, arguments: tuple[str, ...]
+) -> None:
+    (module,) = (name for name, each in opening.SERVER_PACKAGES.items() if each == package)
+    monkeypatch.setattr(opening, "find_spec", lambda name: None if name == module else find_spec(name))
+    result = k3(*arguments)
+    (line,) = result.err.splitlines()
+    assert (result.code, result.out) == (1, "")
+    assert line.startswith(f"k3: k3 server needs the package {package}, which is not installed: ")
+    assert "requirements/server.txt" in line

@@ -115,3 +115,20 @@ def test_a_kubeconfig_has_the_authority_and_a_new_token(
 def test_a_server_that_no_client_can_reach(k3: K3, store: StoreFile, server: str) -> None:
     shown = k3("kubeconfig", "--store", store.url, "--server", server)
     assert (shown.code, shown.err.startswith("k3: --server: bad value"), shown.out) == (2, True, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("token", "list"),
+        ("token", "revoke", "3f9a01c2b4"),
+        ("token", "create", "--role", "view"),
+        ("kubeconfig", "--server", "https://hub.example:8443", "--ca-file", "/dev/null"),
+    ],
+)
+def test_a_server_is_not_asked_for_tokens_which_it_does_not_serve(k3: K3, arguments: tuple[str, ...]) -> None:
+    shown = k3(*arguments, "--store", "http://127.0.0.1:1")
+    told = (
+        "k3: --store: tokens are not served over the Kubernetes API at http://127.0.0.1:1: name the store of the server there\n"
+    )
+    assert (shown.code, shown.out, shown.err) == (2, "", told)

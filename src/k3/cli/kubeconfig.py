@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
-from k3.cli.opening import settings_for_reading
+from k3.cli.opening import require_server_packages, settings_for_reading
 from k3.cli.terminal import answer, remark
 from k3.cli.token import add_role_flags, check_role, made, open_for_tokens, ttl_seconds
 from k3.core.addresses import authority, parse_address
@@ -102,6 +102,7 @@ def _text(path: Path, flag: str) -> str:
 
 
 def _directory() -> Path:
+    require_server_packages()
     from k3.server.access.certificates import DIRECTORY  # noqa: PLC0415 - cryptography is loaded only where it is used
 
     return here().state_directory / DIRECTORY

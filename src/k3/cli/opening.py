@@ -2,11 +2,13 @@
 
 import argparse
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Final
 
 from k3.agent import logs
-from k3.core.errors import NotFound
+from k3.core.errors import NotFound, StartFailed
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Store
@@ -14,7 +16,14 @@ from k3.settings import sources
 from k3.settings.load import Flags, here, is_there, load
 from k3.settings.structs import Settings
 from k3.stores import connect
+from k3.stores.installing import how_to_install
 
+SERVER_PACKAGES: Final[Mapping[str, str]] = {
+    "aiohttp": "aiohttp",
+    "cryptography": "cryptography",
+    "lightkube": "lightkube-models",
+}
+"""What the extra `server` brings, by the module that it is imported as."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -40,6 +49,15 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
 def no_store(found: Settings) -> NotFound:
     """Returns the error for a store whose file is not there."""
     return NotFound(f"no store at {one_line(found.storage.url)}. Make it with: {found.reader.command(NETWORK.name)}")
+
+
+def require_server_packages() -> None:
+    """Raises StartFailed where a package that the server needs is not installed."""
+    for module, package in SERVER_PACKAGES.items():
+        if find_spec(module) is None:
+            needs = how_to_install("server", *SERVER_PACKAGES.values())
+            msg = f"k3 server needs the package {package}, which is not installed: {needs}"
+            raise StartFailed(msg)
 
 
 async def open_existing(found: Settings) -> Store | None:

@@ -39,6 +39,8 @@ examples:
   k3 token create --role agent --node web1
   k3 token revoke 3f9a01c2b4
 """
+_API: Final = "kubernetes"
+"""The type of a store that is a server itself: its tokens are in the store behind it, and are not served (ADR 52)."""
 _EXAMPLES: Final = {
     "create": "  k3 token create --role view --ttl 24h\n  k3 token create --role agent --node web1",
     "list": "  k3 token list\n  k3 token list -o json",
@@ -102,10 +104,19 @@ def ttl_seconds(chosen: argparse.Namespace) -> float:
 
 async def open_for_tokens(settings: Settings) -> Store:
     """Returns the store that a server is to read tokens from; made where it is not there. Raises ConfigInvalid."""
-    if settings.storage.is_private:
-        msg = f"--store: no server could read a token from {settings.storage.url}: name the store of the server"
-        raise ConfigInvalid(msg)
+    _check_has_tokens(settings)
     return await connect(settings.storage)
+
+
+def _check_has_tokens(settings: Settings) -> None:
+    """Raises ConfigInvalid for a store in which no server could find a token."""
+    storage = settings.storage
+    if storage.is_private:
+        msg = f"--store: no server could read a token from {storage.url}: name the store of the server"
+        raise ConfigInvalid(msg)
+    if storage.type == _API:
+        msg = f"--store: tokens are not served over the Kubernetes API at {storage.url}: name the store of the server there"
+        raise ConfigInvalid(msg)
 
 
 def _run_create(arguments: list[str]) -> int:
@@ -138,6 +149,7 @@ def _run_list(arguments: list[str]) -> int:
 
 async def _list(chosen: argparse.Namespace) -> int:
     settings = settings_for_reading(chosen)
+    _check_has_tokens(settings)
     store = await open_existing(settings)
     try:
         found = sorted(await tokens.kept(store), key=lambda token: (token.created, token.id)) if store else []
@@ -171,6 +183,7 @@ def _run_revoke(arguments: list[str]) -> int:
 async def _revoke(chosen: argparse.Namespace) -> int:
     """Revokes each. A whole token is taken for its id: whoever has it at hand need not look the id up."""
     settings = settings_for_reading(chosen)
+    _check_has_tokens(settings)
     store = await open_existing(settings)
     if store is None:
         raise no_store(settings)

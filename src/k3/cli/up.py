@@ -11,7 +11,7 @@ from typing import Final
 from k3.cli.discovery import discovery_options
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.network import network_config
-from k3.cli.opening import settings_of
+from k3.cli.opening import require_server_packages, settings_of
 from k3.core.errors import ConfigInvalid
 from k3.server.access.settings import AccessSettings
 from k3.settings import options
@@ -47,6 +47,7 @@ def run(arguments: list[str]) -> int:
     config = network_config(chosen, as_one_machine(settings), os.environ)
     discovery = discovery_options(chosen, as_one_machine(settings), os.environ, one_port=config.listen.port)
     serve = _access(chosen, settings)
+    require_server_packages()
     from k3.daemon.up import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
     return run_up(config, discovery if _has_consul(chosen, settings) else None, serve, settings.reader)

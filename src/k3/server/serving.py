@@ -152,7 +152,8 @@ class Serving:
                 why = error
                 if error.errno != errno.EADDRINUSE:
                     break
-        msg = f"cannot serve the API on {listen}: {os.strerror(why.errno or 0)}; another --listen another address"
+        why_not = os.strerror(why.errno) if why.errno else str(why)
+        msg = f"cannot serve the API on {listen}: {why_not}; choose another address with --listen (k3 up: --api-listen)"
         raise StartFailed(msg) from why
 
     async def _renew(self) -> None:

@@ -1,0 +1,45 @@
+"""How a server begins and ends: at once, and with one clear line where it cannot."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from k3.agent.faults import Faults
+from k3.core.errors import StartFailed
+from k3.server.access.settings import AccessSettings
+from k3.server.serving import GOODBYE_SECONDS, Serving
+from k3.settings.listen import Listen
+from k3.stores.memory import MemoryStore
+
+
+def serving_at(port: int, folder: Path) -> Serving:
+    return Serving(MemoryStore(), AccessSettings(listen=Listen("127.0.0.1", port)), folder, Faults(), frozenset)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/api/v1/nodes?watch=true"])
+async def test_a_stop_does_not_wait_for_connections_that_are_open(tmp_path: Path, path: str) -> None:
+    serving = serving_at(0, tmp_path)
+    clock = asyncio.get_running_loop().time
+    async with serving.running():
+        reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)  # an answer is read before the server waits for the next question
+        began = clock()
+    assert clock() - began < GOODBYE_SECONDS / 2
+    await reader.read()
+    writer.close()
+
+
+async def test_a_port_that_is_taken_is_told_with_the_flag_that_chooses_another(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartFailed) as refused:
+            await serving_at(port, tmp_path).run()
+    told = "Address already in use; choose another address with --listen (k3 up: --api-listen)"
+    assert str(refused.value) == f"cannot serve the API on 127.0.0.1:{port}: {told}"
