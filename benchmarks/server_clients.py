@@ -111,7 +111,8 @@ class Caller:
         answer = self._connection.getresponse()
         parts, rest = [], b""
         while mark not in rest:
-            assert (part := answer.read1(_MIB)), rest
+            part = answer.read1(_MIB)
+            assert part, rest
             parts.append(part)
             rest = rest[-len(mark) :] + part
         return Took(time.perf_counter() - began, self.target.cpu_seconds() - cpu, b"".join(parts))
