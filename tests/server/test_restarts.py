@@ -77,8 +77,8 @@ async def test_watchers_and_an_informer_go_on_after_the_server_was_killed(server
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(kubernetes.client.ApiClient(kubernetes.client.Configuration(host=server.endpoint)))
         core: Any = kubernetes.client.CoreV1Api(client)
-        informer = SharedInformer(list_func=core.list_node)
-        informer.start()
+        informer = SharedInformer(list_func=core.list_node)  # type: ignore[no-untyped-call]
+        informer.start()  # type: ignore[no-untyped-call]
         stack.callback(informer.stop)
         seen: dict[str, list[tuple[int, str]]] = {"": [], "allowWatchBookmarks=true": []}
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
