@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from tests.server.beside.asking import EVENTS, JSON_PATCH, LEASES, NODES, Place, Scene, delete, get, patch
 from tests.server.beside.comparing import compared, kept
@@ -12,7 +12,7 @@ from tests.server.beside.scenes import ALL
 
 FOLDER: Final = Path(__file__).parent / "recorded"
 _NODE_LEASES: Final = LEASES.replace("default", "kube-node-lease")
-_LEFT: Final = (NODES, EVENTS, LEASES, _NODE_LEASES)
+_LEFT: Final = (NODES, EVENTS, LEASES, _NODE_LEASES, EVENTS.replace("default", "kube-system"))
 
 
 def recorded() -> dict[str, list[dict[str, Any]]]:
@@ -33,7 +33,7 @@ def clean(place: Place) -> None:
     """Takes away what a scene has left."""
     for path in _LEFT:
         for each in place.ask(get(path)).body["items"]:
-            name = each["metadata"]["name"]
+            name = quote(each["metadata"]["name"], safe="")
             if each["metadata"].get("finalizers"):
                 place.ask(patch(f"{path}/{name}", JSON_PATCH, [{"op": "remove", "path": "/metadata/finalizers"}]))
             place.ask(delete(f"{path}/{name}"))
