@@ -130,25 +130,32 @@ class Writer:
         if target.namespace:
             metadata["namespace"] = target.namespace
         revision, uid = str(metadata.get("resourceVersion") or ""), metadata.get("uid") or ""
-        there = await self._found(_key(target)) if kind in MAKES_BY_UPDATE else None
-        if there is None and kind in MAKES_BY_UPDATE:
-            if uid:
-                raise other_uid(target, uid, "")
-            metadata.pop("resourceVersion", None)
-            return await self.create(target, manifest, options, guard)
-        if number_of(revision or "0") == 0:
-            metadata.pop("resourceVersion", None)
-            validation.check_conditional(kind, manifest)
-        elif number_of(revision) is None:
+        number = number_of(revision or "0")
+        if number is None:
             raise no_revision(revision)
+        if not number:
+            metadata.pop("resourceVersion", None)
 
         def change(old: Manifest) -> Manifest:
+            validation.check_conditional(kind, manifest)
             if uid not in {"", old["metadata"]["uid"]}:
                 raise other_uid(target, uid, old["metadata"]["uid"])
             made: Manifest = copied(manifest)
             return made
 
-        return await self.change(target, change, options, guard)
+        try:
+            return await self.change(target, change, options, guard)
+        except Refused as refused:
+            if refused.reason != "NotFound" or kind not in MAKES_BY_UPDATE:
+                raise
+        return await self._made_by_update(target, manifest, options, guard)
+
+    async def _made_by_update(self, target: Target, manifest: Manifest, options: WriteOptions, guard: Guard) -> Written:
+        metadata = metadata_of(manifest)
+        metadata.pop("resourceVersion", None)
+        if uid := metadata.get("uid"):
+            raise other_uid(target, uid, "")
+        return await self.create(target, manifest, options, guard)
 
     async def apply(
         self, target: Target, applied: Callable[[Manifest | None], Manifest], options: WriteOptions, guard: Guard

@@ -36,10 +36,6 @@ _ROWS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
     "a continue token is one of the server's own: a page of another revision than the first is not given": {
         "pages": (16, 18, 19)
     },
-    "the history of a new store reaches back to its beginning": {
-        "a page whose revision is long gone": (1, 2),
-        "watches that cannot be": (10,),
-    },
     "a watch of a revision to come is refused at once, for the client may have come from another store": {
         "a watch of a revision to come": (0,)
     },

@@ -1,4 +1,8 @@
-"""The answers of a real kube-apiserver: `python -m tests.server.beside.recording URL TOKEN` records them all anew."""
+"""The answers of a real kube-apiserver: `python -m tests.server.beside.recording` starts one, and records them all anew.
+
+K3_TEST_KUBE_APISERVER and K3_TEST_ETCD name the programs that the PATH does not find. Only a server that was just started
+knows the first revisions of its store still; `… URL TOKEN [TOPIC …]` asks one that is there.
+"""
 
 import json
 import sys
@@ -9,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from tests.server.beside.asking import EVENTS, JSON_PATCH, LEASES, NODES, Place, Scene, delete, get, patch
 from tests.server.beside.comparing import compared, kept
 from tests.server.beside.scenes import ALL
+from tests.servers.kube_apiserver import TOKEN, kube_apiserver
 
 FOLDER: Final = Path(__file__).parent / "recorded"
 _NODE_LEASES: Final = LEASES.replace("default", "kube-node-lease")
@@ -53,5 +58,13 @@ def record(place: Place, topics: list[str]) -> None:
             (FOLDER / f"{topic}.json").write_text(kept(found), encoding="utf-8")
 
 
+def _main(words: list[str]) -> None:
+    if words:
+        record(at(words[0], words[1]), words[2:])
+        return
+    with kube_apiserver() as server:
+        record(Place(host=server.address, port=server.port, token=TOKEN, is_tls=True), [])
+
+
 if __name__ == "__main__":
-    record(at(sys.argv[1], sys.argv[2]), sys.argv[3:])
+    _main(sys.argv[1:])
