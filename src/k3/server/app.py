@@ -312,6 +312,7 @@ async def _whole(request: web.BaseRequest, found: Answer) -> web.Response:
     if len(found.body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.body = await asyncio.to_thread(gzip.compress, found.body, 1)
         response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
     response.headers["Content-Type"] = found.media_type
     for name, value in {**dict([_NO_CACHE]), **found.headers}.items():
         response.headers.add(name, value)

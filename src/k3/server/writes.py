@@ -6,9 +6,9 @@ revision is told (409). What changes nothing is not written.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from k3.core import times
 from k3.core.documents import same_json
@@ -18,9 +18,19 @@ from k3.core.store import Store
 from k3.server.options import DeleteOptions, WriteOptions
 from k3.server.patching import managed
 from k3.server.paths import Target
-from k3.server.resources import NAMESPACE, NAMESPACES
+from k3.server.preconditions import (
+    check_deletion,
+    check_name,
+    check_namespace,
+    metadata_of,
+    names_a_revision,
+    no_revision,
+    number_of,
+    other_uid,
+    taken,
+)
 from k3.server.schema import defaults, types, validation
-from k3.server.status import Cause, Refused, already_exists, bad_request, conflict, invalid, modified, not_found
+from k3.server.status import Cause, Refused, already_exists, invalid, modified, not_found
 
 ATTEMPTS: Final = 16
 """How often a write is made anew after lost races, before its client is told."""
@@ -83,9 +93,9 @@ class Writer:
     ) -> Written:
         """Makes an object. Raises Refused, Unavailable."""
         kind = target.resource.kind
-        _check_namespace(target, manifest)
-        metadata = _metadata(manifest)
-        if _number(metadata.get("resourceVersion") or "0"):
+        check_namespace(target, manifest)
+        metadata = metadata_of(manifest)
+        if number_of(metadata.get("resourceVersion") or "0"):
             message = "resourceVersion should not be set on objects to be created"
             raise Refused(500, message, reason="")
         for name in (
@@ -113,42 +123,51 @@ class Writer:
         key = Key(kind, manifest["metadata"]["name"], namespace)
         if options.dry_run:
             if (there := await self._found(key)) is not None:
-                raise _taken(there)
+                raise taken(there)
             metadata = {**manifest["metadata"], "uid": _uid(), "creationTimestamp": _now()}
             return Written({**manifest, "metadata": metadata}, is_new=True)
         try:
             made = await self._store.create(key, manifest)
         except AlreadyExists as error:
             there = await self._found(key)
-            raise already_exists(kind, key.name) if there is None else _taken(there) from error
+            raise already_exists(kind, key.name) if there is None else taken(there) from error
         return Written(made.manifest(), is_new=True)
 
     async def update(self, target: Target, manifest: Manifest, options: WriteOptions, guard: Guard) -> Written:
         """Replaces an object, or its status. Raises Refused, Unavailable."""
         kind = target.resource.kind
-        _check_namespace(target, manifest)
-        metadata = _metadata(manifest)
-        _check_name(target, metadata)
+        check_namespace(target, manifest)
+        metadata = metadata_of(manifest)
+        check_name(target, metadata)
         if target.namespace:
             metadata["namespace"] = target.namespace
         revision, uid = str(metadata.get("resourceVersion") or ""), metadata.get("uid") or ""
-        if kind in MAKES_BY_UPDATE and (self._known(_key(target)) or await self._found(_key(target))) is None:
-            if uid:
-                raise _other_uid(target, uid, "")
+        number = number_of(revision or "0")
+        if number is None:
+            raise no_revision(revision)
+        if not number:
             metadata.pop("resourceVersion", None)
-            return await self.create(target, manifest, options, guard)
-        if _number(revision or "0") == 0:
-            metadata.pop("resourceVersion", None)
-            validation.check_conditional(kind, manifest)
-        elif _number(revision) is None:
-            raise _no_revision(revision)
 
         def change(old: Manifest) -> Manifest:
+            validation.check_conditional(kind, manifest)
             if uid not in {"", old["metadata"]["uid"]}:
-                raise _other_uid(target, uid, old["metadata"]["uid"])
+                raise other_uid(target, uid, old["metadata"]["uid"])
             return {**manifest}
 
-        return await self.change(target, change, options, guard, revision=str(metadata.get("resourceVersion") or ""))
+        try:
+            named = str(metadata.get("resourceVersion") or "")
+            return await self.change(target, change, options, guard, revision=named)
+        except Refused as refused:
+            if refused.reason != "NotFound" or kind not in MAKES_BY_UPDATE:
+                raise
+        return await self._made_by_update(target, manifest, options, guard)
+
+    async def _made_by_update(self, target: Target, manifest: Manifest, options: WriteOptions, guard: Guard) -> Written:
+        metadata = metadata_of(manifest)
+        metadata.pop("resourceVersion", None)
+        if uid := metadata.get("uid"):
+            raise other_uid(target, uid, "")
+        return await self.create(target, manifest, options, guard)
 
     async def apply(
         self, target: Target, applied: Callable[[Manifest | None], Manifest], options: WriteOptions, guard: Guard
@@ -157,9 +176,9 @@ class Writer:
         if await self._found(_key(target)) is None and not target.subresource:
             kind = target.resource.kind
             wanted = applied(None)
-            _check_namespace(target, wanted)
-            metadata = _metadata(wanted)
-            _check_name(target, metadata)
+            check_namespace(target, wanted)
+            metadata = metadata_of(wanted)
+            check_name(target, metadata)
             if uid := metadata.get("uid"):
                 cause = Cause("FieldValueInvalid", f'Invalid value: "{uid}": field is immutable', "metadata.uid")
                 raise invalid(kind, target.name, [cause])
@@ -192,7 +211,7 @@ class Writer:
         def made(current: Object) -> _Made:
             old = current.manifest()
             new = change(old)
-            is_named = _checked_preconditions(kind, old, new, target)
+            is_named = names_a_revision(kind, old, new, target)
             new = _settled(old, new, target, options, is_apply=is_apply)
             guard(old, new)
             return _Made(old, new, is_named, _is_same(old, new))
@@ -243,7 +262,7 @@ class Writer:
             current = await self._read(key)
             manifest = current.manifest()
             guard(manifest, None)
-            _check_deletion(kind, current, options)
+            check_deletion(kind, current, options)
             metadata = manifest["metadata"]
             waits = bool(metadata.get("finalizers"))
             if options.dry_run or (waits and metadata.get("deletionTimestamp")):
@@ -281,77 +300,6 @@ def _key(target: Target) -> Key:
     return Key(target.resource.kind, target.name, target.namespace)
 
 
-def _metadata(manifest: Manifest) -> dict[str, Any]:
-    found = manifest.get("metadata")
-    manifest["metadata"] = found = dict(found) if isinstance(found, dict) else {}
-    return found
-
-
-def _check_namespace(target: Target, manifest: Manifest) -> None:
-    if not target.resource.kind.namespaced:
-        return
-    said = (manifest.get("metadata") or {}).get("namespace") or ""
-    if said and said != target.namespace:
-        raise bad_request(_OTHER_NAMESPACE)
-    if target.namespace not in NAMESPACES:
-        raise not_found(NAMESPACE, target.namespace)
-
-
-def _check_name(target: Target, metadata: Manifest) -> None:
-    name = metadata.get("name")
-    if not name:
-        message = f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
-        raise bad_request(message)
-    if name != target.name:
-        message = f"the name of the object ({name}) does not match the name on the URL ({target.name})"
-        raise bad_request(message)
-
-
-def _checked_preconditions(kind: Kind, old: Manifest, new: Manifest, target: Target) -> bool:
-    """Whether the client said of which revision its object is. Raises Refused where that, or the name, is another."""
-    metadata = _metadata(new)
-    _check_name(target, metadata)
-    if target.namespace and metadata.get("namespace") not in {None, "", target.namespace}:
-        raise bad_request(_OTHER_NAMESPACE)
-    revision = metadata.get("resourceVersion") or ""
-    number = _number(revision or "0")
-    if number is None:
-        raise _no_revision(revision)
-    if number and revision != old["metadata"]["resourceVersion"]:
-        raise modified(kind, target.name)
-    return bool(number)
-
-
-_OTHER_NAMESPACE: Final = "the namespace of the provided object does not match the namespace sent on the request"
-
-
-def _taken(there: Object) -> Refused:
-    """Returns the refusal of a name that is taken: by an object that waits for its finalizers, it may be free soon."""
-    refused = already_exists(there.key.kind, there.key.name)
-    if there.manifest()["metadata"].get("deletionTimestamp"):
-        return Refused(409, f"object is being deleted: {refused}", reason=refused.reason, details=refused.details)
-    return refused
-
-
-def _number(revision: object) -> int | None:
-    """Returns a revision as a number; None: it is none."""
-    return int(revision) if isinstance(revision, str) and revision.isascii() and revision.isdigit() else None
-
-
-def _no_revision(revision: object) -> Refused:
-    return Refused(500, f'strconv.ParseUint: parsing "{revision}": invalid syntax', reason="")
-
-
-def _other_uid(target: Target, wanted: str, found: str) -> Refused:
-    """Returns the refusal of an update of another object than the one that is there, which names a key of Kubernetes' store."""
-    kind = target.resource.kind
-    place = "minions" if kind == NODE else kind.plural
-    key = "/".join(part for part in ("/registry", place, target.namespace, target.name) if part)
-    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-    told = f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
-    return conflict(kind, target.name, told)
-
-
 def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions, *, is_apply: bool) -> Manifest:
     """Returns the new object with all that a write of this kind does not change as it was, checked. Raises Refused."""
     kind = target.resource.kind
@@ -378,22 +326,6 @@ def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions
 
 def _is_same(old: Manifest, new: Manifest) -> bool:
     return old == new and same_json(old, new)
-
-
-def _check_deletion(kind: Kind, current: Object, wanted: DeleteOptions) -> None:
-    named = replace(kind, plural=kind.name)  # Kubernetes names the kind here, where it names the resource elsewhere
-    if wanted.uid is not None and wanted.uid != current.uid:
-        why = (
-            f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({current.uid}). "
-            "The object might have been deleted and then recreated"
-        )
-        raise conflict(named, current.key.name, why)
-    if wanted.revision is not None and wanted.revision != str(current.revision):
-        why = (
-            f"the ResourceVersion in the precondition ({wanted.revision}) does not match the ResourceVersion in record "
-            f"({current.revision}). The object might have been modified"
-        )
-        raise conflict(named, current.key.name, why)
 
 
 def _generated(base: str) -> str:

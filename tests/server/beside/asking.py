@@ -1,10 +1,13 @@
 """Scenes: requests one after the other, each as it goes over the wire, and what came back."""
 
+import gzip
 import http.client
+import itertools
 import json
 import re
 import ssl
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +22,8 @@ STRATEGIC: Final = "application/strategic-merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 
 _SECONDS: Final = 20.0
+_WATCHES: Final = 8
+"""Watches of a scene that go on at once."""
 _REFERENCE: Final = re.compile(r"\$\{(\d+)\.([\w.]+)\}")
 _HEADERS: Final = ("Content-Type", "Warning", "Retry-After", "Vary", "Allow", "Content-Encoding")
 """The headers of an answer that are compared."""
@@ -102,8 +107,14 @@ class Place:
     def play(self, played: Scene) -> list[Answer]:
         """Asks all of a scene, and returns the answers as they came."""
         answers: list[Answer] = []
-        for ask in played.asks:
-            answers.append(self.ask(ask, answers))
+        with ThreadPoolExecutor(_WATCHES) as threads:
+            for is_watch, asks in itertools.groupby(played.asks, key=lambda ask: "timeoutSeconds" in ask.path):
+                before = list(answers)
+                if is_watch:  # each takes its second, and none changes anything
+                    answers += threads.map(lambda ask, before=before: self.ask(ask, before), asks)
+                else:
+                    for ask in asks:
+                        answers.append(self.ask(ask, answers))
         return answers
 
     def ask(self, ask: Ask, before: Sequence[Answer] = ()) -> Answer:
@@ -135,6 +146,8 @@ class Place:
         connection.endheaders(body)
         came = connection.getresponse()
         data = came.read()
+        if came.headers.get("Content-Encoding") == "gzip":
+            data = gzip.decompress(data)
         found = {name: came.headers.get_all(name) or [] for name in _HEADERS}
         return Answer(status=came.status, headers={k: v for k, v in found.items() if v}, body=_parsed(data))
 

@@ -17,6 +17,8 @@ _IN_RECORD: Final = re.compile(r"(does not match the ResourceVersion in record \
 _GENERATED: Final = re.compile(r"\b(made-|MADE-)[bcdfghjklmnpqrstvwxz2456789]{5}\b")
 _PATCHED: Final = re.compile(r'((?:^|patch: )Invalid value: ")\{(?:[^"\\]|\\.)*(": )')
 """What a patch has made, as the message of its refusal has it: with times, and in an order that means nothing."""
+_WRITTEN_AT: Final = re.compile(r'("time":")[-0-9T:]+Z')
+_LONG: Final = re.compile(r"([a-z])\1{999,}")
 _GIVEN: Final = re.compile(r"((?:Available representations|only the following media types are accepted): )[-+a-z0-9.;=/, ]+")
 """k3 answers in JSON alone, and says so where it refuses another form."""
 _ADDRESS: Final = re.compile(r"\b\d+\.\d+\.\d+\.\d+:\d+\b")
@@ -61,11 +63,13 @@ class Names:
         return self._revisions.setdefault(text, f"<revision {len(self._revisions) + 1}>")
 
     def _text(self, text: str) -> str:
+        text = _LONG.sub(lambda match: f"<{len(match[0])} times {match[1]}>", text)
         text = _HEX.sub(lambda match: self._uids.setdefault(match[0], f"<uid {len(self._uids) + 1}>"), text)
         text = _CURRENT.sub(r"\1<newest>", text)
         text = _TOO_OLD.sub(r"\1(<oldest>)", text)
         text = _IN_RECORD.sub(r"\1<newest>", text)
         text = _PATCHED.sub(r"\1<object>\2", text)
+        text = _WRITTEN_AT.sub(r"\1<time>", text)
         text = _GIVEN.sub(r"\1<media types>", text)
         text = _ADDRESS.sub("<address>", text)
         return _GENERATED.sub(r"\1<5>", text)

@@ -24,16 +24,17 @@ _ROWS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "evictions": (2,),
     },
     "reviews are answered, and neither stored nor managed by anybody": {"reviews": (0, 5, 7, 9, 14, 20)},
-    "a name that can be none is no path": {"subresources and names that are not there": (29, 30, 31)},
+    "a name that can be none is no path, and neither is one with a slash in it, or with none between two": {
+        "subresources and names that are not there": (29, 30, 31),
+        "encoded paths": (3, 7),
+        "names that a store might mind": (1,),
+    },
+    "an answer is compressed whatever its weight, as RFC 9110 has it": {"answers that are compressed": (2,)},
     "anchors in YAML, a few of which stand for as much as anybody likes": {"bodies in YAML": (8, 9)},
     "fields that Kubernetes drops are managed by nobody": {"a lease and an event are made": (2,)},
     "a page says that more follows only where it does": {"pages": (10,)},
     "a continue token is one of the server's own: a page of another revision than the first is not given": {
         "pages": (16, 18, 19)
-    },
-    "the history of a new store reaches back to its beginning": {
-        "a page whose revision is long gone": (1, 2),
-        "watches that cannot be": (10,),
     },
     "a watch of a revision to come is refused at once, for the client may have come from another store": {
         "a watch of a revision to come": (0,)

@@ -3,7 +3,9 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 from k3.agent.faults import Faults
 from k3.server.access.settings import AccessSettings
@@ -12,6 +14,9 @@ from k3.settings.listen import Listen
 from k3.stores.memory import MemoryStore
 from tests.server.beside.asking import Answer, Place, Scene
 
+AT_ONCE: Final = 24
+"""Scenes that are played at once: those with watches wait most of their time."""
+
 
 def own_answers(scenes: Sequence[Scene]) -> dict[str, list[Answer]]:
     """Returns the answers of scenes, each played on a server of its own, all at once."""
@@ -19,7 +24,8 @@ def own_answers(scenes: Sequence[Scene]) -> dict[str, list[Answer]]:
 
 
 async def _all(scenes: Sequence[Scene]) -> dict[str, list[Answer]]:
-    turns = asyncio.Semaphore(16)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_ONCE))
+    turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(played: Scene) -> list[Answer]:
         async with turns:

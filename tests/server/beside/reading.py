@@ -213,7 +213,7 @@ SCENES: Final[tuple[Scene, ...]] = (
         get(NODES + "?limit=1", Accept=PARTIAL_LIST),
     ),
     scene(
-        "a page whose revision is long gone",
+        "a page of the beginning",
         _node("a"),
         get(NODES + "?limit=2&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0"),
         get(NODES + "?resourceVersion=1&resourceVersionMatch=Exact"),

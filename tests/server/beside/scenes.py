@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tests.server.beside import creating, deleting, documents, patching, reading, updating, watching
+from tests.server.beside import creating, deleting, documents, odd, patching, reading, updating, watching
 from tests.server.beside.asking import Scene
 
 ALL: Final[Mapping[str, Sequence[Scene]]] = {
@@ -14,4 +14,5 @@ ALL: Final[Mapping[str, Sequence[Scene]]] = {
     "patching": patching.SCENES,
     "deleting": deleting.SCENES,
     "documents": documents.SCENES,
+    "odd": odd.SCENES,
 }

@@ -68,7 +68,6 @@ SCENES: Final[tuple[Scene, ...]] = (
         _watch("sendInitialEvents=odd"),
         _watch("resourceVersion=odd"),
         _watch("resourceVersion=-1"),
-        _watch("resourceVersion=1"),
         _watch("limit=1"),
         _watch("continue=odd"),
         _watch("labelSelector=(("),
