@@ -97,7 +97,7 @@ def _of_protobuf(kind: Kind, body: bytes) -> Manifest:
         found = protobuf.envelope(body)
     except protobuf.NotProtobuf as odd:
         raise _Unrecognized(str(odd)) from odd
-    _check_kind(kind, found.version or kind.api_version, found.kind or kind.name)
+    _check_kind(kind, found.version or _unsaid(kind), found.kind or kind.name)
     try:
         return types.read(kind, protobuf.message(types.of_kind(kind), found.message), Told())
     except (protobuf.NotProtobuf, Mistyped) as odd:
@@ -114,7 +114,7 @@ def _typed(kind: Kind, value: Any, told: Told) -> Manifest:  # noqa: ANN401 - JS
     if version.count("/") > 1:
         msg = f"unexpected GroupVersion string: {version}"
         raise _Unrecognized(msg)
-    _check_kind(kind, version or kind.api_version, name or kind.name)
+    _check_kind(kind, version or _unsaid(kind), name or kind.name)
     try:
         return types.read(kind, value, told)
     except Mistyped as odd:
@@ -134,6 +134,11 @@ def _head(value: Manifest, word: str) -> str:
 
 
 _HEAD_KEYS: Final = 64
+
+
+def _unsaid(kind: Kind) -> str:
+    """Returns the version of a body that names none."""
+    return "meta.k8s.io/v1" if kind == DELETE_OPTIONS else kind.api_version
 
 
 def _check_kind(kind: Kind, version: str, name: str) -> None:
