@@ -13,8 +13,9 @@ from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import ConfigInvalid, NotFound
 from k3.core.node import valid_name
+from k3.core.objects import TOKEN
 from k3.core.safe_text import printable
-from k3.core.store import Store
+from k3.core.store import Store, kinds_of
 from k3.server.access import tokens
 from k3.server.access.identity import ROLES
 from k3.server.access.tokens import Made, Token
@@ -105,7 +106,17 @@ async def open_for_tokens(settings: Settings) -> Store:
     if settings.storage.is_private:
         msg = f"--store: no server could read a token from {settings.storage.url}: name the store of the server"
         raise ConfigInvalid(msg)
-    return await connect(settings.storage)
+    return await with_tokens(await connect(settings.storage))
+
+
+async def with_tokens(store: Store) -> Store:
+    """Returns the store, if it is one that keeps tokens; else closes it, and raises ConfigInvalid."""
+    if TOKEN not in kinds_of(store):
+        url = store.url
+        await store.aclose()
+        msg = f"--store: tokens are kept in the store behind {url}, not told through it: name that one"
+        raise ConfigInvalid(msg)
+    return store
 
 
 def _run_create(arguments: list[str]) -> int:
@@ -139,6 +150,8 @@ def _run_list(arguments: list[str]) -> int:
 async def _list(chosen: argparse.Namespace) -> int:
     settings = settings_for_reading(chosen)
     store = await open_existing(settings)
+    if store is not None:
+        await with_tokens(store)
     try:
         found = sorted(await tokens.kept(store), key=lambda token: (token.created, token.id)) if store else []
     finally:
@@ -174,6 +187,7 @@ async def _revoke(chosen: argparse.Namespace) -> int:
     store = await open_existing(settings)
     if store is None:
         raise no_store(settings)
+    await with_tokens(store)
     missing = []
     try:
         for word in dict.fromkeys(chosen.ids):
