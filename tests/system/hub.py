@@ -62,6 +62,14 @@ class Hub:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip().splitlines()[-1]
 
+    def revoke_all(self, role: str) -> None:
+        """Revoke every token of a role."""
+        lines = self.host.run(["k3", "token", "list", "--store", self.store]).stdout.splitlines()[1:]
+        for line in lines:
+            if line.split()[1] == role:
+                done = self.host.run(["k3", "token", "revoke", line.split()[0], "--store", self.store])
+                assert done.returncode == 0, done.stderr
+
     def url(self, token_file: Path) -> str:
         """How agents name the hub."""
         return f"https://{self.address}:{PORT}?ca_file={self.ca_file}&token_file={token_file}"

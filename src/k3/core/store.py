@@ -13,14 +13,14 @@ The laws (proven for every backend by `k3.testing.StoreSuite`):
 9. Unknown fields survive every read-modify-write.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from k3.core import limits
 from k3.core.errors import Conflict
-from k3.core.objects import Key, Kind, Manifest, Object
+from k3.core.objects import KINDS, Key, Kind, Manifest, Object
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -126,6 +126,21 @@ async def opened(store: Opening) -> Store:
         await store.aclose()
         raise
     return store
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A store that keeps some kinds only; a list of any other is empty, and none can be created."""
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """Those that it keeps."""
+        ...
+
+
+def kinds_of(store: Store) -> Collection[Kind]:
+    """Returns the kinds that a store keeps."""
+    return store.kinds if isinstance(store, Partial) else KINDS
 
 
 async def pages(store: Store, kind: Kind, *, namespace: str = "", after: Key | None = None) -> AsyncGenerator[Page, None]:

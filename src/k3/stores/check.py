@@ -12,7 +12,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from k3.core.errors import Forbidden, NotFound
 from k3.core.objects import KINDS, LEASE, NODE, Key, Kind
-from k3.core.store import Store, pages
+from k3.core.store import Store, kinds_of, pages
 
 ROUND_TRIPS: Final = 5
 PROBE_NAMESPACE: Final = "kube-system"
@@ -53,7 +53,7 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
     trip = statistics.median([await _round_trip(store, clock) for _ in range(ROUND_TRIPS)])
     counts: dict[Kind, int] = {}
     unreadable: dict[Key, str] = {}
-    for kind in KINDS:
+    for kind in (each for each in KINDS if each in kinds_of(store)):
         found = [(item.key, item.unreadable) async for page in pages(store, kind) for item in page.objects]
         counts[kind] = len(found)
         unreadable |= {key: why for key, why in found if why}

@@ -6,14 +6,14 @@ does not keep, as a Kubernetes API keeps no tokens of k3's, everything is left o
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, get_args, runtime_checkable
+from typing import Final, Literal, get_args
 
 from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, Invalid
 from k3.core.objects import KINDS, Key, Kind, Manifest, Object
-from k3.core.store import Store, modify, pages
+from k3.core.store import Store, kinds_of, modify, pages
 
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")
 
@@ -23,16 +23,6 @@ Progress = Callable[[int, int], None]
 
 Did = Literal["created", "updated", "same", "left"]
 """What became of one object: `left` is one that differs in the target and stays as it is there."""
-
-
-@runtime_checkable
-class Partial(Protocol):
-    """A store that keeps some kinds only."""
-
-    @property
-    def kinds(self) -> Collection[Kind]:
-        """Those that it keeps."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +54,10 @@ async def copy(source: Store, target: Store, *, progress: Progress, overwrite: b
         raise Invalid(msg)
     keys = {kind: [item.key async for page in pages(source, kind) for item in page.objects] for kind in KINDS}
     total = sum(map(len, keys.values()))
-    kept: Collection[Kind] = target.kinds if isinstance(target, Partial) else KINDS
     done: dict[Kind, Copied] = {}
     passed = 0
     for kind in KINDS:
-        if kind not in kept:
+        if kind not in kinds_of(target):
             passed += len(keys[kind])
             done[kind] = Copied({}, 0, left_out=len(keys[kind]))
             progress(passed, total)

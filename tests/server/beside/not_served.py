@@ -11,6 +11,7 @@ _ROWS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {
         "policies of a garbage collector": (1, 2),
         "policies of a garbage collector that is to keep its hands off": (1, 2),
     },
+    "what is wrong with broken protobuf is told by what was read first": {"what bodies are said to be": (13,)},
     "an option that takes away what cannot be read in etcd": {"options in the body": (21, 22)},
     "namespaces are always the same: nobody has written them, and they have no subresources": {
         "tables of leases, events and namespaces": (6,),

@@ -15,10 +15,8 @@ from tests.server.beside.not_served import NOT_SERVED
 from tests.server.beside.own import own_answers
 from tests.server.beside.recording import asked, recorded
 from tests.server.beside.scenes import ALL
-from tests.server.beside.unsettled import unsettled
 from tests.servers.kube_apiserver import TOKEN, kube_apiserver
 
-UNSETTLED = unsettled()
 SCENES = [each for scenes in ALL.values() for each in scenes]
 STEPS = [(each.name, number) for each in SCENES for number in range(len(each.asks))]
 
@@ -46,7 +44,7 @@ def test_the_answers_are_those_of_a_kube_apiserver(
         if (scene.name, number) in NOT_SERVED:
             if own == real:
                 differing.append(f"{number}. {ask}: is answered alike, and yet in NOT_SERVED")
-        elif own != real and (scene.name, number) not in UNSETTLED:
+        elif own != real:
             differing.append(f"{number}. {ask}\n   k3:   {_line(own)}\n   kube: {_line(real)}")
     assert not differing, "\n".join(differing)
 
