@@ -188,7 +188,7 @@ class Protocol(web.RequestHandler):
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
         self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, transport.abort)
-        self._seat = Seat(self._app.bounds, self.connection.address)
+        self._seat = Seat(self._app.bounds, self.connection.address, self.connection.local)
         if not self._seat.take():
             transport.abort()
 
