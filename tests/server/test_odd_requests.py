@@ -195,3 +195,12 @@ async def test_a_body_that_is_broken_off_makes_nothing(server: Running) -> None:
     head = request("POST /api/v1/nodes", "Content-Type: application/json", "Content-Length: 100", body=b"{")
     assert await exchange(server.port, head, ends=True, seconds=2.0) == b""
     assert (await server.ask("GET", "/api/v1/nodes"))[1]["items"] == []
+
+
+async def test_the_log_names_what_was_made_and_no_name_fills_it(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "k3.server.access.audit")
+    await server.made("web1")
+    assert (await server.ask("POST", "/api/v1/nodes", NODE))[0] == 409
+    assert (await server.ask("DELETE", f"/api/v1/nodes/{'a' * 9_000}"))[0] == 404
+    objects = [record.fields["object"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert objects == ["nodes/web1", "nodes/web1", f"nodes/{'a' * 253}..."]

@@ -62,6 +62,8 @@ class Answer:
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    name: str = ""
+    """Of what was written: that of a new object is not in its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,10 @@ class Api:
             written = Written(written.manifest, written.is_new, decoded.warnings)
         shaped = shape(wanted_form, kind, "Metadata", Reading(datetime.now(UTC), self._observed))
         return Answer(
-            body=shaped.one(Result(kind, written.manifest)), status=201 if written.is_new else 200, warnings=written.warnings
+            body=shaped.one(Result(kind, written.manifest)),
+            status=201 if written.is_new else 200,
+            warnings=written.warnings,
+            name=written.manifest["metadata"]["name"],
         )
 
     async def _delete(self, ask: Ask, access: Access, target: Target, wanted_form: Form) -> Answer:

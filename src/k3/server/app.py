@@ -97,12 +97,12 @@ class App:
 
     async def _answered(self, request: web.BaseRequest, ask: Ask, entered: Pass) -> web.StreamResponse:
         attempt = self._api.attempt(ask)
-        code = 500
+        code, name = 500, ""
         try:
             found = await self._found(ask, entered)
-            code = found.status if isinstance(found, Answer) else 200
+            code, name = (found.status, found.name) if isinstance(found, Answer) else (200, "")
         except Refused as refused:
-            code = refused.code
+            code, name = refused.code, str((refused.details or {}).get("name", ""))
             raise
         except K3Error as error:
             code = error.status
@@ -111,7 +111,8 @@ class App:
         finally:
             self._count(attempt.verb if attempt else "", attempt.resource if attempt else "", code)
             if attempt is not None and attempt.verb in CHANGES:
-                audit.write(entered.user, attempt, address=entered.address, code=code, dry_run=ask.is_dry_run)
+                named = replace(attempt, name=attempt.name or name)
+                audit.write(entered.user, named, address=entered.address, code=code, dry_run=ask.is_dry_run)
         if isinstance(found, Stream):
             return await self._streamed(request, found, entered.user)
         return await _whole(request, found)
@@ -190,7 +191,7 @@ class Protocol(web.RequestHandler):
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
         self._deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, transport.abort)
-        self._seat = Seat(self._app.bounds, self.connection.address)
+        self._seat = Seat(self._app.bounds, self.connection.address, self.connection.local)
         if not self._seat.take():
             transport.abort()
 

@@ -67,6 +67,15 @@ def test_an_origin_is_a_user_or_a_network() -> None:
     assert bounds.origin_of(of_local("alice", may_write=False), "127.0.0.1") == "user local:alice "
 
 
+def test_users_of_this_machine_do_not_take_each_others_places() -> None:
+    held = bounds.Bounds()
+    held.strangers = Share(100, 3)
+    nobody, root = (of_local(name, may_write=name == "root") for name in ("nobody", "root"))
+    crowd = [bounds.Seat(held, "127.0.0.1", nobody) for _ in range(4)]
+    assert [each.take() for each in crowd] == [True] * 3 + [False]
+    assert bounds.Seat(held, "127.0.0.1", root).take()
+
+
 def test_too_many_says_when() -> None:
     assert bounds.too_many("x", 1.2).status()["details"] == {"retryAfterSeconds": 2}
     assert bounds.too_many("x", 0.2).status()["reason"] == "TooManyRequests"

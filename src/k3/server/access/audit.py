@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from k3.core.safe_text import printable
 from k3.server.access.identity import User
 from k3.server.access.roles import Attempt
 
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 _RENEWALS: Final = ("update", "patch")
 _REFUSED: Final = 400
+_NAME_CHARACTERS: Final = 253
+"""The longest name of an object; a path can have more."""
 
 
 def write(user: User, attempt: Attempt, *, address: str, code: int, dry_run: bool) -> None:
@@ -44,4 +47,5 @@ def refused(why: str, *, address: str, code: int) -> None:
 def _object(attempt: Attempt) -> str:
     """Returns `nodes/web1`, `nodes/web1/status`, `leases.coordination.k8s.io/kube-system/k3`."""
     resource = f"{attempt.resource}.{attempt.group}" if attempt.group else attempt.resource
-    return "/".join(part for part in (resource, attempt.namespace, attempt.name, attempt.subresource) if part)
+    parts = (resource, attempt.namespace, attempt.name, attempt.subresource)
+    return "/".join(printable(part, limit=_NAME_CHARACTERS) for part in parts if part)

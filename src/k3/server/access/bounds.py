@@ -82,12 +82,16 @@ class Bounds:
 
 
 class Seat:
-    """The place of one connection: that of a stranger by its network, until a request has shown who is there."""
+    """The place of one connection: that of a stranger, until a request has shown who is there.
 
-    def __init__(self, room: Bounds, address: str) -> None:
+    A stranger is counted by its network; by its user where the kernel has told that already (`loopback`), or one user of the
+    machine could take the places of all others.
+    """
+
+    def __init__(self, room: Bounds, address: str, local: User | None = None) -> None:
         self._room = room
         self._share: Share | None = None
-        self._origin = network_of(address)
+        self._origin = network_of(address) if local is None else origin_of(local, address)
 
     def take(self) -> bool:
         """Whether there is room for one more stranger. If not, the connection is to be closed at once."""
