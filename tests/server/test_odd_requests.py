@@ -1,6 +1,8 @@
 """Requests that no client sends by itself: a Status is the answer, or the connection is closed, and the server goes on."""
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -13,10 +15,11 @@ LIVE: Final = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
 
 
 @pytest.fixture(name="server")
-async def _server() -> AsyncIterator[Running]:
+async def _server(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Running]:
     async with running() as found:
         yield found
         assert (await exchange(found.port, LIVE)).endswith(b"\r\n\r\nok")
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 def status_of(answer: bytes) -> tuple[int, Any]:
@@ -170,6 +173,20 @@ async def test_requests_in_a_row_are_answered_in_a_row(server: Running) -> None:
     answer = await exchange(server.port, one * 9 + request("GET /livez"))
     assert answer.count(b"HTTP/1.1 200 OK") == 10
     assert answer.endswith(b"ok")
+
+
+async def test_a_client_that_closes_before_it_is_answered_is_nobodys_fault(server: Running) -> None:
+    for number in range(10):
+        await server.made(f"web{number}")
+    for line in ("GET /api/v1/nodes", "GET /api/v1/nodes?watch=1", "POST /api/v1/nodes", "GET /openapi/v3/api/v1", "GET /none"):
+        for pause in (0.0, 0.0005, 0.001, 0.002):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request(line))
+            await asyncio.sleep(pause)
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_a_body_that_is_too_long_is_refused(server: Running) -> None:

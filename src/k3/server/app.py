@@ -206,7 +206,9 @@ class Protocol(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answers what is no HTTP with a Status, and closes the connection. The fault is the client's: none is logged."""
+        """Answers what is no HTTP with a Status, and closes the connection. A client's fault, or its going, is not logged."""
+        if isinstance(exc, ConnectionError):
+            raise exc
         if status != _BAD_REQUEST or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         response = _refusal(bad_request("the request is not HTTP/1.1 as RFC 9112 has it"))
