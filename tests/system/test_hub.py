@@ -18,7 +18,7 @@ from tests.system.hub import Hub
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(300)]
 
-TTL_SECONDS = 4.0
+TTL_SECONDS = 3.0
 GUARD_SECONDS = 60.0
 UNAVAILABLE = 503
 
