@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from k3.agent.lease import Leadership, Terms, lease_key
-from k3.core.errors import AlreadyExists
+from k3.core.errors import AlreadyExists, NotPermitted
 from k3.core.objects import LEASE, Key, Manifest, Object
 from k3.core.store import Store
 from k3.stores.memory import MemoryStore
@@ -206,3 +206,22 @@ async def test_a_lease_that_cannot_be_read_is_no_reason_to_spin(caplog: pytest.L
     assert 600 / 2 <= store.tries <= 600 / 1 + 10, "every one to two seconds, after the first few"
     assert [each.message for each in caplog.records if each.levelname == "WARNING"] == ["lease.not_taken"], "said once"
     await memory.aclose()
+
+
+class NotOurs(Unreadable):
+    """Does not let this client write Leases, as for a token that is bound to a machine."""
+
+    async def create(self, key: Key, manifest: Manifest) -> Object:
+        self.tries += 1
+        raise NotPermitted(str(key))
+
+
+@on_fake_time
+async def test_who_may_not_write_the_lease_says_so_and_asks_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    store = NotOurs(MemoryStore())
+    async with Candidate(store, "a").competing() as candidate:
+        await asyncio.sleep(600)
+        assert not candidate.works.is_set()
+    assert store.tries in {9, 10, 11}
+    assert {each.message for each in caplog.records} == {"lease.not_taken"}
+    await store.inner.aclose()
