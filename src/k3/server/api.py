@@ -149,6 +149,7 @@ class Api:
     async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
         if ask.method != "POST":
             raise not_allowed()
+        access.check(Attempt(verb="create", group=group, resource=_REVIEW_KINDS[kind].plural))  # a body costs time to read
         content_type = ask.headers.get("content-type", "")
         decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation="Ignore")
         review = decoded.manifest

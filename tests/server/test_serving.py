@@ -1,9 +1,10 @@
-"""How a server begins and ends: at once, and with one clear line where it cannot."""
+"""How a server begins and ends: at once, and with one clear line where it cannot; and what strangers cost it."""
 
 import asyncio
 import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from k3.agent.faults import Faults
@@ -43,3 +44,29 @@ async def test_a_port_that_is_taken_is_told_with_the_flag_that_chooses_another(t
             await serving_at(port, tmp_path).run()
     told = "Address already in use; choose another address with --listen (k3 up: --api-listen)"
     assert str(refused.value) == f"cannot serve the API on 127.0.0.1:{port}: {told}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        "/api/v1/nodes",
+    ],
+)
+async def test_no_body_of_a_stranger_is_read(tmp_path: Path, path: str) -> None:
+    """A body that is hard to read would cost the server half a second, and those who send it nothing."""
+    settings = AccessSettings(listen=Listen("127.0.0.1", 0), tls=True)
+    serving = Serving(MemoryStore(), settings, tmp_path, Faults(), frozenset)
+    kind = {"Content-Type": "application/yaml"}
+    async with (
+        serving.running(),
+        aiohttp.ClientSession() as session,
+        session.post(serving.url + path, data=b"{not: [yaml", headers=kind, ssl=False) as answer,
+    ):
+        found = await answer.json()
+    assert (answer.status, found["reason"]) == (403, "Forbidden")
+    assert found["message"].endswith("at the cluster scope")
