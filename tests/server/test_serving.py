@@ -13,6 +13,7 @@ from k3.server.access.settings import AccessSettings
 from k3.server.serving import GOODBYE_SECONDS, Serving
 from k3.settings.listen import Listen
 from k3.stores.memory import MemoryStore
+from tests.server.running import running
 
 
 def serving_at(port: int, folder: Path) -> Serving:
@@ -70,3 +71,19 @@ async def test_no_body_of_a_stranger_is_read(tmp_path: Path, path: str) -> None:
         found = await answer.json()
     assert (answer.status, found["reason"]) == (403, "Forbidden")
     assert found["message"].endswith("at the cluster scope")
+
+
+async def test_long_bodies_of_one_client_do_not_hold_up_the_others() -> None:
+    """Read one after the other they would take all of the time in pieces of half a second."""
+    body = b"{" + b"a," * 40_000 + b"}"
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    clock = asyncio.get_running_loop().time
+    async with running() as server:
+        began = last = clock()
+        longest = 0.0
+        asking = asyncio.gather(*(server.ask("POST", path, body, Content_Type="application/yaml") for _ in range(4)))
+        while not asking.done():
+            await asyncio.sleep(0.001)
+            last, longest = clock(), max(longest, clock() - last)
+        assert longest < (last - began) / 6
+        assert {code for code, _ in await asking} == {422}

@@ -16,13 +16,14 @@ from k3.core.objects import Key, Manifest
 from k3.core.store import Store
 from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt
+from k3.server.decoding import decoded_body
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
 from k3.server.options import ReadOptions, WriteOptions, is_true
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
-from k3.server.schema import bodies, kinds, openapi
+from k3.server.schema import kinds, openapi
 from k3.server.selectors import Selection, selection
 from k3.server.shapes import Plain, Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
@@ -151,7 +152,7 @@ class Api:
             raise not_allowed()
         access.check(Attempt(verb="create", group=group, resource=_REVIEW_KINDS[kind].plural))  # a body costs time to read
         content_type = ask.headers.get("content-type", "")
-        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation="Ignore")
+        decoded = await decoded_body(_REVIEW_KINDS[kind], await ask.body(), content_type, "Ignore")
         review = decoded.manifest
         review |= {"kind": kind, "apiVersion": f"{group}/v1"}
         review.setdefault("metadata", {})
@@ -229,7 +230,7 @@ class Api:
         if verb == "patch":
             written = await patches.patched(self._writer, target, Patch(body, media_type, ask.query), options, guard)
         else:
-            decoded = bodies.decode(kind, body, media_type, field_validation=options.validation)
+            decoded = await decoded_body(kind, body, media_type, options.validation)
             if verb == "create":
                 written = await self._writer.create(target, decoded.manifest, options, guard)
             else:
@@ -249,7 +250,7 @@ class Api:
         said: Manifest = {}
         if body.strip():
             content_type = ask.headers.get("content-type", "")
-            said = bodies.decode(kinds.DELETE_OPTIONS, body, content_type, field_validation="Ignore").manifest
+            said = (await decoded_body(kinds.DELETE_OPTIONS, body, content_type, "Ignore")).manifest
         if said.get("dryRun"):
             query = {**ask.query, "dryRun": said["dryRun"]}
             options = WriteOptions.parse(query, user_agent=ask.headers.get("user-agent", ""))

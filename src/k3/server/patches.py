@@ -8,10 +8,11 @@ from typing import Any, Final
 from k3.core import times
 from k3.core.documents import DECODER, is_too_deep
 from k3.core.objects import Kind, Manifest
+from k3.server.decoding import decoded_body
 from k3.server.options import WriteOptions
 from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
 from k3.server.paths import Target
-from k3.server.schema import bodies, types
+from k3.server.schema import types
 from k3.server.status import Cause, bad_request, invalid, unsupported_media_type
 from k3.server.writes import Guard, Writer, Written
 
@@ -83,7 +84,7 @@ async def _apply(writer: Writer, target: Target, sent: Patch, options: WriteOpti
         why = "Required value: is required for apply patch"
         raise invalid(_OPTIONS, "", [Cause("FieldValueRequired", why, "fieldManager")])
     kind = target.resource.kind
-    decoded = bodies.decode(kind, sent.body, "application/yaml", field_validation=options.validation)
+    decoded = await decoded_body(kind, sent.body, "application/yaml", options.validation)
     wanted = decoded.manifest
 
     def applied(old: Manifest | None) -> Manifest:
