@@ -244,8 +244,9 @@ def _why_no_node(name: str, before: Manifest | None, after: Manifest | None) -> 
 def _without_heartbeat(manifest: Manifest) -> str:
     """Returns a Node without what discovery renews on one of a controller's, and without what every write changes."""
     shown = copied(manifest)
-    for field in ("managedFields", "resourceVersion"):
-        shown.get("metadata", {}).pop(field, None)
+    metadata = shown.get("metadata")
+    for field in ("managedFields", "resourceVersion") if isinstance(metadata, dict) else ():
+        metadata.pop(field, None)
     status = shown.get("status")
     conditions = status.get("conditions") if isinstance(status, dict) else None
     for each in conditions if isinstance(conditions, list) else ():
