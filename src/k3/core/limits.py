@@ -91,6 +91,8 @@ API_CONNECTIONS_PER_USER: Final = 4_096
 API_REQUESTS: Final = 1_024
 API_REQUESTS_PER_USER: Final = 400
 API_WATCHES_PER_USER: Final = 4_096
+QUICK_BODY_BYTES: Final = 16 * 1024
+"""Up to here a body is read at once; a longer one beside what else the server does."""
 API_BODY_BYTES: Final = 256 * 1024 * 1024
 API_BODY_BYTES_PER_USER: Final = 64 * 1024 * 1024
 API_REFUSALS_AT_ONCE: Final = 20

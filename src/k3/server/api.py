@@ -16,13 +16,14 @@ from k3.core.objects import Key, Manifest
 from k3.core.store import Store
 from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt
+from k3.server.decoding import decoded_body
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
 from k3.server.options import DeleteOptions, ReadOptions, Said, WriteKind, WriteOptions, check_timeout, included
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
-from k3.server.schema import bodies, kinds, openapi, openapi_v2
+from k3.server.schema import kinds, openapi, openapi_v2
 from k3.server.selectors import Selection, selection
 from k3.server.shapes import Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
@@ -161,9 +162,10 @@ class Api:
     async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
         if ask.method != "POST":
             raise not_allowed()
+        access.check(Attempt(verb="create", group=group, resource=_REVIEW_KINDS[kind].plural))  # a body costs time to read
         form(ask.headers.get("accept", ""))
         content_type, options = ask.headers.get("content-type", ""), WriteOptions.parse(ask.query, "CreateOptions")
-        decoded = bodies.decode(_REVIEW_KINDS[kind], await ask.body(), content_type, field_validation=options.validation)
+        decoded = await decoded_body(_REVIEW_KINDS[kind], await ask.body(), content_type, options.validation)
         review = decoded.manifest | {"kind": kind, "apiVersion": f"{group}/v1"}
         review.setdefault("metadata", {})
         review["status"] = access.review(kind, review.get("spec") or {})
@@ -247,7 +249,7 @@ class Api:
         if verb == "patch":
             written = await patches.patched(self._writer, target, Patch(body, patches.kind_of(media_type)), options, guard)
         else:
-            decoded = bodies.decode(kind, body, media_type, field_validation=options.validation)
+            decoded = await decoded_body(kind, body, media_type, options.validation)
             if verb == "create":
                 written = await self._writer.create(target, decoded.manifest, options, guard)
             else:
@@ -267,7 +269,7 @@ class Api:
         said: Manifest | None = None
         if body:
             content_type = ask.headers.get("content-type", "")
-            said = bodies.decode(kinds.DELETE_OPTIONS, body, content_type, field_validation="Ignore").manifest
+            said = (await decoded_body(kinds.DELETE_OPTIONS, body, content_type, "Ignore")).manifest
         options = DeleteOptions.parse(ask.query, said)
         if not target.name:
             return await self._delete_collection(ask, access, target, options, wanted_form)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from k3.core import times
 from k3.core.documents import DECODER
 from k3.core.objects import Kind, Manifest, copied
+from k3.server.decoding import in_a_thread_if_long
 from k3.server.options import WriteOptions
 from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
 from k3.server.patching.refusals import as_go_prints
@@ -103,7 +104,7 @@ class _Patching:
 async def _apply(writer: Writer, target: Target, sent: Patch, options: WriteOptions, guard: Guard) -> Written:
     kind = target.resource.kind
     try:
-        found = yaml_text.parsed(sent.body)
+        found = await in_a_thread_if_long(yaml_text.parsed, sent.body)
     except yaml_text.NotYaml as odd:
         message = f"error decoding patch: error converting YAML to JSON: {odd}"
         raise bad_request(message) from odd

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from k3.server.access import reviews, roles, tokens
@@ -108,7 +108,8 @@ def test_the_agent_of_one_machine_writes_what_is_named_for_it(words: list[str]) 
     assert roles.may(WEB1, attempt) or str(roles.forbidden(WEB1, attempt))
 
 
-@given(OBJECTS, st.one_of(st.none(), OBJECTS), st.sampled_from(["nodes", "events", "leases"]))
+@example(after={"metadata": []}, before={"metadata": None}, resource="nodes")
+@given(after=OBJECTS, before=st.one_of(st.none(), OBJECTS), resource=st.sampled_from(["nodes", "events", "leases"]))
 def test_any_object_is_judged(after: dict[str, Any], before: dict[str, Any] | None, resource: str) -> None:
     attempt = Attempt(verb="patch", resource=resource, namespace="default", name="web1.1")
     for user in (SITE, WEB1):
