@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.discovery_scene import SERVICE, Shelf, ending, name_of
+from benchmarks.discovery_scene import SERVICE, Shelf, ending, name_of, settle
 from benchmarks.figures import Figure, percentile, tell
 from benchmarks.scene import is_quick
 from benchmarks.server_clients import LEASES, Caller, Heard, Renewed, Target, create_all, renew_leases, watch
@@ -194,7 +194,9 @@ def served(shelf: Shelf) -> Iterator[tuple[Target, float]]:
     argv = ("-m", "k3.cli", "server", "--listen", f"127.0.0.1:{port}", "--store", shelf.url, "--log-level", "warning")
     with ending(shelf.run(*argv)) as process:
         target = Target(name="k3", host="127.0.0.1", port=port, pids=(process.pid,))
-        yield target, first_answer_seconds(process, target, began)
+        seconds = first_answer_seconds(process, target, began)
+        settle(process)
+        yield target, seconds
 
 
 @contextlib.contextmanager

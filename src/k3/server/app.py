@@ -245,8 +245,10 @@ class Server(web.Server):
 
 
 def _goes_at_once(transport: asyncio.Transport | None, some: bytes) -> bool:
-    """Whether these bytes need not wait for the client: they fit into what the transport takes, and a limit is not needed."""
-    return transport is not None and transport.get_write_buffer_size() + len(some) < transport.get_write_buffer_limits()[1]
+    """Whether these bytes need not wait for the client: it has taken all before, and the transport takes these at once."""
+    if transport is None or transport.get_write_buffer_size():
+        return False
+    return len(some) < transport.get_write_buffer_limits()[1]
 
 
 def _ask(request: web.BaseRequest) -> Ask:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -15,10 +16,11 @@ from k3.server.schema import json_text
 from k3.server.selectors import Selection
 from k3.server.shapes import Shape
 from k3.server.status import Refused, bad_request, expired
+from k3.server.turns import TURN_SECONDS
 from k3.server.window import Place, Snapshot, Window
 
 TURN: Final = 200
-"""Objects that are written before other requests get their turn."""
+"""Objects that are written before it is looked whether others should get their turn."""
 
 SOON_SECONDS: Final = 0.25
 """How long a window may take to be as new as its store before the store itself is listed."""
@@ -117,6 +119,8 @@ def _cut(found: Snapshot, namespace: str, wanted: Selection, limit: int, after: 
         entry = found.entries.get((namespace, name))
         return Page(found.revision, [entry] if entry is not None and wanted.matches(entry) else [], None, None)
     begin, end = found.span(namespace, after)
+    if wanted.is_everything and not limit:
+        return Page(found.revision, [found.entries[place] for place in found.places[begin:end]], None, None)
     chosen: list[Entry] = []
     places = found.places
     for at in range(begin, end):
@@ -134,9 +138,12 @@ def _cut(found: Snapshot, namespace: str, wanted: Selection, limit: int, after: 
 async def written(found: Page, form: Shape) -> bytes:
     """Returns a page as an answer; others get their turn while it is written."""
     items: list[bytes] = []
+    began = time.perf_counter()
     for few in _slices(found.entries):
-        items += [form.item(entry) for entry in few]
-        await asyncio.sleep(0)
+        items += form.items(few)
+        if time.perf_counter() - began > TURN_SECONDS:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
     return form.whole(found.metadata(), items)
 
 

@@ -35,6 +35,10 @@ class Shape(ABC):
     def item(self, entry: Entry) -> bytes:
         """Returns one object as part of a list."""
 
+    def items(self, entries: Iterable[Entry]) -> list[bytes]:
+        """Returns some objects as parts of a list."""
+        return [self.item(entry) for entry in entries]
+
     @abstractmethod
     def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
         """Returns a list."""
@@ -70,10 +74,17 @@ class Plain(Shape):
         """Returns the object without its kind, which the list says."""
         return entry.bare
 
+    def items(self, entries: Iterable[Entry]) -> list[bytes]:
+        """Returns some objects without their kind."""
+        return [entry.bare for entry in entries]
+
     def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
         """Returns a list such as a NodeList."""
         head = {"kind": f"{self.kind.name}List", "apiVersion": self.kind.api_version, "metadata": metadata}
-        return b'%s,"items":[%s]}\n' % (encoded(head)[:-1], b",".join(items))
+        parts = [*items] or [b""]
+        parts[0] = b'%s,"items":[%s' % (encoded(head)[:-1], parts[0])
+        parts[-1] += b"]}\n"
+        return b",".join(parts)  # of 10,000 Nodes these are 10 MB: copied once
 
 
 @lru_cache(maxsize=256)
