@@ -145,9 +145,9 @@ class Api:
 
     def _document(self, path: tuple[str, ...], ask: Ask) -> Answer | None:
         is_discovery = path in {("api",), ("apis",)}
-        if is_discovery and form(ask.headers.get("accept", ""), "discovery").shape == "discovery":
+        if is_discovery and form(ask.headers.get("accept", ""), "groups").shape == "groups":
             body = encoded(discovery.aggregated(core=path == ("api",)))
-            answer = Answer(body=body, media_type=Form("discovery").media_type, headers={"Vary": "Accept"})
+            answer = Answer(body=body, media_type=Form("groups").media_type, headers={"Vary": "Accept"})
         elif (found := discovery.document(path, ask.host)) is not None:
             form(ask.headers.get("accept", ""))
             answer = Answer(body=encoded(found))

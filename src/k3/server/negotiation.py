@@ -14,7 +14,7 @@ JSON: Final = "application/json"
 META: Final = "meta.k8s.io"
 DISCOVERY: Final = "apidiscovery.k8s.io"
 
-Shape = Literal["plain", "table", "metadata", "discovery"]
+Shape = Literal["plain", "table", "metadata", "groups"]
 
 _SHAPES: Final[dict[tuple[str, str, str], Shape]] = {
     (META, "v1", "Table"): "table",
@@ -23,7 +23,7 @@ _SHAPES: Final[dict[tuple[str, str, str], Shape]] = {
     (META, "v1", "PartialObjectMetadataList"): "metadata",
     (META, "v1beta1", "PartialObjectMetadata"): "metadata",
     (META, "v1beta1", "PartialObjectMetadataList"): "metadata",
-    (DISCOVERY, "v2", "APIGroupDiscoveryList"): "discovery",
+    (DISCOVERY, "v2", "APIGroupDiscoveryList"): "groups",
 }
 _ANY: Final = {"application/json", "*/*"}
 
@@ -39,7 +39,7 @@ class Form:
     @property
     def media_type(self) -> str:
         """Returns the Content-Type. Only discovery's says its shape there: clients go by it."""
-        return f"{JSON};g={DISCOVERY};v=v2;as=APIGroupDiscoveryList" if self.shape == "discovery" else JSON
+        return f"{JSON};g={DISCOVERY};v=v2;as=APIGroupDiscoveryList" if self.shape == "groups" else JSON
 
     def check_list(self, kind: Kind, *, is_list: bool) -> None:
         """Refuses one object's metadata for a list, and a list's for one object."""
