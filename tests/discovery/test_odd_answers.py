@@ -172,6 +172,7 @@ ODD_ANSWERS: dict[str, bytes] = {
 
 @pytest.mark.usefixtures("_tiers")
 @pytest.mark.parametrize("odd", ODD_ANSWERS)
+@pytest.mark.slow
 async def test_an_answer_that_is_wrong_as_a_whole_is_none(odd: str, connect: Connect, store: Store) -> None:
     async with (
         odd_consul(entry("web1"), entry("web2")) as server,
@@ -200,6 +201,7 @@ DRIPS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("odd", DRIPS)
+@pytest.mark.slow
 async def test_an_answer_without_end_is_none(odd: str, connect: Connect, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "LIST_SECONDS", 1.0)
     monkeypatch.setattr(limits, "HTTP_ANSWER_BYTES", 2**21)
@@ -232,6 +234,7 @@ ODD_HEADERS = {
 
 @pytest.mark.usefixtures("_tiers")
 @pytest.mark.parametrize("odd", ODD_HEADERS)
+@pytest.mark.slow
 async def test_odd_headers_and_queries_that_do_not_block_cost_a_question_a_second(
     odd: str, connect: Connect, store: Store
 ) -> None:
@@ -251,6 +254,7 @@ async def test_odd_headers_and_queries_that_do_not_block_cost_a_question_a_secon
         assert len(server.asked) - before < 8 * (now() - began) + 8
 
 
+@pytest.mark.slow
 async def test_an_index_that_goes_to_and_fro_costs_a_question_a_second(connect: Connect, store: Store) -> None:
     async with (
         odd_consul(entry("web1")) as server,
@@ -278,6 +282,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("odd", FLOODS)
+@pytest.mark.slow
 async def test_a_large_odd_answer_takes_no_more_room_than_an_element(odd: str, connect: Connect, store: Store) -> None:
     async with odd_consul(entry("web1")) as server:
         consul = connect(from_flags(server.address, "", {}))

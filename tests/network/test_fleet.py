@@ -51,6 +51,7 @@ def test_everybody_sees_everybody_ready(count: int, shared: bool) -> None:
 @TTL
 @pytest.mark.parametrize("power", [True, False], ids=["killed", "no-power"])
 @pytest.mark.parametrize("count", [2, 3, 20])
+@pytest.mark.slow
 def test_a_dead_machine_is_suspected_soon_and_down_at_its_ttl(count: int, ttl: float, shared: bool, power: bool) -> None:
     fleet = running(count, ttl=ttl, shared=shared)
     timing = Timing.of(ttl)
@@ -215,6 +216,7 @@ def test_when_a_machine_and_its_first_observer_die_together_the_next_one_takes_o
 
 
 @SHARED
+@pytest.mark.slow
 def test_packet_loss_makes_no_machine_not_ready(shared: bool) -> None:
     fleet = running(5, shared=shared, loss=0.05)
     fleet.run(600)
@@ -231,6 +233,7 @@ def test_an_observer_that_is_cut_off_blames_nobody() -> None:
 
 
 @pytest.mark.parametrize(("count", "ttl"), [(2, 90.0), (10, 90.0), (100, 90.0), (10, 5.0)])
+@pytest.mark.slow
 def test_on_one_store_the_work_per_machine_does_not_depend_on_their_number(count: int, ttl: float) -> None:
     fleet = Fleet(count, ttl=ttl, shared=True)
     fleet.resume()

@@ -81,7 +81,7 @@ async def test_long_bodies_of_one_client_do_not_hold_up_the_others() -> None:
     async with running() as server:
         began = last = clock()
         longest = 0.0
-        asking = asyncio.gather(*(server.ask("POST", path, body, Content_Type="application/yaml") for _ in range(4)))
+        asking = asyncio.gather(*(server.ask("POST", path, body, content_type="application/yaml") for _ in range(4)))
         while not asking.done():
             await asyncio.sleep(0.001)
             last, longest = clock(), max(longest, clock() - last)

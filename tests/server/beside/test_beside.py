@@ -31,10 +31,12 @@ def theirs() -> dict[str, list[dict[str, Any]]]:
     return recorded()
 
 
+@pytest.mark.xdist_group("beside")
 def test_all_scenes_are_on_file_and_no_others(theirs: dict[str, list[dict[str, Any]]]) -> None:
     assert {name: len(found) for name, found in theirs.items()} == {each.name: len(each.asks) for each in SCENES}
 
 
+@pytest.mark.xdist_group("beside")
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name.replace(" ", "-"))
 def test_the_answers_are_those_of_a_kube_apiserver(
     scene: Any, ours: dict[str, list[dict[str, Any]]], theirs: dict[str, list[dict[str, Any]]]
