@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from k3.agent.faults import Faults
 from k3.core.errors import StartFailed
@@ -87,3 +88,19 @@ async def test_long_bodies_of_one_client_do_not_hold_up_the_others() -> None:
             last, longest = clock(), max(longest, clock() - last)
         assert longest < (last - began) / 6
         assert {code for code, _ in await asking} == {422}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/secrets", "/apis/nope/v1", "/nope", "/api/v1/nodes/a%2fb", "/metrics", "/openapi/v3"]
+)
+async def test_a_stranger_is_not_told_what_is_served(tmp_path: Path, path: str) -> None:
+    settings = AccessSettings(listen=Listen("127.0.0.1", 0), tls=True)
+    serving = Serving(MemoryStore(), settings, tmp_path, Faults(), frozenset)
+    async with (
+        serving.running(),
+        aiohttp.ClientSession() as session,
+        session.get(URL(serving.url + path, encoded=True), ssl=False) as answer,
+    ):
+        found = await answer.json()
+    assert (answer.status, found["reason"]) == (403, "Forbidden")
+    assert answer.headers["Server"] == "k3"

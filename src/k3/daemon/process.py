@@ -101,8 +101,8 @@ def how_to_ask(reader: Reader) -> str:
     if reader.served_at.startswith("http://"):
         return f"Look with kubectl: kubectl --server {reader.served_at} get nodes\n"
     return (
-        f"Look with kubectl at {reader.served_at}: {reader.environ}{_command()} kubeconfig "
-        f"--server {reader.served_at}{reader.flags} > k3.yaml && "
+        f"Look with kubectl at {reader.served_at}: (umask 077; {reader.environ}{_command()} kubeconfig --role view "
+        f"--server {reader.served_at}{reader.flags} > k3.yaml) && "
         "kubectl --kubeconfig k3.yaml get nodes\n"
     )
 

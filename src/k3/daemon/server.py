@@ -1,6 +1,7 @@
 """`k3 server`: the API over a store, without any source."""
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from k3.network import netlink
 from k3.server.access.settings import AccessSettings
 from k3.server.serving import Serving
 from k3.settings.structs import Reader, Storage
+
+log = logging.getLogger(__name__)
 
 
 def run_server(storage: Storage, settings: AccessSettings, store_wait_seconds: float, reader: Reader) -> int:
@@ -42,6 +45,7 @@ async def _serve(storage: Storage, settings: AccessSettings, store_wait_seconds:
             await asyncio.shield(stop)
             for task in running:
                 task.cancel()
+        log.info("server.stopped")
         return stop.result()
 
 

@@ -114,13 +114,15 @@ class Api:
         """Returns the answer to a request. Raises Refused, K3Error."""
         path = paths.segments(ask.raw_path)
         if path is None:
+            _check_path(ask, access)
             raise no_such_resource()
         if path == ("openapi", "v2") or path[:2] == ("openapi", "v3"):
-            access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
+            _check_path(ask, access)
             if ask.method not in {"GET", "HEAD"}:
                 raise not_allowed()
             return await (_openapi_v2(ask) if path[1:] == ("v2",) else _openapi_v3("/".join(path[2:]), ask))
         if discovery.is_unknown(path):
+            _check_path(ask, access)
             return Answer(body=b"404 page not found\n", status=404, media_type="text/plain; charset=utf-8")
         if ask.method == "HEAD":  # as a kube-apiserver answers it
             raise not_allowed()
@@ -130,7 +132,7 @@ class Api:
 
     async def _answer(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer | Stream:
         if (document := self._document(path, ask)) is not None:
-            access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
+            _check_path(ask, access)
             return document
         if (group_kind := _review(path)) is not None:
             return await self._review(ask, access, *group_kind)
@@ -138,6 +140,7 @@ class Api:
             return await self._evict(ask, access, path)
         target = paths.target(path)
         if target is None:
+            _check_path(ask, access)
             raise no_such_resource()
         return await self._resource(ask, access, target)
 
@@ -334,6 +337,11 @@ async def _openapi_v3(where: str, ask: Ask) -> Answer:
     if headers["Etag"] in ask.headers.get("if-none-match", ""):
         return Answer(status=304, body=b"", headers=headers)
     return Answer(body=await asyncio.to_thread(openapi.document, where), headers=headers)
+
+
+def _check_path(ask: Ask, access: Access) -> None:
+    """Refuses who may not get what is no resource; so a stranger is not told whether anything is served there."""
+    access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
 
 
 def _attempt(verb: str, target: Target) -> Attempt:

@@ -42,7 +42,8 @@ CHANGES: Final = {"create", "update", "patch", "delete", "deletecollection"}
 _BAD_REQUEST: Final = 400
 _EXPECTATION: Final = "nothing but 100-continue may be expected"
 _INTERNAL: Final = "Internal error occurred: it is in the server's log"
-_NO_CACHE: Final = ("Cache-Control", "no-cache, private")
+_HEADERS: Final = {"Cache-Control": "no-cache, private", "Server": "k3"}
+"""What every answer has; else aiohttp would tell the versions of itself and of Python."""
 
 Page = Callable[[Ask], Awaitable[Answer | Stream]]
 """Answers at a path beside the API."""
@@ -130,7 +131,7 @@ class App:
         )
 
     async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
-        response = web.StreamResponse(headers=[("Content-Type", found.media_type), _NO_CACHE])
+        response = web.StreamResponse(headers={"Content-Type": found.media_type, **_HEADERS})
         if request.version >= HttpVersion11:
             response.enable_chunked_encoding()  # over HTTP/1.0 the end of the connection is that of the answer
         task = asyncio.current_task()
@@ -319,7 +320,7 @@ async def _whole(request: web.BaseRequest, found: Answer) -> web.Response:
         response.headers["Content-Encoding"] = "gzip"
         response.headers["Vary"] = "Accept-Encoding"
     response.headers["Content-Type"] = found.media_type
-    for name, value in {**dict([_NO_CACHE]), **found.headers}.items():
+    for name, value in {**_HEADERS, **found.headers}.items():
         response.headers.add(name, value)
     for each in found.warnings:
         response.headers.add("Warning", f'299 - "{_quoted(each)}"')
@@ -334,7 +335,7 @@ def _quoted(text: str) -> str:
 def _refusal(refused: Refused) -> web.Response:
     response = web.Response(status=refused.code, body=encoded(refused.status()) + b"\n")
     response.headers["Content-Type"] = JSON
-    response.headers.add(*_NO_CACHE)
+    response.headers.update(_HEADERS)
     if (seconds := (refused.details or {}).get("retryAfterSeconds")) is not None:
         response.headers["Retry-After"] = str(seconds)
     return response

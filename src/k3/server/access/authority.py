@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from k3.core.addresses import parse_address
 
-BEGINS_BEFORE: Final = timedelta(hours=1)
+BEGINS_BEFORE: Final = timedelta(days=1)
 AUTHORITY_DAYS: Final = 3_650
 SERVER_DAYS: Final = 365
 RENEWED_BEFORE: Final = timedelta(days=90)
