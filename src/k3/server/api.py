@@ -23,7 +23,7 @@ from k3.server.options import DeleteOptions, ReadOptions, Said, WriteKind, Write
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
-from k3.server.schema import kinds, openapi, openapi_v2
+from k3.server.schema import kinds, openapi, openapi_v2, validation
 from k3.server.selectors import Selection, selection
 from k3.server.shapes import Reading, Shape, shape
 from k3.server.standing import Fixed, Followed, Standing
@@ -262,7 +262,7 @@ class Api:
         return Answer(
             body=shaped.one(Result(kind, written.manifest)),
             status=201 if written.is_new else 200,
-            warnings=written.warnings,
+            warnings=(*written.warnings, *validation.warnings(kind, written.manifest)),
             name=written.manifest["metadata"]["name"],
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
 from k3.core.objects import Kind
+from k3.server.patching import managed
 from k3.server.schema import metadata_rules
 from k3.server.schema.complaints import Complaints
 from k3.server.status import Cause, Refused, bad_request, invalid
@@ -154,10 +155,9 @@ class WriteOptions:
             causes.append(_unsupported("fieldValidation", validation, "", "Ignore", "Strict", "Warn"))
         if causes:
             raise invalid(_options(kind), "", causes)
-        named = manager or user_agent.partition("/")[0] or "unknown"
         return cls(
             dry_run="All" in query.get("dryRun", ()),
-            manager="".join(each if each.isprintable() else "_" for each in named),
+            manager=managed.manager_name(manager, user_agent),
             validation=validation,  # type: ignore[arg-type]  # checked above
             force=said.is_true("force") is True,
         )

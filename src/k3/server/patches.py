@@ -24,7 +24,6 @@ STRATEGIC: Final = "application/strategic-merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
 TYPES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
 _STRICT: Final = "strict decoding error: "
-_OPERATION: Final = {"op", "path", "from", "value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +135,9 @@ def _odd(sent: Patch) -> list[str]:
     found = json_text.parsed(sent.body)
     if sent.media_type != JSON_PATCH:
         return [f'duplicate field "{each}"' for each in json_text.doubled(found)]
-    operations = found if isinstance(found, list) else []
-    return [
-        f'json patch unknown field "[{index}].{name}"'
-        for index, each in enumerate(operations)
-        if isinstance(each, dict)
-        for name in each
-        if name not in _OPERATION
-    ]
+    return json_patch.unknown_fields(
+        [each if isinstance(each, dict) else {} for each in found] if isinstance(found, list) else []
+    )
 
 
 def _converted(why: str) -> str:

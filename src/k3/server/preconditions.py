@@ -42,8 +42,8 @@ def check_name(target: Target, metadata: Manifest) -> None:
         raise bad_request(message)
 
 
-def names_a_revision(kind: Kind, old: Manifest, new: Manifest, target: Target) -> bool:
-    """Whether the client said of which revision its object is. Raises Refused where that, or the name, is another."""
+def check_named(kind: Kind, old: Manifest, new: Manifest, target: Target) -> None:
+    """Refuses an object of another name, or of another revision than the one that is there."""
     metadata = metadata_of(new)
     check_name(target, metadata)
     if target.namespace and metadata.get("namespace") not in {None, "", target.namespace}:
@@ -54,7 +54,6 @@ def names_a_revision(kind: Kind, old: Manifest, new: Manifest, target: Target) -
         raise no_revision(revision)
     if number and revision != old["metadata"]["resourceVersion"]:
         raise modified(kind, target.name)
-    return bool(number)
 
 
 _OTHER_NAMESPACE: Final = "the namespace of the provided object does not match the namespace sent on the request"

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from k3.core import times
-from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, NotFound
 from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
 from k3.core.store import Store
@@ -21,9 +20,9 @@ from k3.server.paths import Target
 from k3.server.preconditions import (
     check_deletion,
     check_name,
+    check_named,
     check_namespace,
     metadata_of,
-    names_a_revision,
     no_revision,
     number_of,
     other_uid,
@@ -72,11 +71,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What is to become of an object. `is_named`: its client said of which revision it is."""
+    """What is to become of an object."""
 
     old: Manifest
     new: Manifest
-    is_named: bool
     is_same: bool
 
 
@@ -211,10 +209,10 @@ class Writer:
         def made(current: Object) -> _Made:
             old = current.manifest()
             new = change(old)
-            is_named = names_a_revision(kind, old, new, target)
+            check_named(kind, old, new, target)
             new = _settled(old, new, target, options, is_apply=is_apply)
             guard(old, new)
-            return _Made(old, new, is_named, _is_same(old, new))
+            return _Made(old, new, managed.is_no_write(old, new))
 
         lately = None if options.dry_run else self._known(key)
         if lately is not None and revision in {"", str(lately.revision)}:
@@ -228,9 +226,10 @@ class Writer:
                 return Written(found.old if found.is_same else found.new)
             try:
                 return await self._write(current, found.new)
-            except Conflict as error:
-                if found.is_named:
-                    raise modified(kind, key.name) from error
+            except Conflict:
+                continue  # who named a revision is refused at the next look
+            except NotFound as error:
+                raise not_found(kind, key.name) from error
         raise modified(kind, key.name)
 
     async def _by_what_is_known(self, lately: Object, made: Callable[[Object], "_Made"]) -> Written | None:
@@ -322,10 +321,6 @@ def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions
         new = managed.updated(kind, old, new, _as_writer(target, options))
     validation.check_update(kind, new, old, target.subresource)
     return new
-
-
-def _is_same(old: Manifest, new: Manifest) -> bool:
-    return old == new and same_json(old, new)
 
 
 def _generated(base: str) -> str:

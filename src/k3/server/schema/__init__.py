@@ -10,8 +10,6 @@ What the other parts of the server call:
   rules of Kubernetes.
 * `validation.check_conditional(kind, manifest) -> None`: a Lease is not updated without a resourceVersion.
 * `validation.warnings(kind, manifest) -> tuple[str, ...]`: texts of Warning headers that a write is answered with.
-* `option_rules.check_write(name, *, dry_run, manager, field_validation)`, `check_delete(options)`,
-  `check_review(kind, review)`.
 * `openapi.index() -> dict`, `openapi.document("api/v1") -> bytes`, `openapi.hash_of("api/v1") -> str`: OpenAPI v3.
 * `openapi_v2.document() -> bytes`, with `openapi_v2.MEDIA_TYPE`: OpenAPI v2 as protobuf, for kubectl up to 1.28.
 

@@ -62,7 +62,7 @@ def check_conditional(kind: Kind, manifest: Manifest) -> None:
 
 def warnings(kind: Kind, manifest: Manifest) -> tuple[str, ...]:
     """Returns the texts of the warnings that a write of an object is answered with."""
-    if kind == NODE and manifest["spec"].get("externalID"):
+    if kind == NODE and _part(manifest, "spec").get("externalID"):
         return ("spec.externalID: this field is deprecated, and is unused by Kubernetes",)
     return ()
 
