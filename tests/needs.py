@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "consul": ("consul",),
     "avahi": ("avahi-daemon", "avahi-browse"),
     "docker-compose": ("docker-compose",),
+    "curl": ("curl",),
     "faketime": ("faketime",),
     "kubectl": ("kubectl",),
     "systemd": ("systemd-analyze",),

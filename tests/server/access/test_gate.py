@@ -21,21 +21,19 @@ from k3.server.access.settings import AccessSettings
 from k3.settings.listen import Listen
 from tests.server.access.wire import Wire
 
+pytestmark = pytest.mark.servers("curl")
+
 NOW = datetime.now(UTC)
-OLD = Path("/usr/lib/google-cloud-sdk/bin")
-KUBECTLS = [
-    str(path) for path in (OLD / "kubectl.1.27", OLD / "kubectl.1.31", Path(shutil.which("kubectl") or "")) if path.is_file()
-]
 NOBODY = "65534"
 
 
-async def run(*words: str, stdin: bytes = b"") -> tuple[int, str]:
+async def run(*words: str, stdin: bytes = b"", home: str = "/dev/null") -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *words,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+        env={"PATH": os.environ["PATH"], "HOME": home},
     )
     out, _ = await process.communicate(stdin)
     return process.returncode or 0, out.decode()
@@ -139,9 +137,9 @@ async def test_over_tls_a_token_is_asked_for(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("kubectl", KUBECTLS)
+@pytest.mark.servers("kubectl")
 @pytest.mark.parametrize("kind", ["token", "certificate"])
-async def test_kubectl_takes_the_kubeconfig(kubectl: str, kind: str, tmp_path: Path) -> None:
+async def test_kubectl_takes_the_kubeconfig(kind: str, tmp_path: Path) -> None:
     from datetime import timedelta  # noqa: PLC0415 - the same
 
     from k3.server.access.certificates import own_client  # noqa: PLC0415 - beside what it is compared with
@@ -156,13 +154,13 @@ async def test_kubectl_takes_the_kubeconfig(kubectl: str, kind: str, tmp_path: P
         file = tmp_path / "k3.yaml"
         document = kubeconfig.config(f"https://localhost:{wire.port}", ca=(tmp_path / "server/ca.crt").read_text(), user=user)
         file.write_text(yaml.safe_dump(document))
-        code, out = await run(kubectl, "--kubeconfig", str(file), "get", "--raw", "/api/v1/nodes")
+        code, out = await run("kubectl", "--kubeconfig", str(file), "get", "--raw", "/api/v1/nodes", home=str(tmp_path))
         assert (code, json.loads(out)["kind"]) == (0, "NodeList")
-        code, out = await run(kubectl, "--kubeconfig", str(file), "delete", "--raw", "/api/v1/nodes/web1")
+        code, out = await run("kubectl", "--kubeconfig", str(file), "delete", "--raw", "/api/v1/nodes/web1", home=str(tmp_path))
         assert (code, "cannot delete resource" in out) == (1, True)
         wire.tokens.clear()
         if kind == "token":
-            code, out = await run(kubectl, "--kubeconfig", str(file), "get", "--raw", "/api/v1/nodes")
+            code, out = await run("kubectl", "--kubeconfig", str(file), "get", "--raw", "/api/v1/nodes", home=str(tmp_path))
             assert "You must be logged in to the server" in out
 
 
