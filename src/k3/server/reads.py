@@ -66,17 +66,23 @@ async def snapshot(window: Window, revision: int | None, origin: Origin) -> Snap
     Raises Refused where the store has not got that far, Unavailable.
     """
     if revision:
-        await wait_for(window, revision)
+        await wait_for(window, revision, origin)
         return window.now()
     if revision == 0 and window.revision:
         return window.now()
     if await window.reached(await origin.head(), seconds=SOON_SECONDS):
         return window.now()
-    return await origin.list()
+    found = await origin.list()
+    window.agree(found)
+    return found
 
 
-async def wait_for(window: Window, revision: int) -> None:
-    """Waits until a window has got as far as a revision that a client names. Raises Refused."""
+async def wait_for(window: Window, revision: int, origin: Origin) -> None:
+    """Waits until a window has got as far as a revision that a client names. Raises Refused, Unavailable."""
+    if await window.reached(revision, seconds=SOON_SECONDS):
+        return
+    if revision <= await origin.head():
+        window.agree(await origin.list())
     if not await window.reached(revision):
         raise too_large(revision, window.revision)
 
@@ -96,10 +102,10 @@ async def page(window: Window, namespace: str, wanted: Selection, options: ReadO
     after: Place | None = None
     if options.continue_:
         revision, after = _read_token(options.continue_)
-        await wait_for(window, revision)
+        await wait_for(window, revision, origin)
         found = _as_of(window, revision)
     elif options.revision and (options.match == "Exact" or (options.limit and not options.match)):
-        await wait_for(window, options.revision)
+        await wait_for(window, options.revision, origin)
         found = _as_of(window, options.revision)
     else:
         found = await snapshot(window, options.revision, origin)

@@ -136,6 +136,17 @@ class Window:
         """Takes in that there is nothing else up to a revision."""
         self._advance(revision)
 
+    def agree(self, found: Snapshot) -> None:
+        """Takes in what the store itself lists: where that is what is here, nothing else has happened up to its revision.
+
+        A store such as etcd does not tell a watch of one kind that only others changed.
+        """
+        is_same = found.entries.keys() == self._entries.keys() and all(
+            entry.revision == self._entries[place].revision for place, entry in found.entries.items()
+        )
+        if is_same:
+            self._advance(found.revision)
+
     def lose(self) -> None:
         """The store is out of reach: what is here may be old."""
         self.is_ready = False
