@@ -195,7 +195,12 @@ def test_a_name_to_listen_on_is_refused_before_the_store_is_opened(k3: K3, tmp_p
 
 @pytest.mark.parametrize("package", ["aiohttp", "cryptography", "lightkube-models"])
 @pytest.mark.parametrize(
-    "arguments", [("server",), ("up",), ("kubeconfig", "--certificate", "--server", "https://hub.example:8443")]
+    "arguments",
+    [
+        ("server",),
+        ("up", "--api-listen", "127.0.0.1:0"),
+        ("kubeconfig", "--certificate", "--server", "https://hub.example:8443"),
+    ],
 )
 def test_a_package_that_the_server_lacks_is_told_with_the_command_that_installs_it(
     k3: K3, monkeypatch: pytest.MonkeyPatch, package: str, arguments: tuple[str, ...]

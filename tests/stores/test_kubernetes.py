@@ -242,7 +242,7 @@ def test_the_commands_use_it(data: Api, tmp_path: Path) -> None:
     for words_ in (("list",), ("revoke", "0123456789"), ("create", "--role", "view")):
         command = [sys.executable, "-m", "k3.cli", "token", *words_, "--store", url]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=60)
-        assert (done.returncode, "tokens are kept in the store behind" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "tokens are not served over the Kubernetes API" in done.stderr) == (2, True), done.stderr
     assert "web1" in k3("nodes", "--store", url)
     k3("store", "copy", url, f"sqlite://{tmp_path}/copy.db")
     names = json.loads(k3("nodes", "-o", "json", "--store", f"sqlite://{tmp_path}/copy.db"))

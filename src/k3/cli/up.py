@@ -4,20 +4,23 @@ Its flags are those of the three, but that the server's address is --api-listen;
 """
 
 import argparse
+import logging
 import os
 from dataclasses import replace
 from typing import Final
 
+from k3.agent import logs
 from k3.cli.discovery import discovery_options
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.network import network_config
 from k3.cli.opening import require_server_packages, settings_of
-from k3.core.errors import ConfigInvalid
+from k3.core.errors import ConfigInvalid, StartFailed
 from k3.server.access.settings import AccessSettings
 from k3.settings import options
 from k3.settings.options import Option
-from k3.settings.structs import Settings
+from k3.settings.structs import Note, Settings
 
+_LOG: Final = logging.getLogger(__name__)
 _API_LISTEN: Final = Option(
     name="api-listen", metavar="ADDR", help="where kubectl finds the API (127.0.0.1:8080, else any free port)"
 )
@@ -46,11 +49,22 @@ def run(arguments: list[str]) -> int:
     settings = settings_of(chosen, reading=False)
     config = network_config(chosen, as_one_machine(settings), os.environ)
     discovery = discovery_options(chosen, as_one_machine(settings), os.environ, one_port=config.listen.port)
-    serve = _access(chosen, settings)
-    require_server_packages()
+    serve = _served(_access(chosen, settings))
     from k3.daemon.up import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
     return run_up(config, discovery if _has_consul(chosen, settings) else None, serve, settings.reader)
+
+
+def _served(access: AccessSettings) -> AccessSettings | None:
+    """Returns how the store is to be served; None where a package for that is missing, and nobody has asked for it."""
+    try:
+        require_server_packages()
+    except StartFailed as missing:
+        if not access.else_any_port:
+            raise
+        logs.tell(_LOG, [Note("server.left_out", {"why": str(missing)}, warning=True)])
+        return None
+    return access
 
 
 def _has_consul(chosen: argparse.Namespace, settings: Settings) -> bool:

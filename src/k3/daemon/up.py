@@ -9,23 +9,25 @@ from k3.agent.faults import Faults
 from k3.core.sources import DISCOVERY
 from k3.core.store import Store
 from k3.daemon.network import run_network
-from k3.daemon.server import own_addresses
 from k3.discovery.options import DiscoveryOptions
 from k3.discovery.service import DiscoverySource
 from k3.network.service import NetworkSource
 from k3.server.access.settings import AccessSettings
-from k3.server.serving import Serving
 from k3.settings.structs import NetworkConfig, Reader
 
 
-def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: AccessSettings, reader: Reader) -> int:
+def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: AccessSettings | None, reader: Reader) -> int:
     """Runs until told to stop; returns the exit code. Raises K3Error for whatever it cannot start or go on with.
 
-    `options` is None where Consul is not configured.
+    `options` is None where Consul is not configured, and `access` where the store is not to be served.
     """
 
     @asynccontextmanager
     async def serve(store: Store, state_dir: Path, nodes: Cache) -> AsyncIterator[str]:
+        from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
+        from k3.server.serving import Serving  # noqa: PLC0415 - the same
+
+        assert access is not None  # noqa: S101 - it is only called where it is given
         serving = Serving(store, access, state_dir, Faults(), own_addresses, nodes=nodes)
         async with serving.running():
             yield serving.url
@@ -37,4 +39,4 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
             options, network.shared, state_dir, interfaces=interfaces, named=network.name, boot=network.facts.boot
         )
 
-    return run_network(config, reader, beside=None if options is None else (DISCOVERY, beside), serve=serve)
+    return run_network(config, reader, beside=None if options is None else (DISCOVERY, beside), serve=serve if access else None)
