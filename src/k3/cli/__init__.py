@@ -20,7 +20,7 @@ k3: which machines do I have right now, and are they healthy?
 Run
   network    find the machines of this LAN and keep them as Nodes    k3 network
   discovery  the same across networks, through Consul                k3 discovery
-  up         both in one process, on one store                       k3 up
+  up         all in one process, on one store                        k3 up
   server     serve the store to kubectl and other clients            k3 server
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
