@@ -41,6 +41,7 @@ PARAMETERS: Final = 100
 CHANGES: Final = {"create", "update", "patch", "delete", "deletecollection"}
 _BAD_REQUEST: Final = 400
 _EXPECTATION: Final = "nothing but 100-continue may be expected"
+_WITH_PARTS: Final = {"/healthz", "/livez", "/readyz"}
 _INTERNAL: Final = "Internal error occurred: it is in the server's log"
 _HEADERS: Final = {"Cache-Control": "no-cache, private", "Server": "k3"}
 """What every answer has; else aiohttp would tell the versions of itself and of Python."""
@@ -126,9 +127,7 @@ class App:
 
     def _page(self, path: str) -> Page | None:
         first = "/" + path.removeprefix("/").partition("/")[0]
-        return self._pages.get(path) or (
-            self._pages.get(first) if first in {"/healthz", "/livez", "/readyz", "/openapi"} else None
-        )
+        return self._pages.get(path) or (self._pages.get(first) if first in _WITH_PARTS else None)
 
     async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": found.media_type, **_HEADERS})

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Final
 from k3.agent import metrics
 from k3.agent.cache import Cache
 from k3.agent.faults import Faults
+from k3.core import limits
 from k3.core.addresses import authority, parse_address
 from k3.core.errors import StartFailed
 from k3.core.objects import LEASE, NODE, TOKEN, Object
@@ -71,7 +73,7 @@ class Serving:
         self._certificates = Certificates(settings, state_dir, addresses()) if settings.tls else None
         self._loopback = Loopback(settings.loopback_writes)
         clock = asyncio.get_running_loop().time
-        bounds = Bounds()
+        bounds = Bounds(connections=min(limits.API_CONNECTIONS, _descriptors() * 3 // 4))
         gate = Gate(Authenticator(self._tokens.find, now=_now), bounds, clock=clock)
         nodes, leases = (self.standing.cache(kind) for kind in (NODE, LEASE))
         self._observed = Observed(nodes)
@@ -192,6 +194,12 @@ class Serving:
 
     def _moment(self, item: Object) -> Moment:
         return Moment(_now(), item.key.name in self._observed)
+
+
+def _descriptors() -> int:
+    """Returns how many files and sockets this process may have open."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limits.API_CONNECTIONS * 2 if most == resource.RLIM_INFINITY else most
 
 
 def _now() -> datetime:
