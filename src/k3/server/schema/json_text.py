@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
-from k3.core import documents
+from k3.core import documents, limits
 from k3.server.schema import literals, wording
 from k3.server.schema.literals import Number
 
@@ -48,12 +48,27 @@ def parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
         except _Twice:
             value = _merged(_PAIRS.decode(text))
     except json.JSONDecodeError as odd:
+        if _is_deep(text[: odd.pos]):  # from which depth on that is an error by itself depends on the Python
+            raise _too_deep(body) from None
         raise NotJson(why_not(text, odd)) from None
     except RecursionError:
         raise _too_deep(body) from None
     if documents.is_too_deep(value, body.count(b"{") + body.count(b"[")):
         raise _too_deep(body)
     return _without_halves(value) if _SURROGATE.search(text) else value
+
+
+def _is_deep(text: str) -> bool:
+    """Whether some text of JSON, which need not be whole, is nested deeper than a document may be."""
+    depth = 0
+    for found in _BRACKET_OR_STRING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > limits.DOCUMENT_DEPTH:
+            return True
+    return False
+
+
+_BRACKET_OR_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 def _too_deep(body: bytes) -> NotJson:

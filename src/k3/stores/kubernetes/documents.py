@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core import limits
-from k3.core.documents import DECODER, encode
+from k3.core.documents import DECODER, encode, is_too_deep
 from k3.core.errors import Invalid, TooLarge
 from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
 from k3.core.safe_text import printable
@@ -53,7 +53,8 @@ def parse(body: bytes) -> Manifest:
         found = DECODER.decode(body.decode())
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    # Which depth is an error by itself depends on the Python.
+    if not isinstance(found, dict) or is_too_deep(found, body.count(b"{") + body.count(b"[")):
         msg = (
             f"it is no JSON object but begins with {printable(body[:40].decode('utf-8', 'replace'))!r}"
             if body
