@@ -77,12 +77,11 @@ async def test_no_body_of_a_stranger_is_read(tmp_path: Path, path: str) -> None:
 async def test_long_bodies_of_one_client_do_not_hold_up_the_others() -> None:
     """Read one after the other they would take all of the time in pieces of half a second."""
     body = b"{" + b"a," * 40_000 + b"}"
-    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     clock = asyncio.get_running_loop().time
     async with running() as server:
         began = last = clock()
         longest = 0.0
-        asking = asyncio.gather(*(server.ask("POST", path, body, content_type="application/yaml") for _ in range(4)))
+        asking = asyncio.gather(*(server.ask("POST", REVIEWS, body, content_type="application/yaml") for _ in range(4)))
         while not asking.done():
             await asyncio.sleep(0.001)
             last, longest = clock(), max(longest, clock() - last)
@@ -90,16 +89,37 @@ async def test_long_bodies_of_one_client_do_not_hold_up_the_others() -> None:
         assert {code for code, _ in await asking} == {422}
 
 
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
 @pytest.mark.parametrize(
-    "path", ["/api/v1/secrets", "/apis/nope/v1", "/nope", "/api/v1/nodes/a%2fb", "/metrics", "/openapi/v3"]
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/secrets"),
+        ("GET", "/apis/nope/v1"),
+        ("GET", "/nope"),
+        ("GET", "/api/v1/nodes/a%2fb"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi/v3"),
+        ("DELETE", "/api"),
+        ("DELETE", "/apis/nope/v1"),
+        ("POST", "/openapi/v3"),
+        ("POST", "/api/v1/nodes/web1"),
+        ("PROPFIND", "/api/v1/nodes"),
+        ("PUT", "/api/v1/pods"),
+        ("GET", REVIEWS),
+        ("GET", "/api/v1/namespaces/default/pods/a/eviction"),
+        ("POST", "/api/v1/namespaces/default/nodes/a/eviction"),
+        ("GET", "/api/v1/nodes?timeout=soon"),
+    ],
 )
-async def test_a_stranger_is_not_told_what_is_served(tmp_path: Path, path: str) -> None:
+async def test_a_stranger_is_not_told_what_is_served(tmp_path: Path, method: str, path: str) -> None:
     settings = AccessSettings(listen=Listen("127.0.0.1", 0), tls=True)
     serving = Serving(MemoryStore(), settings, tmp_path, Faults(), frozenset)
     async with (
         serving.running(),
         aiohttp.ClientSession() as session,
-        session.get(URL(serving.url + path, encoded=True), ssl=False) as answer,
+        session.request(method, URL(serving.url + path, encoded=True), ssl=False) as answer,
     ):
         found = await answer.json()
     assert (answer.status, found["reason"]) == (403, "Forbidden")

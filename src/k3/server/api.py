@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from k3.core.errors import Expired, NotFound
-from k3.core.objects import Key, Manifest
+from k3.core.objects import Key, Kind, Manifest
 from k3.core.store import Store
 from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt
@@ -37,6 +37,10 @@ class Ask:
 
     method: str
     raw_path: str
+    path: tuple[str, ...] | None
+    """Its segments (`paths.segments`)."""
+    target: Target | None
+    """The resource that it is about (`paths.target`)."""
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
     body: Callable[[], Awaitable[bytes]]
@@ -101,28 +105,17 @@ class Api:
         self._standing = standing
         self._writer = Writer(store, standing.known)
 
-    def attempt(self, ask: Ask) -> Attempt | None:
-        """Returns what a request is about to do with a resource; None where it is about none, or does what cannot be done."""
-        path = paths.segments(ask.raw_path)
-        target = None if path is None else paths.target(path)
-        try:
-            return None if target is None else _attempt(_verb(ask, target), target)
-        except Refused:
-            return None
-
     async def answer(self, ask: Ask, access: Access) -> Answer | Stream:
         """Returns the answer to a request. Raises Refused, K3Error."""
-        path = paths.segments(ask.raw_path)
+        access.check(_asked(ask))
+        path = ask.path
         if path is None:
-            _check_path(ask, access)
             raise no_such_resource()
         if path == ("openapi", "v2") or path[:2] == ("openapi", "v3"):
-            _check_path(ask, access)
             if ask.method not in {"GET", "HEAD"}:
                 raise not_allowed()
             return await (_openapi_v2(ask) if path[1:] == ("v2",) else _openapi_v3("/".join(path[2:]), ask))
         if discovery.is_unknown(path):
-            _check_path(ask, access)
             return Answer(body=b"404 page not found\n", status=404, media_type="text/plain; charset=utf-8")
         if ask.method == "HEAD":  # as a kube-apiserver answers it
             raise not_allowed()
@@ -132,17 +125,14 @@ class Api:
 
     async def _answer(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer | Stream:
         if (document := self._document(path, ask)) is not None:
-            _check_path(ask, access)
             return document
-        if (group_kind := _review(path)) is not None:
-            return await self._review(ask, access, *group_kind)
-        if path[:2] == ("api", "v1") and path[-1:] == ("eviction",):
-            return await self._evict(ask, access, path)
-        target = paths.target(path)
-        if target is None:
-            _check_path(ask, access)
+        if (kind := _REVIEWS.get(path)) is not None:
+            return await self._review(ask, access, kind)
+        if (pod := _evicted(path)) is not None:
+            raise not_found(POD, pod.name) if ask.method == "POST" else not_allowed()
+        if ask.target is None:
             raise no_such_resource()
-        return await self._resource(ask, access, target)
+        return await self._resource(ask, access, ask.target)
 
     # ── documents about the API ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,32 +152,21 @@ class Api:
 
     # ── questions that are asked by creating an object ──────────────────────────────────────────────────────────────
 
-    async def _review(self, ask: Ask, access: Access, group: str, kind: str) -> Answer:
+    async def _review(self, ask: Ask, access: Access, kind: Kind) -> Answer:
         if ask.method != "POST":
             raise not_allowed()
-        access.check(Attempt(verb="create", group=group, resource=_REVIEW_KINDS[kind].plural))  # a body costs time to read
         form(ask.headers.get("accept", ""))
         content_type, options = ask.headers.get("content-type", ""), WriteOptions.parse(ask.query, "CreateOptions")
-        decoded = await decoded_body(_REVIEW_KINDS[kind], await ask.body(), content_type, options.validation)
-        review = decoded.manifest | {"kind": kind, "apiVersion": f"{group}/v1"}
+        decoded = await decoded_body(kind, await ask.body(), content_type, options.validation)
+        review = decoded.manifest | {"kind": kind.name, "apiVersion": kind.api_version}
         review.setdefault("metadata", {})
-        review["status"] = access.review(kind, review.get("spec") or {})
+        review["status"] = access.review(kind.name, review.get("spec") or {})
         return Answer(body=encoded(review), status=201, warnings=decoded.warnings)
-
-    async def _evict(self, ask: Ask, access: Access, path: tuple[str, ...]) -> Answer:
-        target = paths.target(path[:-1])
-        if target is None or target.resource.kind != POD:
-            raise no_such_resource()
-        if ask.method != "POST":
-            raise not_allowed()
-        access.check(replace(_attempt("create", target), subresource="eviction"))
-        raise not_found(POD, target.name)
 
     # ── resources ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _resource(self, ask: Ask, access: Access, target: Target) -> Answer | Stream:
         verb = _verb(ask, target)
-        access.check(_attempt(verb, target))
         if verb not in target.resource.verbs and not target.subresource:
             raise not_allowed()
         if verb in {"get", "list", "watch"}:
@@ -339,9 +318,22 @@ async def _openapi_v3(where: str, ask: Ask) -> Answer:
     return Answer(body=await asyncio.to_thread(openapi.document, where), headers=headers)
 
 
-def _check_path(ask: Ask, access: Access) -> None:
-    """Refuses who may not get what is no resource; so a stranger is not told whether anything is served there."""
-    access.check(Attempt(verb=ask.method.lower(), path=ask.raw_path))
+def attempt(ask: Ask) -> Attempt | None:
+    """Returns what a request is about to do with a resource; None where it is about none, or does what cannot be done."""
+    try:
+        return None if ask.target is None else _attempt(_verb(ask, ask.target), ask.target)
+    except Refused:
+        return None
+
+
+def _asked(ask: Ask) -> Attempt:
+    """Returns what a request asks for, as rights have it. They are looked at first: a stranger is not told what is served."""
+    if ask.method == "POST" and ask.path is not None:
+        if (kind := _REVIEWS.get(ask.path)) is not None:
+            return Attempt(verb="create", group=kind.group, resource=kind.plural)
+        if (pod := _evicted(ask.path)) is not None:
+            return replace(_attempt("create", pod), subresource="eviction")
+    return attempt(ask) or Attempt(verb=ask.method.lower(), path=ask.raw_path)
 
 
 def _attempt(verb: str, target: Target) -> Attempt:
@@ -387,12 +379,13 @@ def not_allowed() -> Refused:
     return Refused(405, "the server does not allow this method on the requested resource", details={})
 
 
-def _review(path: tuple[str, ...]) -> tuple[str, str] | None:
-    for group, kind, plural in discovery.REVIEWS:
-        if path == ("apis", group, "v1", plural):
-            return group, kind
-    return None
+def _evicted(path: tuple[str, ...]) -> Target | None:
+    """Returns the pod that is to be evicted at a path; None where it is none."""
+    target = paths.target(path[:-1]) if path[-1:] == ("eviction",) else None
+    return target if target is not None and target.resource.kind == POD else None
 
 
-_REVIEW_KINDS: Final = {kind.name: kind for kind in kinds.REVIEWS}
+_REVIEWS: Final[Mapping[tuple[str, ...], Kind]] = {
+    ("apis", kind.group, kind.version, kind.plural): kind for kind in kinds.REVIEWS
+}
 _OPTIONS: Final[Mapping[str, WriteKind]] = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}

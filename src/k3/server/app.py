@@ -14,13 +14,14 @@ from aiohttp import HttpVersion11, web
 from k3.agent.faults import Faults
 from k3.agent.tasks import time_limit
 from k3.core.errors import K3Error, Unavailable
+from k3.server import paths
 from k3.server.access import audit
 from k3.server.access.authenticate import Connection
 from k3.server.access.bounds import Bounds, Seat
 from k3.server.access.gate import Gate, Pass
 from k3.server.access.identity import User
 from k3.server.access.roles import Attempt
-from k3.server.api import Answer, Api, Ask, Stream
+from k3.server.api import Answer, Api, Ask, Stream, attempt
 from k3.server.entries import encoded
 from k3.server.negotiation import JSON
 from k3.server.status import Refused, bad_request
@@ -98,7 +99,7 @@ class App:
             entered.leave()
 
     async def _answered(self, request: web.BaseRequest, ask: Ask, entered: Pass) -> web.StreamResponse:
-        attempt = self._api.attempt(ask)
+        attempted = attempt(ask)
         code, name = 500, ""
         try:
             found = await self._found(ask, entered)
@@ -111,9 +112,9 @@ class App:
             details = {"retryAfterSeconds": 1} if isinstance(error, Unavailable) else None
             raise Refused(code, str(error), reason=error.reason, details=details) from error
         finally:
-            self._count(attempt.verb if attempt else "", attempt.resource if attempt else "", code)
-            if attempt is not None and attempt.verb in CHANGES:
-                named = replace(attempt, name=attempt.name or name)
+            self._count(attempted.verb if attempted else "", attempted.resource if attempted else "", code)
+            if attempted is not None and attempted.verb in CHANGES:
+                named = replace(attempted, name=attempted.name or name)
                 audit.write(entered.user, named, address=entered.address, code=code, dry_run=ask.is_dry_run)
         if isinstance(found, Stream):
             return await self._streamed(request, found, entered.user)
@@ -258,9 +259,12 @@ def _ask(request: web.BaseRequest) -> Ask:
     except ValueError as odd:
         message = f"the query cannot be read: {odd}"
         raise bad_request(message) from odd
+    path = paths.segments(raw_path)
     return Ask(
         method=request.method,
         raw_path=raw_path,
+        path=path,
+        target=None if path is None else paths.target(path),
         query=query,
         headers={name.lower(): value for name, value in request.headers.items()},
         body=lambda: _body(request, None),

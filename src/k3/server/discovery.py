@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from k3.server.resources import RESOURCES, Resource
+from k3.server.schema.kinds import REVIEWS
 
 VERSION: Final = {
     "major": "1",
@@ -19,19 +20,10 @@ VERSION: Final = {
 }
 """The version of Kubernetes whose API this is: clients compare it with their own, and look up what they may expect."""
 
-REVIEWS: Final = (
-    ("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews"),
-    ("authentication.k8s.io", "TokenReview", "tokenreviews"),
-    ("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "SelfSubjectRulesReview", "selfsubjectrulesreviews"),
-    ("authorization.k8s.io", "SubjectAccessReview", "subjectaccessreviews"),
-)
-"""Questions that are asked by creating an object: group, kind and resource."""
-
 
 def group_versions() -> dict[str, str]:
     """Returns the groups that are served besides the core one, with their version."""
-    named = [each.kind.group for each in RESOURCES if each.kind.group] + [group for group, _, _ in REVIEWS]
+    named = [each.kind.group for each in RESOURCES if each.kind.group] + [kind.group for kind in REVIEWS]
     return dict.fromkeys(sorted(named), "v1")
 
 
@@ -45,9 +37,9 @@ def _resource_rows(group: str) -> Iterator[dict[str, Any]]:
     if not group:
         eviction = _bare("pods/eviction", "Eviction", ["create"], namespaced=True)
         yield {**eviction, "group": "policy", "version": "v1"}
-    for review_group, kind, plural in REVIEWS:
-        if review_group == group:
-            yield {**_bare(plural, kind, ["create"], namespaced=False), "singularName": kind.lower()}
+    for kind in REVIEWS:  # a question that is asked by creating an object
+        if kind.group == group:
+            yield {**_bare(kind.plural, kind.name, ["create"], namespaced=False), "singularName": kind.name.lower()}
 
 
 def _row(each: Resource) -> dict[str, Any]:
