@@ -16,7 +16,6 @@ from k3.core.objects import Key, Manifest, Object
 
 CONTROLLER: Final = "controller"
 """Stands for whoever manages a Node that is no source's."""
-STATES: Final = ("ready", "not_answering", "not_ready", "unknown", "unreadable")
 NODES_HELP: Final = "Nodes as the store last showed them, by who manages them and their state."
 LEAST_SECONDS: Final = 1.0
 SHARE: Final = 20

@@ -4,17 +4,17 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 from uuid import uuid4
 
 from k3.cli.flags import Parser, add_log_flags, add_store_flags
 from k3.cli.opening import no_store, open_existing, settings_for_reading
 from k3.cli.terminal import answer, draw, remark
-from k3.cli.usage import BadUsage
+from k3.cli.verbs import Verbs, run_verb
 from k3.core.errors import Forbidden
 from k3.core.objects import NODE, TOKEN, Key, Kind
-from k3.core.safe_text import one_line, printable
+from k3.core.safe_text import one_line
 from k3.core.store import Store
 from k3.settings.structs import Settings
 from k3.stores import connect
@@ -45,14 +45,7 @@ _BAR: Final = 40
 
 def run(arguments: list[str]) -> int:
     """Runs `check` or `copy`. Raises what they raise, and BadUsage."""
-    verb, *rest = arguments or ["--help"]
-    if verb in {"-h", "--help"}:
-        answer(HELP)
-        return 0
-    if verb not in _VERBS:
-        msg = f'unknown store command "{printable(verb, limit=60)}", expected check or copy'
-        raise BadUsage(msg, command="store")
-    return _VERBS[verb](rest)
+    return run_verb("store", _VERBS, arguments, about=HELP)
 
 
 def _run_check(arguments: list[str]) -> int:
@@ -169,4 +162,4 @@ def _draw(done: int, total: int) -> None:
         remark("")
 
 
-_VERBS: Final[dict[str, Callable[[list[str]], int]]] = {"check": _run_check, "copy": _run_copy}
+_VERBS: Final[Verbs] = {"check": _run_check, "copy": _run_copy}

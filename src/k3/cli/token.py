@@ -3,14 +3,13 @@
 import argparse
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.opening import no_store, open_existing, settings_for_reading
 from k3.cli.terminal import answer, remark
-from k3.cli.usage import BadUsage
+from k3.cli.verbs import Verbs, run_verb
 from k3.core.errors import ConfigInvalid, NotFound
 from k3.core.node import valid_name
 from k3.core.safe_text import printable
@@ -50,14 +49,7 @@ _EXAMPLES: Final = {
 
 def run(arguments: list[str]) -> int:
     """Runs one of them. Raises what they raise, and BadUsage."""
-    verb, *rest = arguments or ["--help"]
-    if verb in {"-h", "--help"}:
-        answer(HELP)
-        return 0
-    if verb not in _VERBS:
-        msg = f'unknown token command "{printable(verb, limit=60)}", expected create, list or revoke'
-        raise BadUsage(msg, command="token")
-    return _VERBS[verb](rest)
+    return run_verb("token", _VERBS, arguments, about=HELP)
 
 
 def add_role_flags(parser: Any, *, default: str = "") -> None:  # noqa: ANN401 - a parser or one of its groups
@@ -205,4 +197,4 @@ async def _revoke(chosen: argparse.Namespace) -> int:
     return 0
 
 
-_VERBS: Final[dict[str, Callable[[list[str]], int]]] = {"create": _run_create, "list": _run_list, "revoke": _run_revoke}
+_VERBS: Final[Verbs] = {"create": _run_create, "list": _run_list, "revoke": _run_revoke}

@@ -13,8 +13,8 @@ Pure.
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeAlias
 
-from k3.core import documents
-from k3.core.errors import Invalid
+from k3.core import documents, limits
+from k3.core.errors import Invalid, TooLarge
 
 Manifest: TypeAlias = documents.Manifest
 
@@ -164,3 +164,10 @@ def new_document(key: Key, manifest: Manifest, *, uid: str, created: str) -> byt
         metadata["namespace"] = key.namespace
     body = {name: value for name, value in manifest.items() if name not in {"apiVersion", "kind", "metadata"}}
     return documents.encode({"apiVersion": key.kind.api_version, "kind": key.kind.name, "metadata": metadata, **body})
+
+
+def check_size(key: Key, document: bytes) -> None:
+    """Raises TooLarge for a document that is larger than an object may be."""
+    if len(document) > limits.OBJECT_BYTES:
+        msg = f"{key} is {len(document)} bytes; at most {limits.OBJECT_BYTES} are stored"
+        raise TooLarge(msg)

@@ -101,7 +101,8 @@ class Store(Protocol):
         """Changes of a kind behind revision `since`, in order, then for ever as they are committed.
 
         Entering raises Expired where `since` is compacted or lies in the future; iterating raises Expired where the
-        reader fell behind, and Unavailable where the store is gone. Bookmarks come when idle, at least every minute.
+        reader fell behind, and Unavailable where the store is gone. Bookmarks come when idle, at least every minute,
+        and where the store can tell, soon after others than this kind have changed.
         """
         ...
 

@@ -59,8 +59,7 @@ class _Patching:
         self._kind = kind
         self._media_type = sent.media_type
         self._validation = options.validation
-        self._patch = _parsed(sent.body)
-        self._odd = [] if options.validation == "Ignore" else _odd(sent)
+        self._patch, self._odd = _parsed(sent)
 
     def change(self, old: Manifest) -> Manifest:
         """Returns what the patch makes of an object. Raises Refused."""
@@ -121,19 +120,18 @@ async def _apply(writer: Writer, target: Target, sent: Patch, options: WriteOpti
     return Written(written.manifest, written.is_new, found.doubled if options.validation == "Warn" else ())
 
 
-def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Returns a patch. Raises Refused."""
+def _parsed(sent: Patch) -> tuple[Any, list[str]]:
+    """Returns a patch, and what is odd in how it was written. Raises Refused."""
     try:
-        json_text.parsed(body)  # knows what no patch may be
-        return DECODER.decode(body.decode())
+        written = json_text.parsed(sent.body)  # knows what no patch may be, and which keys are there twice
+        return DECODER.decode(sent.body.decode()), _odd(sent.media_type, written)
     except (ValueError, RecursionError) as odd:
         raise bad_request(_NOT_JSON) from odd
 
 
-def _odd(sent: Patch) -> list[str]:
-    """Returns what is odd in how a patch was written: keys that are there twice, and in a JSON patch what no operation has."""
-    found = json_text.parsed(sent.body)
-    if sent.media_type != JSON_PATCH:
+def _odd(media_type: str, found: Any) -> list[str]:  # noqa: ANN401 - JSON
+    """Returns the keys of a patch that are there twice, or of a JSON patch what no operation has."""
+    if media_type != JSON_PATCH:
         return [f'duplicate field "{each}"' for each in json_text.doubled(found)]
     return json_patch.unknown_fields(
         [each if isinstance(each, dict) else {} for each in found] if isinstance(found, list) else []

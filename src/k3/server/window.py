@@ -97,9 +97,7 @@ class Window:
     def show(self, listed: Listed) -> None:
         """Takes in a whole list. Watches go on where it shows nothing that they have not seen; else they end."""
         found = {_place(item.key): item for item in listed.objects}
-        is_same = found.keys() == self._entries.keys() and all(
-            item.revision == self._entries[place].revision for place, item in found.items()
-        )
+        is_same = self._is_at({place: item.revision for place, item in found.items()})
         if not is_same or listed.revision < self.revision:
             self._entries = {place: Entry(item) for place, item in found.items()}
             self._places = sorted(self._entries)
@@ -141,10 +139,7 @@ class Window:
 
         A store such as etcd does not tell a watch of one kind that only others changed.
         """
-        is_same = found.entries.keys() == self._entries.keys() and all(
-            entry.revision == self._entries[place].revision for place, entry in found.entries.items()
-        )
-        if is_same:
+        if self._is_at({place: entry.revision for place, entry in found.entries.items()}):
             self._advance(found.revision)
 
     def lose(self) -> None:
@@ -155,6 +150,10 @@ class Window:
         """Ends every watch."""
         for watch in self.watches:
             watch.end(error)
+
+    def _is_at(self, revisions: Mapping[Place, int]) -> bool:
+        """Whether the objects here are those, at these revisions."""
+        return {place: entry.revision for place, entry in self._entries.items()} == revisions
 
     def _advance(self, revision: int) -> None:
         self.revision = max(self.revision, revision)

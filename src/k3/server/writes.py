@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from uuid import uuid4
 
 from k3.core import times
 from k3.core.errors import AlreadyExists, Conflict, NotFound
@@ -122,7 +123,7 @@ class Writer:
         if options.dry_run:
             if (there := await self._found(key)) is not None:
                 raise taken(there)
-            metadata = {**manifest["metadata"], "uid": _uid(), "creationTimestamp": _now()}
+            metadata = {**manifest["metadata"], "uid": str(uuid4()), "creationTimestamp": _now()}
             return Written({**manifest, "metadata": metadata}, is_new=True)
         try:
             made = await self._store.create(key, manifest)
@@ -326,12 +327,6 @@ def _settled(old: Manifest, new: Manifest, target: Target, options: WriteOptions
 def _generated(base: str) -> str:
     suffix = "".join(random.choices(_SUFFIX, k=_SUFFIX_LENGTH))  # noqa: S311 - tells names apart, guards nothing
     return base[: _GENERATED_BYTES - _SUFFIX_LENGTH] + suffix
-
-
-def _uid() -> str:
-    import uuid  # noqa: PLC0415 - only for a dry run
-
-    return str(uuid.uuid4())
 
 
 def _now() -> str:

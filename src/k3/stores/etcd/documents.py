@@ -17,8 +17,8 @@ from uuid import UUID, uuid5
 
 from k3.core import limits
 from k3.core.documents import decode, encode
-from k3.core.errors import Invalid, TooLarge
-from k3.core.objects import Key, Kind, Manifest, Object, key_from_path, kind_prefix
+from k3.core.errors import Invalid
+from k3.core.objects import Key, Kind, Manifest, Object, check_size, key_from_path, kind_prefix
 from k3.core.safe_text import printable
 from k3.core.store import Change
 from k3.core.times import timestamp
@@ -143,9 +143,7 @@ def new_document(key: Key, manifest: Manifest, *, now: float) -> tuple[bytes, st
     except (TypeError, ValueError, RecursionError) as odd:
         msg = f"{key} cannot be written as JSON: {odd}"
         raise Invalid(msg) from odd
-    if len(document) > limits.OBJECT_BYTES:
-        msg = f"{key} is {len(document)} bytes; at most {limits.OBJECT_BYTES} are stored"
-        raise TooLarge(msg)
+    check_size(key, document)
     return document, created
 
 

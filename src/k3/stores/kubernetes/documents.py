@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from k3.core import limits
 from k3.core.documents import DECODER, encode, is_too_deep
-from k3.core.errors import Invalid, TooLarge
-from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
+from k3.core.errors import Invalid
+from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object, check_size
 from k3.core.safe_text import printable
 from k3.core.store import Bookmark, Change, ChangeType
 from k3.stores.log.writes import is_storable
@@ -173,9 +173,7 @@ def body_of(key: Key, manifest: Manifest, metadata: Manifest) -> bytes:
     except (TypeError, ValueError, RecursionError) as odd:
         msg = f"{key} cannot be written as JSON: {odd}"
         raise Invalid(msg) from odd
-    if len(body) > limits.OBJECT_BYTES:
-        msg = f"{key} is {len(body)} bytes; at most {limits.OBJECT_BYTES} are stored"
-        raise TooLarge(msg)
+    check_size(key, body)
     return body
 
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from k3.core import limits
 from k3.core.documents import decode, same_json
-from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound, TooLarge
-from k3.core.objects import Key, Manifest, Object, key_from_path, new_document
+from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound
+from k3.core.objects import Key, Manifest, Object, check_size, key_from_path, new_document
 from k3.core.store import Change
 from k3.core.times import timestamp
 
@@ -90,14 +90,14 @@ def new_create(key: Key, manifest: Manifest, *, uid: str, now: float) -> CreateW
     except (TypeError, ValueError, RecursionError) as odd:
         msg = f"{key} cannot be written as JSON: {odd}"
         raise Invalid(msg) from odd
-    _check_size(key, document)
+    check_size(key, document)
     return CreateWrite(key, uid, created, document)
 
 
 def new_update(item: Object) -> UpdateWrite:
     """Returns an update to `item.document`. Raises NotFound (an impossible key), Invalid (not a JSON object), TooLarge."""
     _check_storable(item.key)
-    _check_size(item.key, item.document)
+    check_size(item.key, item.document)
     try:
         return UpdateWrite(item, decode(item.document))
     except (ValueError, RecursionError) as odd:
@@ -173,12 +173,6 @@ def _check_storable(key: Key) -> None:
     if not is_storable(key):
         msg = f"{str(key)!r} not found"
         raise NotFound(msg)
-
-
-def _check_size(key: Key, document: bytes) -> None:
-    if len(document) > limits.OBJECT_BYTES:
-        msg = f"{key} is {len(document)} bytes; at most {limits.OBJECT_BYTES} are stored"
-        raise TooLarge(msg)
 
 
 def _expect(current: Object, *, revision: int | None, uid: str | None) -> None:
