@@ -41,7 +41,7 @@ class Settling(EtcdStore):
     """Waits, after closing, for what grpc does in a thread of its own a moment later and tells nobody: closing the socket."""
 
     async def aclose(self) -> None:
-        was_open, before = not self._closed, sockets()
+        was_open, before = not self._watches._is_closed, sockets()
         await super().aclose()
         async with asyncio.timeout(HANG_SECONDS):
             while was_open and before and len(sockets()) >= len(before):

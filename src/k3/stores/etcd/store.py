@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from k3.core import limits
-from k3.core.errors import AlreadyExists, Conflict, Damaged, Expired, Invalid, K3Error, NotFound, Unavailable
+from k3.core.errors import AlreadyExists, Conflict, Damaged, Expired, Invalid, K3Error, NotFound
 from k3.core.objects import Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Watch
 from k3.stores.etcd import messages, troubles
@@ -30,8 +30,9 @@ from k3.stores.etcd.documents import Documents, metadata_of, new_document
 from k3.stores.etcd.following import Following
 from k3.stores.etcd.messages import Message
 from k3.stores.etcd.settings import EtcdStorage
-from k3.stores.log.writes import DeleteWrite, UpdateWrite, apply, is_storable, new_delete, new_update
+from k3.stores.log.writes import DeleteWrite, UpdateWrite, apply, goes_ahead, is_storable, new_delete, new_update
 from k3.stores.remembered import Remembered
+from k3.stores.watches import Watches
 
 T = TypeVar("T")
 
@@ -65,19 +66,13 @@ class EtcdStore:
         self._compactor = Compactor(self._client, f"{self._notes}/compaction".encode(), sleep=sleep)
         self._documents = Documents(storage.prefix, UUID(int=0))  # until `open` has learnt the id
         self._remembered = Remembered()
-        self._watches: set[Following] = set()
-        self._group = asyncio.TaskGroup()
-        self._running: asyncio.Task[None] | None = None
-        self._closed = False
+        self._watches = Watches(storage.url, most=limits.WATCHERS, closed=troubles.CLOSED)
 
     async def open(self) -> None:
         """Connects, logs in, and learns or makes the store's id. Raises Unavailable, Forbidden."""
         await self._client.open()
         await self._identify()
-        started = asyncio.Event()
-        # Owned by this store, which waits for it in `aclose`.
-        self._running = asyncio.create_task(self._run(started), name="k3-etcd")  # noqa: TID251
-        await started.wait()
+        await self._watches.start(*([self._compactor.run] if self._storage.compact else []))
 
     @property
     def id(self) -> str:
@@ -143,12 +138,7 @@ class EtcdStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        self._closed = True
-        for watch in self._watches:
-            watch.end(Unavailable(troubles.CLOSED))
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+        await self._watches.aclose()
         await self._client.aclose()
 
     # --- writes
@@ -162,7 +152,7 @@ class EtcdStore:
         # refused, or would change nothing, is judged by what etcd holds now.
         item, known = write.item, self._remembered.get(write.key, write.item.revision)
         former = known or await self._get(write.key, until)
-        if known is not None and not _changes(write, known):
+        if known is not None and not goes_ahead(write, known):
             former = await self._get(write.key, until)
         if apply(write, former, 0) is None:
             return former
@@ -178,7 +168,7 @@ class EtcdStore:
     async def _delete(self, write: DeleteWrite, until: float) -> Object:
         former = self._remembered.get(write.key, write.revision or 0) or await self._get(write.key, until)
         for _ in range(_RACES):
-            if not _changes(write, former):
+            if not goes_ahead(write, former):
                 former = await self._get(write.key, until)
                 apply(write, former, 0)
             request = messages.delete_if(self._documents.path(write.key), revision=former.revision)
@@ -222,21 +212,11 @@ class EtcdStore:
 
     @asynccontextmanager
     async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
-        self._check_open()
-        if len(self._watches) >= limits.WATCHERS:
-            msg = f"{limits.WATCHERS} watches are open already"
-            raise Unavailable(msg)
+        self._watches.check_room()
         watch = Following(self._client, self._documents, kind, since, on_resume=self._identify)
         await watch.open()
-        self._check_open()  # again: `aclose` may have come while it was opened, and would not know of it
-        self._watches.add(watch)
-        task = self._group.create_task(self._guarded(watch.run), name=f"k3-etcd-watch-{kind.name}")
-        try:
+        async with self._watches.filling(watch, watch.run):
             yield watch
-        finally:
-            self._watches.discard(watch)
-            task.cancel()
-            await asyncio.wait([task])
 
     # --- the store itself
 
@@ -257,8 +237,7 @@ class EtcdStore:
             return
         self._documents = Documents(self._storage.prefix, store_id)
         self._remembered.clear()
-        for watch in self._watches:
-            watch.end(Expired("etcd holds another store than before: list again"))
+        self._watches.end(Expired("etcd holds another store than before: list again"))
 
     async def _make_id(self, key: bytes) -> bytes:
         value = self._new_uid().encode()
@@ -267,20 +246,6 @@ class EtcdStore:
         there = None if response.succeeded else messages.found_instead(response)
         return value if there is None else bytes(there.value)
 
-    async def _run(self, started: asyncio.Event) -> None:
-        async with self._group as group:
-            if self._storage.compact:
-                group.create_task(self._guarded(self._compactor.run), name="k3-etcd-compaction")
-            started.set()
-            await asyncio.Event().wait()
-
-    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Runs a part; logs what it raises unexpectedly, so that one part that fails does not end the others."""
-        try:
-            await part()
-        except Exception:
-            log.exception("store.failed", extra={"fields": {"store": self.url}})
-
     async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
         """Returns the result. Where another store has answered, learns which one before anything else is asked of it."""
         try:
@@ -288,18 +253,6 @@ class EtcdStore:
         except Replaced:
             await self._identify()
             raise
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unavailable(troubles.CLOSED)
-
-
-def _changes(write: UpdateWrite | DeleteWrite, known: Object) -> bool:
-    """Whether the write would go ahead against a state that may be old. If not, the present state has to confirm it."""
-    try:
-        return apply(write, known, 0) is not None
-    except K3Error:
-        return False
 
 
 def _checked_metadata(item: Object) -> Manifest:

@@ -6,7 +6,6 @@
 A Node's status has a path of its own, which never touches the spec (ADR 53).
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -24,9 +23,10 @@ from k3.stores.kubernetes.documents import SERVED, Odd, is_name, new_body, read_
 from k3.stores.kubernetes.following import Following, lines
 from k3.stores.kubernetes.listing import Listing
 from k3.stores.kubernetes.settings import KubernetesStorage
-from k3.stores.log.writes import UpdateWrite, apply, new_update
+from k3.stores.log.writes import UpdateWrite, apply, goes_ahead, new_update
 from k3.stores.reader import Reader
 from k3.stores.remembered import Remembered
+from k3.stores.watches import Watches
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +41,13 @@ class KubernetesStore:
         self._listing = Listing(self._client)
         self._remembered = Remembered()
         self._id = ""
-        self._watches: set[Following] = set()
-        self._group = asyncio.TaskGroup()
-        self._running: asyncio.Task[None] | None = None
-        self._closed = False
+        self._watches = Watches(storage.url, most=limits.HTTP_REQUESTS, closed=troubles.CLOSED)
 
     async def open(self) -> None:
         """Learns the store's id, and tries whether Nodes may be read. Raises Unavailable, Forbidden."""
         await self._identify()
         await self._listing.page(NODE, size=1)
-        started = asyncio.Event()
-        # Owned by this store, which waits for it in `aclose`.
-        self._running = asyncio.create_task(self._run(started), name="k3-kubernetes")  # noqa: TID251
-        await started.wait()
+        await self._watches.start()
 
     @property
     def id(self) -> str:
@@ -80,7 +74,7 @@ class KubernetesStore:
 
     async def get(self, key: Key) -> Object:
         """See `Store.get`."""
-        self._check_open()
+        self._watches.check_open()
         if not is_name(key):
             msg = f"{str(key)!r} not found"
             raise NotFound(msg)
@@ -90,24 +84,24 @@ class KubernetesStore:
         self, kind: Kind, *, namespace: str = "", limit: int = 0, after: Key | None = None, at: int | None = None
     ) -> Page:
         """See `Store.list`."""
-        self._check_open()
+        self._watches.check_open()
         return await self._listing.list(kind, namespace=namespace, limit=limit, after=after, at=at)
 
     async def create(self, key: Key, manifest: Manifest) -> Object:
         """See `Store.create`."""
-        self._check_open()
+        self._watches.check_open()
         return self._remembered.put(await self._asked(asking.created(key, new_body(key, manifest)), key))
 
     async def update(self, item: Object) -> Object:
         """See `Store.update`. A Node whose spec and status both change is written in two steps (`_written`)."""
-        self._check_open()
+        self._watches.check_open()
         if not is_name(item.key):
             msg = f"{str(item.key)!r} not found"
             raise NotFound(msg)
         write = new_update(item)
         # What is remembered may be old: it may save the read before a write, but decides no answer.
         former = self._remembered.get(item.key, item.revision)
-        if former is None or not _changes(write, former):
+        if former is None or not goes_ahead(write, former):
             former = await self.get(item.key)
             if apply(write, former, 0) is None:
                 return former
@@ -130,12 +124,7 @@ class KubernetesStore:
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
-        self._closed = True
-        for watch in self._watches:
-            watch.end(Unavailable(troubles.CLOSED))
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+        await self._watches.aclose()
         await self._client.aclose()
 
     # --- writes
@@ -201,35 +190,14 @@ class KubernetesStore:
 
     @asynccontextmanager
     async def _watch(self, kind: Kind, since: int) -> AsyncIterator[AsyncIterator[Event]]:
-        self._check_open()
-        if len(self._watches) >= limits.HTTP_REQUESTS:
-            msg = f"{limits.HTTP_REQUESTS} watches are open already"
-            raise Unavailable(msg)
+        self._watches.check_room()
         if kind not in SERVED:
             yield Reader(since)  # nothing ever comes but bookmarks
             return
         watch = Following(self._client, self._listing, kind, max(since, 0), on_resume=self._identify)
-        self._watches.add(watch)
-        task = self._group.create_task(self._guarded(watch), name=f"k3-kubernetes-watch-{kind.name}")
-        try:
+        async with self._watches.filling(watch, watch.run):
             await watch.is_open()
             yield watch
-        finally:
-            self._watches.discard(watch)
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def _guarded(self, watch: Following) -> None:
-        """Runs a watch; logs what it raises unexpectedly, so that one that fails does not end the others."""
-        try:
-            await watch.run()
-        except Exception:
-            log.exception("store.failed", extra={"fields": {"store": self.url}})
-
-    async def _run(self, started: asyncio.Event) -> None:
-        async with self._group:
-            started.set()
-            await asyncio.Event().wait()
 
     async def _identify(self) -> None:
         """Learns the store's id. Where it is not the one of before, what was known of the old store is dropped."""
@@ -248,20 +216,7 @@ class KubernetesStore:
             return
         self._remembered.clear()
         self._listing.clear()
-        for watch in self._watches:
-            watch.end(Expired("another cluster answers than before: list again"))
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unavailable(troubles.CLOSED)
-
-
-def _changes(write: UpdateWrite, known: Object) -> bool:
-    """Whether the write would go ahead against a state that may be old. If not, the present state has to confirm it."""
-    try:
-        return apply(write, known, 0) is not None
-    except K3Error:
-        return False
+        self._watches.end(Expired("another cluster answers than before: list again"))
 
 
 def _rest(manifest: Manifest) -> Manifest:

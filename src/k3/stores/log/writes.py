@@ -169,6 +169,14 @@ def apply_all(writes: Iterable[Write], current: dict[Key, Object], revision: int
     return Batch(tuple(outcomes), tuple(entries))
 
 
+def goes_ahead(write: UpdateWrite | DeleteWrite, known: Object) -> bool:
+    """Whether the write would go ahead against a state that may be old. If not, the present state has to confirm it."""
+    try:
+        return apply(write, known, 0) is not None
+    except K3Error:
+        return False
+
+
 def _check_storable(key: Key) -> None:
     if not is_storable(key):
         msg = f"{str(key)!r} not found"
