@@ -3,7 +3,7 @@
 import pytest
 
 from k3.core.errors import Invalid
-from k3.view.selector import parse_selector
+from k3.view.selector import typed_selector
 from tests.cli.conftest import K3, StoreFile
 
 LABELS = {"app": "web", "tier": "front", "empty": "", "example.org/zone": "a-1"}
@@ -39,22 +39,23 @@ LABELS = {"app": "web", "tier": "front", "empty": "", "example.org/zone": "a-1"}
         ("app in (web,db),tier!=back,!missing,empty", True),
         ("app in (web,db),tier=back", False),
         ("in", False),
+        ("missing>1", False),
     ],
 )
 def test_selects(text: str, holds: bool) -> None:
-    assert parse_selector(text).matches(LABELS) is holds
+    assert typed_selector(text).matches(LABELS) is holds
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("=", "a=b,", ",a", "a b", "a=b c", "a in", "a in b", "a in (b", "a in b)", "a in ((b))", "a in (x),,b"),
-        *("a=>b", "a>1", "!a=b", "-a", "a/b/c", "a=b!", "a\x00", "a" * 64, "a=" + "b" * 64),
+        *("a=>b", "a>x", "!a=b", "-a", "a/b/c", "a=b!", "a\x00", "a" * 64, "a=" + "b" * 64),
     ],
 )
 def test_refuses(text: str) -> None:
     with pytest.raises(Invalid, match="bad selector"):
-        parse_selector(text)
+        typed_selector(text)
 
 
 @pytest.mark.parametrize("flag", ["-l", "--selector"])

@@ -21,7 +21,7 @@ from k3.core.sources import SOURCES
 from k3.view import documents, node_table
 from k3.view.cells import Column, Moment
 from k3.view.node_table import Reading
-from k3.view.selector import Selector, parse_selector
+from k3.view.selector import Selector, typed_selector
 from k3.view.table import Table
 from tests.fuzz import making, stores
 from tests.fuzz.parser import Parser, text_of
@@ -116,11 +116,11 @@ _LABELS: Final[tuple[dict[str, str], ...]] = ({}, {"app": "web"}, {"app": "x", "
 
 
 def _selector(data: bytes) -> Selector:
-    return parse_selector(text_of(data))
+    return typed_selector(text_of(data))
 
 
 def _check_selector(found: Selector) -> None:
-    assert parse_selector(selector_text(found)) == found, "a normal form"
+    assert typed_selector(selector_text(found)) == found, "a normal form"
     for labels in _LABELS:
         assert found.matches(labels) == all(term.matches(labels) for term in found.terms)
     for term in found.terms:

@@ -18,7 +18,7 @@ from k3.core.sources import SOURCES
 from k3.core.store import Store
 from k3.settings.structs import Settings
 from k3.view import node_table
-from k3.view.selector import Selector, parse_selector
+from k3.view.selector import Selector, typed_selector
 
 _EXAMPLES = """\
   k3 delete node web1
@@ -54,7 +54,7 @@ def _chosen(words: Sequence[str], selector: str | None) -> tuple[list[str], Sele
         problem = "which node? Write: k3 delete node NAME"
     if problem:
         raise BadUsage(problem, command="delete")
-    return node_names(rest, command="delete"), parse_selector(selector) if selector else None
+    return node_names(rest, command="delete"), typed_selector(selector) if selector else None
 
 
 async def _delete(chosen: argparse.Namespace, names: Sequence[str], selector: Selector | None) -> int:

@@ -24,7 +24,7 @@ from k3.core.store import Page, Store
 from k3.view import node_table
 from k3.view.cells import Moment, human_duration, part, text_at
 from k3.view.node_table import Reading
-from k3.view.selector import Selector, parse_selector
+from k3.view.selector import Selector, typed_selector
 from k3.view.table import Table
 
 _EXAMPLES = """\
@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> int:
     if not (has_kind or names or chosen.selector):
         msg = "which node? Write: k3 describe node NAME"
         raise BadUsage(msg, command="describe")
-    return asyncio.run(_describe(chosen, names, parse_selector(chosen.selector)))
+    return asyncio.run(_describe(chosen, names, typed_selector(chosen.selector)))
 
 
 async def _describe(chosen: argparse.Namespace, names: Sequence[str], selector: Selector) -> int:

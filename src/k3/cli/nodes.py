@@ -23,7 +23,7 @@ from k3.settings.structs import Settings
 from k3.view import node_table
 from k3.view.cells import Column, Moment
 from k3.view.node_table import Reading
-from k3.view.selector import Selector, parse_selector
+from k3.view.selector import Selector, typed_selector
 
 _OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
 _EXAMPLES = """\
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
         msg = "give NAMEs or a selector, not both"
         raise BadUsage(msg, command="nodes")
     chosen.names = node_names(chosen.names, command="nodes")
-    return asyncio.run(_nodes(chosen, parse_selector(chosen.selector)))
+    return asyncio.run(_nodes(chosen, typed_selector(chosen.selector)))
 
 
 async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:

@@ -4,14 +4,13 @@ Reading never fails: Nodes come from kubelets, people and other programs, and an
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from k3.core import limits
+from k3.core import limits, name_rules
 from k3.core.addresses import Address, parse_address
 from k3.core.documents import UNREADABLE
 from k3.core.objects import Manifest, Object
@@ -24,12 +23,10 @@ REACHABLE: Final = NETWORK.prefix + "Reachable"
 CLONED: Final = NETWORK.prefix + "Cloned"
 """Condition of a Node whose machine shares its machine id and hardware address with another one."""
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-
 
 def valid_name(name: str) -> bool:
     """Whether Kubernetes takes this as a Node's name (RFC 1123 subdomain, dots allowed, at most 253 bytes)."""
-    return len(name) <= limits.NAME_BYTES and _NAME.fullmatch(name) is not None
+    return not name_rules.subdomain(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,17 @@ Pure.
 import re
 from typing import Final
 
+_ESCAPES: Final = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
 _USERINFO: Final = re.compile(r"(?<=://)([^\s/:@]*):\S*@")
 
 
@@ -33,3 +44,21 @@ def without_passwords(text: str) -> str:
 def one_line(text: str) -> str:
     """Fit for one line of an error message: no password, nothing that is not visible."""
     return printable(without_passwords(text))
+
+
+def quoted(text: str) -> str:
+    """Returns a text in quotes as Go's `strconv.Quote` writes it: so it stands in the messages of Kubernetes."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x80:  # noqa: PLR2004 - ASCII
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"  # noqa: PLR2004 - the two forms of Go

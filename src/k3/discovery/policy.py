@@ -29,7 +29,6 @@ but `spec.unschedulable`, which is taken back only where k3 put it.
 An instance that stays as it is costs one write per `REFRESH_SECONDS` and a little, spread over the Nodes by name.
 """
 
-import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
 
-from k3.core import limits, node, ownership, times
+from k3.core import name_rules, node, ownership, times
 from k3.core.decision import (
     Create,
     Decision,
@@ -73,7 +72,6 @@ SPREAD_SECONDS: Final = int(DISCOVERY.refresh_seconds) - REFRESH_SECONDS
 
 _P: Final = DISCOVERY.prefix
 _number = partial(numbered, source=DISCOVERY)
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +224,7 @@ def refresh_seconds(name: str) -> int:
 
 def _create(seen: Mirrored, now: datetime) -> Decision:
     manifest = new_node(DISCOVERY)
-    if len(seen.datacenter) <= limits.LABEL_VALUE_BYTES and _LABEL_VALUE.fullmatch(seen.datacenter):
+    if seen.datacenter and not name_rules.label_value(seen.datacenter):
         manifest["metadata"]["labels"][REGION] = seen.datacenter
     _put(manifest, seen)
     _put_health(manifest, seen, now)

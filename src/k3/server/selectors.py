@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from k3.core.errors import Invalid
 from k3.core.objects import EVENT, NODE, Kind, Manifest
+from k3.core.safe_text import quoted
 from k3.server.entries import Entry
-from k3.server.label_selectors import parse_labels
 from k3.server.resources import NAMESPACE, POD, SERVICE
-from k3.server.schema.wording import quoted
 from k3.server.status import bad_request
 from k3.view.cells import part
-from k3.view.selector import Selector
+from k3.view.selector import Selector, parse_selector
 
 _METADATA: Final = ("metadata.name", "metadata.namespace")
 _INVOLVED: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
@@ -85,7 +85,14 @@ class Selection:
 
 def selection(kind: Kind, labels: str, fields: str) -> Selection:
     """Returns what a client wants of a kind. Raises Refused."""
-    return Selection(parse_labels(labels), tuple(_field_term(kind, term, fields) for term in _terms(fields)))
+    return Selection(_label_selector(labels), tuple(_field_term(kind, term, fields) for term in _terms(fields)))
+
+
+def _label_selector(text: str) -> Selector:
+    try:
+        return parse_selector(text)
+    except Invalid as error:
+        raise bad_request(str(error)) from error
 
 
 def _terms(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core.objects import Kind
-from k3.server.schema.wording import quoted
+from k3.core.safe_text import quoted
 
 REASONS: Final = {
     400: "BadRequest",

@@ -1,26 +1,33 @@
-"""Label selectors as `kubectl -l` takes them: `a=b,c!=d,e in (x,y),f notin (z),g,!h`. Pure.
+"""Label selectors as Kubernetes reads and refuses them: `a=b,c!=d,e in (x,y),f notin (z),g,!h,i>1`. Pure.
 
-As in Kubernetes, `!=` and `notin` also hold for what lacks the label.
+`!=` and `notin` also hold for what lacks the label.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from k3.core import limits
+from k3.core import name_rules
 from k3.core.errors import Invalid
-from k3.core.safe_text import printable
+from k3.core.safe_text import printable, quoted
 
 Operator = Literal["in", "notin", "exists", "absent", "above", "below"]
 
-_KEY: Final = r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_VALUE: Final = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
-_TERM: Final = re.compile(
-    rf"\s*(?:(?P<absent>!\s*{_KEY})|(?P<key>{_KEY})"
-    rf"(?:\s*(?P<equal>==?|!=)\s*(?P<value>{_VALUE})|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
-)
-_SET_OR_COMMA: Final = re.compile(r"\([^()]*\)|,")
+_WORD: Final = re.compile(r"[ \t\r\n]*(==|!=|[=!(),<>]|[^=!(),<>\s]+|$)")
+_SYMBOLS: Final = set("=!(),<>") | {"==", "!="}
+_OPERATORS: Final[dict[str, Operator]] = {
+    "in": "in",
+    "=": "in",
+    "==": "in",
+    "notin": "notin",
+    "!=": "notin",
+    ">": "above",
+    "<": "below",
+}
+_NAMED: Final = "in, notin, =, ==, !=, gt, lt"
+_END: Final = ""
+"""What stands behind the last word."""
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _EXPECTED: Final = "expected terms like app=web, app!=web, app in (a,b), app notin (a,b), app, !app, joined by commas"
 
@@ -61,41 +68,122 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """Returns a selector from what people write; blank matches everything. Raises Invalid."""
-    if not text.strip():
-        return Selector()
-    return Selector(tuple(_term(part, text) for part in _parts(text)))
+    """Returns the selector that a client sent; blank matches everything. Raises Invalid, in the words of Kubernetes."""
+    return Selector(tuple(_Reading(text).terms()))
 
 
-def _parts(text: str) -> Iterator[str]:
-    """Gives what stands between commas; those of a set part nothing. Takes time by the length of the text, not its square."""
-    begin = 0
-    for found in _SET_OR_COMMA.finditer(text):
-        if found[0] == ",":
-            yield text[begin : found.start()]
-            begin = found.end()
-    yield text[begin:]
+def typed_selector(text: str) -> Selector:
+    """Returns the selector that a person typed; blank matches everything. Raises Invalid, with what may be written."""
+    try:
+        return parse_selector(text)
+    except Invalid as error:
+        msg = f'bad selector "{printable(text, limit=200)}": {_EXPECTED}'
+        raise Invalid(msg) from error
 
 
-def _term(part: str, whole: str) -> Term:
-    found = _TERM.fullmatch(part)
-    values = _values(found) if found else []
-    if found is None or not all(_is_value(value) for value in values):
-        msg = f'bad selector "{printable(whole, limit=200)}": {_EXPECTED}'
-        raise Invalid(msg)
-    if found["absent"]:
-        return Term(found["absent"].removeprefix("!").strip(), "absent")
-    if found["equal"] is None and found["set"] is None:
-        return Term(found["key"], "exists")
-    negative = found["equal"] == "!=" or found["set"] == "notin"
-    return Term(found["key"], "notin" if negative else "in", frozenset(values))
+class _Odd(ValueError):
+    """A requirement cannot be read."""
 
 
-def _values(found: re.Match[str]) -> list[str]:
-    if found["values"] is not None:
-        return [value.strip() for value in found["values"].split(",")]
-    return [found["value"] or ""]
+class _Reading:
+    """A selector while it is read, from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self._words = [found[1] for found in _WORD.finditer(text)]
+        self._at = 0
+
+    def terms(self) -> list[Term]:
+        found: list[Term] = []
+        while (word := self._next) != _END:
+            if word in _SYMBOLS and word != "!":
+                message = f"found '{word}', expected: !, identifier, or 'end of string'"
+                raise Invalid(message)
+            try:
+                found.append(self._term())
+            except _Odd as odd:
+                message = f"unable to parse requirement: {odd}"
+                raise Invalid(message) from odd
+            if (word := self._take()) == _END:
+                break
+            if word != ",":
+                message = f"found '{word}', expected: ',' or 'end of string'"
+                raise Invalid(message)
+            if self._next == _END or (self._next in _SYMBOLS and self._next != "!"):
+                message = f"found '{self._next}', expected: identifier after ','"
+                raise Invalid(message)
+        return found
+
+    @property
+    def _next(self) -> str:
+        return self._words[self._at] if self._at < len(self._words) else _END
+
+    def _take(self) -> str:
+        word = self._next
+        self._at += 1
+        return word
+
+    def _identifier(self) -> str:
+        word = self._take()
+        if word == _END or word in _SYMBOLS:
+            message = f"found '{word}', expected: identifier"
+            raise _Odd(message)
+        return word
+
+    def _term(self) -> Term:
+        is_absent = self._next == "!"
+        if is_absent:
+            self._take()
+        key = self._identifier()
+        if why := "; ".join(name_rules.label_key(key)):
+            message = f"<nil>: Invalid value: {quoted(key)}: {why}"
+            raise _Odd(message)
+        if is_absent:
+            return Term(key, "absent")
+        if self._next in {_END, ","}:
+            return Term(key, "exists")
+        word = self._take()
+        operator = _OPERATORS.get(word)
+        if operator is None:
+            message = f"found '{word}', expected: {_NAMED}"
+            raise _Odd(message)
+        values = self._values() if word in {"in", "notin"} else {self._value()}
+        _check(key, operator, sorted(values))
+        return Term(key, operator, frozenset(values))
+
+    def _value(self) -> str:
+        return "" if self._next in {_END, ","} else self._identifier()
+
+    def _values(self) -> set[str]:
+        if (word := self._take()) != "(":
+            message = f"found '{word}' expected: '('"
+            raise _Odd(message)
+        if self._next != ")" and (self._next == _END or (self._next in _SYMBOLS and self._next != ",")):
+            message = f"found '{self._next}', expected: ',', ')' or identifier"
+            raise _Odd(message)
+        found: set[str] = set()
+        while True:
+            word = self._next
+            if word in {",", ")"}:
+                found.add("")
+            elif word == _END or word in _SYMBOLS:
+                message = f"found '{word}', expected: ',', or identifier"
+                raise _Odd(message)
+            else:
+                found.add(self._take())
+            if (word := self._take()) == ")":
+                return found
+            if word != ",":
+                message = f"found '{word}', expected: ',' or ')'"
+                raise _Odd(message)
 
 
-def _is_value(text: str) -> bool:
-    return len(text) <= limits.LABEL_VALUE_BYTES and re.fullmatch(_VALUE, text) is not None
+def _check(key: str, operator: Operator, values: Iterable[str]) -> None:
+    found: list[str] = []
+    for index, value in enumerate(values):
+        if operator in {"above", "below"} and not _NUMBER.fullmatch(value):
+            why = "for 'Gt', 'Lt' operators, the value must be an integer"
+            found.append(f"values[{index}]: Invalid value: {quoted(value)}: {why}")
+        if why := "; ".join(name_rules.label_value(value)):
+            found.append(f"values[{index}][{key}]: Invalid value: {quoted(value)}: {why}")
+    if found:
+        raise _Odd(found[0] if len(found) == 1 else f"[{', '.join(found)}]")

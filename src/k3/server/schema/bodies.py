@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from k3.core.objects import Kind, Manifest
+from k3.core.safe_text import quoted
 from k3.server import status
-from k3.server.schema import json_text, protobuf, types, wording
+from k3.server.schema import json_text, protobuf, types
 from k3.server.schema.kinds import DELETE_OPTIONS
 from k3.server.schema.models import names
 from k3.server.schema.places import cannot
@@ -58,7 +59,7 @@ def decode(kind: Kind, body: bytes, content_type: str, *, field_validation: Fiel
         raise _bad(
             kind, f"the object provided is unrecognized (must be of type {kind.name}): {odd} ({_summary(body)})", odd
         ) from odd
-    found = [*text.odd, *(f"{what} {wording.quoted(at)}" for what, at in told.strict)]
+    found = [*text.odd, *(f"{what} {quoted(at)}" for what, at in told.strict)]
     if found and field_validation == "Strict" and kind != DELETE_OPTIONS:
         raise status.bad_request(_handled(kind, kind.name, kind.version, f"strict decoding error: {', '.join(found)}"))
     return Body(manifest, tuple(_lines(found)) if field_validation == "Warn" else ())
@@ -168,7 +169,7 @@ def other_kind(kind: Kind, version: str, name: str) -> str:
 
 
 def _unregistered(name: str, version: str) -> str:
-    return f'no kind {wording.quoted(name)} is registered for version {wording.quoted(version)} in scheme "{_SCHEME}"'
+    return f'no kind {quoted(name)} is registered for version {quoted(version)} in scheme "{_SCHEME}"'
 
 
 _EVERYWHERE: Final = {"Status"}
@@ -177,7 +178,7 @@ _EVERYWHERE: Final = {"Status"}
 def _handled(kind: Kind, name: str, version: str, why: str) -> str:
     if kind == DELETE_OPTIONS:
         return why
-    return f"{name} in version {wording.quoted(version)} cannot be handled as a {kind.name}: {why}"
+    return f"{name} in version {quoted(version)} cannot be handled as a {kind.name}: {why}"
 
 
 def _bad(kind: Kind, message: str, odd: Exception) -> status.Refused:

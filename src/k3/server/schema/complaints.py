@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from k3.core import limits
-from k3.server.schema.wording import quoted
+from k3.core.safe_text import quoted
 from k3.server.status import Cause
 
 

@@ -5,9 +5,8 @@ One with an `eventTime` is held to the rules of newer clients; the others only h
 
 from typing import Final
 
-from k3.core import limits
+from k3.core import limits, name_rules
 from k3.core.objects import Manifest
-from k3.server.schema import texts
 from k3.server.schema.complaints import Complaints
 
 _NAMESPACE: Final = "involvedObject.namespace"
@@ -26,7 +25,7 @@ def check(found: Complaints, event: Manifest) -> None:
     reporter = event["reportingComponent"]
     if not reporter:
         found.required("reportingComponent")
-    found.each_invalid("reportingComponent", reporter, texts.label_key(reporter))
+    found.each_invalid("reportingComponent", reporter, name_rules.label_key(reporter))
     for name in ("reportingInstance", "action", "reason"):
         text = event.get(name, "")
         if not text:

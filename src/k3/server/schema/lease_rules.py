@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from k3.core import name_rules
 from k3.core.objects import Manifest
-from k3.server.schema import texts
 from k3.server.schema.complaints import Complaints
 
 _STRATEGIES: Final = ("OldestEmulationVersion",)
@@ -21,7 +21,7 @@ def check(found: Complaints, lease: Manifest) -> None:
     if strategy is not None:
         where = "spec.strategy.strategy"  # so Kubernetes names it
         if "/" in strategy:
-            found.each_invalid(where, strategy, texts.label_key(strategy))
+            found.each_invalid(where, strategy, name_rules.label_key(strategy))
         elif strategy not in _STRATEGIES:
             found.not_supported(where, strategy, _STRATEGIES)
     if spec.get("preferredHolder") and not strategy:

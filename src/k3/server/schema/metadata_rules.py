@@ -2,11 +2,10 @@
 
 from typing import Any, Final
 
-from k3.core import limits
+from k3.core import limits, name_rules
 from k3.core.objects import Kind, Manifest
-from k3.server.schema import texts
+from k3.core.safe_text import quoted
 from k3.server.schema.complaints import Complaints
-from k3.server.schema.wording import quoted
 
 _NOT_EMPTY: Final = "must not be empty"
 _IMMUTABLE: Final = "field is immutable"
@@ -17,11 +16,11 @@ _SHOWN: Final = 16
 _OPERATIONS: Final = ("Apply", "Update")
 
 
-def check(found: Complaints, kind: Kind, metadata: Manifest, rule: texts.TextRule) -> None:
+def check(found: Complaints, kind: Kind, metadata: Manifest, rule: name_rules.TextRule) -> None:
     """Notes what is wrong with the metadata of an object; `rule` is that of the names of its kind."""
     base = metadata.get("generateName", "")
     if base:
-        prefix_rule = rule if rule is texts.path_segment else texts.any_prefix(rule)
+        prefix_rule = rule if rule is name_rules.path_segment else name_rules.any_prefix(rule)
         found.each_invalid("metadata.generateName", base, prefix_rule(base))
     name = metadata.get("name", "")
     if name:
@@ -33,7 +32,7 @@ def check(found: Complaints, kind: Kind, metadata: Manifest, rule: texts.TextRul
     _check_texts(found, metadata)
     finalizers = metadata.get("finalizers") or []
     for finalizer in finalizers:
-        found.each_invalid("metadata.finalizers", finalizer, texts.label_key(finalizer))
+        found.each_invalid("metadata.finalizers", finalizer, name_rules.label_key(finalizer))
     if _ORPHAN in finalizers and _FOREGROUND in finalizers:
         found.invalid("metadata.finalizers", finalizers, f"finalizer {_ORPHAN} and {_FOREGROUND} cannot be both set")
     _check_managed_fields(found, metadata)
@@ -66,7 +65,7 @@ def _check_namespace(found: Complaints, kind: Kind, namespace: str) -> None:
         if namespace:
             found.forbidden("metadata.namespace", "not allowed on this type")
     elif namespace:
-        found.each_invalid("metadata.namespace", namespace, texts.label(namespace))
+        found.each_invalid("metadata.namespace", namespace, name_rules.label(namespace))
     else:
         found.required("metadata.namespace")
 
@@ -81,11 +80,11 @@ def _check_texts(found: Complaints, metadata: Manifest) -> None:
     for key, value in (metadata.get("labels") or {}).items():
         if found.is_full:
             return
-        found.each_invalid("metadata.labels", key, texts.label_key(key))
-        found.each_invalid("metadata.labels", value, texts.label_value(value))
+        found.each_invalid("metadata.labels", key, name_rules.label_key(key))
+        found.each_invalid("metadata.labels", value, name_rules.label_value(value))
     annotations = metadata.get("annotations") or {}
     for key in annotations:
-        found.each_invalid("metadata.annotations", key, texts.label_key(key.lower()))
+        found.each_invalid("metadata.annotations", key, name_rules.label_key(key.lower()))
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > limits.ANNOTATIONS_BYTES:
         found.too_long("metadata.annotations", limits.ANNOTATIONS_BYTES)
     _check_owners(found, metadata.get("ownerReferences") or [])

@@ -4,11 +4,11 @@ import ipaddress
 import re
 from typing import Final
 
-from k3.core import limits
+from k3.core import limits, name_rules
 from k3.core.objects import Manifest
-from k3.server.schema import quantities, texts
+from k3.core.safe_text import quoted
+from k3.server.schema import quantities
 from k3.server.schema.complaints import Complaints
-from k3.server.schema.wording import quoted
 
 EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _FEATURE: Final = re.compile(r"[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*")
@@ -86,8 +86,8 @@ def _check_taints(found: Complaints, node: Manifest) -> None:
             return
         where = f"metadata.taints[{index}]"
         key, value, effect = taint["key"], taint.get("value", ""), taint["effect"]
-        found.each_invalid(f"{where}.key", key, texts.label_key(key))
-        if odd := texts.label_value(value):
+        found.each_invalid(f"{where}.key", key, name_rules.label_key(key))
+        if odd := name_rules.label_value(value):
             found.invalid(f"{where}.value", value, ";".join(odd))
         if not effect:
             found.required(f"{where}.effect")
@@ -128,7 +128,7 @@ def _is_extended(name: str) -> bool:
     """Whether a resource is one of a vendor's: `example.com/gpu`."""
     if "/" not in name or "kubernetes.io/" in name or name.startswith("requests."):
         return False
-    return not texts.label_key(f"requests.{name}")
+    return not name_rules.label_key(f"requests.{name}")
 
 
 def _check_cidrs(found: Complaints, cidrs: list[str]) -> None:

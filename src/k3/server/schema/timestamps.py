@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from k3.server.schema.wording import quoted
+from k3.core.safe_text import quoted
 
 TIME: Final = "2006-01-02T15:04:05Z07:00"
 """The layout of Time, as Go names it. Fractions of a second are taken, and dropped."""

@@ -3,6 +3,7 @@
 from typing import Final
 
 from k3.core.objects import Kind, Manifest
+from k3.core.safe_text import quoted
 from k3.server import status
 from k3.server.schema import wording
 from k3.server.schema.shapes import Mistyped, Told, shape
@@ -27,7 +28,7 @@ def normalised(kind: Kind, manifest: Manifest) -> Manifest:
 
 def refused_patch(shown: str, why: str) -> status.Refused:
     """Returns the refusal (422) of a patch that makes no object of its kind; `shown` is the patch, or what it makes."""
-    cause = status.Cause("FieldValueInvalid", f"Invalid value: {wording.quoted(shown)}: {why}", "patch")
+    cause = status.Cause("FieldValueInvalid", f"Invalid value: {quoted(shown)}: {why}", "patch")
     return status.invalid(_NOTHING, "", [cause])
 
 

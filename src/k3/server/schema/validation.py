@@ -6,12 +6,13 @@ A manifest is in its canonical form (`bodies.decode`, `types.normalised`), with 
 from dataclasses import replace
 from typing import Final
 
+from k3.core import name_rules
 from k3.core.objects import EVENT, LEASE, NODE, Kind, Manifest
 from k3.server import status
-from k3.server.schema import event_rules, lease_rules, metadata_rules, node_rules, texts
+from k3.server.schema import event_rules, lease_rules, metadata_rules, node_rules
 from k3.server.schema.complaints import Complaints
 
-_NAMES: Final[dict[Kind, texts.TextRule]] = {NODE: texts.subdomain, LEASE: texts.subdomain}
+_NAMES: Final[dict[Kind, name_rules.TextRule]] = {NODE: name_rules.subdomain, LEASE: name_rules.subdomain}
 """The rule for the names of a kind; others only have to be fit for a path, and that is asked last."""
 
 
@@ -22,7 +23,7 @@ def check_new(kind: Kind, manifest: Manifest) -> None:
         event_rules.check(found, manifest)
     if kind not in _NAMES:
         if not found.causes:
-            metadata_rules.check(found, kind, metadata, texts.path_segment)
+            metadata_rules.check(found, kind, metadata, name_rules.path_segment)
     else:
         metadata_rules.check(found, kind, metadata, _NAMES[kind])
     if kind == NODE:
@@ -38,7 +39,7 @@ def check_update(kind: Kind, manifest: Manifest, old: Manifest, subresource: str
     `old` is what is stored: any JSON object, whoever wrote it.
     """
     found, metadata = Complaints(), manifest["metadata"]
-    metadata_rules.check(found, kind, metadata, texts.path_segment)
+    metadata_rules.check(found, kind, metadata, name_rules.path_segment)
     metadata_rules.check_update(found, metadata, _part(old, "metadata"))
     if kind == NODE:
         if not subresource:

@@ -13,8 +13,8 @@ from typing import Any, Final
 import yaml
 
 from k3.core import limits
+from k3.core.safe_text import quoted
 from k3.server.schema.literals import Number
-from k3.server.schema.wording import quoted
 
 _PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used: it makes no objects."""
