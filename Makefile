@@ -16,8 +16,11 @@ LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 # each, so two more than there are cores.
 WORKERS ?= $(shell expr $$(nproc) + 2)
 # Real hosts are network namespaces, which only root may make. Run by sudo, the tests leave no files of root's in the tree.
+# What Python compiles is kept: else each of the many processes that the tests start compiles all of k3 anew, and each worker
+# all of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 SUDO    := $(shell [ "$$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && echo sudo; })
-AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/k3-hypothesis \
+AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONPYCACHEPREFIX=/var/cache/k3-tests HYPOTHESIS_STORAGE_DIRECTORY=/var/cache/k3-tests/hypothesis \
            $(shell env | grep -E '^K3_(REQUIRE_SERVERS|TEST_[A-Z0-9_]+)='))
 
 # What `make check` runs of the tests, and `make rest` the others.
