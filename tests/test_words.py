@@ -83,7 +83,7 @@ def test_an_entry_is_one_sentence_for_each_and_its_command_is_one_of_k3s_or_well
     program, _, rest = word.command.partition(" ")
     assert program in {"", "k3", "curl", "kubectl", "systemctl", "journalctl"}
     if program == "k3":
-        assert rest.split(" ")[0] in {*COMMANDS, "SOURCE", "why"}
+        assert rest.split(" ")[0] in {*COMMANDS, "SOURCE"}
 
 
 def test_as_json() -> None:

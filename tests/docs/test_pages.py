@@ -319,10 +319,11 @@ def test_the_page_of_states_is_that_of_the_code() -> None:
         assert [bare(row[0])[0] for row in rows] == list(entries)
 
 
-def test_events_flags_have_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    (table,) = page("docs/commands.md").tables("flag of k3 events")
+@pytest.mark.parametrize("command", ["events", "why"])
+def test_the_flags_of_a_command_have_a_row(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (table,) = page("docs/commands.md").tables(f"flag of k3 {command}")
     shown = {code for flag, _ in table for code in bare(flag) if code.startswith("--")}
-    assert shown | {"--store", "--config", "--log-level", "--log-format"} == _flags(_parser_of(["events"], monkeypatch))
+    assert shown | {"--store", "--config", "--log-level", "--log-format"} == _flags(_parser_of([command], monkeypatch))
 
 
 def test_the_times_are_those_of_the_code() -> None:

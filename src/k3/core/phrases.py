@@ -9,6 +9,7 @@ from typing import Final
 AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 """Of a machine that discovery mirrors: nobody in Consul can say how it is."""
 _RENAMED: Final = "renamed: "
+_UNANSWERED: Final = "does not answer "
 _ANOTHER: Final = re.compile(r" answers (?:under another identity|as \S+) now$")
 
 
@@ -30,3 +31,13 @@ def another_answers(where: str, name: str = "") -> str:
 def is_another(message: str) -> bool:
     """Whether a message says that another machine answers in this one's place."""
     return _ANOTHER.search(message) is not None
+
+
+def does_not_answer(observer: str) -> str:
+    """What the condition Reachable says while an agent suspects a machine."""
+    return f"{_UNANSWERED}{observer}"
+
+
+def unanswered(message: str) -> str:
+    """The observer that a machine does not answer, by the message of Reachable; empty: it says something else."""
+    return message.removeprefix(_UNANSWERED) if message.startswith(_UNANSWERED) else ""

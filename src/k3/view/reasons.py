@@ -202,6 +202,17 @@ SITUATIONS: Final[Mapping[str, Word]] = {
         "If the machine is gone for good, remove its Node; else find out where it is now.",
         "k3 delete node NAME",
     ),
+    "RefusesNow": Word(
+        "The machine is on, and no k3 listens at its port.",
+        "Start k3 on that machine again.",
+        "k3 SOURCE",
+        on_machine=True,
+    ),
+    "AnswersNow": Word(
+        "It answers this machine now: the agents that write to this store cannot reach it, or have not asked it again yet.",
+        "Wait a minute; if it stays so, look at the network between it and the machines that run these agents.",
+        "k3 nodes -w",
+    ),
     "ConsulAgentLost": Word(
         "The Consul agent of the machine does not answer, and neither does k3 there.",
         "Look whether the machine is on, and whether its Consul agent runs.",
