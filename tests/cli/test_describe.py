@@ -1,16 +1,12 @@
 """`k3 describe`: why a machine is as it is, and what to do about it."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from k3.cli.advice import advice
 from k3.core.objects import Manifest
-from k3.view import node_table
-from k3.view.cells import Moment
-from tests.cli.conftest import K3, StoreFile, kubelet_node, node
+from k3.view import words
+from tests.cli.conftest import K3, StoreFile, node
 
 
 def told(text: str, title: str) -> str:
@@ -54,7 +50,7 @@ def test_says_why_it_is_not_ready_and_what_to_do(k3: K3, store: StoreFile) -> No
     assert told(text, "Since").startswith("2026-11-23T08:00:00Z (")
     assert told(text, "Reason") == "PeerUnreachable"
     assert told(text, "Message") == "no answer for 90 s"
-    assert "curl http://10.0.0.7:7946/info" in told(text, "What to do")
+    assert told(text, "Command") == "curl -m 3 http://10.0.0.7:7946/info"
     assert told(text, "Source") == "k3 network"
     assert "InternalIP  10.0.0.7" in section(text, "Addresses")
     evidence = "\n".join(section(text, "Evidence"))
@@ -75,7 +71,7 @@ def test_says_why_it_is_not_ready_and_what_to_do(k3: K3, store: StoreFile) -> No
 def test_a_controllers_node_is_the_controllers_to_explain(k3: K3, store: StoreFile) -> None:
     text = k3("describe", "node", "box", "--store", store.url).out
     assert told(text, "Source") == "a controller; k3 writes nothing here"
-    assert "kubectl describe node" in told(text, "What to do")
+    assert told(text, "Command") == "on that machine: journalctl -u kubelet -n 50"
     assert "osImage:                  Debian 12" in section(text, "System info")
     assert "Evidence:" not in text
     assert text.endswith("Events:  none\n")
@@ -114,36 +110,14 @@ def test_text_from_outside_cannot_reach_the_terminal(k3: K3, store: StoreFile) -
         assert "[31m" in shown
 
 
-def shown_by(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A machine that has never answered, as this agent shows it."""
-    manifest["metadata"].setdefault("annotations", {})["k3.network/seen-by"] = name
-    return manifest
-
-
-@pytest.mark.parametrize(
-    ("manifest", "said", "is_observed"),
-    [
-        (lambda: node("n"), "", True),
-        (lambda: down("PeerLeft", "said goodbye"), "k3 was stopped there. Start it again on that machine: k3 network", True),
-        (
-            lambda: shown_by("hub", down("PeerUnreachable", "", seen_ago=None)),
-            "It announces itself and has never answered. Open TCP port 7946",
-            True,
-        ),
-        (lambda: node("n"), "No agent writes to this store any more. Start one: k3 network", False),
-        (
-            lambda: node("n", conditions=[{"type": "k3.network/Reachable", "status": "False", "reason": "ProbeFailed"}]),
-            "Wait: it becomes NotReady when it has been silent for 90 s.",
-            True,
-        ),
-        (kubelet_node, "A controller reports this Node: ask it", True),
-        (dict, "A controller reports this Node: ask it", True),
-    ],
-)
-def test_advice(manifest: Callable[[], Manifest], said: str, is_observed: bool) -> None:
-    found = advice(node_table.read(manifest(), Moment(datetime.now(UTC), is_observed)))
-    assert found.startswith(said)
-    assert bool(found) == bool(said)
+def test_what_it_means_and_what_to_do_are_said_where_it_is_not_well(k3: K3, store: StoreFile) -> None:
+    store.put("n", down("PeerLeft", "said goodbye"))
+    text = k3("describe", "n", "--store", store.url).out
+    entry = words.of_reason("PeerLeft")
+    assert (told(text, "Means"), told(text, "What to do")) == (entry.means, entry.do)
+    assert told(text, "Command") == "on that machine: k3 network"
+    well = k3("describe", "web1", "--store", store.url).out
+    assert not [title for title in ("Means", "What to do", "Command") if f"{title}:" in well]
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,12 @@ def test_nothing_is_loaded_that_is_not_needed(arguments: list[str], spared: set[
 
 def test_help_names_every_command_with_an_example(k3: K3) -> None:
     shown = k3("--help").out
-    for command in ("network", "nodes", "describe", "events", "get", "delete", "version"):
+    for command in ("network", "nodes", "describe", "why", "events", "get", "delete", "version"):
         assert any(line.split()[:1] == [command] and f"k3 {command}" in line for line in shown.splitlines())
     assert k3().out == k3("help").out == k3("-h").out == shown
 
 
-@pytest.mark.parametrize("command", ["network", "nodes", "describe", "events", "delete", "version"])
+@pytest.mark.parametrize("command", ["network", "nodes", "describe", "why", "events", "delete", "version"])
 def test_every_command_has_help_with_examples(k3: K3, command: str) -> None:
     with_help = [_help(k3, command, "--help"), _help(k3, "help", command)]
     assert with_help[0] == with_help[1]

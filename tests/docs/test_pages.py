@@ -14,15 +14,14 @@ import pytest
 import yaml
 
 from k3 import cli
-from k3.cli import advice
 from k3.cli.flags import Parser
 from k3.cli.network import parser as network_parser
 from k3.core import errors, limits
-from k3.core.sources import DISCOVERY, NETWORK
+from k3.core.sources import NETWORK
 from k3.network.ranks import Timing
 from k3.settings import load as settings
 from k3.settings import options
-from tests.docs import sources
+from tests.docs import sources, states
 from tests.docs.pages import ROOT, Page, bare, commands, page, pages
 
 ALL_PAGES = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
@@ -309,21 +308,22 @@ def test_every_error_has_its_row() -> None:
 
 def test_every_reason_of_ready_has_its_row() -> None:
     (table,) = page("docs/architecture.md").tables("Ready")
-    assert {bare(row[1])[0] for row in table} == NETWORK.reasons
+    assert {reason for row in table for reason in bare(row[2])} == NETWORK.reasons
 
 
-def test_every_reason_that_is_not_well_is_explained() -> None:
-    (table,) = page("docs/commands.md").tables("reason")
-    shown = {bare(row[0])[0] for row in table}
-    well = {"PeerAlive", "SelfRegistered", "ConsulPassing"}
-    assert shown == (NETWORK.reasons | DISCOVERY.reasons) - well | {"ProbeFailed", "NoObserver"}
-    assert shown == set(advice.SENTENCES)
+def test_the_page_of_states_is_that_of_the_code() -> None:
+    text = page("docs/states.md").text
+    assert states.written(text) == text, "run: .venv/bin/python -m tests.docs.states"
+    for title, entries in states.TABLES.items():
+        (rows,) = page("docs/states.md").tables(title)
+        assert [bare(row[0])[0] for row in rows] == list(entries)
 
 
-def test_events_flags_have_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    (table,) = page("docs/commands.md").tables("flag of k3 events")
+@pytest.mark.parametrize("command", ["events", "why"])
+def test_the_flags_of_a_command_have_a_row(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (table,) = page("docs/commands.md").tables(f"flag of k3 {command}")
     shown = {code for flag, _ in table for code in bare(flag) if code.startswith("--")}
-    assert shown | {"--store", "--config", "--log-level", "--log-format"} == _flags(_parser_of(["events"], monkeypatch))
+    assert shown | {"--store", "--config", "--log-level", "--log-format"} == _flags(_parser_of([command], monkeypatch))
 
 
 def test_the_times_are_those_of_the_code() -> None:

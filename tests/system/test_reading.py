@@ -31,7 +31,7 @@ def test_a_death_is_followed_described_and_cleared_away(fleet: MakeFleet) -> Non
     assert " PeerUnreachable " in row
     told = alpha.run("describe", "node", "beta").stdout
     assert "\nReason:      PeerUnreachable\n" in told
-    assert f"curl http://{alpha.lan.address(beta.host)}:7946/info" in told
+    assert f"curl -m 3 http://{alpha.lan.address(beta.host)}:7946/info" in told
     events = alpha.run("events", "--for", "node/beta", "--no-headers").stdout.splitlines()
     assert [line.split()[2:4] for line in events] == [["Registered", "Node/beta"], ["NodeNotReady", "Node/beta"]]
     done = alpha.run("delete", *alpha.run("nodes", "-o", "name").stdout.split())

@@ -24,7 +24,8 @@ Run
   server     serve the store to kubectl and other clients            k3 server
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
-  describe   all that is known of a machine, and why it is so        k3 describe node web1
+  describe   all that is known of a machine                          k3 describe node web1
+  why        why a machine is as it is, and what to do about it      k3 why web1
   events     what has happened to the machines                       k3 events --for node/web1
   get        nodes and events by kubectl's word                      k3 get nodes
 Change
@@ -47,6 +48,7 @@ COMMANDS: Final = (
     "server",
     "nodes",
     "describe",
+    "why",
     "events",
     "delete",
     "token",
@@ -72,7 +74,8 @@ _INTERRUPTED: Final = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    0 done, 1 failure, 2 usage, 3 not found, 4 store unreachable, 5 conflict, 130 interrupted, 141 the answer's reader has gone.
+    0 done, 1 failure, 2 usage, 3 not found, 4 store unreachable, 5 conflict, 6 a machine is not well (`why`), 130 interrupted,
+    141 the answer's reader has gone.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     open_streams()

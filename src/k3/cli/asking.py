@@ -14,12 +14,12 @@ from typing import Final, Protocol
 
 from k3.core import freshness
 from k3.core.node import NodeView
-from k3.network.messages import READER, Answered, Endpoint, Outcome, Target
-from k3.view.cells import human_duration
+from k3.network.messages import READER, Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+from k3.view.cells import clock_offset, human_duration
+from k3.view.findings import Asked
 
 ASK_SECONDS: Final = 2.0
 MACHINES: Final = 16
-_MINUTES_FROM_SECONDS: Final = 120
 
 
 class Probe(Protocol):
@@ -65,6 +65,25 @@ async def _ask(seen: NodeView, probe: Probe) -> tuple[str, float | None] | None:
     return outcome.facts.boot, ahead
 
 
+async def ask_one(seen: NodeView) -> Asked | None:
+    """Asks one machine, whatever its Node says; None: nothing is known of where it is. Raises for nothing that it does."""
+    if not (seen.port and seen.addresses):
+        return None
+    from k3.network.probe import probe  # noqa: PLC0415 - see `ask`
+
+    match await probe(_target(seen), timeout_seconds=ASK_SECONDS):
+        case Answered():
+            return Asked("answered")
+        case Impostor(node):
+            return Asked("another", f"another {node}" if node == seen.name else node)
+        case Refused():
+            return Asked("refused")
+        case NoAnswer(why):
+            return Asked("silent", why)
+        case LocalFault(why):
+            return Asked("unable", why)
+
+
 def _worth_asking(nodes: Sequence[NodeView], now: datetime) -> list[NodeView]:
     """Returns the agents that vouch for most of the doubtful Nodes first, then the machines of these Nodes themselves."""
     doubtful = freshness.doubtful(nodes, now)
@@ -89,15 +108,8 @@ def clock_remarks(
         return [f"no Node was refreshed for {span}: does k3 still run, and may it write to this store?"]
     if freshness.is_readers(clocks, nodes, now):
         off = min((clock.ahead_seconds for clock in clocks), key=abs)
-        return [f"this machine's clock is {_off(-off)} everybody else's: set it, best by NTP"]
+        return [f"this machine's clock is {clock_offset(-off)} everybody else's: set it, best by NTP"]
     return [
-        f"the clock of {clock.name} is {_off(clock.ahead_seconds)} this machine's: set the wrong one, best by NTP"
+        f"the clock of {clock.name} is {clock_offset(clock.ahead_seconds)} this machine's: set the wrong one, best by NTP"
         for clock in clocks
     ]
-
-
-def _off(ahead_seconds: float) -> str:
-    """Returns a roughly right length of time, as a stamp may be as old as a refresh: in minutes from two of them on."""
-    unit = 1 if abs(ahead_seconds) < _MINUTES_FROM_SECONDS else 60
-    span = timedelta(seconds=round(abs(ahead_seconds) / unit) * unit)
-    return f"about {human_duration(span)} {'ahead of' if ahead_seconds > 0 else 'behind'}"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from k3.cli.advice import advice, endpoint
 from k3.cli.empty import not_found, nothing
 from k3.cli.events import TITLES, events_page, rows
 from k3.cli.flags import Parser, add_store_flags
@@ -21,7 +20,7 @@ from k3.core.objects import NODE, Object
 from k3.core.safe_text import printable
 from k3.core.sources import DISCOVERY, SOURCES
 from k3.core.store import Page, Store
-from k3.view import node_table
+from k3.view import node_table, words
 from k3.view.cells import Moment, human_duration, part, text_at
 from k3.view.node_table import Reading
 from k3.view.selector import Selector, typed_selector
@@ -104,10 +103,20 @@ def _head(reading: Reading) -> Iterator[tuple[str, str]]:
         yield "Since", _moment(state.since, reading)
     yield "Reason", state.reason
     yield "Message", state.message
-    yield "What to do", advice(reading)
+    yield from _meaning(reading)
     yield "Source", f"k3 {seen.owner}" if seen.owner else "a controller; k3 writes nothing here"
     yield "Roles", node_table.roles(reading.manifest)
     yield "Created", _moment(text_at(reading.manifest, "metadata", "creationTimestamp"), reading)
+
+
+def _meaning(reading: Reading) -> Iterator[tuple[str, str]]:
+    """Returns what it means that a machine is not well, and what to do; nothing for one that is well."""
+    if reading.state.is_well:
+        return
+    word = words.of(reading)
+    yield "Means", word.means
+    yield "What to do", word.do
+    yield "Command", word.typed
 
 
 def _addresses(reading: Reading) -> str:
@@ -126,7 +135,7 @@ def _evidence_pairs(reading: Reading) -> Iterator[tuple[str, str]]:
     notes = seen.annotations
     yield "Last seen", _moment(seen.last_seen, reading) if seen.last_seen else "never: it has not answered once"
     yield "Seen by", seen.seen_by
-    yield "Asked at", endpoint(seen)
+    yield "Asked at", words.endpoint(seen)
     yield "Time to live", times.duration(seen.peer_ttl_seconds) if seen.peer_ttl_seconds else ""
     if SOURCES[seen.owner].machines_write:
         yield "Its own agent", "writes to this store" if seen.agent else "does not write to this store"

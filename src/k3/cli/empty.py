@@ -1,6 +1,7 @@
 """What a person is told where nothing was found: in which store, and what to do about it."""
 
 import os
+from collections.abc import Collection
 from typing import Final
 
 from k3.core.errors import K3Error, NotFound
@@ -8,6 +9,7 @@ from k3.core.objects import LEASE
 from k3.core.safe_text import one_line, printable
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
+from k3.settings.parsing import nearest
 from k3.settings.structs import Reader, Settings
 
 _HABITS: Final = ("ls", "list", "status")
@@ -46,7 +48,7 @@ async def _has_mirror(store: Store) -> bool:
     return any(item.key.name.startswith("k3-discovery-") for item in leases.objects)
 
 
-def not_found(name: str, settings: Settings) -> NotFound:
-    """Returns the error for a name that no Node has."""
-    hint = "; did you mean: k3 nodes" if name in _HABITS else ""
+def not_found(name: str, settings: Settings, *, known: Collection[str] = ()) -> NotFound:
+    """Returns the error for a name that no Node has. `known`: the names of those there are."""
+    hint = "; did you mean: k3 nodes" if name in _HABITS else nearest(printable(name), known)
     return NotFound(f'node "{printable(name)}" not found in {one_line(settings.storage.url)}{hint}')

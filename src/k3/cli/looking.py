@@ -3,10 +3,11 @@
 import asyncio
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from k3.cli.asking import ask, clock_remarks
+from k3.cli.asking import Answers, ask, clock_remarks
 from k3.cli.terminal import remark
 from k3.core import freshness
 from k3.core.node import NodeView
@@ -25,25 +26,51 @@ async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
     Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether any agent
     still writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
     """
-    now = datetime.now(UTC)
-    nodes = [node_table.view_of(item) for item in page.objects]
-    for seen in nodes:
+    look = await look_once(store, page)
+    for seen in look.nodes:
         if seen.is_unreadable and seen.ready is not None:
             _tell_of_unreadable(seen.name, seen.ready.message)
+    if look.is_silent:
+        return look.observed
+    doubtful = freshness.doubtful(look.nodes, look.now)
+    if not look.is_second and any(freshness.is_ahead(seen, look.now) for seen in doubtful if seen.name not in look.observed):
+        remark("k3: Nodes were last seen at a time that is still to come, and nobody answers: is this machine's clock right?")
+    for line in clock_remarks(look.nodes, look.now, look.observed, look.answers.ahead_seconds):
+        remark(f"k3: {one_line(line)}")
+    return look.observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at a store, and at the machines that it is worth to ask, has shown."""
+
+    now: datetime
+    nodes: Sequence[NodeView]
+    answers: Answers
+    observed: frozenset[str]
+    """The names of the Nodes that an agent looks after."""
+    is_second: bool = False
+    """A second look was worth the wait."""
+    is_silent: bool = False
+    """And no agent had written meanwhile."""
+
+
+async def look_once(store: Store | None, page: Page) -> Look:
+    """Finds out who looks after the Nodes of a list, and says nothing. Raises what the store raises."""
+    now = datetime.now(UTC)
+    nodes = [node_table.view_of(item) for item in page.objects]
     answers = await ask(nodes, now)
     observed = freshness.observed(nodes, now, answers.boots)
-    doubtful = freshness.doubtful(nodes, now)
-    waits = [wait for seen in doubtful if (wait := _refreshed_within(seen)) <= PATIENCE_SECONDS]
-    if store is not None and waits and not answers.boots:
-        await asyncio.sleep(max(waits))
-        if not (writing := await _writing(store, nodes)):
-            return observed - {seen.name for seen in nodes if _refreshed_within(seen) <= max(waits)}
+    waits = [wait for seen in freshness.doubtful(nodes, now) if (wait := _refreshed_within(seen)) <= PATIENCE_SECONDS]
+    if store is None or not waits or answers.boots:
+        return Look(now=now, nodes=nodes, answers=answers, observed=observed)
+    await asyncio.sleep(max(waits))
+    writing = await _writing(store, nodes)
+    if writing:
         observed = freshness.observed(nodes, now, writing=writing)
-    elif any(freshness.is_ahead(seen, now) for seen in doubtful if seen.name not in observed):
-        remark("k3: Nodes were last seen at a time that is still to come, and nobody answers: is this machine's clock right?")
-    for line in clock_remarks(nodes, now, observed, answers.ahead_seconds):
-        remark(f"k3: {one_line(line)}")
-    return observed
+    else:
+        observed -= {seen.name for seen in nodes if _refreshed_within(seen) <= max(waits)}
+    return Look(now=now, nodes=nodes, answers=answers, observed=observed, is_second=True, is_silent=not writing)
 
 
 def tell_of_unreadable(items: Sequence[Object]) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from k3.core import limits
+from k3.core.phrases import AGENT_LOST
 from k3.core.safe_text import printable
 from k3.discovery.elements import NoList
 from k3.discovery.fields import Refused, mapping, text
-from k3.discovery.policy import AGENT_LOST, Health
+from k3.discovery.policy import Health
 
 NODE_CHECK: Final = "serfHealth"
 SERVICE_MAINTENANCE: Final = "_service_maintenance"

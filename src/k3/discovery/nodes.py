@@ -10,11 +10,11 @@ from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
 from k3.core.observation import Evidence
 from k3.core.ownership import Abandoned, foreign_reason
+from k3.core.phrases import AGENT_LOST
 from k3.core.sources import DISCOVERY
 from k3.discovery.originals import Originals
 from k3.discovery.picture import Known
 from k3.discovery.policy import (
-    AGENT_LOST,
     ALIVE,
     GONE_REASONS,
     Mirrored,

@@ -56,6 +56,7 @@ from k3.core.decision import (
 from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
 from k3.core.observation import Evidence, Facts
+from k3.core.phrases import AGENT_LOST
 from k3.core.sources import DISCOVERY
 
 Health = Literal["passing", "warning", "critical", "unknown", "unasked"]
@@ -66,7 +67,6 @@ ALIVE: Final[frozenset[Health]] = frozenset({"passing", "warning"})
 WARNING: Final = "k3.discovery/Warning"
 REGION: Final = "topology.kubernetes.io/region"
 NOT_REGISTERED: Final = "no longer registered in Consul"
-AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 REFRESH_SECONDS: Final = 300
 SPREAD_SECONDS: Final = int(DISCOVERY.refresh_seconds) - REFRESH_SECONDS
 

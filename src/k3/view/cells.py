@@ -123,6 +123,13 @@ def human_duration(span: timedelta) -> str:
     return f"{total // _YEAR}y"
 
 
+def clock_offset(ahead_seconds: float) -> str:
+    """Returns how far a clock is from another, roughly, as a stamp may be as old as a refresh: `about 60m ahead of`."""
+    unit = 1 if abs(ahead_seconds) < 2 * _MINUTE else _MINUTE
+    span = timedelta(seconds=round(abs(ahead_seconds) / unit) * unit)
+    return f"about {human_duration(span)} {'ahead of' if ahead_seconds > 0 else 'behind'}"
+
+
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3_600, 86_400, 31_536_000
 _STEPS: Final = (
     # below this many seconds: the unit, its seconds, the second unit (none: left out), its seconds

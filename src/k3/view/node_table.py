@@ -16,7 +16,12 @@ from k3.view.cells import AGE, NAME, NONE, UNKNOWN, Column, Moment, Row, human_d
 
 _ROLE: Final = "node-role.kubernetes.io/"
 _ONE_ROLE: Final = "kubernetes.io/role"
-_CORDONED: Final = ",SchedulingDisabled"
+CORDONED: Final = "SchedulingDisabled"
+"""Behind a comma, after the word for the health."""
+NO_OBSERVER: Final = "no observer"
+NOT_ANSWERING: Final = "not answering"
+A_CLONE: Final = "a clone"
+"""The remarks that a state may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +102,11 @@ def _state(manifest: Manifest, seen: NodeView, at: Moment) -> State:
         return _state_by(ready, ready.reason)
     if seen.is_ready and not at.is_observed:
         message = f"no agent has refreshed this Node since {seen.last_seen}"
-        return State(word=word, remark="no observer", reason="NoObserver", message=message, since=seen.last_seen)
+        return State(word=word, remark=NO_OBSERVER, reason="NoObserver", message=message, since=seen.last_seen)
     if seen.is_ready and reachable is not None and not seen.is_reachable:
-        return _state_by(reachable, word, remark="not answering")
+        return _state_by(reachable, word, remark=NOT_ANSWERING)
     if seen.is_ready and (cloned := node.condition(manifest, node.CLONED)) is not None:
-        return _state_by(cloned, word, remark="a clone")
+        return _state_by(cloned, word, remark=A_CLONE)
     return _state_by(ready, word)
 
 
@@ -110,7 +115,7 @@ def _word(manifest: Manifest, ready: str | None, at: Moment) -> str:
     word = "Ready" if ready == "True" else "NotReady"
     if ready is None or (ready == "True" and not at.is_observed):
         word = "Unknown"
-    return word + (_CORDONED if part(manifest, "spec").get("unschedulable") is True else "")
+    return f"{word},{CORDONED}" if part(manifest, "spec").get("unschedulable") is True else word
 
 
 def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:

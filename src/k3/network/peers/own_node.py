@@ -8,6 +8,7 @@ from typing import Final
 
 from k3.core.node import NodeView
 from k3.core.observation import Facts, Joined, Silent
+from k3.core.phrases import renamed
 from k3.network import ranks
 from k3.network.events import CloneFound, Contested, Reannounce
 from k3.network.messages import Endpoint, Target
@@ -15,7 +16,7 @@ from k3.network.peers.asking import Asking
 from k3.network.peers.knowledge import Knowledge
 from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
-from k3.network.peers.peer import NEVER, Peer, renamed
+from k3.network.peers.peer import NEVER, Peer
 from k3.network.policy import CLONE_NOTE
 from k3.network.ranks import LAST_RANK
 

@@ -10,6 +10,7 @@ from k3.core import limits, node, ownership
 from k3.core.addresses import authority
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Observation
+from k3.core.phrases import another_answers, renamed
 from k3.network.messages import Announcement, Endpoint, Impostor
 from k3.network.peers.laws import State
 from k3.network.ranks import LAST_RANK, Member, Timing
@@ -189,8 +190,8 @@ class Peer:
         if self.was_renamed:
             return renamed(self.name, self.answers_as.node)
         if self.answers_as.node == self.name:
-            return f"{where} answers under another identity now"
-        return f"{where} answers as {self.answers_as.node} now"
+            return another_answers(where)
+        return another_answers(where, self.answers_as.node)
 
     @property
     def ceiling(self) -> float:
@@ -224,11 +225,6 @@ class Peer:
             and (seen.boot, seen.port) == (heard.boot, heard.port)
             and {address for address in heard.addresses if "%" not in address} <= set(seen.addresses)
         )
-
-
-def renamed(former: str, name: str) -> str:
-    """What the Node of a machine's former name says: the same words from the machine itself and from others."""
-    return f"renamed: the machine goes by the name of {name} now; to remove this Node: k3 delete node {former}"
 
 
 def written(end: Endpoint) -> str:

@@ -10,6 +10,7 @@
 
 from k3.core.node import NodeView
 from k3.core.observation import Facts, Left, Suspected, Unproven
+from k3.core.phrases import does_not_answer
 from k3.network.events import Suspecting
 from k3.network.peers import places
 from k3.network.peers.knowledge import Knowledge
@@ -55,7 +56,7 @@ class Suspicion:
             name=peer.name,
             evidence=seen.evidence,
             silent_seconds=silent,
-            message=peer.who_answers or f"does not answer {self._known.me.name}",
+            message=peer.who_answers or does_not_answer(self._known.me.name),
             seen_by=self._known.me.name,
             seen_run=self._known.settings.boot,
         )

@@ -7,11 +7,12 @@ never reached the peer waits for those that may have (docs/adr/0011, 0035).
 
 from k3.core import times
 from k3.core.observation import Silent
+from k3.core.phrases import renamed
 from k3.network.peers import places
 from k3.network.peers.knowledge import Knowledge
 from k3.network.peers.laws import Cause
 from k3.network.peers.observers import Observers
-from k3.network.peers.peer import FAILURES, NEVER, Peer, renamed, written
+from k3.network.peers.peer import FAILURES, NEVER, Peer, written
 from k3.network.ranks import LAST_RANK
 
 

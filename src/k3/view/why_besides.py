@@ -1,0 +1,129 @@
+"""What else a person should know about a Node beside the cause of its state: names, copies, clocks, cordons, pressure. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from k3.core import freshness, node, ownership
+from k3.core.node import NodeView
+from k3.view import node_table, words
+from k3.view.cells import clock_offset, human_duration, part, text_at
+from k3.view.findings import Finding, Record, wanted_name
+
+_PRESSURES: Final = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable", "k3.discovery/Warning")
+_SHOWN: Final = 4
+
+
+def besides(record: Record) -> Iterator[Finding]:
+    """Gives what is to be said besides; nothing for a machine of which there is no more to say."""
+    yield from _names(record)
+    yield from _copies(record)
+    yield from _clocks(record)
+    yield from _cordon(record)
+    yield from _pressures(record)
+
+
+def _by(record: Record, rule: str, source: str, text: str) -> Finding:
+    """Returns a finding with the advice of its reason's or condition's entry."""
+    word = words.fitted(words.REASONS.get(rule) or words.CONDITIONS[rule], record.reading)
+    return Finding(
+        rule=rule, source=source, text=text, do=word.do, command=word.command, on=record.name if word.on_machine else ""
+    )
+
+
+def _names(record: Record) -> Iterator[Finding]:
+    """Gives who else asks for this name, or has the one that this machine asked for."""
+    hostname = node.first_address(record.reading.manifest, "Hostname")
+    if (wanted := wanted_name(replace(record.seen, name=record.name))) != record.name:
+        holder = record.fleet.by_name.get(wanted)
+        has = f"{_at(holder)} has that name" if holder else "that name was another machine's then; no Node has it now"
+        called = f", its host name is {hostname}" if hostname and hostname != wanted else ""
+        text = f"it asked for the name {wanted} and goes by its second name{called}: {has}"
+        yield _by(record, "NameConflict", "network", text)
+    if rivals := record.fleet.seconds.get(record.name):
+        shown = ", ".join(f"{each.name} ({_at(each)})" for each in rivals[:_SHOWN])
+        more = f" and {len(rivals) - _SHOWN} more" if len(rivals) > _SHOWN else ""
+        yield _by(record, "NameConflict", "network", f"other machines ask for this name too, and go by another: {shown}{more}")
+
+
+def _at(seen: NodeView) -> str:
+    return f"the machine at {words.endpoint(seen)}" if words.endpoint(seen) else "a machine whose address is not known"
+
+
+def _copies(record: Record) -> Iterator[Finding]:
+    cloned = node.condition(record.reading.manifest, node.CLONED)
+    if cloned is not None and record.reading.state.reason != cloned.reason:
+        yield _by(record, "SameIdentity", "network", cloned.message)
+    if former := record.note("clone-of"):
+        text = f"it goes by an id of its own since another machine had the same one ({former}): one of the two is a copy"
+        yield Finding(rule="SameIdentity", source="network", text=text)
+
+
+def _clocks(record: Record) -> Iterator[Finding]:
+    clocks, seen = record.fleet.clocks, record.seen
+    do = "Set the wrong clock, best by NTP."
+    command = "timedatectl set-ntp true"
+    if clocks.is_readers:
+        off = min((clock.ahead_seconds for clock in clocks.wrong), key=abs)
+        text = (
+            f"the clock of the machine you are on is {clock_offset(-off)} everybody else's: the ages shown here are off by that"
+        )
+        yield Finding(rule="WrongClock", source="this command", text=text, do=do, command=command)
+        return
+    for clock in clocks.wrong:
+        if clock.name in {record.name, seen.seen_by}:
+            text = (
+                f"the clock of {clock.name} is {clock_offset(clock.ahead_seconds)} this machine's: times that it wrote are off"
+            )
+            text += " by that, and no state rests on them"
+            yield Finding(rule="WrongClock", source="this command", text=text, do=do, command=command, on=clock.name)
+    if seen.owner and seen.is_ready and not record.reading.at.is_observed:
+        if freshness.is_ahead(seen, record.now):
+            text = "its time stamps are still to come by this machine's clock, and no agent answers: one of the clocks is wrong"
+            yield Finding(rule="WrongClock", source="this command", text=text, do=do, command=command)
+        elif clocks.unwritten_seconds:
+            span = human_duration(timedelta(seconds=round(clocks.unwritten_seconds)))
+            yield Finding(rule="Unwritten", source="this command", text=f"no Node of this store was refreshed for {span}")
+
+
+def _cordon(record: Record) -> Iterator[Finding]:
+    if part(record.reading.manifest, "spec").get("unschedulable") is not True:
+        return
+    if record.seen.annotations.get(ownership.CORDONED):
+        text = "new work is kept off it, because it is in maintenance in Consul; k3 discovery takes that back when it is over"
+        yield Finding(rule=node_table.CORDONED, source="discovery", text=text)
+        return
+    word = words.fitted(words.STATES[node_table.CORDONED], record.reading)
+    text = "new work is kept off it, and k3 has not done that: a person or another program has"
+    yield Finding(
+        rule=node_table.CORDONED,
+        source="controller",
+        text=text,
+        do=word.do,
+        command=word.command,
+        on=record.name if word.on_machine else "",
+    )
+
+
+def _pressures(record: Record) -> Iterator[Finding]:
+    for type_ in _PRESSURES:
+        found = node.condition(record.reading.manifest, type_)
+        if found is not None and found.status == "True":
+            source = "discovery" if type_.startswith("k3.") else "controller"
+            text = f"{type_}: {found.message or found.reason or 'it says no more'}"
+            yield _by(record, type_, source, text)
+
+
+def happened(record: Record, most: int) -> Iterator[Finding]:
+    """Gives the newest Events, the newest first."""
+    for event in reversed(record.events[-most:]):
+        stamp = text_at(event, "lastTimestamp") or text_at(event, "eventTime")
+        reason, message = text_at(event, "reason"), text_at(event, "message")
+        yield Finding(
+            rule=reason or "Event",
+            source="events",
+            text=f"{reason} {record.when(stamp)}: {message}",
+            at=stamp,
+            age_seconds=record.age_seconds(stamp),
+        )
