@@ -12,7 +12,7 @@ import yaml
 from tests.page.pasts import NOW, event, machine, ready
 from tests.page.stage import Stage, staged
 
-pytestmark = [pytest.mark.servers("chromium"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.servers("chromium"), pytest.mark.asyncio(loop_scope="module")]
 ODD: Final = [
     *("", " ", "yes", "No", "ON", "off", "y", "N", "true", "False", "null", "~", "Null", "NaN", ".nan", ".inf", "-.INF", "="),
     *("0x10", "0o17", "010", "1_000", "1e3", "1.5", "-1", "+1", ".5", "12:30:45", "1:20", "2026-11-27", "2026-11-27T12:00:00Z"),
@@ -195,19 +195,9 @@ async def test_findings_are_shown_and_lead_to_the_machine(stage: Stage) -> None:
 
 async def test_yaml_is_read_back_as_it_was(stage: Stage) -> None:
     """Whatever text a machine has put into its Node."""
-    for value in (
-        *({"a": odd, odd: ["b", odd]} for odd in ODD),
-        *(odd for odd in ODD),
-        1e21,
-        -2.5,
-        1e-7,
-        0,
-        True,
-        None,
-        [],
-        {},
-    ):
-        printed = await stage.of("yaml", "m.yaml(value)", value=value)
+    values: list[Any] = [{"a": odd, odd: ["b", odd]} for odd in ODD]
+    values += [*ODD, 1e21, -2.5, 1e-7, 0, True, None, [], {}]
+    for value, printed in zip(values, await stage.of("yaml", "values.map(m.yaml)", values=values), strict=True):
         assert yaml.safe_load(printed) == value, printed
         assert all(line.isprintable() for line in printed.replace("\t", " ").splitlines()), printed
 

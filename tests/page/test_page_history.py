@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.page.pasts import NOW, event, machine, ready
 from tests.page.stage import Stage, staged
 
-pytestmark = [pytest.mark.servers("chromium"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.servers("chromium"), pytest.mark.asyncio(loop_scope="module")]
 HOUR_MS = 3_600_000
 
 

@@ -84,7 +84,8 @@ export class Drawer {
   }
 
   close() {
-    if (this.dialog.open) this.dialog.close();
+    this.dialog.close();
+    this.#closed(); // its event comes a moment later, when another drawer may be open
   }
 
   #build() {
@@ -242,6 +243,7 @@ export class Drawer {
   }
 
   #closed() {
+    if (this.node === null) return;
     clearInterval(this.ticking);
     this.root.hidden = true;
     this.node = null;

@@ -108,7 +108,7 @@ export class Editor {
 
   #drawNote(mayPatch) {
     const text = String(annotations(this.node)[actions.NOTE] ?? "");
-    write(this.noteText, printable(text, 4000));
+    write(this.noteText, text.slice(0, 4000).split("\n").map((line) => printable(line)).join("\n"));
     this.noteText.hidden = text === "" || this.isEditing;
     write(this.noteEdit, text ? "Edit" : "Add a note");
     this.noteEdit.hidden = !mayPatch || this.isEditing;

@@ -61,8 +61,7 @@ function slice(state, from, ms) {
 
 /** A share as people read it, never rounded up to the whole: `99.98 %`. */
 export function percent(share) {
-  const tenths = share >= 0.999 ? 10_000 : 1_000;
-  const cut = Math.floor(share * tenths + 1e-9) / (tenths / 100);
+  const cut = share > 0.999 ? Math.floor(share * 10_000) / 100 : Math.round(share * 1000) / 10;
   return `${cut} %`;
 }
 
