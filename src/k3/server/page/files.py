@@ -1,16 +1,21 @@
 """The files of the page, as answers to requests. They are read once; whoever asks again is told that nothing has changed.
 
 Everybody may have them, since they say nothing about any machine: what the page shows, it asks the API for, as any client does.
+
+`facts.js` is no file: it is what the page has to know of k3 that stands in one place in Python (`k3.core.sources`).
 """
 
 import gzip
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from k3.core.documents import UNREADABLE
+from k3.core.sources import SOURCES
 from k3.server.api import Answer, Ask
 
 HTML: Final = "text/html"
@@ -21,19 +26,9 @@ _TYPES: Final = {
     "svg": "image/svg+xml",
 }
 _FOLDER: Final = "/page/"
-_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": _POLICY,
@@ -76,15 +71,32 @@ def answer(ask: Ask) -> Answer | None:
 @cache
 def _read() -> Mapping[str, File]:
     """Returns all files by path."""
-    return dict(_files())
+    return {_FOLDER + name: _file(name, body) for name, body in _bodies()}
 
 
-def _files() -> Iterator[tuple[str, File]]:
+def _bodies() -> Iterator[tuple[str, bytes]]:
     for each in files(__package__).iterdir():
-        media_type = _TYPES.get(each.name.rpartition(".")[2])
-        if media_type is None:
-            continue
-        body = each.read_bytes()
-        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        compressed = gzip.compress(body, 9, mtime=0)
-        yield _FOLDER + each.name, File(media_type=media_type, body=body, compressed=compressed, etag=etag)
+        if each.name.rpartition(".")[2] in _TYPES:
+            yield each.name, each.read_bytes()
+    yield "facts.js", _facts().encode()
+
+
+def _file(name: str, body: bytes) -> File:
+    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    media_type = _TYPES[name.rpartition(".")[2]]
+    return File(media_type=media_type, body=body, compressed=gzip.compress(body, 9, mtime=0), etag=etag)
+
+
+def _facts() -> str:
+    """Returns a module of what the page has to know of k3."""
+    sources = [
+        {
+            "name": row.name,
+            "prefix": row.prefix,
+            "label": row.managed_label,
+            "reasons": sorted(row.reasons | row.original_reasons),
+            "refreshSeconds": row.refresh_seconds,
+        }
+        for row in SOURCES.values()
+    ]
+    return f"export const SOURCES = {json.dumps(sources)};\nexport const UNREADABLE = {json.dumps(UNREADABLE)};\n"
