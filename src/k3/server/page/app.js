@@ -1,53 +1,71 @@
 /** The page: puts its parts together, and keeps what is chosen. */
 
 import { Api } from "/page/api.js";
-import { chosen, counted, KIND_WORDS, KINDS, labelKeys, SORTS } from "/page/choice.js";
+import { asOf, bar } from "/page/back.js";
+import { chosen, counted, SORTS } from "/page/choice.js";
 import { columns } from "/page/columns.js";
-import { askForToken, copyable, showKeys } from "/page/dialogs.js";
-import { byId, make, mark, write } from "/page/dom.js";
+import { askForToken, showKeys } from "/page/dialogs.js";
+import { byId, mark, write } from "/page/dom.js";
+import { Drawer } from "/page/drawer.js";
+import { WORDS } from "/page/facts.js";
+import { findings, FindingsView } from "/page/findings.js";
 import { Fleet } from "/page/fleet.js";
 import { Follower } from "/page/follow.js";
 import { Grid } from "/page/grid.js";
+import * as head from "/page/head.js";
 import * as link from "/page/link.js";
 import { Past } from "/page/past.js";
 import { parseSelector } from "/page/selector.js";
-import { clock, count, printable } from "/page/text.js";
+import { printable } from "/page/text.js";
+import { TimeSlider } from "/page/timeslider.js";
 
 const TOKEN = "k3-token";
 const THEME = "k3-theme";
-/** While rows are sorted by what every refresh changes, they change places so often at the most. */
-const SETTLED_MS = 2_000;
+/** How often it is looked for what takes time to find. */
+const RARELY_MS = 2_000;
+const BAR_MS = 60_000;
+const NO_SELECTOR = "No label selector. Terms look like zone=a, gpu, !old, role in (web,db), joined by commas.";
 
 class Page {
   #isWaiting = false;
-  #sortedAt = 0;
   #selects = () => true;
   #isAsked = false;
-  #shape = "";
+  #bars = new WeakMap();
+  #opened = null;
+  #foundAt = 0;
+  #isFound = false;
 
   constructor() {
     this.choice = link.read(location);
+    if (!SORTS.includes(this.choice.sort)) this.choice.sort = "state";
     this.api = new Api(takenToken());
     this.fleet = new Fleet();
     this.past = new Past(this.api);
     this.follower = new Follower(this.api, this.fleet);
     this.grid = new Grid({
       root: byId("table"),
-      columns: columns({ now: () => this.now(), bar: () => ({ background: "", words: "" }) }),
+      columns: columns({ now: () => this.now(), bar: (machine) => this.bar(machine) }),
       onopen: (name) => this.open(name),
-      onsort: (id) => this.sort(id),
-      onmove: () => {},
+      onsort: (id) => this.choose({ sort: id, isDown: this.choice.sort === id && !this.choice.isDown }),
     });
+    this.drawer = new Drawer({ root: byId("drawer"), api: this.api, words: WORDS });
+    this.drawer.onclose = () => this.closed();
+    this.findings = new FindingsView({ root: byId("findings"), onopen: (name) => this.open(name) });
+    this.slider = new TimeSlider({ root: byId("time"), onchange: (when) => this.choose({ at: when === null ? "" : String(when) }) });
   }
 
   start() {
     this.fleet.addEventListener("change", () => this.changed());
-    this.follower.addEventListener("standing", () => this.showStanding());
-    this.follower.addEventListener("listed", () => this.past.load().catch(() => {}));
+    this.past.addEventListener("change", () => this.pastChanged());
+    this.follower.addEventListener("standing", () => this.standing());
+    this.follower.addEventListener("listed", () => this.listed());
     setInterval(() => this.tick(), 1_000);
     this.#listen();
-    this.#fillControls();
+    byId("search").value = this.choice.words;
+    byId("selector").value = this.choice.selector;
+    head.makeParts((kind) => this.choose({ kind: this.choice.kind === kind ? "" : kind }));
     this.select(this.choice.selector);
+    if (this.choice.at) this.slider.set(Number(this.choice.at) || null);
     void this.follower.run();
   }
 
@@ -55,6 +73,11 @@ class Page {
   now() {
     const { kind, since } = this.follower.standing;
     return (kind === "live" || kind === "starting" ? Date.now() : since) + this.api.aheadMs;
+  }
+
+  /** The moment of the past that is shown; 0: now is. */
+  get when() {
+    return Number(this.choice.at) || 0;
   }
 
   /** Something is to be shown anew, once in a frame. */
@@ -69,44 +92,92 @@ class Page {
   }
 
   show() {
-    const machines = [...this.fleet.machines.values()];
-    this.showCounts(counted(machines));
+    const { standing, progress } = this.follower;
+    const present = [...this.fleet.machines.values()];
+    const machines = this.when ? asOf(present, (name) => this.past.of(name), this.when, this.now()) : present;
+    const isAsking = !present.length && standing.kind !== "live";
+    head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, when: this.when });
     this.grid.show(chosen(machines, { ...this.choice, selects: this.#selects }), this.choice);
-    this.#showNext(machines);
-    this.#fillGroups(machines);
+    head.showGroups(present, this.choice.group);
+    head.showNext(standing.kind === "live" && !progress ? present.length : null);
+    this.past.show(present);
+    this.#showOpened();
+    this.#isFound = false;
   }
 
-  showCounts(counts) {
-    const { progress, standing } = this.follower;
-    const all = progress ? progress.total : counts.all;
-    const isEmpty = !counts.all && standing.kind !== "live";
-    write(byId("count"), isEmpty ? "Asking the server…" : `${counts.ready.toLocaleString("en")} of ${count(all, "machine", "machines")} ready`);
-    for (const button of byId("parts").children) {
-      const { kind } = button.dataset;
-      button.hidden = kind !== this.choice.kind && !counts[kind];
-      write(button.lastChild, `${counts[kind].toLocaleString("en")} ${KIND_WORDS[kind]}`);
-      mark(button, "aria-pressed", kind === this.choice.kind);
-    }
-    const troubled = counts.notready + counts.unknown;
-    document.title = counts.all ? `${troubled ? `(${troubled}) ` : ""}${counts.ready} of ${all} ready · k3` : "k3: machines";
-  }
-
-  showStanding() {
-    const { kind, since, message, code } = this.follower.standing;
-    const bar = byId("bar");
-    document.body.dataset.standing = kind;
-    bar.hidden = kind === "live" || kind === "starting";
-    const again = make("button", { type: "button", onclick: () => this.follower.again() }, "Try now");
-    const words = {
-      lost: ["Not connected since ", time(since), " — what you see is from then. It comes back by itself."],
-      store: ["The server cannot read its store since ", time(since), ` — what you see is from then. ${printable(message.trim(), 200)}`],
-      denied: [code === 401 ? "The server does not take this token." : `The server does not show this: ${printable(message, 300)}`],
-    }[kind];
-    if (words) bar.replaceChildren(make("span", {}, ...words), kind === "denied" ? this.#tokenButton() : again);
-    if (kind === "denied" && !this.#isAsked) void this.askForToken(message);
-    if (kind === "live") this.#isAsked = false;
+  standing() {
+    const { standing } = this.follower;
+    const ontoken = () => void this.askForToken(standing.message);
+    head.showStanding(standing, { onagain: () => this.follower.again(), ontoken });
+    if (standing.kind === "denied" && !this.#isAsked) ontoken();
+    if (standing.kind === "live") this.#isAsked = false;
     this.grid.tick();
     this.changed();
+  }
+
+  /** The whole list is there: whose link named a Machine sees it, and the past is looked up. */
+  listed() {
+    if (this.choice.node && this.#opened === null) this.open(this.choice.node);
+    this.past.load().catch(() => {});
+  }
+
+  tick() {
+    if (document.hidden || this.follower.standing.kind !== "live") return;
+    this.grid.tick();
+    this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
+    if (this.#isFound || performance.now() < this.#foundAt + RARELY_MS || this.follower.progress) return;
+    this.#isFound = true;
+    this.#foundAt = performance.now();
+    this.findings.show(findings([...this.fleet.machines.values()].map((each) => each.node), this.past.all(), this.now()));
+  }
+
+  choose(change) {
+    Object.assign(this.choice, change);
+    history.replaceState(null, "", link.written(this.choice));
+    this.show();
+  }
+
+  select(text) {
+    const selects = parseSelector(text);
+    mark(byId("selector"), "aria-invalid", selects === null);
+    write(byId("selector-error"), selects === null ? NO_SELECTOR : "");
+    if (selects === null) return;
+    this.#selects = selects;
+    this.choose({ selector: text });
+  }
+
+  open(name) {
+    const machine = this.fleet.machines.get(name);
+    if (machine === undefined) return;
+    this.#opened = machine;
+    this.grid.moveTo(name);
+    this.drawer.show(machine.node, this.past.of(name), machine.isObserved);
+    this.choose({ node: name });
+    if (!this.past.isWhole) this.past.fetch(name).then(() => this.pastChanged(), () => {});
+  }
+
+  closed() {
+    this.#opened = null;
+    this.choose({ node: "" });
+    byId("table").focus({ preventScroll: true });
+  }
+
+  pastChanged() {
+    this.#bars = new WeakMap();
+    this.grid.refresh();
+    if (this.#opened) this.drawer.update(this.#opened.node, this.past.of(this.#opened.name), this.#opened.isObserved);
+    if (this.when) this.changed();
+  }
+
+  /** The history of a Machine, made anew once a minute. */
+  bar(machine) {
+    const minute = Math.floor(this.now() / BAR_MS);
+    let found = this.#bars.get(machine);
+    if (found?.minute !== minute) {
+      found = { minute, ...bar(machine, this.past.of(machine.name), this.now()) };
+      this.#bars.set(machine, found);
+    }
+    return found;
   }
 
   async askForToken(why) {
@@ -119,73 +190,13 @@ class Page {
     this.follower.again();
   }
 
-  tick() {
-    if (document.hidden || this.follower.standing.kind !== "live") return;
-    this.grid.tick();
-    this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
-  }
-
-  choose(change) {
-    Object.assign(this.choice, change);
-    history.replaceState(null, "", link.written(this.choice));
-    this.show();
-  }
-
-  select(text) {
-    const selects = parseSelector(text);
-    const input = byId("selector");
-    mark(input, "aria-invalid", selects === null);
-    write(byId("selector-error"), selects === null ? "No label selector. Terms look like zone=a, gpu, !old, role in (web,db), joined by commas." : "");
-    if (selects === null) return;
-    this.#selects = selects;
-    this.choose({ selector: text });
-  }
-
-  sort(id) {
-    const isDown = this.choice.sort === id && !this.choice.isDown;
-    this.choose({ sort: id, isDown });
-  }
-
-  open(_name) {}
-
-  #tokenButton() {
-    return make("button", { type: "button", onclick: () => this.askForToken(this.follower.standing.message) }, "Give a token");
-  }
-
-  #fillControls() {
-    byId("search").value = this.choice.words;
-    byId("selector").value = this.choice.selector;
-    if (!SORTS.includes(this.choice.sort)) this.choice.sort = "state";
-    byId("parts").append(...KINDS.map((kind) => partButton(kind, () => this.choose({ kind: this.choice.kind === kind ? "" : kind }))));
-    this.#fillGroups([]);
-  }
-
-  #fillGroups(machines) {
-    const select = byId("group");
-    if (document.activeElement === select) return;
-    const keys = machines.length ? labelKeys(machines) : [];
-    if (this.choice.group && !["zone", "source", "state", ...keys].includes(this.choice.group)) keys.push(this.choice.group);
-    const shape = keys.join("\n");
-    if (shape === this.#shape && select.options.length) return;
-    this.#shape = shape;
-    const option = (value, title) => make("option", { value, selected: value === this.choice.group }, title);
-    const labels = make("optgroup", { label: "By label" }, ...keys.map((key) => option(key, printable(key, 80))));
-    select.replaceChildren(option("", "No groups"), option("zone", "By zone"), option("source", "By source"), option("state", "By state"), ...(keys.length ? [labels] : []));
-    select.value = this.choice.group;
-  }
-
-  #showNext(machines) {
-    const next = byId("next");
-    const isFew = this.follower.standing.kind === "live" && !this.follower.progress && machines.length < 2;
-    if (isFew === !next.hidden) return;
-    next.hidden = !isFew;
-    if (!isFew) return;
-    const title = machines.length ? "One machine so far. Add a second one:" : "No machine yet. Add the first one:";
-    next.replaceChildren(
-      make("h2", {}, title),
-      make("p", {}, "Run this on it, in the same network. It shows up here within a second."),
-      copyable("k3 up"),
-    );
+  #showOpened() {
+    if (this.#opened === null) return;
+    const machine = this.fleet.machines.get(this.#opened.name);
+    if (machine === this.#opened) return;
+    if (machine === undefined) this.drawer.update(null);
+    else this.drawer.update(machine.node, this.past.of(machine.name), machine.isObserved);
+    this.#opened = machine ?? this.#opened;
   }
 
   #listen() {
@@ -195,14 +206,15 @@ class Page {
     byId("theme").addEventListener("click", switchTheme);
     byId("keys").addEventListener("click", showKeys);
     addEventListener("keydown", (event) => this.#key(event));
-    addEventListener("popstate", () => location.reload());
   }
 
   #key(event) {
-    const isTyping = event.target.matches?.("input, select, textarea, dialog *");
-    if (event.ctrlKey || event.metaKey || event.altKey || byId("dialog").open) return;
-    if (event.key === "Escape") return this.#escape(event, isTyping);
-    if (isTyping) return this.#leave(event);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    const isTyping = event.target.matches?.("input, select, textarea") ?? false;
+    if (isTyping) {
+      this.#typed(event);
+      return;
+    }
     const does = {
       "/": () => byId("search").focus(),
       l: () => byId("selector").focus(),
@@ -216,34 +228,23 @@ class Page {
     does();
   }
 
-  /** From a field, Enter and the arrow down lead to the table. */
-  #leave(event) {
-    if (event.target.matches("input[type=search]") && (event.key === "Enter" || event.key === "ArrowDown")) {
-      event.preventDefault();
-      this.#move(1);
-    }
+  /** From a field, Enter and the arrow down lead to the table; Esc empties it, then leads there, too. */
+  #typed(event) {
+    const field = event.target;
+    if (!field.matches("input[type=search]")) return;
+    if (event.key === "Enter" || event.key === "ArrowDown") this.#move(1);
+    else if (event.key === "Escape" && !field.value) byId("table").focus({ preventScroll: true });
+    else if (event.key === "Escape") {
+      field.value = "";
+      field.dispatchEvent(new Event("input"));
+    } else return;
+    event.preventDefault();
   }
 
   #move(rows) {
     byId("table").focus({ preventScroll: true });
     this.grid.moveBy(rows);
   }
-
-  #escape(event, isTyping) {
-    if (!isTyping) return;
-    if (event.target.value) {
-      event.target.value = "";
-      event.target.dispatchEvent(new Event("input"));
-      event.preventDefault();
-    } else byId("table").focus({ preventScroll: true });
-  }
-}
-
-const time = (milliseconds) => make("time", { datetime: new Date(milliseconds).toISOString() }, clock(milliseconds));
-
-function partButton(kind, onclick) {
-  return make("button", { type: "button", class: "chip part", "data-kind": kind, "aria-pressed": "false", hidden: true, onclick },
-    make("span", { class: "shape", "aria-hidden": "true" }), make("span", { class: "word" }));
 }
 
 /** Returns the token of the address, which is taken out of it at once, or that of this tab; empty: there is none. */

@@ -1,8 +1,8 @@
 /** Which Machines are shown, in which order and in which groups. Pure. */
 
 /** What a Node may be counted as, the worst first; the order of the table unless another one is chosen. */
-export const KINDS = ["notready", "unknown", "suspect", "ready"];
-export const KIND_WORDS = { notready: "not ready", unknown: "unknown", suspect: "in doubt", ready: "ready" };
+export const KINDS = ["notready", "unknown", "suspect", "none", "ready"];
+export const KIND_WORDS = { notready: "not ready", unknown: "unknown", suspect: "in doubt", none: "not known then", ready: "ready" };
 const RANK = Object.fromEntries(KINDS.map((kind, rank) => [kind, rank]));
 const NONE = "(none)";
 
@@ -19,7 +19,7 @@ export const SORTS = Object.keys(KEYS);
 
 /** Returns how many there are of each kind. */
 export function counted(machines) {
-  const counts = { notready: 0, unknown: 0, suspect: 0, ready: 0, all: 0 };
+  const counts = { ...Object.fromEntries(KINDS.map((kind) => [kind, 0])), all: 0 };
   for (const each of machines) {
     counts[each.state.kind] += 1;
     counts.all += 1;

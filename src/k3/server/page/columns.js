@@ -4,12 +4,15 @@ import { make, mark, write } from "/page/dom.js";
 import { isAhead } from "/page/states.js";
 import { duration, printable } from "/page/text.js";
 
-/** Returns the columns. `now()` is the server's time in milliseconds, which stands still while the server is lost. */
+/**
+ * Returns the columns. `now()` is the server's time in milliseconds, which stands still while the server is lost; `bar(machine)`
+ * is its history: `image`, a CSS gradient, and `words`.
+ */
 export function columns({ now, bar }) {
   return [
     {
       id: "name", title: "Name", isSorted: true,
-      make: () => ({ name: make("bdi", { class: "text" }) }),
+      make: () => ({ name: make("bdi") }),
       fill: ({ name }, machine) => {
         write(name, machine.shownName);
         mark(name, "title", machine.shownName);
@@ -17,7 +20,7 @@ export function columns({ now, bar }) {
     },
     {
       id: "state", title: "State", isSorted: true,
-      make: () => ({ chip: chip(), reason: make("span", { class: "reason text" }) }),
+      make: () => ({ chip: chip(), reason: make("span", { class: "reason" }) }),
       fill: (parts, { state }) => {
         showChip(parts.chip, state);
         const reason = state.kind === "ready" ? "" : printable(state.reason, 80);
@@ -27,7 +30,7 @@ export function columns({ now, bar }) {
     },
     {
       id: "seen", title: "Last seen", isSorted: true,
-      make: () => ({ text: make("span", { class: "text" }) }),
+      make: () => ({ text: make("span") }),
       fill: () => {},
       tick: ({ text }, machine) => write(text, ago(machine.lastSeen, now())),
     },
@@ -35,7 +38,7 @@ export function columns({ now, bar }) {
     textColumn("source", "Source", (machine) => machine.sourceName),
     {
       id: "age", title: "Age", isSorted: true,
-      make: () => ({ text: make("span", { class: "text" }) }),
+      make: () => ({ text: make("span") }),
       fill: () => {},
       tick: ({ text }, { created }) => write(text, Number.isNaN(created) ? "–" : duration(now() - created)),
     },
@@ -43,8 +46,8 @@ export function columns({ now, bar }) {
       id: "history", title: "Last 24 h", isSorted: false,
       make: () => ({ bar: make("div", { class: "bar24", role: "img" }) }),
       fill: (parts, machine) => {
-        const { background, words } = bar(machine);
-        if (parts.bar.style.background !== background) parts.bar.style.background = background;
+        const { image, words } = bar(machine);
+        if (parts.image !== image) parts.bar.style.backgroundImage = parts.image = image;
         mark(parts.bar, "aria-label", words);
         mark(parts.bar, "title", words);
       },
@@ -72,7 +75,7 @@ export function showChip(element, state) {
 function textColumn(id, title, of) {
   return {
     id, title, isSorted: true,
-    make: () => ({ text: make("bdi", { class: "text" }) }),
+    make: () => ({ text: make("bdi") }),
     fill: ({ text }, machine) => {
       write(text, of(machine));
       mark(text, "title", of(machine));

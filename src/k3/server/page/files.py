@@ -99,4 +99,5 @@ def _facts() -> str:
         }
         for row in SOURCES.values()
     ]
-    return f"export const SOURCES = {json.dumps(sources)};\nexport const UNREADABLE = {json.dumps(UNREADABLE)};\n"
+    facts = {"SOURCES": sources, "UNREADABLE": UNREADABLE, "WORDS": {}}
+    return "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in facts.items())

@@ -24,17 +24,15 @@ export class Grid {
   #cursor = "";
   #rowHeight = 40;
   #frame = 0;
-  #isStale = false;
 
   /**
    * `columns`: each with `id`, `title`, `isSorted` (whether it can be), `make` (returns the elements of a cell), `fill` (writes a
-   * Machine into them) and `tick` (writes what time changes). `onopen(name)`, `onsort(id)`, `onmove(name)` are called.
+   * Machine into them) and `tick` (writes what time changes). `onopen(name)` and `onsort(id)` are called.
    */
-  constructor({ root, columns, onopen, onsort, onmove }) {
+  constructor({ root, columns, onopen, onsort }) {
     this.#root = root;
     this.#columns = columns;
     this.onopen = onopen;
-    this.onmove = onmove;
     this.#head = make("div", { role: "row", class: "row heads", "aria-rowindex": 1 }, ...columns.map((each) => this.#heading(each, onsort)));
     this.#body = make("div", { role: "rowgroup", class: "rows" });
     root.append(make("div", { role: "rowgroup", class: "head" }, this.#head), this.#body);
@@ -83,13 +81,12 @@ export class Grid {
   }
 
   /** Puts the cursor on a Machine, and it into sight. */
-  moveTo(name, { isSilent = false } = {}) {
+  moveTo(name) {
     const place = this.#places.get(name);
     if (place === undefined) return;
     this.#cursor = name;
     this.#reveal(place);
     this.#draw();
-    if (!isSilent) this.onmove(name);
   }
 
   /** Moves the cursor by some rows. */

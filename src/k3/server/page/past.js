@@ -19,7 +19,8 @@ export class Past extends EventTarget {
   #marks = new Map();
   #changed = new Set();
   #timer = 0;
-  #isWhole = false;
+  /** Whether those of all Nodes are here. */
+  isWhole = false;
 
   constructor(api) {
     super();
@@ -29,6 +30,11 @@ export class Past extends EventTarget {
   /** Returns the Events about a Node. */
   of(name) {
     return this.#events.get(name) ?? [];
+  }
+
+  /** Returns all Events that are known. */
+  all() {
+    return [...this.#events.values()].flat();
   }
 
   /** Lists the Events about all Nodes. Whatever the server refuses, there is then no history, and nothing else is lost. */
@@ -42,7 +48,7 @@ export class Past extends EventTarget {
       count += page.items.length;
       next = page.metadata.continue ?? "";
     } while (next && count < MOST);
-    this.#isWhole = !next;
+    this.isWhole = !next;
     this.#events = found;
     this.dispatchEvent(new Event("change"));
   }
@@ -79,7 +85,7 @@ export class Past extends EventTarget {
     const names = [...this.#changed];
     this.#changed.clear();
     try {
-      if (names.length <= FEW || !this.#isWhole) await Promise.all(names.slice(0, FEW).map((name) => this.fetch(name)));
+      if (names.length <= FEW || !this.isWhole) await Promise.all(names.slice(0, FEW).map((name) => this.fetch(name)));
       else await this.load();
       this.dispatchEvent(new Event("change"));
     } catch {
