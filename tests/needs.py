@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "avahi": ("avahi-daemon", "avahi-browse"),
     "docker-compose": ("docker-compose",),
     "curl": ("curl",),
+    "chromium": ("chromium",),
     "faketime": ("faketime",),
     "kubectl": ("kubectl",),
     "systemd": ("systemd-analyze",),

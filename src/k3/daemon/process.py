@@ -97,10 +97,13 @@ def _how_to_watch(reader: Reader) -> str:
 
 
 def how_to_ask(reader: Reader) -> str:
-    """Returns how a person has kubectl ask the server that this process runs."""
+    """Returns how a person sees what the server shows that this process runs: in a browser, and with kubectl."""
+    page = f"See them in a browser: {reader.served_at}/\n"
     if reader.served_at.startswith("http://"):
-        return f"Look with kubectl: kubectl --server {reader.served_at} get nodes\n"
+        return f"{page}Look with kubectl: kubectl --server {reader.served_at} get nodes\n"
+    token = f"{reader.environ}{_command()} token create --role view{reader.flags}"
     return (
+        f"{page}It asks for a token, which this makes: {token}\n"
         f"Look with kubectl at {reader.served_at}: (umask 077; {reader.environ}{_command()} kubeconfig --role view "
         f"--server {reader.served_at}{reader.flags} > k3.yaml) && "
         "kubectl --kubeconfig k3.yaml get nodes\n"

@@ -59,6 +59,8 @@ class Beside:
 
     pages: Mapping[str, Page]
     count: Callable[[str, str, int], None]
+    file: Callable[[Ask], Answer | None] = lambda _ask: None
+    """Returns what everybody may have, whoever asks: a file of the web page; None where a request is for none."""
 
 
 class App:
@@ -70,6 +72,7 @@ class App:
         self._gate = gate
         self._faults = faults
         self._pages = beside.pages
+        self._file = beside.file
         self._count = beside.count
         self._streams: dict[asyncio.Task[Any], User] = {}
 
@@ -90,9 +93,14 @@ class App:
         if not isinstance(protocol, Protocol):
             raise TypeError(type(protocol).__name__)
         ask = _ask(request)
-        entered = self._gate.enter(protocol.connection, request.headers.items(), is_watch=ask.is_watch)
+        file = self._file(ask)
+        headers = request.headers.items()
+        entered = self._gate.enter(protocol.connection, headers, is_watch=ask.is_watch, is_file=file is not None)
         try:
             protocol.belongs_to(entered.user)
+            if file is not None:
+                self._count("", "", file.status)
+                return await _whole(request, file)
             ask = replace(ask, body=lambda: _body(request, entered))
             return await self._answered(request, ask, entered)
         finally:

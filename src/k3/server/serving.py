@@ -32,6 +32,7 @@ from k3.server.api import Answer, Api, Ask, Stream
 from k3.server.app import HEAD_SECONDS, App, Beside, Page, Server
 from k3.server.metrics import Exposition, target_pieces
 from k3.server.observed import Observed
+from k3.server.page import files as page
 from k3.server.selectors import selection
 from k3.server.standing import Standing
 from k3.server.targets import port_of
@@ -85,7 +86,7 @@ class Serving:
             "/metrics": self._figures,
             "/sd": self._targets,
         }
-        beside = Beside(pages, self._metrics.requests.count)
+        beside = Beside(pages, self._metrics.requests.count, page.answer)
         self._app = App(Api(store, self.standing, self._observed), gate, bounds, faults, beside)
         self.started = asyncio.Event()
         """Set once it listens."""

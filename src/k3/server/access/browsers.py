@@ -4,6 +4,9 @@ Over loopback no token is asked for, so whatever the browser sends carries its u
 to any address (cross-site requests), and can make its own name point to 127.0.0.1 (DNS rebinding). Browsers say by `Origin` and
 `Sec-Fetch-Site` (Fetch, Fetch Metadata) that a page of another site is behind a request, and by `Host` which name the page
 used. No client of Kubernetes sends the first two; a name that is not loopback's own is never needed there.
+
+The server's own page is of the same origin, so it is let in as any client is. A link on another site may open it, as a whole
+document that the other site cannot look into (`frame-ancestors 'none'`), and nothing else (ADR 56).
 """
 
 from collections.abc import Mapping
@@ -16,10 +19,10 @@ _SAME: Final = ("same-origin", "none")
 _FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
-def check(headers: Mapping[str, str], *, is_loopback: bool) -> None:
+def check(headers: Mapping[str, str], *, is_loopback: bool, is_file: bool = False) -> None:
     """Raises Refused (403) for a request of a page of another site; `is_loopback`: over loopback, where no token is asked for.
 
-    Names of headers are in lower case.
+    Names of headers are in lower case. `is_file`: for a file of the server's own page.
     """
     host = headers.get("host")  # none: HTTP/1.0, which no browser speaks, but the health checks of load balancers
     if is_loopback and host is not None and not _is_loopback_host(host):
@@ -27,9 +30,15 @@ def check(headers: Mapping[str, str], *, is_loopback: bool) -> None:
         raise Refused(403, msg)
     origin = headers.get("origin")
     site = headers.get("sec-fetch-site", "none")
-    if (origin is not None and origin.partition("://")[2] != host) or site not in _SAME:
+    is_foreign = site not in _SAME and not (is_file and _is_followed_link(headers))
+    if (origin is not None and origin.partition("://")[2] != host) or is_foreign:
         msg = "forbidden: requests of web pages of other sites are not answered"
         raise Refused(403, msg)
+
+
+def _is_followed_link(headers: Mapping[str, str]) -> bool:
+    """Whether the browser is about to show the answer as a document of its own (Fetch Metadata §2.1, §2.2)."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
 
 def is_forwarded(headers: Mapping[str, str]) -> bool:

@@ -96,11 +96,16 @@ class Gate:
         self._limits = limits
         self._clock = clock
 
-    def enter(self, connection: Connection, headers: Iterable[tuple[str, str]], *, is_watch: bool = False) -> Pass:
-        """Returns the pass of a request; `leave` is to be called when it is over. Raises Refused: 400, 401, 403, 429, 503."""
+    def enter(
+        self, connection: Connection, headers: Iterable[tuple[str, str]], *, is_watch: bool = False, is_file: bool = False
+    ) -> Pass:
+        """Returns the pass of a request; `leave` is to be called when it is over. Raises Refused: 400, 401, 403, 429, 503.
+
+        `is_file`: for a file of the web page, to which a link on another site may lead.
+        """
         pairs = list(headers)
         by_name = {name.lower(): value for name, value in pairs}
-        browsers.check(by_name, is_loopback=connection.local is not None)
+        browsers.check(by_name, is_loopback=connection.local is not None, is_file=is_file)
         if connection.local is not None and browsers.is_forwarded(by_name):
             forwarded = of_local("forwarded", may_write=False)
             connection = Connection(address=connection.address, local=forwarded)

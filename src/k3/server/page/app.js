@@ -1,0 +1,269 @@
+/** The page: puts its parts together, and keeps what is chosen. */
+
+import { Api } from "/page/api.js";
+import { asOf, bar } from "/page/back.js";
+import { chosen, counted, SORTS } from "/page/choice.js";
+import { columns } from "/page/columns.js";
+import { askForToken, showKeys } from "/page/dialogs.js";
+import { byId, mark, write } from "/page/dom.js";
+import { Drawer } from "/page/drawer.js";
+import { WORDS } from "/page/facts.js";
+import { findings, FindingsView } from "/page/findings.js";
+import { Fleet } from "/page/fleet.js";
+import { Follower } from "/page/follow.js";
+import { Grid } from "/page/grid.js";
+import * as head from "/page/head.js";
+import * as link from "/page/link.js";
+import { Past } from "/page/past.js";
+import { parseSelector } from "/page/selector.js";
+import { printable } from "/page/text.js";
+import { TimeSlider } from "/page/timeslider.js";
+
+const TOKEN = "k3-token";
+const THEME = "k3-theme";
+/** How often it is looked for what takes time to find. */
+const RARELY_MS = 2_000;
+const BAR_MS = 60_000;
+const NO_SELECTOR = "No label selector. Terms look like zone=a, gpu, !old, role in (web,db), joined by commas.";
+
+class Page {
+  #isWaiting = false;
+  #selects = () => true;
+  #isAsked = false;
+  #bars = new WeakMap();
+  #opened = null;
+  #foundAt = 0;
+  #isFound = false;
+
+  constructor() {
+    this.choice = link.read(location);
+    if (!SORTS.includes(this.choice.sort)) this.choice.sort = "state";
+    this.api = new Api(takenToken());
+    this.fleet = new Fleet();
+    this.past = new Past(this.api);
+    this.follower = new Follower(this.api, this.fleet);
+    this.grid = new Grid({
+      root: byId("table"),
+      columns: columns({ now: () => this.now(), bar: (machine) => this.bar(machine) }),
+      onopen: (name) => this.open(name),
+      onsort: (id) => this.choose({ sort: id, isDown: this.choice.sort === id && !this.choice.isDown }),
+    });
+    this.drawer = new Drawer({ root: byId("drawer"), api: this.api, words: WORDS });
+    this.drawer.onclose = () => this.closed();
+    this.findings = new FindingsView({ root: byId("findings"), onopen: (name) => this.open(name) });
+    this.slider = new TimeSlider({ root: byId("time"), onchange: (when) => this.choose({ at: when === null ? "" : String(when) }) });
+  }
+
+  start() {
+    this.fleet.addEventListener("change", () => this.changed());
+    this.past.addEventListener("change", () => this.pastChanged());
+    this.follower.addEventListener("standing", () => this.standing());
+    this.follower.addEventListener("listed", () => this.listed());
+    setInterval(() => this.tick(), 1_000);
+    this.#listen();
+    byId("search").value = this.choice.words;
+    byId("selector").value = this.choice.selector;
+    head.makeParts((kind) => this.choose({ kind: this.choice.kind === kind ? "" : kind }));
+    this.select(this.choice.selector);
+    if (this.choice.at) this.slider.set(Number(this.choice.at) || null);
+    void this.follower.run();
+  }
+
+  /** The server's time in milliseconds; it stands still while the server is lost. */
+  now() {
+    const { kind, since } = this.follower.standing;
+    return (kind === "live" || kind === "starting" ? Date.now() : since) + this.api.aheadMs;
+  }
+
+  /** The moment of the past that is shown; 0: now is. */
+  get when() {
+    return Number(this.choice.at) || 0;
+  }
+
+  /** Something is to be shown anew, once in a frame. */
+  changed() {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    const soon = document.hidden ? (call) => setTimeout(call, 250) : requestAnimationFrame;
+    soon(() => {
+      this.#isWaiting = false;
+      this.show();
+    });
+  }
+
+  show() {
+    const { standing, progress } = this.follower;
+    const present = [...this.fleet.machines.values()];
+    const machines = this.when ? asOf(present, (name) => this.past.of(name), this.when, this.now()) : present;
+    const isAsking = !present.length && standing.kind !== "live";
+    head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, when: this.when });
+    this.grid.show(chosen(machines, { ...this.choice, selects: this.#selects }), this.choice);
+    head.showGroups(present, this.choice.group);
+    head.showNext(standing.kind === "live" && !progress ? present.length : null);
+    this.past.show(present);
+    this.#showOpened();
+    this.#isFound = false;
+  }
+
+  standing() {
+    const { standing } = this.follower;
+    const ontoken = () => void this.askForToken(standing.message);
+    head.showStanding(standing, { onagain: () => this.follower.again(), ontoken });
+    if (standing.kind === "denied" && !this.#isAsked) ontoken();
+    if (standing.kind === "live") this.#isAsked = false;
+    this.grid.tick();
+    this.changed();
+  }
+
+  /** The whole list is there: whose link named a Machine sees it, and the past is looked up. */
+  listed() {
+    if (this.choice.node && this.#opened === null) this.open(this.choice.node);
+    this.past.load().catch(() => {});
+  }
+
+  tick() {
+    if (document.hidden || this.follower.standing.kind !== "live") return;
+    this.grid.tick();
+    this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
+    if (this.#isFound || performance.now() < this.#foundAt + RARELY_MS || this.follower.progress) return;
+    this.#isFound = true;
+    this.#foundAt = performance.now();
+    this.findings.show(findings([...this.fleet.machines.values()].map((each) => each.node), this.past.all(), this.now()));
+  }
+
+  choose(change) {
+    Object.assign(this.choice, change);
+    history.replaceState(null, "", link.written(this.choice));
+    this.show();
+  }
+
+  select(text) {
+    const selects = parseSelector(text);
+    mark(byId("selector"), "aria-invalid", selects === null);
+    write(byId("selector-error"), selects === null ? NO_SELECTOR : "");
+    if (selects === null) return;
+    this.#selects = selects;
+    this.choose({ selector: text });
+  }
+
+  open(name) {
+    const machine = this.fleet.machines.get(name);
+    if (machine === undefined) return;
+    this.#opened = machine;
+    this.grid.moveTo(name);
+    this.drawer.show(machine.node, this.past.of(name), machine.isObserved);
+    this.choose({ node: name });
+    if (!this.past.isWhole) this.past.fetch(name).then(() => this.pastChanged(), () => {});
+  }
+
+  closed() {
+    this.#opened = null;
+    this.choose({ node: "" });
+    byId("table").focus({ preventScroll: true });
+  }
+
+  pastChanged() {
+    this.#bars = new WeakMap();
+    this.grid.refresh();
+    if (this.#opened) this.drawer.update(this.#opened.node, this.past.of(this.#opened.name), this.#opened.isObserved);
+    if (this.when) this.changed();
+  }
+
+  /** The history of a Machine, made anew once a minute. */
+  bar(machine) {
+    const minute = Math.floor(this.now() / BAR_MS);
+    let found = this.#bars.get(machine);
+    if (found?.minute !== minute) {
+      found = { minute, ...bar(machine, this.past.of(machine.name), this.now()) };
+      this.#bars.set(machine, found);
+    }
+    return found;
+  }
+
+  async askForToken(why) {
+    this.#isAsked = true;
+    const token = await askForToken(printable(why, 300));
+    if (!token) return;
+    sessionStorage.setItem(TOKEN, token);
+    this.api.token = token;
+    this.#isAsked = false;
+    this.follower.again();
+  }
+
+  #showOpened() {
+    if (this.#opened === null) return;
+    const machine = this.fleet.machines.get(this.#opened.name);
+    if (machine === this.#opened) return;
+    if (machine === undefined) this.drawer.update(null);
+    else this.drawer.update(machine.node, this.past.of(machine.name), machine.isObserved);
+    this.#opened = machine ?? this.#opened;
+  }
+
+  #listen() {
+    byId("search").addEventListener("input", (event) => this.choose({ words: event.target.value }));
+    byId("selector").addEventListener("input", (event) => this.select(event.target.value));
+    byId("group").addEventListener("change", (event) => this.choose({ group: event.target.value }));
+    byId("theme").addEventListener("click", switchTheme);
+    byId("keys").addEventListener("click", showKeys);
+    addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    const isTyping = event.target.matches?.("input, select, textarea") ?? false;
+    if (isTyping) {
+      this.#typed(event);
+      return;
+    }
+    const does = {
+      "/": () => byId("search").focus(),
+      l: () => byId("selector").focus(),
+      j: () => this.#move(1),
+      k: () => this.#move(-1),
+      t: switchTheme,
+      "?": showKeys,
+    }[event.key];
+    if (!does) return;
+    event.preventDefault();
+    does();
+  }
+
+  /** From a field, Enter and the arrow down lead to the table; Esc empties it, then leads there, too. */
+  #typed(event) {
+    const field = event.target;
+    if (!field.matches("input[type=search]")) return;
+    if (event.key === "Enter" || event.key === "ArrowDown") this.#move(1);
+    else if (event.key === "Escape" && !field.value) byId("table").focus({ preventScroll: true });
+    else if (event.key === "Escape") {
+      field.value = "";
+      field.dispatchEvent(new Event("input"));
+    } else return;
+    event.preventDefault();
+  }
+
+  #move(rows) {
+    byId("table").focus({ preventScroll: true });
+    this.grid.moveBy(rows);
+  }
+}
+
+/** Returns the token of the address, which is taken out of it at once, or that of this tab; empty: there is none. */
+function takenToken() {
+  const given = link.tokenIn(location);
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
+}
+
+function switchTheme() {
+  const root = document.documentElement;
+  const former = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = former === "dark" ? "light" : "dark";
+  localStorage.setItem(THEME, root.dataset.theme);
+}
+
+const theme = localStorage.getItem(THEME);
+if (theme) document.documentElement.dataset.theme = theme;
+new Page().start();

@@ -1,0 +1,90 @@
+/** What is above and below the table: the count, how the connection stands, the groups to choose from, and what to do next. */
+
+import { KIND_WORDS, KINDS, labelKeys } from "/page/choice.js";
+import { copyable } from "/page/dialogs.js";
+import { byId, make, mark, write } from "/page/dom.js";
+import { clock, count, printable } from "/page/text.js";
+
+const GROUPS = { "": "No groups", zone: "By zone", source: "By source", state: "By state" };
+
+/** Makes a button for each state, which shows the machines in it alone. */
+export function makeParts(onchoose) {
+  byId("parts").append(
+    ...KINDS.map((kind) =>
+      make(
+        "button",
+        { type: "button", class: "chip part", "data-kind": kind, "aria-pressed": "false", hidden: true, onclick: () => onchoose(kind) },
+        make("span", { class: "shape", "aria-hidden": "true" }),
+        make("span", { class: "word" }),
+      ),
+    ),
+  );
+}
+
+/** Shows how many there are of each state. `total` may be more than have come yet; `kind` is the state that is chosen. */
+export function showCounts(counts, { total, kind, isAsking, when }) {
+  const { ready } = counts;
+  const all = count(total, "machine", "machines");
+  write(byId("count"), isAsking ? "Asking the server…" : `${ready.toLocaleString("en")} of ${all} ${when ? "were ready" : "ready"}`);
+  for (const button of byId("parts").children) {
+    const each = button.dataset.kind;
+    button.hidden = each !== kind && !counts[each];
+    write(button.lastChild, `${counts[each].toLocaleString("en")} ${KIND_WORDS[each]}`);
+    mark(button, "aria-pressed", each === kind);
+  }
+  const troubled = counts.notready + counts.unknown;
+  const title = counts.all ? `${troubled ? `(${troubled}) ` : ""}${ready} of ${total} ready · k3` : "k3: machines";
+  if (document.title !== title) document.title = title;
+}
+
+/** Shows how the connection stands. */
+export function showStanding({ kind, since, message, code }, { onagain, ontoken }) {
+  const bar = byId("bar");
+  document.body.dataset.standing = kind;
+  bar.hidden = kind === "live" || kind === "starting";
+  if (bar.hidden) {
+    bar.replaceChildren();
+    return;
+  }
+  const at = make("time", { datetime: new Date(since).toISOString() }, clock(since));
+  const words = {
+    lost: ["Not connected since ", at, " — what you see is from then. The machines may be well."],
+    store: ["The server has not been able to read its store since ", at, ` — what you see is from then. ${printable(message.trim(), 200)}`],
+    denied: [code === 401 ? "The server does not take this token." : `The server does not show the machines: ${printable(message, 300)}`],
+  }[kind];
+  const isDenied = kind === "denied";
+  const button = make("button", { type: "button", onclick: isDenied ? ontoken : onagain }, isDenied ? "Give a token" : "Try now");
+  bar.replaceChildren(make("span", {}, ...words), button);
+}
+
+/** Shows by what the machines may be grouped: `chosen`, and all labels that they have. */
+export function showGroups(machines, chosen) {
+  const select = byId("group");
+  if (document.activeElement === select) return;
+  const keys = machines.length ? labelKeys(machines) : [];
+  if (!(chosen in GROUPS) && !keys.includes(chosen)) keys.push(chosen);
+  const shape = [chosen, ...keys].join("\n");
+  if (shape === select.shape) return;
+  select.shape = shape;
+  const option = (value, title) => make("option", { value }, title);
+  const labels = make("optgroup", { label: "By label" }, ...keys.map((key) => option(key, printable(key, 80))));
+  select.replaceChildren(...Object.entries(GROUPS).map(([value, title]) => option(value, title)), ...(keys.length ? [labels] : []));
+  select.value = chosen;
+}
+
+/** Says what a newcomer does next, who has one machine, or none; `machines` is null where that is not known. */
+export function showNext(machines) {
+  const next = byId("next");
+  const shape = machines === null || machines > 1 ? "" : String(machines);
+  if (next.shape === shape) return;
+  next.shape = shape;
+  next.hidden = !shape;
+  if (!shape) return;
+  next.replaceChildren(
+    make("h2", {}, machines ? "One machine so far. Add a second one" : "No machine yet. Add the first one"),
+    make("p", {}, "Run this on it. In the same network it shows up here within a second, without a name or an address to be given."),
+    copyable("k3 up"),
+    make("p", {}, "When nobody comes, this says what is in the way:"),
+    copyable("k3 doctor"),
+  );
+}
