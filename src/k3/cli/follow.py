@@ -63,7 +63,8 @@ class Shown:
         self._items: dict[str, Object] = {}
         self._faces: dict[str, object] = {}
         self._sightings = Sightings()
-        self._is_away = False
+        self.away_since: datetime | None = None
+        """Since when the store has been out of reach; meanwhile ages do not advance."""
 
     def first(self, items: Sequence[Object], observed: Collection[str]) -> None:
         """Prints the first list, in its order; all of these are wanted. `observed`: those that an agent looks after."""
@@ -96,16 +97,16 @@ class Shown:
 
     def lost(self) -> None:
         """Notes that the store is out of reach: nothing is concluded from its silence."""
-        self._is_away = True
+        self.away_since = self.away_since or self._clock()
 
     def restart(self) -> None:
         """Notes that the store answers: the time in which it could not be seen counts against no Node."""
-        self._is_away = False
+        self.away_since = None
         self._sightings.restart(self._steady())
 
     def is_due(self) -> bool:
         """Whether a Node has gone without a refresh for so long that no agent can look after it, if the store still answers."""
-        return not self._is_away and self._sightings.is_due(self._steady())
+        return self.away_since is None and self._sightings.is_due(self._steady())
 
     def tick(self) -> None:
         """Prints again each Node that has become Unknown by itself: no agent has refreshed it for too long."""
@@ -113,7 +114,9 @@ class Shown:
             self._show("MODIFIED", self._items[name])
 
     def _read(self, item: Object) -> Reading:
-        return node_table.read(item.manifest(), Moment(self._clock(), self._sightings.is_observed(item.key.name)))
+        return node_table.read(
+            item.manifest(), Moment(self.away_since or self._clock(), self._sightings.is_observed(item.key.name))
+        )
 
     def _show(self, kind: ChangeType, item: Object) -> None:
         face = self._printer.face(item, self._read)

@@ -9,15 +9,18 @@ from typing import Final
 from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, Shown, follow, tick
+from k3.cli.live import Look, Start, show_live
 from k3.cli.looking import find_observed, moments, tell_of_unreadable
 from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.printers import Printer, Style, printer
+from k3.cli.screen import Notes, noted
 from k3.cli.sorting import Order, parse_order
-from k3.cli.terminal import is_read_by_a_person, may_colour, remark
+from k3.cli.terminal import can_redraw, is_read_by_a_person, may_colour, remark
 from k3.cli.usage import BadUsage
 from k3.core.errors import NotFound
 from k3.core.objects import NODE, Object
+from k3.core.safe_text import one_line
 from k3.core.store import Page, Store
 from k3.settings.structs import Settings
 from k3.view import node_table
@@ -46,7 +49,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument(
         "--sort-by", type=parse_order, metavar="COLUMN", help="age, status, ...; or .metadata.name and the like"
     )
-    parser.add_argument("-w", "--watch", action="store_true", help="go on and print every change")
+    parser.add_argument("-w", "--watch", action="store_true", help="go on: one live table on a terminal, else every change")
+    parser.add_argument("--append", action="store_true", help="with -w, a row for every change on a terminal, too")
     parser.add_argument("--no-headers", action="store_true", help="rows only")
     add_store_flags(parser)
     chosen = parser.parse_args(arguments)
@@ -54,10 +58,15 @@ def run(arguments: list[str]) -> int:
         msg = "give NAMEs or a selector, not both"
         raise BadUsage(msg, command="nodes")
     chosen.names = node_names(chosen.names, command="nodes")
-    return asyncio.run(_nodes(chosen, typed_selector(chosen.selector)))
+    selector = typed_selector(chosen.selector)
+    if chosen.watch and not chosen.append and chosen.output in {"table", "wide"} and can_redraw():
+        with noted() as notes:
+            return asyncio.run(_nodes(chosen, selector, notes))
+    return asyncio.run(_nodes(chosen, selector))
 
 
-async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
+async def _nodes(chosen: argparse.Namespace, selector: Selector, notes: Notes | None = None) -> int:
+    """Prints the Nodes and, with --watch, goes on. `notes`: as a live table, which says there what is to be said."""
     settings = settings_for_reading(chosen)
     store = await _opened(settings, chosen)
     try:
@@ -67,11 +76,14 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector) -> int:
         missing = [name for name in chosen.names if name not in {item.key.name for item in found}]
         if missing and (chosen.watch or not found):
             raise _missing(missing, settings)
-        if not found:
+        if not found and notes is None:
             remark(await nothing(settings, store, selector=chosen.selector, is_empty=not page.objects))
         observed = await _observed(store, page, chosen)
         found = _ordered(found, chosen.sort_by, moments(observed))
         if chosen.watch and store is not None:
+            if notes is not None:
+                look = await _look(chosen, settings, store)
+                return await show_live(store, page, Start(found, observed, wanted), look, notes)
             await _follow(store, page, Shown(_printer(chosen), wanted, lambda: datetime.now(UTC)), found, observed)
         _print(found, chosen, moments(observed))
         if missing:
@@ -92,6 +104,17 @@ async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(tick(store, shown))
         tasks.create_task(follow(store, NODE, page, shown))
+
+
+async def _look(chosen: argparse.Namespace, settings: Settings, store: Store) -> Look:
+    return Look(
+        columns=_columns(chosen),
+        order=chosen.sort_by,
+        headers=not chosen.no_headers,
+        is_coloured=may_colour(),
+        where=one_line(settings.storage.url),
+        empty=await nothing(settings, store, selector=chosen.selector, is_empty=not chosen.selector),
+    )
 
 
 async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | None:

@@ -63,7 +63,7 @@ class TablePrinter:
             reading = read(item)
             rows.append(self._cells(reading))
             states.append(reading.state)
-        text = self._table.text(rows, [self._colour(state) for state in states])
+        text = self._table.text(rows, [self._tint(state) for state in states])
         answer(text + (f"{_summary(states)}\n" if states and self._style.summed_up else ""))
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
@@ -72,7 +72,7 @@ class TablePrinter:
         cells = self._cells(reading)
         if kind == "DELETED":
             cells[[column.title for column in self._columns].index(STATUS)] = "Deleted"
-        answer(self._table.text([cells], ["" if kind == "DELETED" else self._colour(reading.state)]))
+        answer(self._table.text([cells], ["" if kind == "DELETED" else self._tint(reading.state)]))
 
     def face(self, item: Object, read: Read) -> object:
         """Returns all cells but those that count the time."""
@@ -82,11 +82,12 @@ class TablePrinter:
     def _cells(self, reading: Reading) -> list[str]:
         return [column.cell(reading) for column in self._columns]
 
-    def _colour(self, state: State) -> Colour:
-        return _colour(state) if self._style.coloured else ""
+    def _tint(self, state: State) -> Colour:
+        return colour_of(state) if self._style.coloured else ""
 
 
-def _colour(state: State) -> Colour:
+def colour_of(state: State) -> Colour:
+    """Returns the colour of a status: green for well, red for not, yellow where there is something to say."""
     if state.word == "Ready" and state.is_well:
         return "green"
     return "red" if state.word.startswith("NotReady") else "yellow"

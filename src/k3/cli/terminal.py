@@ -50,7 +50,12 @@ def is_read_by_a_person() -> bool:
 
 def may_colour() -> bool:
     """Whether the answer goes to a terminal that is to have colours (https://no-color.org)."""
-    return is_read_by_a_person() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    return can_redraw() and not os.environ.get("NO_COLOR")
+
+
+def can_redraw() -> bool:
+    """Whether the answer goes to a terminal that knows more than lines (terminfo's name for the others is `dumb`)."""
+    return is_read_by_a_person() and os.environ.get("TERM", "dumb") not in {"", "dumb"}
 
 
 def _write(text: str) -> None:

@@ -88,7 +88,7 @@ def observed(
             continue
         found.add(seen.name)
         for run in _living(seen, answered):
-            waiting += by_run.get(run, ())
+            waiting += by_run.pop(run, ())  # once: what a run vouches for does not change
     return frozenset(found)
 
 

@@ -138,6 +138,9 @@ DATACENTER_CHARACTERS: Final = 63
 SERVICE_ID_BYTES: Final = 512
 TOKEN_BYTES: Final = 4_096
 
+# The command line: what is kept of the lines that would be written onto a live table.
+KEPT_REMARKS: Final = 100
+
 # Stores: calls under way, jobs that wait, and what is kept of foreign values.
 ETCD_CALLS: Final = 64
 REMEMBERED_BYTES: Final = 32 * 1024 * 1024

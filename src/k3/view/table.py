@@ -30,22 +30,40 @@ class Table:
 
         `colours`: those of the status in each row, if it has any.
         """
+        found = list(rows)
+        owes = self._owes_titles and bool(found)
+        self._owes_titles = self._owes_titles and not owes
+        return "".join(f"{line}\n" for line in self.lines(found, colours, titles=owes))
+
+    def lines(
+        self, rows: Iterable[Sequence[str]], colours: Sequence[Colour] = (), *, titles: bool, width: int = 0
+    ) -> list[str]:
+        """Returns these rows as lines, behind the titles if so wanted; none is longer than `width`, unless that is 0."""
         lines = [[printable(cell) for cell in cells] for cells in rows]
         tints: list[Colour] = [*colours] or [""] * len(lines)
-        if lines and self._owes_titles:
+        if titles:
             lines, tints = [self._titles, *lines], ["", *tints]
-            self._owes_titles = False
         for cells in lines:
             self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
-        return "".join(self._line(cells, colour) for cells, colour in zip(lines, tints, strict=True))
+        return [self._line(cells, colour, width) for cells, colour in zip(lines, tints, strict=True)]
 
-    def _line(self, cells: Sequence[str], colour: Colour) -> str:
+    def _line(self, cells: Sequence[str], colour: Colour, most: int) -> str:
         padded = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
-        if colour:
-            at = self._titles.index(STATUS)
-            padded[at] = _coloured(cells[at], colour) + padded[at][len(cells[at]) :]
-        return _GAP.join(padded).rstrip() + "\n"
+        line = _GAP.join(padded).rstrip()
+        line = cut(line, most) if most else line
+        if not colour:
+            return line
+        at = self._titles.index(STATUS)
+        start = sum(self._widths[:at]) + at * len(_GAP)
+        end = start + len(cells[at])
+        return line[:start] + coloured(line[start:end], colour) + line[end:]
 
 
-def _coloured(text: str, colour: Colour) -> str:
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+def cut(text: str, width: int) -> str:
+    """Returns a text that is no longer than `width`, which is at least 1; an ellipsis stands for the rest."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def coloured(text: str, colour: Colour) -> str:
+    """Returns a text with the codes that a terminal shows as a colour."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if text and colour else text
