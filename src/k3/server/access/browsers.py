@@ -7,6 +7,7 @@ used. No client of Kubernetes sends the first two; a name that is not loopback's
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from k3.core.addresses import parse_address, parse_port
@@ -37,6 +38,7 @@ def is_forwarded(headers: Mapping[str, str]) -> bool:
     return any(name in headers for name in _FORWARDED)
 
 
+@lru_cache(maxsize=64)
 def _is_loopback_host(host: str) -> bool:
     """Whether a Host header (RFC 9110 §7.2) names loopback itself, with or without a port."""
     name, port = host, ""
