@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from k3.agent.tls import without_authorities
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.opening import require_server_packages, settings_of
 from k3.server.access.settings import AccessSettings
@@ -34,6 +35,7 @@ def run(arguments: list[str]) -> int:
     access = AccessSettings.parse(said)
     seconds = said.seconds("store-wait")
     require_server_packages()
-    from k3.daemon.server import run_server  # noqa: PLC0415 - a mistake in the flags is told before aiohttp is loaded
+    with without_authorities():
+        from k3.daemon.server import run_server  # noqa: PLC0415 - a mistake in the flags is told before aiohttp is loaded
 
     return run_server(settings.storage, access, seconds, settings.reader)

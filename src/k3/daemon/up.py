@@ -6,6 +6,7 @@ from pathlib import Path
 
 from k3.agent.cache import Cache
 from k3.agent.faults import Faults
+from k3.agent.tls import without_authorities
 from k3.core.sources import DISCOVERY
 from k3.core.store import Store
 from k3.daemon.network import run_network
@@ -24,8 +25,9 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
 
     @asynccontextmanager
     async def serve(store: Store, state_dir: Path, nodes: Cache) -> AsyncIterator[str]:
-        from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
-        from k3.server.serving import Serving  # noqa: PLC0415 - the same
+        with without_authorities():
+            from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
+            from k3.server.serving import Serving  # noqa: PLC0415 - the same
 
         assert access is not None  # noqa: S101 - it is only called where it is given
         serving = Serving(store, access, state_dir, Faults(), own_addresses, nodes=nodes)

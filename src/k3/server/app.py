@@ -92,16 +92,17 @@ class App:
         protocol = request.protocol
         if not isinstance(protocol, Protocol):
             raise TypeError(type(protocol).__name__)
-        ask = _ask(request)
+        body = _Body(request)
+        ask = _ask(request, body.read)
         file = self._file(ask)
         headers = request.headers.items()
         entered = self._gate.enter(protocol.connection, headers, is_watch=ask.is_watch, is_file=file is not None)
+        body.entered = entered
         try:
             protocol.belongs_to(entered.user)
             if file is not None:
                 self._count("", "", file.status)
                 return await _whole(request, file)
-            ask = replace(ask, body=lambda: _body(request, entered))
             return await self._answered(request, ask, entered)
         finally:
             entered.leave()
@@ -260,22 +261,22 @@ def _goes_at_once(transport: asyncio.Transport | None, some: bytes) -> bool:
     return len(some) < transport.get_write_buffer_limits()[1]
 
 
-def _ask(request: web.BaseRequest) -> Ask:
+def _ask(request: web.BaseRequest, body: Callable[[], Awaitable[bytes]]) -> Ask:
     raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
     try:
-        query = parse_qs(raw_query, keep_blank_values=True, max_num_fields=PARAMETERS)
+        query = parse_qs(raw_query, keep_blank_values=True, max_num_fields=PARAMETERS) if raw_query else {}
     except ValueError as odd:
         message = f"the query cannot be read: {odd}"
         raise bad_request(message) from odd
-    path = paths.segments(raw_path)
+    path, target = paths.place(raw_path)
     return Ask(
         method=request.method,
         raw_path=raw_path,
         path=path,
-        target=None if path is None else paths.target(path),
+        target=target,
         query=query,
         headers={name.lower(): value for name, value in request.headers.items()},
-        body=lambda: _body(request, None),
+        body=body,
         host=request.headers.get("Host", ""),
     )
 
@@ -298,26 +299,37 @@ async def _invite(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # nothing of the answer itself has been sent
 
 
-async def _body(request: web.BaseRequest, entered: Pass | None) -> bytes:
-    """Returns the whole body. Raises Refused where it is too long, or too slow."""
-    if (request.content_length or 0) > BODY_BYTES:
-        raise _too_long()
-    await _invite(request)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with time_limit(BODY_SECONDS):
-            async for part in request.content.iter_any():
-                parts.append(part)
-                size += len(part)
-                if size > BODY_BYTES:
-                    raise _too_long()
-                if entered is not None:
-                    entered.hold(entered.body_bytes, len(part), what="too much is being sent at once")
-    except TimeoutError as late:
-        message = "Timeout: the body of the request did not come in time"
-        raise Refused(504, message) from late
-    return b"".join(parts)
+class _Body:
+    """The body of a request, counted as that of its user, once it is known who that is."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._request = request
+        self._size = 0
+        self.entered: Pass | None = None
+
+    async def read(self) -> bytes:
+        """Returns the whole body. Raises Refused where it is too long, or too slow."""
+        request = self._request
+        if (request.content_length or 0) > BODY_BYTES:
+            raise _too_long()
+        await _invite(request)
+        if request.content.is_eof():  # all of it has come already, as most have: there is nothing to wait for
+            return self._counted(request.content.read_nowait())
+        try:
+            async with time_limit(BODY_SECONDS):
+                parts = [self._counted(part) async for part in request.content.iter_any()]
+        except TimeoutError as late:
+            message = "Timeout: the body of the request did not come in time"
+            raise Refused(504, message) from late
+        return b"".join(parts)
+
+    def _counted(self, part: bytes) -> bytes:
+        self._size += len(part)
+        if self._size > BODY_BYTES:
+            raise _too_long()
+        if self.entered is not None:
+            self.entered.hold(self.entered.body_bytes, len(part), what="too much is being sent at once")
+        return part
 
 
 def _too_long() -> Refused:
@@ -325,14 +337,12 @@ def _too_long() -> Refused:
 
 
 async def _whole(request: web.BaseRequest, found: Answer) -> web.Response:
-    response = web.Response(status=found.status, body=found.body)
+    headers = {"Content-Type": found.media_type, **_HEADERS, **found.headers}
+    response = web.Response(status=found.status, body=found.body, headers=headers)
     if len(found.body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.body = await asyncio.to_thread(gzip.compress, found.body, 1)
         response.headers["Content-Encoding"] = "gzip"
-        response.headers["Vary"] = "Accept-Encoding"
-    response.headers["Content-Type"] = found.media_type
-    for name, value in {**_HEADERS, **found.headers}.items():
-        response.headers.add(name, value)
+        response.headers.add("Vary", "Accept-Encoding")
     for each in found.warnings:
         response.headers.add("Warning", f'299 - "{_quoted(each)}"')
     return response

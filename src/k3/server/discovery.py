@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from k3.server.resources import RESOURCES, Resource
@@ -21,6 +22,7 @@ VERSION: Final = {
 """The version of Kubernetes whose API this is: clients compare it with their own, and look up what they may expect."""
 
 
+@cache
 def group_versions() -> dict[str, str]:
     """Returns the groups that are served besides the core one, with their version."""
     named = [each.kind.group for each in RESOURCES if each.kind.group] + [kind.group for kind in REVIEWS]

@@ -13,7 +13,7 @@ from k3.server.options import WriteOptions
 from k3.server.patching import apply, json_patch, managed, merge_patch, strategic
 from k3.server.patching.refusals import as_go_prints
 from k3.server.paths import Target
-from k3.server.schema import bodies, json_text, types, wording, yaml_text
+from k3.server.schema import bodies, json_text, types, wording
 from k3.server.schema.shapes import Mistyped, Told
 from k3.server.status import Refused, bad_request
 from k3.server.writes import Guard, Writer, Written
@@ -100,6 +100,8 @@ class _Patching:
 
 
 async def _apply(writer: Writer, target: Target, sent: Patch, options: WriteOptions, guard: Guard) -> Written:
+    from k3.server.schema import yaml_text  # noqa: PLC0415 - as in `bodies`
+
     kind = target.resource.kind
     try:
         found = await in_a_thread_if_long(yaml_text.parsed, sent.body)

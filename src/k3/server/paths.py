@@ -10,6 +10,7 @@ it is no path of the API's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -19,6 +20,8 @@ _BY_PATH: Final = {(each.kind.group, each.kind.version, each.kind.plural): each 
 _VERSIONS: Final = {(group, version) for group, version, _ in _BY_PATH}
 _OBJECT: Final = 2
 _SUBRESOURCE: Final = 3
+_KEPT_CHARACTERS: Final = 512
+"""No path of an object is longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,17 @@ def segments(raw_path: str) -> tuple[str, ...] | None:
     except UnicodeDecodeError:
         return None
     return None if any(part in {"", ".", ".."} or "/" in part or "\0" in part for part in found) else found
+
+
+def place(raw_path: str) -> tuple[tuple[str, ...] | None, Target | None]:
+    """Returns the segments of a path, and what it is about: one that came lately is not taken apart again."""
+    return (_place if len(raw_path) <= _KEPT_CHARACTERS else _place.__wrapped__)(raw_path)
+
+
+@lru_cache(maxsize=4_096)
+def _place(raw_path: str) -> tuple[tuple[str, ...] | None, Target | None]:
+    path = segments(raw_path)
+    return path, None if path is None else target(path)
 
 
 def target(path: Sequence[str]) -> Target | None:

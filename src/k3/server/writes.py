@@ -330,4 +330,4 @@ def _generated(base: str) -> str:
 
 
 def _now() -> str:
-    return times.timestamp(datetime.now(UTC))
+    return times.timestamp(datetime.now(UTC).replace(microsecond=0))

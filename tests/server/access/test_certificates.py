@@ -11,9 +11,10 @@ import pytest
 
 from k3.core.errors import ConfigInvalid, StartFailed
 from k3.server.access import certificates
-from k3.server.access.authority import Pair, client_pair, is_authority, new_authority, server_pair
+from k3.server.access.authority import client_pair, is_authority, new_authority, server_pair
 from k3.server.access.certificates import Certificates
 from k3.server.access.identity import of_certificate, of_token
+from k3.server.access.pair import Pair
 from k3.server.access.settings import AccessSettings
 from k3.settings.listen import Listen
 

@@ -6,7 +6,6 @@ clients whose clock is behind.
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from k3.core.addresses import parse_address
+from k3.server.access.pair import NAME_CHARACTERS, Pair
 
 BEGINS_BEFORE: Final = timedelta(days=1)
 AUTHORITY_DAYS: Final = 3_650
@@ -25,8 +25,6 @@ RENEWED_BEFORE: Final = timedelta(days=90)
 _NEVER_BEFORE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """No clock that is right shows less. An authority holds from then on, and for ten years at the least: one that was made while
 the clock was wrong need not be replaced, and every client's trust with it."""
-NAME_CHARACTERS: Final = 64
-"""RFC 5280, upper bound of a common name."""
 _KEY_USAGES: Final = (
     "digital_signature",
     "content_commitment",
@@ -38,18 +36,6 @@ _KEY_USAGES: Final = (
     "encipher_only",
     "decipher_only",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate and its key, in PEM."""
-
-    certificate: str
-    key: str
-
-    def __repr__(self) -> str:
-        """Returns no key."""
-        return "Pair(…)"
 
 
 def new_authority(host: str, now: datetime) -> Pair:

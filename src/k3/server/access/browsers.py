@@ -10,6 +10,7 @@ document that the other site cannot look into (`frame-ancestors 'none'`), and no
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from k3.core.addresses import parse_address, parse_port
@@ -46,6 +47,7 @@ def is_forwarded(headers: Mapping[str, str]) -> bool:
     return any(name in headers for name in _FORWARDED)
 
 
+@lru_cache(maxsize=64)
 def _is_loopback_host(host: str) -> bool:
     """Whether a Host header (RFC 9110 §7.2) names loopback itself, with or without a port."""
     name, port = host, ""

@@ -20,8 +20,8 @@ from k3.agent import tls
 from k3.agent.trust import foreign_file, foreign_link
 from k3.core.addresses import parse_address
 from k3.core.errors import ConfigInvalid, StartFailed
-from k3.server.access.authority import NAME_CHARACTERS, Pair, client_pair, is_authority, is_fit, new_authority, server_pair
 from k3.server.access.identity import AUTHENTICATED, User
+from k3.server.access.pair import NAME_CHARACTERS, Pair
 from k3.server.access.settings import AccessSettings
 
 DIRECTORY: Final = "server"
@@ -101,6 +101,8 @@ def own_authority(directory: Path, now: datetime) -> Pair:
 
     One that is there and cannot be read is not replaced: every client that trusts it would be cut off.
     """
+    from k3.server.access.authority import is_authority, new_authority  # noqa: PLC0415 - see `pair`
+
     cert, key = directory / "ca.crt", directory / "ca.key"
     with _locked(directory):
         if _exists(cert) or _exists(key):
@@ -118,6 +120,8 @@ def own_authority(directory: Path, now: datetime) -> Pair:
 
 def own_server(directory: Path, names: list[str], now: datetime) -> None:
     """Has the directory hold a certificate for these names, of the authority there, that is far from its end."""
+    from k3.server.access.authority import is_fit, server_pair  # noqa: PLC0415 - see `pair`
+
     authority = own_authority(directory, now)
     file = directory / SERVER
     with _locked(directory):
@@ -128,6 +132,8 @@ def own_server(directory: Path, names: list[str], now: datetime) -> None:
 
 def own_client(directory: Path, user: User, now: datetime, *, ttl: timedelta) -> Pair:
     """Makes a client's certificate for a user, of the authority in a directory. Raises ConfigInvalid, StartFailed."""
+    from k3.server.access.authority import client_pair  # noqa: PLC0415 - see `pair`
+
     if len(user.name) > NAME_CHARACTERS:
         msg = f"{user.name}: too long for a certificate, which names {NAME_CHARACTERS} characters (RFC 5280); use a token"
         raise ConfigInvalid(msg)

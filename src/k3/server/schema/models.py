@@ -6,10 +6,11 @@ fields and their descriptions in its docstring. Only the classes asked for are p
 """
 
 import ast
-import importlib.resources
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 _CLASS: Final = re.compile(r"^class (\w+)\(DictMixin\):\n(.*?)(?=^@dataclass|^\w|\Z)", re.MULTILINE | re.DOTALL)
@@ -68,10 +69,18 @@ def names(module: str) -> frozenset[str]:
 @cache
 def _texts(module: str) -> dict[str, str]:
     """Returns the text of each class of a module. Raises KeyError."""
-    file = importlib.resources.files("lightkube.models").joinpath(f"{module}.py")
+    file = _folder() / f"{module}.py"
     if not file.is_file():
         raise KeyError(module)
     return {found[1]: found[0] for found in _CLASS.finditer(file.read_text(encoding="utf-8"))}
+
+
+@cache
+def _folder() -> Path:
+    """Returns where the models are. Only the package above them is looked for: to look for them would import that."""
+    package = find_spec("lightkube")
+    places = (package.submodule_search_locations if package else None) or ()
+    return next(folder for folder in (Path(place, "models") for place in places) if folder.is_dir())
 
 
 def _field(found: ast.AnnAssign, module: str, descriptions: dict[str, str]) -> Field:
