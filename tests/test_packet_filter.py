@@ -56,6 +56,21 @@ def test_who_is_dropped(server: socket.socket, origins: tuple[str, ...], passing
     assert all(gets_in(server, source) for source in SOURCES)
 
 
+def test_who_is_given_to_the_second_socket_of_a_port(server: socket.socket) -> None:
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with socket.socket(socket.AF_INET6) as second:
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        second.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        second.bind(server.getsockname())
+        second.listen(16)
+        for sock in (server, second):
+            sock.settimeout(1)
+        for chosen in (set(), {"127.0.0.2", "::1"}, {"127.0.0.3"}):
+            packet_filter.steer(second, chosen)
+            for source in SOURCES:
+                assert gets_in(second if source in chosen else server, source)
+
+
 def test_questions_pass_at_a_socket_of_dns() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         server.bind(("127.0.0.1", 0))

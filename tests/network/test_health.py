@@ -13,6 +13,7 @@ import pytest
 
 from k3.agent import health
 from k3.agent.health import HealthServer
+from k3.core import limits
 from k3.core.errors import StartFailed
 from k3.settings.listen import Listen
 
@@ -186,3 +187,32 @@ async def test_closing_ends_open_connections(server: HealthServer) -> None:
         with suppress(ConnectionResetError):
             assert await reader.read() == b""
     writer.transport.abort()
+
+
+def connected_from(source: str, port: int) -> bool:
+    """Whether the kernel lets in a client at this address of loopback, while the server does nothing at all."""
+    with socket.socket() as client:
+        client.bind((source, 0))
+        client.settimeout(0.3)
+        try:
+            client.connect(("127.0.0.1", port))
+        except TimeoutError:
+            return False
+        return True
+
+
+async def test_a_flood_that_fills_the_queue_of_strangers_keeps_out_no_client_that_is_known(server: HealthServer) -> None:
+    """Handshakes that the kernel has no place for are lost, and are tried again a second later: too late for a probe."""
+    assert (await ask(server.port, get("/info")))[0] == 200
+    await asyncio.sleep(2 * health.LOOK_SECONDS)
+    flood = [socket.socket() for _ in range(limits.HTTP_BACKLOG + 10)]
+    try:
+        for client in flood:
+            client.bind(("127.0.0.66", 0))
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", server.port))
+        assert not connected_from("127.0.0.3", server.port), "the queue is not full"
+        assert connected_from("127.0.0.1", server.port)
+    finally:
+        for client in flood:
+            client.close()

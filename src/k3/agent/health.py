@@ -39,7 +39,7 @@ Asked = Callable[[str], None]
 
 RETRY_SECONDS: Final = 0.25
 LOOK_SECONDS: Final = 0.25
-"""The kernel's filter is changed no more often than that when somebody may come back."""
+"""What the kernel is told of clients is changed no more often than that when somebody may come back, or has become known."""
 CROWDED: Final = (
     "its oldest connection that asks nothing is closed for a new one: is that a program that forgets to close them?"
 )
@@ -63,12 +63,15 @@ class HealthServer:
         self._metrics = metrics
         self._counters = counters
         self._listener: Listener | None = None
+        self._reserved: Listener | None = None
+        """Gets the known clients (ADR 61). None: the kernel cannot tell them apart, and the listener gets all."""
         self._beside: dict[str, Listener] = {}
         self._clock = asyncio.get_running_loop().time
         self._known = Known()
         self._room = Room(refusals.descriptors_for(limits.HTTP_CONNECTIONS))
         self._pace = Pace(self._known)
         self._looking: asyncio.TimerHandle | None = None
+        self._steering: asyncio.TimerHandle | None = None
         self.port = port
         self.met: Met | None = None
         self.asked_by: Asked | None = None
@@ -89,6 +92,8 @@ class HealthServer:
         sock = listening_socket(self._host, self.port)
         self.port = sock.getsockname()[1]
         self._listener = self._listens(sock)
+        self._listener.share()
+        self._reserve()
 
     async def run(self) -> None:
         """Tries again and again to take the port while it is shared; then returns."""
@@ -108,18 +113,17 @@ class HealthServer:
             self._beside.pop(name).close()
         for name in wanted - self._beside.keys():
             with suppress(OSError):  # gone meanwhile, or SO_BINDTODEVICE is not allowed: then the routes decide, as before
-                if self._listener is not None:
-                    self._listener.share()
-                    self._beside[name] = self._listens(listening_socket(self._host, self.port, name))
+                self._beside[name] = self._listens(listening_socket(self._host, self.port, name, shared=True))
 
     async def aclose(self) -> None:
         """Stops listening and drops every connection."""
-        self.cover(())
-        listener, self._listener = self._listener, None
-        if listener is not None:
+        for listener in self._listeners:
             listener.close()
-        if self._looking is not None:
-            self._looking.cancel()
+        self._listener = self._reserved = None
+        self._beside.clear()
+        for timer in (self._looking, self._steering):
+            if timer is not None:
+                timer.cancel()
         self._room.clear()
         await asyncio.sleep(0)  # an aborted transport closes its socket in the event loop's next round
 
@@ -142,6 +146,8 @@ class HealthServer:
 
     def asked(self, connection: Connection, *, by_k3: bool) -> None:
         """Knows the client from now on."""
+        if connection.address not in self._known:
+            self._steer_soon()
         self._known.answered(connection.address, self._clock())
         if by_k3 and self.asked_by is not None:
             self.asked_by(connection.end("peername"))
@@ -166,6 +172,28 @@ class HealthServer:
 
     # ── who comes too often ─────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _listeners(self) -> list[Listener]:
+        return [each for each in (self._listener, self._reserved, *self._beside.values()) if each is not None]
+
+    def _reserve(self) -> None:
+        """Gives known clients a queue of their own: a flood fills the one of strangers, where a handshake is then lost."""
+        with suppress(OSError):
+            reserved = self._listens(listening_socket(self._host, self.port, shared=True))
+            if reserved.take_over(self._known.newest_first()):
+                self._reserved = reserved
+            else:
+                reserved.close()
+
+    def _steer_soon(self) -> None:
+        if self._reserved is not None and self._steering is None:
+            self._steering = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._steer)
+
+    def _steer(self) -> None:
+        self._steering = None
+        if self._reserved is not None:
+            self._reserved.take_over(self._known.newest_first())
+
     def _listens(self, sock: socket.socket) -> Listener:
         return Listener(sock, self._welcome, exhausted=self._room.clear)
 
@@ -188,6 +216,7 @@ class HealthServer:
     def _turn_away(self, origins: Mapping[str, int]) -> None:
         self._room.clear(origins)
         self._known.forget(origins)
+        self._steer_soon()
         for origin, visits in origins.items():
             fields = {"from": origin, "visits": visits, "advice": FLOODED}
             log.warning("health.flooded", extra={"fields": fields})
@@ -198,9 +227,8 @@ class HealthServer:
         now = self._clock()
         away = self._pace.away(now)
         passing = [each for each in self._known.within(away) if each not in away]
-        for listener in [self._listener, *self._beside.values()]:
-            if listener is not None:
-                listener.turn_away(away, passing=passing)
+        for listener in self._listeners:
+            listener.turn_away(away, passing=passing)
         if self._looking is not None:
             self._looking.cancel()
         self._looking = None

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -71,6 +71,17 @@ class Listener:
         with suppress(OSError):  # a sandbox may forbid it: they are closed once they are accepted
             packet_filter.drop(self._sock, origins, passing=passing)
 
+    def take_over(self, addresses: Iterable[str]) -> bool:
+        """Gets the clients at these addresses from now on, and no others, beside the listener that was there first.
+
+        False: the kernel does not do that.
+        """
+        try:
+            packet_filter.steer(self._sock, addresses)
+        except OSError:
+            return False
+        return True
+
     def close(self) -> None:
         """Stops listening."""
         if self._again is not None:
@@ -116,27 +127,31 @@ class Listener:
         self._loop.add_reader(self._sock, self._accept_all)
 
 
-def listening_socket(host: str, port: int, interface: str = "") -> socket.socket:
-    """Returns a non-blocking socket on an IP literal or on every address, of one interface if one is named. Raises OSError."""
+def listening_socket(host: str, port: int, interface: str = "", *, shared: bool = False) -> socket.socket:
+    """Returns a non-blocking socket on an IP literal or on every address, of one interface if one is named. Raises OSError.
+
+    `shared`: beside a socket of this process that listens there and shares.
+    """
     if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return _bound(family, host, port, interface)
+        return _bound(family, host, port, interface, shared=shared)
     try:
-        return _bound(socket.AF_INET6, "::", port, interface)
+        return _bound(socket.AF_INET6, "::", port, interface, shared=shared)
     except OSError as error:
         # A kernel without IPv6 (ipv6.disable=1, or disable_ipv6 on every interface).
         if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}:
             raise
-    return _bound(socket.AF_INET, "0.0.0.0", port, interface)  # noqa: S104 - peers on every link must reach it, and it tells nothing secret
+    return _bound(socket.AF_INET, "0.0.0.0", port, interface, shared=shared)  # noqa: S104 - peers on every link must reach it, and it tells nothing secret
 
 
-def _bound(family: socket.AddressFamily, host: str, port: int, interface: str) -> socket.socket:
+def _bound(family: socket.AddressFamily, host: str, port: int, interface: str, *, shared: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         # A restart finds connections of the former run in TIME_WAIT on its port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if interface:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             # So `::` takes IPv4 as well, whatever net.ipv6.bindv6only says.

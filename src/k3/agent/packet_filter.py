@@ -1,8 +1,8 @@
-"""A filter of the kernel's in front of a socket: who is turned away costs the agent no time at all (ADR 45, ADR 55).
+"""A filter of the kernel's in front of a socket: who is turned away costs the agent no time at all (ADR 45, ADR 55, ADR 61).
 
 It is a classic BPF program (socket(7), SO_ATTACH_FILTER), which takes no rights. It sees what arrives at the socket: of a
 listening one the packets of a handshake, and those of connections made while it was there. It drops by source address; at an
-mDNS socket, only what is no question.
+mDNS socket, only what is no question. Where two sockets listen on one port, such a program says which one gets a client.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from k3.core import limits
 
 _ATTACH: Final = 26  # SO_ATTACH_FILTER and SO_DETACH_FILTER, asm-generic/socket.h
 _DETACH: Final = 27
+_ATTACH_CHOICE: Final = 51  # SO_ATTACH_REUSEPORT_CBPF, the same
 _INSTRUCTIONS: Final = 4_096  # BPF_MAXINSNS, linux/bpf_common.h
 _OLD_INSTRUCTIONS: Final = 2_400  # what net.core.optmem_max takes, at 20 KiB as it was before Linux 6.7
 
@@ -33,6 +34,8 @@ _RETURN: Final = 0x06
 _NETWORK_HEADER: Final = -0x100000 & 0xFFFFFFFF
 _PASS: Final = 0xFFFFFFFF
 _DROP: Final = 0
+_FIRST: Final = 0
+_SECOND: Final = 1
 _DNS_FLAGS: Final = 10  # behind the UDP header (RFC 768), with which a packet begins here, and the id (RFC 1035 §4.1.1)
 _DNS_RESPONSE: Final = 0x80
 _V4: Final = 4
@@ -74,19 +77,28 @@ def drop_others(sock: socket.socket, origins: Iterable[str]) -> None:
     _attach(sock, lambda most: [*_QUESTIONS_PASS, *program(v4, v6, most=most, listed=_PASS, others=_DROP)])
 
 
-def _attach(sock: socket.socket, made: Callable[[int], Collection[Instruction]]) -> None:
+def steer(sock: socket.socket, addresses: Iterable[str]) -> None:
+    """Of two sockets that listen on one port, gives clients at these addresses to the second one, and all others to the first.
+
+    `sock` is one of both. Raises OSError where the kernel takes no such program.
+    """
+    v4, v6 = _sorted(addresses)
+    _attach(sock, lambda most: program(v4, v6, most=most, listed=_SECOND, others=_FIRST), option=_ATTACH_CHOICE)
+
+
+def _attach(sock: socket.socket, made: Callable[[int], Collection[Instruction]], *, option: int = _ATTACH) -> None:
     """Attaches a program, a short one where the kernel takes no long one."""
     try:
-        _attach_one(sock, made(_INSTRUCTIONS))
+        _attach_one(sock, made(_INSTRUCTIONS), option)
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
-        _attach_one(sock, made(_OLD_INSTRUCTIONS))
+        _attach_one(sock, made(_OLD_INSTRUCTIONS), option)
 
 
-def _attach_one(sock: socket.socket, steps: Collection[Instruction]) -> None:
+def _attach_one(sock: socket.socket, steps: Collection[Instruction], option: int) -> None:
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-    sock.setsockopt(socket.SOL_SOCKET, _ATTACH, struct.pack("HP", len(steps), ctypes.addressof(code)))
+    sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("HP", len(steps), ctypes.addressof(code)))
 
 
 def _sorted(origins: Iterable[str]) -> tuple[list[int], list[tuple[int, ...]]]:

@@ -74,6 +74,10 @@ class Known:
         """Whether a client was first answered long ago: it was there before whatever has just begun."""
         return now - self._since.get(address, now) >= OLD_SECONDS
 
+    def newest_first(self) -> list[str]:
+        """Returns the known clients, who was answered last first."""
+        return [address.partition("%")[0] for address in reversed(self._answered_at)]
+
     def within(self, origins: Collection[str]) -> list[str]:
         """Returns the known clients of these IPv6 /64s: they are not counted as those."""
         return [address for address in self._answered_at if ":" in address and network_of(address) in origins]
