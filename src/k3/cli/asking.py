@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from k3.core import freshness
+from k3.cli.silence import way_of_silence
+from k3.core import freshness, times
 from k3.core.node import NodeView
-from k3.network.messages import READER, Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+from k3.network.messages import READER, SILENT, Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 from k3.view.cells import clock_offset, human_duration
 from k3.view.findings import Asked
 
 ASK_SECONDS: Final = 2.0
 MACHINES: Final = 16
+_UNREACHABLE: Final = ("EHOSTUNREACH", "EHOSTDOWN", "ETIMEDOUT")
+"""Errors of the kernel that say no more than silence does."""
 
 
 class Probe(Protocol):
@@ -65,21 +68,30 @@ async def _ask(seen: NodeView, probe: Probe) -> tuple[str, float | None] | None:
     return outcome.facts.boot, ahead
 
 
-async def ask_one(seen: NodeView) -> Asked | None:
+async def ask_one(seen: NodeView, now: datetime) -> Asked | None:
     """Asks one machine, whatever its Node says; None: nothing is known of where it is. Raises for nothing that it does."""
     if not (seen.port and seen.addresses):
         return None
     from k3.network.probe import probe  # noqa: PLC0415 - see `ask`
 
-    match await probe(_target(seen), timeout_seconds=ASK_SECONDS):
+    found = await probe(_target(seen), timeout_seconds=ASK_SECONDS)
+    if isinstance(found, NoAnswer) and (found.why == SILENT or found.why in _UNREACHABLE):
+        last = times.parse_timestamp(seen.last_seen)
+        silent_seconds = abs((now - last).total_seconds()) if last else None
+        return Asked(await way_of_silence(seen, silent_seconds=silent_seconds))
+    return _asked(found, seen.name)
+
+
+def _asked(found: Outcome, name: str) -> Asked:
+    match found:
         case Answered():
             return Asked("answered")
         case Impostor(node):
-            return Asked("another", f"another {node}" if node == seen.name else node)
+            return Asked("another", f"another {node}" if node == name else node)
         case Refused():
             return Asked("refused")
         case NoAnswer(why):
-            return Asked("silent", why)
+            return Asked("odd", why)
         case LocalFault(why):
             return Asked("unable", why)
 

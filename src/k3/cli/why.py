@@ -112,7 +112,7 @@ class _Asker:
         """Returns how the machine takes a question from here; None: it is no machine of k3's, or well, and is left in peace."""
         if record.seen.owner is None or record.reading.state.is_well:
             return None
-        return await ask_one(replace(record.seen, name=record.name))
+        return await ask_one(replace(record.seen, name=record.name), record.now)
 
     async def _lease(self, key: Key) -> Manifest | None:
         """Returns a Lease; None: there is none, or it may not be read."""

@@ -82,9 +82,12 @@ class Refused:
     """The host is there, and no program listens."""
 
 
+SILENT: Final = "no answer in time"
+
+
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Nothing came back in time, or not a whole answer. `why` is a text of k3's own."""
+    """Nothing came back in time, or not a whole answer. `why` is a text of k3's own, `SILENT` in the first case."""
 
     why: str
 

@@ -19,7 +19,7 @@ from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import Invalid
-from k3.network.messages import Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
+from k3.network.messages import SILENT, Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 
 HEAD_START_SECONDS: Final = 0.25
 """How long one address is tried alone before the next one is tried too (RFC 8305 §5)."""
@@ -94,7 +94,7 @@ async def _ask_group(target: Target, number: int, via: Via, *, timeout_seconds: 
                 return await _ask(target, group[0], number, via)
             await _race(target, number, via, outcomes)
     except TimeoutError:
-        outcomes.append(NoAnswer("no answer in time"))
+        outcomes.append(NoAnswer(SILENT))
     return _heaviest(outcomes)
 
 

@@ -20,9 +20,10 @@ from k3.view.node_table import Reading
 _DAY: Final = timedelta(days=1)
 _SUFFIX_DIGITS: Final = 6
 
-Way = Literal["answered", "another", "refused", "silent", "unable"]
-"""How a machine took a question: it gave the right answer, another machine answered, it refused the connection, nothing came
-back, or the question could not even be sent."""
+Way = Literal["answered", "another", "odd", "refused", "hangs", "filtered", "gone", "silent", "unable"]
+"""How a machine took a question: it gave the right answer; another machine answered; the answer was none of k3's; it refused
+the connection, or took it and gave no answer; it is on the link and drops the question, or nothing is there; nothing came back,
+and it is not known why; or the question could not even be sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ OWN_REASONS: Final[Mapping[str, Word]] = {
     "PeerAlive": Word("Another machine asked it who it is, and it gave the right answer.", NOTHING),
     "SelfRegistered": Word("Its own agent started, asked it at its own addresses, and had the right answer.", NOTHING),
     "PeerUnreachable": Word(
-        "It has not answered for its whole time to live, or another machine answers in its place.",
+        "It was asked again and again for its whole time to live, and has not answered.",
         f"{_LOOK[:-1]}; if it answers only there, open TCP port PORT in its firewall.",
         _ASK,
     ),
@@ -104,7 +104,9 @@ OWN_REASONS: Final[Mapping[str, Word]] = {
     "NotAsked": Word("No agent was able to ask it.", "Look at the network of the machines that run k3.", _ASK),
     "SameIdentity": Word(
         "Another machine has the same machine id and hardware address: one of them is a copy of the other.",
-        "Give one of the two an identity of its own, as the message says.",
+        "Give one of the two an identity of its own, and restart k3 there; the message says how where this is no Linux.",
+        "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
+        on_machine=True,
     ),
     "ConsulWarning": Word(
         "A check of it in Consul warns: its message says which, and it is Ready all the same.",
@@ -189,8 +191,9 @@ OTHERS_REASONS: Final[Mapping[str, Word]] = {
 SITUATIONS: Final[Mapping[str, Word]] = {
     "NeverAnswered": Word(
         "It announces itself and has never answered: most often a firewall on the machine drops what comes to TCP port PORT.",
-        "Open TCP port PORT in the machine's firewall, then ask it from here.",
-        _ASK,
+        "Open TCP port PORT in the machine's firewall; with firewalld: firewall-cmd --add-port=PORT/tcp.",
+        "ufw allow PORT/tcp",
+        on_machine=True,
     ),
     "Renamed": Word(
         "The machine goes by another name now, and is on the list under that one.",
@@ -212,6 +215,28 @@ SITUATIONS: Final[Mapping[str, Word]] = {
         "It answers this machine now: the agents that write to this store cannot reach it, or have not asked it again yet.",
         "Wait a minute; if it stays so, look at the network between it and the machines that run these agents.",
         "k3 nodes -w",
+    ),
+    "OtherProgram": Word(
+        "Another program than k3 answers at its port, or something between here and there does.",
+        "Look which program has the port on that machine, then start k3 there again.",
+        "ss -ltnp sport = :PORT",
+        on_machine=True,
+    ),
+    "Hangs": Word(
+        "The machine takes the connection and k3 there gives no answer: its process is stopped, or waits for memory or disk.",
+        "Look at the process on that machine (STAT T is stopped, D waits), and start it again.",
+        "ps -o pid,stat,args -C k3",
+        on_machine=True,
+    ),
+    "Filtered": Word(
+        "The machine is on this network and drops what comes to TCP port PORT: a firewall does that.",
+        "Open TCP port PORT in its firewall; with firewalld: firewall-cmd --add-port=PORT/tcp.",
+        "ufw allow PORT/tcp",
+        on_machine=True,
+    ),
+    "NotThere": Word(
+        "Nothing on this network has its address: the machine is off, or cut off, or has another address by now.",
+        "Look whether it is on, and at its cable, switch or Wi-Fi.",
     ),
     "ConsulAgentLost": Word(
         "The Consul agent of the machine does not answer, and neither does k3 there.",

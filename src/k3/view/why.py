@@ -20,6 +20,17 @@ _MODULES: Final = {"network": why_network, "discovery": why_discovery, None: why
 _DOWN: Final = frozenset({"PeerUnreachable", "NeverAnswered", "ObserverLost", "ProbeFailed", "PeerLeft", "NodeShutdown"})
 """Causes about which this reader's own question to the machine tells more than what is recorded."""
 
+_NOW: Final = {
+    "answered": "AnswersNow",
+    "another": "AnotherAnswers",
+    "odd": "OtherProgram",
+    "refused": "RefusesNow",
+    "hangs": "Hangs",
+    "filtered": "Filtered",
+    "gone": "NotThere",
+}
+"""The situation that an answer to this reader shows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -72,8 +83,9 @@ def advice(record: Record, found: Finding) -> Word:
     if record.reading.state.is_well:
         return words.of_reason(record.reading.state.reason)
     if record.asked is not None and found.rule in _DOWN:
-        now = {"refused": "RefusesNow", "answered": "AnswersNow", "another": "AnotherAnswers"}.get(record.asked.way)
-        if now is not None:
+        now = _NOW.get(record.asked.way)
+        is_announced = found.rule == "NeverAnswered" and now == "RefusesNow"  # so k3 runs there: a firewall refuses for it
+        if now is not None and not is_announced:
             return words.fitted(SITUATIONS[now], record.reading)
     return words.of(record.reading)
 

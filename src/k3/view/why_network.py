@@ -170,7 +170,11 @@ def asked(record: Record, found: Asked) -> Finding:
         "answered": "it gives the right answer",
         "another": f"{why} answers there",
         "refused": "the connection is refused, so no k3 listens there",
-        "silent": f"no right answer ({why})",
+        "odd": f"what answers there is not k3 ({why})",
+        "hangs": "it takes the connection and gives no answer",
+        "filtered": "its hardware address is found on this link, but nothing comes back from the port",
+        "gone": "nothing on this link has its address",
+        "silent": "nothing comes back",
     }
     text = f"asked {record.where} from here, just now: {texts[found.way]}" if found.way in texts else ""
     text = text or f"could not ask {record.where} from here: {why}"

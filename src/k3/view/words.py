@@ -45,8 +45,9 @@ STATES: Final[Mapping[str, Word]] = {
     ),
     f"Ready ({A_CLONE})": Word(
         "Another machine has the same machine id and hardware address: one of them is a copy of the other.",
-        "Give one of the two an identity of its own, as the message of the Node says.",
-        "k3 describe node NAME",
+        "Give one of the two an identity of its own, and restart k3 there; the message says how where this is no Linux.",
+        "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
+        on_machine=True,
     ),
     CORDONED: Word(
         "New work is kept off the machine, by a person or by maintenance in Consul: this says nothing about its health.",
