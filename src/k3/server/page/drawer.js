@@ -35,10 +35,10 @@ const PARTS = [
 
 export class Drawer {
   /**
-   * @param {{root: HTMLElement, api: any, words: any, may?: (verb: string, resource: string) => Promise<boolean>}} options
+   * @param {{root: HTMLElement, api: any, words: any, may?: (verb: string, resource: string, name: string) => Promise<boolean>}} options
    * `words`: `{states, reasons, conditions, situations}`; what is missing there is not said.
    */
-  constructor({ root, api, words = {}, may = (verb, resource) => api.may(verb, resource) }) {
+  constructor({ root, api, words = {}, may = (...asked) => api.may(...asked) }) {
     this.root = root;
     this.api = api;
     this.words = words;
@@ -123,6 +123,7 @@ export class Drawer {
     this.dialog.addEventListener("close", () => this.#closed());
     this.dialog.addEventListener("click", (event) => this.#clicked(event));
     this.root.replaceChildren(this.dialog);
+    document.body.append(this.root); // a part of the page that is hidden, as an empty list is, must not take an open dialog along
   }
 
   #draw() {
