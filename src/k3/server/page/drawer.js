@@ -117,7 +117,8 @@ export class Drawer {
     );
     const name = make("div", { class: "drawer-name" }, this.title, this.chip);
     const stale = make("p", { class: "drawer-stale" }, "Not connected: this is what was known last.");
-    const top = make("header", { class: "drawer-top" }, make("div", { class: "drawer-title" }, name, closer), stale, this.notice);
+    const past = make("p", { class: "drawer-past" }, "The list shows the past; this is the machine as it is now.");
+    const top = make("header", { class: "drawer-top" }, make("div", { class: "drawer-title" }, name, closer), stale, past, this.notice);
     const head = make("div", { class: "drawer-head" }, this.meaning, this.tools);
     this.dialog = make("dialog", { class: "drawer", "aria-labelledby": "drawer-title" }, top, head, this.body, this.said);
     this.dialog.addEventListener("close", () => this.#closed());
