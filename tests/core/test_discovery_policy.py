@@ -270,6 +270,8 @@ def test_events_tell_what_changed() -> None:
     current = after(PASSING)
     assert told(decide(current, CRITICAL, now=later(1))) == "NodeNotReady"
     assert told(decide(after(CRITICAL), PASSING, now=later(1))) == "NodeReady"
+    assert told(decide(current, LOST, now=later(1))) == "NodeUnknown"
+    assert told(decide(current, UNKNOWN, now=later(1))) == "NodeUnknown"
     moved = replace(PASSING, facts=replace(FACTS, addresses=("10.0.0.8",)))
     assert told(decide(current, moved, now=later(1))) == "AddressChanged"
     other = replace(PASSING, facts=replace(FACTS, id="c" * 32))

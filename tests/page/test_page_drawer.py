@@ -299,7 +299,7 @@ async def test_nothing_is_offered_without_the_right(stage: Stage) -> None:
     await stage.tab.value("Promise.all([api.may('patch', 'nodes'), api.may('delete', 'nodes')])")
     offered = await stage.tab.value(f"{json.dumps(EDITS)}.filter((each) => isShown(each))")
     assert offered == []
-    assert await stage.tab.value("isShown('.label') && isShown('.drawer-tools [data-copy]')")
+    assert await stage.tab.value("isShown('.label-list li') && isShown('.drawer-tools [data-copy]')")
     await shown(stage, "web1", role="view", is_sure=True)
     await stage.tab.until("isShown('.label-form')")
     await stage.tab.value("panel.editor.key.value = 'zone'; panel.editor.form.requestSubmit()")

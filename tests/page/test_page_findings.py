@@ -165,6 +165,18 @@ async def test_wrong_clocks(stage: Stage) -> None:
     assert own == [("clock", "", "No machine agrees with the clock of this page: it seems to be 60m behind.")]
 
 
+async def test_10000_machines_are_looked_through_between_two_frames_or_a_few(stage: Stage) -> None:
+    """It is done again and again, beside all else."""
+    script = """(() => {
+        const nodes = Array.from({ length: 10000 }, (_, n) => ({ ...node, metadata: { ...node.metadata, name: `web${n}` } }));
+        for (let warm = 0; warm < 3; warm++) m.findings(nodes, [], now);
+        const began = performance.now();
+        m.findings(nodes, [], now);
+        return performance.now() - began;
+    })()"""
+    assert await stage.of("findings", script, node=web("hub"), now=int(NOW.timestamp() * 1000)) < 1_000
+
+
 async def test_findings_are_shown_and_lead_to_the_machine(stage: Stage) -> None:
     """Names are text, a kind with many is folded, and what has the focus keeps it."""
     rows = [{"kind": "clone", "node": f"n{n}", "text": "<b>x</b>\u202e"} for n in range(60)]

@@ -277,7 +277,7 @@ def _source_lost(stored: NodeView, wanted: Manifest, seen: SourceLost, now: date
     if stored.ready is not None and (stored.ready.status == "Unknown" or stored.ready.reason in GONE_REASONS):
         return Keep("nothing is known that could be lost")
     set_ready(wanted, "Unknown", "SourceUnreachable", seen.message, now)
-    return Update(wanted, _number(wanted, Transition("NodeNotReady", seen.message, warning=True)))
+    return Update(wanted, _number(wanted, Transition("NodeUnknown", seen.message, warning=True)))
 
 
 def _stopped(stored: NodeView, wanted: Manifest, seen: Stopped, now: datetime) -> Decision:

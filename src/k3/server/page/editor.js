@@ -155,7 +155,7 @@ export class Editor {
     const text = printable(value === "" ? name : `${name}=${value}`, 400);
     const take = () => this.#do((node) => actions.setLabel(this.api, node, name, null), `Removed the label ${name}`);
     const button = mayPatch && !KEPT.test(name) && make("button", { type: "button", class: "take", "aria-label": `Remove the label ${text}`, title: "Remove", onclick: take }, make("span", { "aria-hidden": "true" }, "×"));
-    return make("li", { class: "label" }, make("span", { class: "machine-text" }, text), button || null);
+    return make("li", {}, make("span", { class: "machine-text" }, text), button || null);
   }
 
   async #addLabel(event) {

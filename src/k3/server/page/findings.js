@@ -21,30 +21,35 @@ const SHOWN = 50;
  * @returns {Finding[]} by kind, then by name
  */
 export function findings(nodes, events = [], now = Date.now()) {
-  const seen = [...nodes].map(read);
+  const seen = Array.from(nodes, (node) => read(node, now));
   const found = [...conflicts(seen, [...events], now), ...seen.flatMap(cloned), ...clocks(seen, now), ...seen.flatMap(unreadable)];
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || (a.node < b.node ? -1 : a.node > b.node ? 1 : 0));
 }
 
-/** What counts here of one Node. */
-function read(node) {
+/** What counts here of one Node. It is asked of thousands at once, so each thing is worked out once. */
+function read(node, now) {
   const ready = states.condition(node, "Ready");
   const source = states.owner(node, ready);
   const notes = states.annotations(node);
-  const note = (key) => String(notes[(source?.prefix ?? "k3.network/") + key] ?? "");
+  const prefix = source?.prefix ?? "k3.network/";
+  const note = (key) => String(notes[prefix + key] ?? "");
+  const isReady = source !== null && ready?.status === "True";
+  const lastSeen = states.lastSeen(node, source, ready);
+  const hasMore = node?.status?.conditions?.length > 1;
   return {
-    node,
     ready,
     source,
     name: states.nameOf(node),
-    isReady: source !== null && ready?.status === "True",
-    isReachable: states.condition(node, "k3.network/Reachable")?.status !== "False",
+    isReady,
+    agrees: states.agrees(node, source, lastSeen, isReady, now),
+    isReachable: !hasMore || states.condition(node, "k3.network/Reachable")?.status !== "False",
+    cloned: hasMore ? states.condition(node, "k3.network/Cloned") : null,
     id: note("id"),
     cloneOf: note("clone-of"),
     seenBy: note("seen-by"),
     seenRun: note("seen-run"),
     runs: [note("agent"), note("boot")].filter(Boolean),
-    lastSeen: states.lastSeen(node, source, ready),
+    lastSeen,
   };
 }
 
@@ -66,8 +71,7 @@ function conflicts(seen, events, now) {
 }
 
 function cloned(each) {
-  const shown = states.condition(each.node, "k3.network/Cloned");
-  if (shown?.status === "True") return [{ kind: "clone", node: each.name, text: shown.message || "Another machine has its identity." }];
+  if (each.cloned?.status === "True") return [{ kind: "clone", node: each.name, text: each.cloned.message || "Another machine has its identity." }];
   if (!each.cloneOf) return [];
   return [{ kind: "clone", node: each.name, text: "It began as a copy of another machine, and is told apart by an id of its own." }];
 }
@@ -80,18 +84,18 @@ function unreadable(each) {
 /** As `k3.core.freshness` finds them: stamps that are off although an agent is known to look after the Node. */
 function clocks(seen, now) {
   const ready = seen.filter((each) => each.isReady);
-  const agrees = (each) => states.agrees(each.node, each.source, each.lastSeen, each.isReady, now);
-  const right = new Set(ready.filter(agrees).map((each) => each.seenBy));
-  const observed = observedOf(seen, seen.filter(agrees));
+  const right = new Set(ready.filter((each) => each.agrees).map((each) => each.seenBy));
+  const wrong = ready.filter((each) => each.seenBy && !Number.isNaN(each.lastSeen) && !right.has(each.seenBy));
+  if (wrong.length === 0) return [];
+  const observed = observedOf(seen, seen.filter((each) => each.agrees));
   const ahead = new Map();
-  for (const each of ready) {
-    if (!each.seenBy || Number.isNaN(each.lastSeen) || right.has(each.seenBy)) continue;
+  for (const each of wrong) {
     const off = each.lastSeen - now;
     if (off < 0 && !(right.size > 0 && observed.has(each.name))) continue;
     if (!(Math.abs(ahead.get(each.seenBy)) <= Math.abs(off))) ahead.set(each.seenBy, off);
   }
   if (ahead.size > 1 && right.size === 0) {
-    const least = Math.min(...ahead.values());
+    const least = [...ahead.values()].reduce((a, b) => Math.min(a, b));
     const text = `No machine agrees with the clock of this page: it seems to be ${duration(least)} behind.`;
     return [{ kind: "clock", node: "", text }];
   }
@@ -115,7 +119,9 @@ function observedOf(seen, waiting) {
     if (found.has(each.name)) continue;
     found.add(each.name);
     if (!each.isReady || !each.isReachable) continue;
-    for (const run of each.runs) waiting.push(...(byRun.get(run) ?? []));
+    for (const run of each.runs) {
+      for (const next of byRun.get(run) ?? []) if (!found.has(next.name)) waiting.push(next);
+    }
   }
   return found;
 }

@@ -1,5 +1,6 @@
 // Which of the server's words fits a Node, with what the Node says put into it: the rules of `k3.view.words`.
 
+import { SOURCES } from "/page/facts.js";
 import { addresses, annotations, nameOf, owner } from "/page/states.js";
 
 /** @typedef {{means: string, do: string, command?: string, onMachine?: boolean}} Word */
@@ -30,9 +31,10 @@ export function wordOf(table, key, node) {
 }
 
 function situation(node, state, byReason) {
-  if (state.kind === "ready" || state.word.startsWith("Unreadable") || state.remark) return "";
+  if (state.kind === "ready" || state.word.startsWith("Unreadable")) return "";
   const source = owner(node);
-  if (source === null) return byReason ? "" : "Foreign";
+  const isOwn = state.reason === "NoCondition" || SOURCES.some((each) => each.reasons.includes(state.reason));
+  if (source === null) return byReason && !isOwn ? "" : "Foreign";
   const notes = annotations(node);
   if (state.message.startsWith("renamed: ")) return "Renamed";
   if (ANOTHER.test(state.message)) return "AnotherAnswers";
@@ -49,7 +51,7 @@ function fitted(word, node) {
     SOURCE: source?.name ?? "network",
     PORT: portOf(node),
     "ADDRESS:PORT": endpoint(node) && quoted(endpoint(node)),
-    CONSUL_NODE: encodeURIComponent(notes["k3.discovery/consul-node"] ?? ""),
+    CONSUL_NODE: encodeURIComponent(notes["k3.discovery/consul-node"] ?? "").replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`),
   };
   const put = (text) => (text ?? "").replace(PLACES, (place) => known[place] || place);
   return { ...word, means: put(word.means), do: put(word.do), command: put(word.command) };
