@@ -19,6 +19,8 @@ const TICK_MS = 1000;
 const HISTORY_MS = 30_000;
 const COPIED_MS = 2000;
 const YAML_CHARACTERS = 500_000;
+/** What the page says of itself in `data-standing` while what it shows is not what is. */
+const STALE = new Set(["lost", "store"]);
 
 /** Each part: its title, how it is made, and what it is made of: it is made anew when that has changed. */
 const PARTS = [
@@ -33,10 +35,10 @@ const PARTS = [
 
 export class Drawer {
   /**
-   * @param {{root: HTMLElement, api: any, words: any, may?: (verb: string, resource: string) => Promise<boolean>}} options
+   * @param {{root: HTMLElement, api: any, words: any, may?: (verb: string, resource: string, name: string) => Promise<boolean>}} options
    * `words`: `{states, reasons, conditions, situations}`; what is missing there is not said.
    */
-  constructor({ root, api, words = {}, may = (verb, resource) => api.may(verb, resource) }) {
+  constructor({ root, api, words = {}, may = (...asked) => api.may(...asked) }) {
     this.root = root;
     this.api = api;
     this.words = words;
@@ -72,19 +74,20 @@ export class Drawer {
   /** The Node as it is now; null: there is none any more. What is left out stays as it was. */
   update(node, events = this.events, isObserved = this.isObserved) {
     if (node === null) return this.#gone();
-    const uid = node.metadata?.uid;
     if (this.node !== null && states.nameOf(node) !== states.nameOf(this.node)) return undefined;
-    if (this.node === null || uid === this.node.metadata?.uid) this.notice.hidden = true;
+    if (this.isGone) this.#fail(null);
+    this.isGone = false;
+    this.dialog.classList.remove("gone");
     this.node = node;
     this.events = events ?? [];
     this.isObserved = isObserved;
-    this.dialog.classList.remove("gone");
     this.#draw();
     return undefined;
   }
 
   close() {
-    if (this.dialog.open) this.dialog.close();
+    this.dialog.close();
+    this.#closed(); // its event comes a moment later, when another drawer may be open
   }
 
   #build() {
@@ -98,7 +101,7 @@ export class Drawer {
     this.parts = PARTS.map((part) => ({ ...part, element: make("div", {}), section: null, key: null }));
     for (const part of this.parts) part.section = make("section", { "aria-labelledby": `part-${part.id}` }, make("h3", { id: `part-${part.id}` }, part.title), part.element);
     const sectionOf = (id) => this.parts.find((each) => each.id === id).section;
-    this.pre = make("pre", { class: "yaml", tabindex: 0, "aria-label": "The Node as YAML" });
+    this.pre = make("pre", { class: "yaml", role: "group", tabindex: 0, "aria-label": "The Node as YAML" });
     const copyYaml = make("button", { type: "button", class: "small", onclick: () => this.#copy(this.#yaml(), "the YAML") }, "Copy YAML");
     this.raw = make("details", { class: "raw", ontoggle: () => this.#drawYaml() }, make("summary", {}, make("h3", {}, "YAML")), copyYaml, this.pre);
     this.body = make(
@@ -113,12 +116,14 @@ export class Drawer {
       this.editor.danger,
     );
     const name = make("div", { class: "drawer-name" }, this.title, this.chip);
-    const top = make("header", { class: "drawer-top" }, make("div", { class: "drawer-title" }, name, closer), this.notice);
+    const stale = make("p", { class: "drawer-stale" }, "Not connected: this is what was known last.");
+    const top = make("header", { class: "drawer-top" }, make("div", { class: "drawer-title" }, name, closer), stale, this.notice);
     const head = make("div", { class: "drawer-head" }, this.meaning, this.tools);
     this.dialog = make("dialog", { class: "drawer", "aria-labelledby": "drawer-title" }, top, head, this.body, this.said);
     this.dialog.addEventListener("close", () => this.#closed());
     this.dialog.addEventListener("click", (event) => this.#clicked(event));
     this.root.replaceChildren(this.dialog);
+    document.body.append(this.root); // a part of the page that is hidden, as an empty list is, must not take an open dialog along
   }
 
   #draw() {
@@ -191,6 +196,7 @@ export class Drawer {
   }
 
   #tick() {
+    if (STALE.has(document.body.dataset.standing)) return; // time stands still, as in the table
     const now = this.#now();
     sections.tick(this.dialog, now);
     if (this.node !== null && Math.floor(now / HISTORY_MS) !== this.drawnAt) {
@@ -230,18 +236,22 @@ export class Drawer {
   }
 
   #gone() {
+    if (this.isGone || this.node === null) return;
+    this.isGone = true;
     this.dialog.classList.add("gone");
     this.#fail(new Error(`${states.nameOf(this.node)} is not on the list any more: what is shown is how it was.`));
   }
 
   #clear() {
     this.#fail(null);
+    this.isGone = false;
     this.meaningKey = this.toolsKey = undefined;
     this.raw.open = false;
     for (const part of this.parts) part.key = null;
   }
 
   #closed() {
+    if (this.node === null) return;
     clearInterval(this.ticking);
     this.root.hidden = true;
     this.node = null;

@@ -108,7 +108,7 @@ export class Editor {
 
   #drawNote(mayPatch) {
     const text = String(annotations(this.node)[actions.NOTE] ?? "");
-    write(this.noteText, printable(text, 4000));
+    write(this.noteText, text.slice(0, 4000).split("\n").map((line) => printable(line)).join("\n"));
     this.noteText.hidden = text === "" || this.isEditing;
     write(this.noteEdit, text ? "Edit" : "Add a note");
     this.noteEdit.hidden = !mayPatch || this.isEditing;
@@ -155,7 +155,7 @@ export class Editor {
     const text = printable(value === "" ? name : `${name}=${value}`, 400);
     const take = () => this.#do((node) => actions.setLabel(this.api, node, name, null), `Removed the label ${name}`);
     const button = mayPatch && !KEPT.test(name) && make("button", { type: "button", class: "take", "aria-label": `Remove the label ${text}`, title: "Remove", onclick: take }, make("span", { "aria-hidden": "true" }, "×"));
-    return make("li", { class: "label" }, make("span", { class: "machine-text" }, text), button || null);
+    return make("li", {}, make("span", { class: "machine-text" }, text), button || null);
   }
 
   async #addLabel(event) {

@@ -91,7 +91,7 @@ function clocks(seen, now) {
     if (!(Math.abs(ahead.get(each.seenBy)) <= Math.abs(off))) ahead.set(each.seenBy, off);
   }
   if (ahead.size > 1 && right.size === 0) {
-    const least = Math.min(...ahead.values());
+    const least = [...ahead.values()].reduce((a, b) => Math.min(a, b));
     const text = `No machine agrees with the clock of this page: it seems to be ${duration(least)} behind.`;
     return [{ kind: "clock", node: "", text }];
   }
@@ -115,7 +115,9 @@ function observedOf(seen, waiting) {
     if (found.has(each.name)) continue;
     found.add(each.name);
     if (!each.isReady || !each.isReachable) continue;
-    for (const run of each.runs) waiting.push(...(byRun.get(run) ?? []));
+    for (const run of each.runs) {
+      for (const next of byRun.get(run) ?? []) if (!found.has(next.name)) waiting.push(next);
+    }
   }
   return found;
 }

@@ -12,6 +12,8 @@ import { condition } from "/page/states.js";
 import { time } from "/page/text.js";
 
 const SKEW_MS = 5_000;
+/** Of other programs there may be more Events than k3 keeps: so many of the newest are read. */
+const MOST = 256;
 const BY_STATUS = { True: "ready", False: "notready" };
 const AFTER = { NodeReady: "ready", NodeNotReady: "notready", NodeUnknown: "unknown" };
 /** Events behind which the state may be another one, and that do not say which. */
@@ -136,7 +138,7 @@ function told(node, events) {
   /** @type {Mark[]} */
   const marks = [];
   let wasAnother = false;
-  for (const event of inOrder(events)) {
+  for (const event of inOrder(events).slice(-MOST)) {
     const state = stateBehind(event);
     if (state === undefined) continue;
     // An earlier Node of the name was deleted nobody knows when: what became of it after its last Event is not known.

@@ -28,7 +28,15 @@ const mapping = (value) => (value !== null && typeof value === "object" && !Arra
 
 /** @param {Seen} seen */
 export function history({ known, now, events }) {
-  return [...SPANS.map((span) => historyRow(span, known, now)), make("p", { class: "quiet" }, beginning(known, now, events))];
+  const rows = SPANS.map((span) => historyRow(span, known, now));
+  return [...rows, legend(known, now), make("p", { class: "quiet" }, beginning(known, now, events))];
+}
+
+/** What the colours mean that are to be seen. */
+function legend(known, now) {
+  const spent = shares(known, now - SPANS.at(-1).ms, now);
+  const seen = Object.keys(WORDS).filter((state) => spent[state] > 0);
+  return make("div", { class: "legend", "aria-hidden": "true" }, ...seen.map((state) => make("span", {}, make("span", { class: "slice", "data-state": state }), WORDS[state])));
 }
 
 function beginning(known, now, events) {
@@ -45,13 +53,14 @@ function historyRow({ label, spoken, ms, slices }, known, now) {
   const spent = shares(known, from, now);
   const parts = ["notready", "unknown", "none"].filter((each) => spent[each] >= 1000).map((each) => `${WORDS[each]} for ${duration(spent[each])}`);
   const spokenText = share === null ? `The last ${spoken}: not known` : `The last ${spoken}: ready ${percent(share)} of the time that is known`;
+  const unknown = spent.unknown >= 60_000 ? make("small", {}, `${duration(spent.unknown)} unknown`) : null;
   const strip = bars(known, from, now, slices).map((state, index) => slice(state, from + (ms / slices) * index, ms / slices));
   return make(
     "div",
     { class: "history-row" },
     make("span", { class: "history-span", "aria-hidden": "true" }, label),
     make("div", { class: "history-bars", role: "img", "aria-label": [spokenText, ...parts].join(", ") }, ...strip),
-    make("span", { class: "history-share", title: parts.join(", ") || null, "aria-hidden": "true" }, share === null ? "–" : percent(share)),
+    make("span", { class: "history-share", title: parts.join(", ") || null, "aria-hidden": "true" }, share === null ? "–" : percent(share), unknown),
   );
 }
 
@@ -61,8 +70,7 @@ function slice(state, from, ms) {
 
 /** A share as people read it, never rounded up to the whole: `99.98 %`. */
 export function percent(share) {
-  const tenths = share >= 0.999 ? 10_000 : 1_000;
-  const cut = Math.floor(share * tenths + 1e-9) / (tenths / 100);
+  const cut = share > 0.999 ? Math.floor(share * 10_000) / 100 : Math.round(share * 1000) / 10;
   return `${cut} %`;
 }
 

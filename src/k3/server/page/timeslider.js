@@ -107,7 +107,7 @@ export class TimeSlider {
     const now = Date.now();
     const steps = Math.round(this.span.ms / this.span.step);
     this.range.max = String(steps);
-    this.range.value = String(this.when === null ? steps : steps - Math.round((now - this.when) / this.span.step));
+    this.range.value = String(this.when === null ? steps : steps - Math.floor((now - this.when) / this.span.step));
     for (const [index, each] of this.spans.entries()) each.setAttribute("aria-pressed", String(SPANS[index] === this.span));
     write(this.start, `${this.span.label} ago`);
     this.field.max = fieldText(now);
