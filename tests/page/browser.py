@@ -10,6 +10,7 @@ import itertools
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -63,7 +64,9 @@ class Tab:
         async for message in self._socket:
             said = json.loads(message.data)
             if "id" in said:
-                self._answers.pop(said["id"]).set_result(said)
+                answered = self._answers.pop(said["id"])
+                if not answered.done():
+                    answered.set_result(said)
             else:
                 self._take(said["method"], said["params"])
         for each in self._answers.values():
@@ -101,18 +104,17 @@ class Tab:
 
     async def until(self, script: str, seconds: float = WAIT_SECONDS) -> Any:
         """Returns the value of an expression once it is true."""
-        found: Any = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not (found := await self.value(script)):  # noqa: ASYNC110 - the page is another process
-                    await asyncio.sleep(0.02)
+        ends = time.monotonic() + seconds
+        while not (found := await self.value(script)) and time.monotonic() < ends:  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(0.02)
         assert found, f"not so within {seconds} s: {script}\n{await self.value('document.body.innerText.slice(0, 1500)')}"
         return found
 
     async def open(self, url: str) -> None:
         """Goes to an address, and waits until its document is there."""
         await self.call("Page.navigate", url=url)
-        await self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url.partition('#')[0])})")
+        begin = json.dumps(url.partition("?")[0].partition("#")[0])
+        await self.until(f"document.readyState === 'complete' && location.href.startsWith({begin})")
 
     async def press(self, key: str) -> None:
         """Presses a key, as a person does."""

@@ -30,6 +30,7 @@ export class Follower extends EventTarget {
   #wake = () => {};
   #isAsking = false;
   #hiddenSince = NaN;
+  #isLeft = false;
 
   constructor(api, fleet) {
     super();
@@ -46,9 +47,11 @@ export class Follower extends EventTarget {
     setInterval(() => this.#look(), LOOK_MS);
     document.addEventListener("visibilitychange", () => this.#seen());
     addEventListener("online", () => this.again());
+    addEventListener("pagehide", () => this.#left(true)); // kept by the browser to come back to, with its connection
+    addEventListener("pageshow", () => this.#left(false));
     for (;;) {
       try {
-        if (this.#isAway()) await this.#pause(LOOK_MS * 3_600);
+        if (this.#isAway()) await this.#pause(HIDDEN_MS);
         else await this.#turn();
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
@@ -185,8 +188,14 @@ export class Follower extends EventTarget {
     if (!document.hidden) this.#wake();
   }
 
+  #left(isLeft) {
+    this.#isLeft = isLeft;
+    if (isLeft) this.#stopped.abort();
+    else this.#wake();
+  }
+
   #isAway() {
-    return document.hidden && performance.now() - this.#hiddenSince > HIDDEN_MS;
+    return this.#isLeft || (document.hidden && performance.now() - this.#hiddenSince > HIDDEN_MS);
   }
 
   #pause(milliseconds) {

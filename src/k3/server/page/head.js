@@ -25,7 +25,8 @@ export function makeParts(onchoose) {
 export function showCounts(counts, { total, kind, isAsking, when }) {
   const { ready } = counts;
   const all = count(total, "machine", "machines");
-  write(byId("count"), isAsking ? "Asking the server…" : `${ready.toLocaleString("en")} of ${all} ${when ? "were ready" : "ready"}`);
+  const isNone = !total && !isAsking;
+  write(byId("count"), isNone ? "No machines yet" : isAsking ? "Asking the server…" : `${ready.toLocaleString("en")} of ${all} ${when ? "were ready" : "ready"}`);
   for (const button of byId("parts").children) {
     const each = button.dataset.kind;
     button.hidden = each !== kind && !counts[each];
@@ -79,9 +80,10 @@ export function showNext(machines) {
   if (next.shape === shape) return;
   next.shape = shape;
   next.hidden = !shape;
+  document.body.dataset.machines = shape || "many";
   if (!shape) return;
   next.replaceChildren(
-    make("h2", {}, machines ? "One machine so far. Add a second one" : "No machine yet. Add the first one"),
+    make("h2", {}, machines ? "Add a second machine" : "Add the first machine"),
     make("p", {}, "Run this on it. In the same network it shows up here within a second, without a name or an address to be given."),
     copyable("k3 up"),
     make("p", {}, "When nobody comes, this says what is in the way:"),
