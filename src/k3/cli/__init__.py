@@ -25,6 +25,7 @@ Run
 Look
   nodes      list the machines, or follow them                       k3 nodes -w
   describe   all that is known of a machine, and why it is so        k3 describe node web1
+  doctor     what is wrong here, and the command that mends it       k3 doctor
   events     what has happened to the machines                       k3 events --for node/web1
   get        nodes and events by kubectl's word                      k3 get nodes
 Change
@@ -47,6 +48,7 @@ COMMANDS: Final = (
     "server",
     "nodes",
     "describe",
+    "doctor",
     "events",
     "delete",
     "token",
