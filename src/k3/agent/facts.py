@@ -63,10 +63,12 @@ def machine_id(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> st
 
     Raises StartFailed where one would have to be kept and cannot be.
     """
-    for file in files:
-        if found := _read_id(file):
-            return found
-    return _kept_id(state_dir)
+    return known_machine_id(state_dir, files) or _kept_id(state_dir)
+
+
+def known_machine_id(state_dir: Path, files: Sequence[Path] = _MACHINE_ID_FILES) -> str:
+    """Returns the id as it is kept; empty where there is none yet. Makes none."""
+    return next((found for file in (*files, state_dir / "machine-id") if (found := _read_id(file))), "")
 
 
 def _read_id(file: Path) -> str:

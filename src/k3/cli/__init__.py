@@ -26,6 +26,7 @@ Look
   nodes      list the machines, or follow them                       k3 nodes -w
   describe   all that is known of a machine                          k3 describe node web1
   why        why a machine is as it is, and what to do about it      k3 why web1
+  doctor     what is wrong here, and the command that mends it       k3 doctor
   events     what has happened to the machines                       k3 events --for node/web1
   get        nodes and events by kubectl's word                      k3 get nodes
 Change
@@ -49,6 +50,7 @@ COMMANDS: Final = (
     "nodes",
     "describe",
     "why",
+    "doctor",
     "events",
     "delete",
     "token",

@@ -81,6 +81,12 @@ def discovery_options(
         )
 
 
+def is_consul_named(chosen: argparse.Namespace, settings: Settings) -> bool:
+    """Whether anything was said of Consul, on the command line, in the environment or in the file."""
+    said = values_of(chosen, options.DISCOVERY, settings, os.environ, section="discovery")
+    return any(said.is_given(option.name) for option in options.DISCOVERY)
+
+
 def _token(said: Values, environ: Mapping[str, str]) -> str:
     """Returns the flag's token, or the file's where the environment has none: that may name a file of its own."""
     is_in_environ = environ.get("CONSUL_HTTP_TOKEN") or environ.get("CONSUL_HTTP_TOKEN_FILE")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from k3.agent import logs
-from k3.cli.discovery import discovery_options
+from k3.cli.discovery import discovery_options, is_consul_named
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.network import network_config
 from k3.cli.opening import require_server_packages, settings_of
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     serve = _served(_access(chosen, settings))
     from k3.daemon.up import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    return run_up(config, discovery if _has_consul(chosen, settings) else None, serve, settings.reader)
+    return run_up(config, discovery if is_consul_named(chosen, settings) else None, serve, settings.reader)
 
 
 def _served(access: AccessSettings) -> AccessSettings | None:
@@ -65,12 +65,6 @@ def _served(access: AccessSettings) -> AccessSettings | None:
         logs.tell(_LOG, [Note("server.left_out", {"why": str(missing)}, warning=True)])
         return None
     return access
-
-
-def _has_consul(chosen: argparse.Namespace, settings: Settings) -> bool:
-    """Whether anything was said of Consul, on the command line, in the environment or in the file."""
-    said = values_of(chosen, options.DISCOVERY, settings, os.environ, section="discovery")
-    return any(said.is_given(option.name) for option in options.DISCOVERY)
 
 
 def _access(chosen: argparse.Namespace, settings: Settings) -> AccessSettings:

@@ -74,9 +74,19 @@ def _counts(entry: LinkEntry, only: Sequence[str], routed: Mapping[str, int]) ->
         return False
     if only:
         return entry.name in only
-    if entry.master or entry.flags & _ONE_TO_ONE or entry.kind in _TUNNELS or _TUNNEL_NAME.fullmatch(entry.name):
+    if entry.master or entry.flags & _ONE_TO_ONE or entry.kind in _TUNNELS or is_tunnel(entry.name):
         return False
     return entry.name in routed or _CONTAINER_NAME.fullmatch(entry.name) is None
+
+
+def is_of_containers(name: str) -> bool:
+    """Whether an interface is a bridge or cable end of a container or virtual machine manager, by its name."""
+    return _CONTAINER_NAME.fullmatch(name) is not None or _HOST_ONLY_NAME.fullmatch(name) is not None
+
+
+def is_tunnel(name: str) -> bool:
+    """Whether an interface is a tunnel or an overlay, by its name."""
+    return _TUNNEL_NAME.fullmatch(name) is not None
 
 
 def _is_inner(entry: LinkEntry, wired: set[int], routed: Mapping[str, int]) -> bool:

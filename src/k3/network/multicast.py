@@ -60,7 +60,7 @@ async def _try(interface: Interface, sends: int) -> Blocked | None:
     packet = _HEADER.pack(1 + secrets.randbelow(0xFFFF), 0, 0, 0, 0, 0) + secrets.token_bytes(8)
     loop = asyncio.get_running_loop()
     try:
-        with _open(family, interface.index) as sock:
+        with group_socket(family, interface.index) as sock:
             for _ in range(sends):
                 sock.sendto(packet, (GROUP_V4, PORT) if family == socket.AF_INET else (GROUP_V6, PORT, 0, interface.index))
                 if await _comes_back(loop, sock, packet):
@@ -80,8 +80,11 @@ async def _comes_back(loop: asyncio.AbstractEventLoop, sock: socket.socket, pack
     return True
 
 
-def _open(family: socket.AddressFamily, index: int) -> socket.socket:
-    """Returns a socket that hears only multicast of this interface: bound to the group, it takes no answer meant for others."""
+def group_socket(family: socket.AddressFamily, index: int) -> socket.socket:
+    """Returns a socket that hears only multicast of this interface: bound to the group, it takes no answer meant for others.
+
+    Raises OSError.
+    """
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         # The port is shared with the responder and with programs such as avahi, which may set either of these.

@@ -47,6 +47,11 @@ class OwnIdentity:
         """What a person does about clones."""
         return facts.new_identity_advice(self._state_dir)
 
+    @property
+    def identity(self) -> Identity:
+        """Who this machine is at present."""
+        return self._known
+
     def sign(self, said: Facts) -> Facts:
         """What this machine says, with its present identity."""
         return replace(said, id=self._known.id, clone_of=self._known.clone_of)

@@ -1,0 +1,156 @@
+"""The whole examination: everything that can be looked at, at the same time, within a few seconds, whatever does not answer.
+
+Theory of operation
+-------------------
+What is asked of the LAN, of this machine, of the store and of Consul is asked at the same time. Then the machines that became
+known are asked who they are. Each part has its own time, the longest path of which is `SECONDS`; a part that fails in a way
+that was not foreseen becomes a note, and costs the others nothing. What is concluded is in the module of each subject.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+from k3.agent.tasks import time_limit
+from k3.core.safe_text import one_line
+from k3.doctor import clock, consul, firewall, lan, names, port, store, surroundings
+from k3.doctor import machine as here
+from k3.doctor.consul import ConsulSeen
+from k3.doctor.finding import Finding, Subject, in_order, note
+from k3.doctor.firewall import Firewall
+from k3.doctor.lan import Evidence
+from k3.doctor.machine import Case, Machine
+from k3.doctor.others import ASK_SECONDS, Other, ask, heard_by_now, known
+from k3.doctor.store import StoreSeen
+from k3.network import multicast
+from k3.network.hearing import Heard, hear
+from k3.network.multicast import Blocked
+
+T = TypeVar("T")
+
+SECONDS: Final = 4.0
+"""What the examination may take."""
+FAR_SECONDS: Final = 3.0
+"""For the store and for Consul."""
+NEAR_SECONDS: Final = 2.5
+"""For what is asked on this machine and on the LAN."""
+NODES_SECONDS: Final = 2.0
+"""So long the store is waited for before the machines that it knows are asked; those that are heard do not wait longer."""
+LEAST_SECONDS: Final = 0.5
+"""So long other machines are given to answer, however late it is."""
+CONSUL_PORT: Final = 8500
+
+
+async def examine(case: Case) -> list[Finding]:
+    """Returns what was found, the worst first and causes before what follows from them. Takes at most `SECONDS`."""
+    return await _Examination(case).run()
+
+
+class _Examination:
+    """One look. What could not be looked at is in `findings`."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self.findings: list[Finding] = []
+        self._times: dict[str, float] = {}
+        """How far other clocks are ahead of this process's, in seconds."""
+        self._until = asyncio.get_running_loop().time() + SECONDS
+
+    async def run(self) -> list[Finding]:
+        """Looks at everything."""
+        async with asyncio.TaskGroup() as tasks:
+            kept = tasks.create_task(
+                self._part(Subject.STORE, store.look(self._case, seconds=FAR_SECONDS), StoreSeen(findings=()))
+            )
+            away = tasks.create_task(self._consul())
+            walls = tasks.create_task(self._part(Subject.FIREWALL, firewall.look(), Firewall(unread="it did not answer")))
+            machine = await self._machine()
+            if machine is not None:
+                await self._lan(machine, kept, walls)
+            seen = await away
+        if machine is not None:
+            self._say(Subject.STORE, lambda: store.agreement(self._case, kept.result(), machine.agent))
+        self.findings += [*kept.result().findings, *seen.findings]
+        if machine is not None and seen.ahead_seconds is not None:
+            self._times["Consul"] = seen.ahead_seconds
+        if machine is not None:
+            self._say(Subject.CLOCK, lambda: clock.clock(self._times, machine.agent.ahead_seconds))
+        return in_order(self.findings)
+
+    async def _machine(self) -> Machine | None:
+        return await self._part(Subject.INTERFACES, here.look(self._case), None)
+
+    async def _consul(self) -> ConsulSeen:
+        if self._case.discovery is None:
+            is_open = await asyncio.to_thread(here.is_open, "127.0.0.1", CONSUL_PORT)
+            return ConsulSeen(findings=tuple(consul.found_by_itself(is_open=is_open)))
+        return await self._part(Subject.CONSUL, consul.look(self._case.discovery, seconds=FAR_SECONDS), ConsulSeen(findings=()))
+
+    async def _lan(self, machine: Machine, kept: "asyncio.Task[StoreSeen]", walls: "asyncio.Task[Firewall]") -> None:
+        service = self._case.network.service
+        nothing: tuple[Heard, ...] = ()
+        unblocked: tuple[Blocked, ...] = ()
+        async with asyncio.TaskGroup() as tasks:
+            heard = tasks.create_task(self._part(Subject.MULTICAST, hear(machine.links, service), nothing))
+            blocked = tasks.create_task(self._part(Subject.MULTICAST, multicast.blocked(machine.links), unblocked))
+            tasks.create_task(_waited(kept))
+        nodes = kept.result().nodes if kept.done() else ()
+        others = await self._asked(known(heard.result(), nodes, machine), heard.result(), machine)
+        mine = next((each for each in nodes if each.id and each.id == machine.identity.id), None)
+        seen = Evidence(
+            machine=machine,
+            firewall=await walls,
+            blocked=blocked.result(),
+            heard=heard.result(),
+            others=tuple(others),
+            own_node=mine,
+        )
+        self._times = {each.name: each.ahead_seconds for each in others if each.ahead_seconds is not None}
+        self._say(Subject.INTERFACES, lambda: surroundings.interfaces(machine))
+        self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
+        self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
+        self._say(Subject.MACHINES, lambda: lan.machines(seen))
+        self._say(Subject.PORT, lambda: port.port(machine, mine))
+        self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
+        self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
+
+    async def _asked(self, others: list[Other], heard: tuple[Heard, ...], machine: Machine) -> list[Other]:
+        """Asks the other machines who they are, and meanwhile listens again for those that were not heard."""
+        seconds = self._left
+        later: tuple[Heard, ...] = ()
+        async with asyncio.TaskGroup() as tasks:
+            answers = tasks.create_task(self._part(Subject.MACHINES, ask(others, seconds=seconds), others))
+            if any(not each.interface for each in others):
+                again = hear(machine.links, self._case.network.service, seconds=seconds)
+                later = await self._part(Subject.MULTICAST, again, later)
+        return heard_by_now(answers.result(), (*heard, *later))
+
+    @property
+    def _left(self) -> float:
+        """The time for a question to other machines, in seconds."""
+        return min(ASK_SECONDS, max(LEAST_SECONDS, self._until - asyncio.get_running_loop().time()))
+
+    async def _part(self, subject: Subject, work: Awaitable[T], otherwise: T) -> T:
+        """Returns what a part found; `otherwise` where it took too long or failed."""
+        try:
+            async with time_limit(NEAR_SECONDS if subject not in {Subject.STORE, Subject.CONSUL} else FAR_SECONDS + 0.5):
+                return await work
+        except TimeoutError:
+            self.findings.append(note(subject, f"The look at {subject} took too long, and was given up."))
+        except Exception as error:  # noqa: BLE001 - one part costs the others nothing
+            self._failed(subject, error)
+        return otherwise
+
+    def _say(self, subject: Subject, conclude: Callable[[], Iterable[Finding]]) -> None:
+        try:
+            self.findings += list(conclude())
+        except Exception as error:  # noqa: BLE001 - the same
+            self._failed(subject, error)
+
+    def _failed(self, subject: Subject, error: Exception) -> None:
+        why = one_line(str(error)) or type(error).__name__
+        self.findings.append(note(subject, f"{subject} could not be looked at ({type(error).__name__}: {why})."))
+
+
+async def _waited(kept: "asyncio.Task[StoreSeen]") -> None:
+    await asyncio.wait([kept], timeout=NODES_SECONDS)

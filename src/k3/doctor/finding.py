@@ -1,0 +1,87 @@
+"""What the doctor says: one finding for each thing looked at, the causes before what follows from them. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+
+@unique
+class Severity(StrEnum):
+    """How bad it is, the worst first."""
+
+    PROBLEM = "problem"
+    """Something does not work, and this is the cause."""
+    WARNING = "warning"
+    """It works, or may work, and something is amiss."""
+    NOTE = "note"
+    """Nothing is wrong: something that a person may want to know, or that could not be looked at."""
+    OK = "ok"
+
+
+@unique
+class Subject(StrEnum):
+    """What was looked at, in the order in which one thing rests on another: the cause stands before what follows from it."""
+
+    INTERFACES = "interfaces"
+    FIREWALL = "firewall"
+    MULTICAST = "multicast"
+    PORT = "port"
+    AGENT = "agent"
+    MACHINES = "machines"
+    IDENTITY = "identity"
+    NAME = "name"
+    CLOCK = "clock"
+    STORE = "store"
+    CONSUL = "consul"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. Texts are plain sentences; all but `what` may be empty."""
+
+    severity: Severity
+    subject: Subject
+    what: str
+    why: str = ""
+    """Why it matters."""
+    do: str = ""
+    commands: tuple[str, ...] = ()
+    """Each does it by itself, unless `do` says otherwise: the first that fits this machine is enough."""
+
+    def document(self) -> dict[str, object]:
+        """Returns it for programs. Texts that are empty are left out."""
+        texts = {"what": self.what, "why": self.why, "do": self.do}
+        found: dict[str, object] = {"severity": str(self.severity), "subject": str(self.subject)}
+        found |= {key: text for key, text in texts.items() if text}
+        return found | ({"commands": list(self.commands)} if self.commands else {})
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns the findings, the worst first, and among these the causes first."""
+    severities, subjects = list(Severity), list(Subject)
+    return sorted(findings, key=lambda each: (severities.index(each.severity), subjects.index(each.subject)))
+
+
+def is_healthy(findings: Iterable[Finding]) -> bool:
+    """Whether nothing was found to be wrong."""
+    return all(each.severity in {Severity.NOTE, Severity.OK} for each in findings)
+
+
+def problem(subject: Subject, what: str, *, why: str = "", do: str = "", commands: Iterable[str] = ()) -> Finding:
+    """Returns the cause of something that does not work."""
+    return Finding(severity=Severity.PROBLEM, subject=subject, what=what, why=why, do=do, commands=tuple(commands))
+
+
+def warning(subject: Subject, what: str, *, why: str = "", do: str = "", commands: Iterable[str] = ()) -> Finding:
+    """Returns something that is amiss."""
+    return Finding(severity=Severity.WARNING, subject=subject, what=what, why=why, do=do, commands=tuple(commands))
+
+
+def note(subject: Subject, what: str, *, why: str = "", do: str = "", commands: Iterable[str] = ()) -> Finding:
+    """Returns something that is worth knowing."""
+    return Finding(severity=Severity.NOTE, subject=subject, what=what, why=why, do=do, commands=tuple(commands))
+
+
+def ok(subject: Subject, what: str) -> Finding:
+    """Returns something that is as it should be."""
+    return Finding(severity=Severity.OK, subject=subject, what=what)

@@ -1,0 +1,152 @@
+"""What this machine is: its interfaces, who it goes by, and which agent of k3 runs here. Changes nothing."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from k3.agent import facts
+from k3.agent.facts import Identity
+from k3.agent.http import HttpError, Server, get
+from k3.agent.info import Info, parse_info
+from k3.agent.tasks import time_limit
+from k3.core.errors import Invalid, K3Error
+from k3.discovery.options import DiscoveryOptions
+from k3.network import link_changes, netlink
+from k3.network.links import Links
+from k3.network.messages import Answered
+from k3.network.netlink import LinkEntry
+from k3.network.own_identity import OwnIdentity
+from k3.settings.structs import NetworkConfig, Settings
+
+LOCAL_SECONDS: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is to be examined: how k3 runs on this machine, or would, by the command line, the environment and the file."""
+
+    settings: Settings
+    network: NetworkConfig
+    discovery: DiscoveryOptions | None
+    """None: nothing was said of Consul."""
+    state_dir: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalAgent:
+    """Who answers at k3's port on this machine. `info` is None where it is no agent of k3, or nobody."""
+
+    host: str
+    port: int
+    info: Info | None = None
+    ahead_seconds: float = 0.0
+    """How far its clock is ahead of this process's."""
+    is_open: bool = False
+    """Whether a program listens there."""
+    holder: str = ""
+    """Which one, as far as this user may know: `python3 (pid 123)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine, as far as it can be known without changing anything."""
+
+    links: Links
+    entries: tuple[LinkEntry, ...]
+    addressed: frozenset[int]
+    """The interfaces that have an address, by index."""
+    routed: tuple[str, ...]
+    """Those that default routes leave through."""
+    trouble: str
+    """Why the interfaces that a person named cannot be used; empty: they can, or none was named."""
+    identity: Identity
+    has_machine_id: bool
+    is_same_installation: Callable[[Answered], bool] = field(repr=False)
+    """Whether an answer was sealed with this machine's own machine id: by a copy of it."""
+    new_identity: str
+    """What a person does about a copy."""
+    agent: LocalAgent
+
+    @property
+    def info(self) -> Info | None:
+        """What the agent that runs here says of itself."""
+        return self.agent.info
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address on the interfaces in use."""
+        return frozenset(each for interface in self.links.interfaces for each in interface.addresses)
+
+
+async def look(case: Case) -> Machine:
+    """Looks at this machine. Raises OSError where the kernel does not show its interfaces."""
+    entries, addresses = netlink.tables()
+    links, trouble = _links(case)
+    agent = await local_agent(case)
+    names = tuple(each.name for each in links.interfaces)
+    has_id = bool(facts.known_machine_id(case.state_dir))
+    own = OwnIdentity(has_parted=True)
+    if has_id:
+        own.learn(case.state_dir, names)
+    running = agent.info.facts if agent.info else None
+    return Machine(
+        links=links,
+        entries=entries,
+        addressed=frozenset(each.index for each in addresses),
+        routed=facts.default_route_interfaces(),
+        trouble=trouble,
+        identity=Identity(running.id, running.clone_of) if running else own.identity if has_id else Identity(""),
+        has_machine_id=has_id,
+        is_same_installation=own.is_sealed if has_id else lambda _: False,
+        new_identity=facts.new_identity_advice(case.state_dir),
+        agent=agent,
+    )
+
+
+def _links(case: Case) -> tuple[Links, str]:
+    try:
+        return link_changes.read(case.network.interfaces), ""
+    except K3Error as error:
+        return link_changes.look(), str(error)
+
+
+async def local_agent(case: Case) -> LocalAgent:
+    """Asks whoever listens at k3's port on this machine."""
+    listen = case.network.listen
+    host = listen.host or "127.0.0.1"
+    holder, (info, ahead_seconds) = await asyncio.gather(_holder(listen.port), _ask(host, listen.port))
+    is_heard = info is not None or bool(holder) or await asyncio.to_thread(is_open, host, listen.port)
+    return LocalAgent(host=host, port=listen.port, info=info, ahead_seconds=ahead_seconds, is_open=is_heard, holder=holder)
+
+
+async def _holder(port: int) -> str:
+    if not port:
+        return ""
+    try:
+        async with time_limit(LOCAL_SECONDS):
+            return await asyncio.to_thread(facts.holder_of_port, port)
+    except (OSError, TimeoutError):
+        return ""
+
+
+async def _ask(host: str, port: int) -> tuple[Info | None, float]:
+    """Returns what the agent says of itself, and how far its clock is ahead; None: it is no agent of k3, or nobody."""
+    try:
+        answer = await get(Server(host=host, port=port), "/info", timeout_seconds=LOCAL_SECONDS)
+        info = parse_info(answer.body)
+    except (OSError, HttpError, Invalid):
+        return None, 0.0
+    return info, (info.time - datetime.now(UTC)).total_seconds() if info.time else 0.0
+
+
+def is_open(host: str, port: int) -> bool:
+    """Whether a program listens there; waits for a fifth of a second."""
+    try:
+        with socket.create_connection((host, port), timeout=0.2):
+            return True
+    except OSError:
+        return False

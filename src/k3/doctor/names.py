@@ -1,0 +1,129 @@
+"""Whether this machine's name and identity are its own: two machines of one name, and copies of one disk."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from k3.agent import facts
+from k3.core.errors import Invalid
+from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
+from k3.doctor.machine import Case, Machine
+from k3.doctor.others import Other
+from k3.network import naming
+from k3.network.messages import Answered
+
+OF_MANY: Final = frozenset(
+    {
+        *("raspberrypi", "debian", "ubuntu", "fedora", "archlinux", "alpine", "armbian", "dietpi", "openwrt", "kali", "nixos"),
+        *("orangepi", "orangepi5", "rock64", "rockpi", "odroid", "buildroot", "linux", "linuxmint", "centos", "rocky", "host"),
+    }
+)
+"""Host names as systems are installed with: the second machine has the same."""
+_NOWHERE: Final = ("localhost", "localhost.localdomain")
+
+
+def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
+    """Gives which machines are copies of this one."""
+    if not machine.has_machine_id:
+        what = "This machine has no machine id: /etc/machine-id is empty or missing."
+        why = "k3 keeps one in its state directory; where that does not last, it is a new machine after every start."
+        yield warning(Subject.IDENTITY, what, why=why, do="Make one:", commands=("systemd-machine-id-setup",))
+        return
+    copies = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
+    for other, answer in copies:
+        yield _copy(machine, other, answer)
+    if not copies and machine.identity.clone_of:
+        what = "This machine was once found to be a copy of another one's disk, and has an identity of its own since."
+        yield note(Subject.IDENTITY, what, do="To end that for every program:", commands=_new_identity(machine))
+    elif not copies:
+        yield ok(Subject.IDENTITY, "the machine id is this machine's alone, as far as others answer")
+
+
+def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:
+    mine, theirs = machine.identity, answer.facts
+    whose = f"{theirs.node} ({other.where})"
+    if {mine.id, mine.clone_of} & {theirs.id, theirs.clone_of} - {""}:
+        what = f"This machine and {whose} are copies of one disk: they have the same machine id and MAC address."
+        why = "k3 keeps them apart by a part of its own; DHCP, journals and other programs take them for one machine."
+        do = "On one of the two run both, give it another host name, and restart k3 there:"
+        return problem(Subject.IDENTITY, what, why=why, do=do, commands=_new_identity(machine))
+    what = f"This machine and {whose} have the same machine id in /etc/machine-id, and different MAC addresses."
+    why = "k3 tells them apart. DHCP and other programs may take them for one machine."
+    boot = machine.info.facts.system.boot_id if machine.info else ""
+    made = (
+        note if boot and boot == theirs.system.boot_id else warning
+    )  # one kernel: containers of one machine, which may share it
+    return made(
+        Subject.IDENTITY, what, why=why, do="On one of the two run this, and restart k3:", commands=_new_identity(machine)
+    )
+
+
+def _new_identity(machine: Machine) -> tuple[str, ...]:
+    return (" && ".join(machine.new_identity.removesuffix("; and restart k3").split("; ")),)
+
+
+def names(case: Case, machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
+    """Gives who else goes by this machine's name."""
+    network = case.network
+    try:
+        wanted = network.node_name or facts.default_node_name()
+    except Invalid as error:
+        commands = ("hostnamectl set-hostname web1", "k3 network --node-name web1")
+        yield problem(
+            Subject.NAME, f"{error}.", why="k3 does not start here without a name.", do="Give one:", commands=commands
+        )
+        return
+    answers = [(each, each.answered.facts) for each in others if each.answered]
+    running = machine.info.facts.node if machine.info else wanted
+    found = [
+        (each, said.node)
+        for each, said in answers
+        if said.id != machine.identity.id
+        and (
+            said.node in {wanted, running}
+            or (
+                bool(said.hostname)
+                and said.hostname in {wanted, facts.hostname()}
+                and naming.is_second_name(said.node, said.hostname, said.id)
+            )
+        )
+    ]
+    for other, name in found:
+        yield _namesake(wanted, running, other, name)
+    if not found and running != wanted and naming.is_second_name(running, wanted, machine.identity.id):
+        what = f"This machine goes by {running}, since another one has the name {wanted}."
+        yield problem(Subject.NAME, what, why=_WHY, do="Give this one another name, and restart k3:", commands=_rename(wanted))
+    if not found and running == wanted:
+        yield _by_itself(wanted, is_chosen=bool(network.node_name))
+
+
+_WHY: Final = "Names tell machines apart: commands, labels and histories of one may be taken for the other's."
+
+
+def _namesake(wanted: str, running: str, other: Other, name: str) -> Finding:
+    what = f"Another machine, at {other.where}, also has the name {wanted}"
+    if running != wanted:
+        what += f": this one goes by {running} meanwhile"
+    elif name != wanted:
+        what += f": it goes by {name} meanwhile"
+    return problem(
+        Subject.NAME,
+        f"{what}.",
+        why=_WHY,
+        do="Give one of the two another name, and restart k3 there:",
+        commands=_rename(wanted),
+    )
+
+
+def _rename(name: str) -> tuple[str, ...]:
+    other = f"{name.partition('.')[0]}-2"
+    return (f"hostnamectl set-hostname {other}", f"k3 network --node-name {other}")
+
+
+def _by_itself(name: str, *, is_chosen: bool) -> Finding:
+    if not is_chosen and name in _NOWHERE:
+        what = f"This machine has no host name of its own: it is called {name}."
+        return warning(Subject.NAME, what, why=_WHY, do="Give it one:", commands=_rename("web"))
+    if not is_chosen and name in OF_MANY:
+        what = f"This machine is called {name}, as many are when they are new."
+        return note(Subject.NAME, what, why=_WHY, do="Give it a name of its own before there are two:", commands=_rename(name))
+    return ok(Subject.NAME, f"no other machine that is heard has the name {name}")

@@ -1,0 +1,64 @@
+"""Who listens at k3's port on this machine: its own agent, the program that k3 follows, another program, or nobody."""
+
+from collections.abc import Iterable
+
+from k3.core.node import NodeView
+from k3.doctor.finding import Finding, Subject, note, ok, problem
+from k3.doctor.machine import Machine
+
+_ELSEWHERE = "k3 network --listen :{other}"
+_OWN_NAMES = ("k3", "python")
+
+
+def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
+    """Gives who holds the port, and whether k3 runs here."""
+    agent = machine.agent
+    if not agent.port:
+        yield note(Subject.PORT, "k3 takes any free port here (--listen with port 0): who listens there was not looked at.")
+        return
+    if machine.info is not None and machine.info.facts.id:
+        holder = f", {agent.holder}" if agent.holder else ""
+        yield ok(Subject.PORT, f"k3 runs here as {machine.info.facts.node} and answers at TCP port {agent.port}{holder}")
+    elif machine.info is not None:
+        what = f"TCP port {agent.port} is held by the program that k3 follows{_by(agent.holder)}: two of them cannot share it."
+        yield _taken(what, agent.port, agent.holder)
+    elif agent.is_open:
+        yield _not_k3(machine)
+    elif own_node is not None and (own_node.agent or own_node.seen_by):
+        what = f"k3 does not run on this machine, which is {own_node.name} in the store."
+        why = "It answers nobody: after its time to live it is NotReady on every list."
+        yield problem(Subject.AGENT, what, why=why, do="Start it:", commands=("k3 network", "systemctl start k3"))
+    else:
+        what = f"k3 does not run on this machine (nothing listens at TCP port {agent.port}): it is on no list."
+        yield note(Subject.AGENT, what, do="Start it:", commands=("k3 network",))
+
+
+def _not_k3(machine: Machine) -> Finding:
+    agent = machine.agent
+    if agent.holder.startswith(_OWN_NAMES):
+        what = f"The agent here{_by(agent.holder)} does not answer at TCP port {agent.port}: it stands still, or is no k3."
+        why = "Other machines conclude that this one is gone."
+        pid = _pid(agent.holder)
+        commands = (f"kill {pid}",) if pid else ()
+        return problem(
+            Subject.PORT, what, why=why, do="Look at its log; stop it and start it again:", commands=(*commands, "k3 network")
+        )
+    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder)}.", agent.port, agent.holder)
+
+
+def _taken(what: str, number: int, holder: str) -> Finding:
+    why = "k3 cannot start here with this port."
+    if holder.startswith("dockerd"):
+        why += " Docker Swarm uses it, too."
+    find = () if holder else (f"sudo ss -ltnp 'sport = :{number}'",)
+    stop = (f"kill {_pid(holder)}",) if _pid(holder) else ()
+    do = "Give k3 another port, which the others learn by themselves, or stop that program:"
+    return problem(Subject.PORT, what, why=why, do=do, commands=(_ELSEWHERE.format(other=number + 1), *stop, *find))
+
+
+def _by(holder: str) -> str:
+    return f", {holder}" if holder else ", of another user: only root may know which"
+
+
+def _pid(holder: str) -> str:
+    return holder.rpartition("(pid ")[2].removesuffix(")") if "(pid " in holder else ""

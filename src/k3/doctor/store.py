@@ -1,0 +1,220 @@
+"""Whether the store can be used from here: reached, read and written, with room for more.
+
+Writes one Lease and deletes it again.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from k3.agent.tasks import time_limit
+from k3.core import freshness, node
+from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
+from k3.core.node import NodeView
+from k3.core.objects import NODE
+from k3.core.safe_text import one_line
+from k3.core.store import Store
+from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, warning
+from k3.doctor.machine import Case, LocalAgent
+from k3.settings.load import is_there
+from k3.settings.structs import Storage
+from k3.stores import connect
+from k3.stores.check import Findings, check
+from k3.view.cells import human_duration
+
+FULL_BYTES: Final = 1024 * 1024
+LOW_BYTES: Final = 32 * 1024 * 1024
+_KINDS: Final[Mapping[type[Exception], str]] = {
+    Forbidden: "The store refuses this user",
+    Unavailable: "The store does not answer, or takes no writes",
+    Damaged: "The store is damaged",
+    StartFailed: "The store cannot be opened here",
+}
+KEPT_IN: Final = "The list of machines is kept there: without it nothing is written, and what is read grows old."
+_COMMANDS: Final = re.compile(r"`([^`]+)`")
+_CHMOD: Final = re.compile(r"(chmod \d+ \S+) and (chmod \d+ [^\s,]+)")
+_LAST: Final = re.compile(r": ((?:etcdctl|kubectl|k3|GRANT|CREATE|ALTER) .+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSeen:
+    """What was found at the store. `id` and `nodes` are empty where it could not be read."""
+
+    findings: tuple[Finding, ...]
+    id: str = ""
+    nodes: tuple[NodeView, ...] = ()
+
+
+async def look(case: Case, *, seconds: float) -> StoreSeen:
+    """Looks at the store for so long. Raises for nothing that a store does."""
+    storage = case.settings.storage
+    room = tuple(_room(storage.file)) if storage.file is not None else ()
+    if storage.file is not None and not is_there(storage.file):
+        return StoreSeen(findings=(*room, _not_made_yet(case)))
+    if storage.is_private:
+        return StoreSeen(
+            findings=(note(Subject.STORE, "The store is in the memory of one process: no other one can read it."),)
+        )
+    try:
+        async with time_limit(seconds):
+            seen = await _looked_at(storage)
+    except TimeoutError:
+        error: Exception = Unavailable(f"{one_line(storage.url)} does not answer within {seconds:g} s")
+        return StoreSeen(findings=(*room, _failed(storage, error)))
+    except K3Error as raised:
+        return StoreSeen(findings=_causes(room, _failed(storage, raised)))
+    return replace(seen, findings=_causes(room, *seen.findings))
+
+
+def _causes(room: Sequence[Finding], *findings: Finding) -> tuple[Finding, ...]:
+    """Returns all of it; a write that fails on a full disk is no cause of its own."""
+    is_full = any(each.severity is Severity.PROBLEM for each in room)
+    return (*room, *(each for each in findings if not (is_full and each.what.startswith(_KINDS[Unavailable]))))
+
+
+async def _looked_at(storage: Storage) -> StoreSeen:
+    store = await connect(storage, reading=True)
+    try:
+        nodes = await _nodes(store)
+        try:
+            found = await check(store, probe=f"k3-doctor-{uuid4()}", clock=time.monotonic)
+        except K3Error as error:  # it may be read, and takes no write
+            return StoreSeen(findings=(_failed(storage, error),), id=store.id, nodes=nodes)
+        return StoreSeen(findings=tuple(_told(storage, found)), id=store.id, nodes=nodes)
+    finally:
+        await store.aclose()
+
+
+async def _nodes(store: Store) -> tuple[NodeView, ...]:
+    return tuple(node.view(item) for item in (await store.list(NODE)).objects if not item.unreadable)
+
+
+def _told(storage: Storage, found: Findings) -> Iterable[Finding]:
+    where = one_line(found.url)
+    for key, why in found.unreadable.items():
+        what = f"{key} in the store cannot be read: {one_line(why)}."
+        remove = (f"k3 delete node {key.name}",) if key.kind is NODE else ()
+        yield warning(Subject.STORE, what, why="It is left out of every list.", do="Repair it, or remove it:", commands=remove)
+    if found.refusal and storage.file is not None and os.geteuid() != 0:
+        yield note(Subject.STORE, f"{where} can be read by this user, and is written by its owner: {_owner(storage.file)}.")
+        return
+    if found.refusal:
+        yield _failed(storage, Forbidden(found.refusal))
+        return
+    version = f", {found.facts['server']}" if "server" in found.facts else ""
+    yield ok(Subject.STORE, f"{where} can be read and written, in {found.round_trip_seconds * 1e3:.1f} ms{version}")
+
+
+def _failed(storage: Storage, error: Exception) -> Finding:
+    said = one_line(str(error))
+    kind = next((text for type_, text in _KINDS.items() if isinstance(error, type_)), "The store cannot be used")
+    cause, do = _halves(said)
+    found = [*_COMMANDS.findall(said), *(" && ".join(each) for each in _CHMOD.findall(said)), *_LAST.findall(said)]
+    commands = dict.fromkeys([*found, *_for_type(storage, error)])
+    return problem(Subject.STORE, f"{kind}: {cause}.", why=KEPT_IN, do=do or "Look closer:", commands=commands)
+
+
+def _halves(said: str) -> tuple[str, str]:
+    """Returns the cause and what to do, as k3's errors have them: `cause; do`, or `cause (details): do`."""
+    cause, separator, do = said.partition("; ")
+    if not separator:
+        cause, separator, do = said.partition("): ")
+        cause += ")" if separator else ""
+    do = do.rstrip(".")
+    return cause, f"{do[:1].upper()}{do[1:]}{'' if do.endswith('?') else '.'}" if do else ""
+
+
+def _owner(file: Path) -> str:
+    try:
+        return file.owner()
+    except (OSError, KeyError):
+        return "another user"
+
+
+def _for_file(file: Path, error: Exception) -> str:
+    if "read-only" in str(error):
+        return f"mount -o remount,rw $(findmnt -n -o TARGET --target {file.parent})"
+    if "damaged" in str(error) or isinstance(error, Damaged):
+        return f"mv {file} {file}.damaged"
+    return f"ls -ld {file.parent} {file}" if isinstance(error, Forbidden) else f"df -h {file.parent}"
+
+
+def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
+    """Returns commands that look at a store of this type where it is."""
+    place = urlsplit(storage.url)
+    try:
+        host, port = place.hostname or "localhost", place.port
+    except ValueError:
+        return ()
+    if (file := storage.file) is not None:
+        return (_for_file(file, error),)
+    match storage.type:
+        case "etcd":
+            return (f"etcdctl --endpoints={host}:{port or 2379} endpoint health", *_start("etcd", host))
+        case "mysql":
+            return (f"mysqladmin --host={host} --port={port or 3306} ping", *_start("mariadb", host))
+        case "kubernetes":
+            return ("kubectl auth can-i --list -n kube-system",) if isinstance(error, Forbidden) else ("kubectl cluster-info",)
+    return ()
+
+
+def _start(unit: str, host: str) -> tuple[str, ...]:
+    return (f"systemctl restart {unit}",) if host in {"localhost", "127.0.0.1", "::1"} else ()
+
+
+def _room(file: Path) -> Iterable[Finding]:
+    """Gives what is to be said of the disk that holds a file."""
+    place = next((each for each in file.parents if each.exists()), Path("/"))
+    try:
+        disk = os.statvfs(place)
+    except OSError:
+        return
+    free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else 1
+    do, commands = "Make room:", (f"df -h {place}", f"du -xh {place} | sort -h | tail")
+    if free < FULL_BYTES or not inodes:
+        lacks = f"{free // 1024} KiB are free" if inodes else "no more files can be made (no inodes)"
+        yield problem(
+            Subject.STORE, f"The disk that holds the store is full: {lacks} at {place}.", why=KEPT_IN, do=do, commands=commands
+        )
+    elif free < LOW_BYTES:
+        what = f"The disk that holds the store is almost full: {free // 1024 // 1024} MiB are free at {place}."
+        yield warning(Subject.STORE, what, why=KEPT_IN, do=do, commands=commands)
+
+
+def _not_made_yet(case: Case) -> Finding:
+    file = case.settings.storage.file or Path()
+    place = next((each for each in file.parents if each.exists()), Path("/"))
+    if os.access(place, os.W_OK):
+        what = f"There is no store at {file} yet: k3 makes it when it starts."
+        return note(Subject.STORE, what, do="Start it:", commands=(case.settings.reader.command("network"),))
+    what = f"There is no store at {file}, and this user may not make one in {place}."
+    return problem(Subject.STORE, what, why=KEPT_IN, do="Run k3 as the owner of that directory:", commands=(f"ls -ld {place}",))
+
+
+def agreement(case: Case, seen: StoreSeen, agent: LocalAgent) -> Iterable[Finding]:
+    """Gives whether the agent that runs here uses this store, and whether it gets its writes into it."""
+    info = agent.info
+    if info is None or not info.store_id or not seen.id:
+        return
+    if info.store_id != seen.id:
+        what = f"The agent of k3 on this machine uses another store than {one_line(case.settings.storage.url)}, looked at here."
+        yield note(Subject.STORE, what, do="Give the same one: k3 doctor --store URL.")
+        return
+    silent = freshness.unwritten_seconds(seen.nodes, datetime.now(UTC), ())
+    if silent and abs(agent.ahead_seconds) <= freshness.SKEW_SECONDS:
+        span = human_duration(timedelta(seconds=round(silent)))
+        what = f"k3 runs here, and no Node was refreshed in the store for {span}."
+        yield problem(
+            Subject.STORE,
+            what,
+            why=KEPT_IN,
+            do="Look whether the user it runs as may write there:",
+            commands=("journalctl -u k3",),
+        )

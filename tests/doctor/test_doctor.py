@@ -1,0 +1,135 @@
+"""Machines of which something is wrong, one thing at a time: the cause is named first, with the command that mends it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Host, Lan, until
+from tests.lab.clock import clock
+from tests.system.agents import Agent
+from tests.system.test_clones import box
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+ON_THE_LIST = "This machine is on the list"
+
+
+class Examined:
+    """What `k3 doctor -o json` said on a host."""
+
+    def __init__(self, host: Host, *arguments: str, env: dict[str, str] | None = None) -> None:
+        done = host.run(["k3", "doctor", "-o", "json", *arguments], env=env)
+        assert not done.stderr
+        document = json.loads(done.stdout)
+        self.text = done.stdout
+        self.code = done.returncode
+        self.findings: Sequence[Any] = document["findings"]
+        self.wrong = [each for each in self.findings if each["severity"] in {"problem", "warning"}]
+        assert document["healthy"] is (not self.wrong)
+        assert self.code == (1 if self.wrong else 0)
+
+    def first(self, subject: str, *words: str, command: str = "") -> None:
+        """The first finding is about this, in these words, with this command."""
+        assert self.wrong, self.text
+        first = self.wrong[0]
+        assert first["subject"] == subject, self.text
+        assert all(word in first["what"] for word in words), self.text
+        assert first["why"]
+        assert not command or any(command in each for each in first.get("commands", ())), self.text
+
+
+@pytest.fixture
+def two(lan: Lan, tmp_path: Path) -> Iterator[tuple[Agent, Agent]]:
+    """Two healthy machines that have found each other."""
+    agents = [Agent(lan, lan.host(name), tmp_path / name) for name in ("a", "b")]
+    for agent in agents:
+        agent.start().wait_for(ON_THE_LIST)
+    a, b = agents
+    until(lambda: "b" in a.nodes() and a.nodes()["b"].view.is_ready)
+    yield a, b
+    for agent in agents:
+        agent.close()
+
+
+def rule(host: Host, hook: str, what: str, *, policy: str = "accept") -> None:
+    host.namespace.nft(f"table inet f {{ chain c {{ type filter hook {hook} priority 0; policy {policy}\n {what}\n }}\n }}\n")
+
+
+def opened(host: Host) -> None:
+    host.namespace.nft("delete table inet f\n")
+
+
+def test_two_machines_and_what_stands_between_them(two: tuple[Agent, Agent]) -> None:
+    a, b = two
+    lan = a.lan
+    for agent in two:
+        assert Examined(agent.host).wrong == []
+    rule(a.host, "input", "udp dport 5353 drop")
+    Examined(a.host).first("firewall", "does not come in on eth0", command="nft insert rule inet f c udp dport 5353 accept")
+    opened(a.host)
+    rule(a.host, "input", "iif lo accept; ct state established,related accept; udp dport 5353 accept", policy="drop")
+    Examined(a.host).first("firewall", "TCP port 7946", command="nft insert rule inet f c tcp dport 7946 accept")
+    Examined(b.host).first("machines", "a announces itself at 10.77.1.1:7946", command="ufw allow 7946/tcp")
+    opened(a.host)
+    lan.drop_multicast()
+    Examined(a.host).first("multicast", "Multicast is lost between eth0 and b (10.77.1.2)", command="ufw allow 5353/udp")
+    lan.drop_multicast(between=False)
+    a.host.ip("link set eth0 down")
+    Examined(a.host).first("interfaces", "eth0 is down", command="ip link set eth0 up")
+    a.host.ip(
+        "link delete eth0", "link add docker0 type bridge", "link set docker0 up", "address add 172.17.0.1/16 dev docker0"
+    )
+    Examined(a.host).first("interfaces", "docker0", command="--network host")
+
+
+def test_a_duplicated_name_and_a_wrong_clock(two: tuple[Agent, Agent]) -> None:
+    a, b = two
+    b.stop()
+    b.host.run(["hostname", "a"])
+    b.start().wait_for(ON_THE_LIST)
+    for agent in two:
+        Examined(agent.host).first("name", "also has the name a", command="hostnamectl set-hostname")
+    b.stop()
+    Examined(b.host).first("agent", "k3 does not run on this machine", command="k3 network")
+    b.host.run(["hostname", "b"])
+    b.start(env=clock("-1h")).wait_for(ON_THE_LIST)
+    Examined(a.host).first("clock", "The clock of b is 60m behind", command="timedatectl set-ntp true")
+
+
+def test_a_clone(lan: Lan, tmp_path: Path) -> None:
+    agents = [Agent(lan, lan.host(name), tmp_path / name) for name in ("first", "second")]
+    for agent in agents:
+        agent.host.ip("route delete default")
+        box(agent.host, hostname="web")
+        agent.start().wait_for(ON_THE_LIST)
+    agents[1].process.wait_for("clone", guard_seconds=60)
+    for agent in agents:
+        Examined(agent.host).first("identity", "copies of one disk", command="systemd-machine-id-setup")
+    for agent in agents:
+        agent.close()
+
+
+def test_a_machine_alone_and_who_holds_its_port(lan: Lan, tmp_path: Path) -> None:
+    a = Agent(lan, lan.host("a"), tmp_path / "a")
+    assert Examined(a.host).wrong == [], "k3 has never run here"
+    a.start().wait_for(ON_THE_LIST)
+    found = Examined(a.host)
+    assert found.wrong == []
+    assert any(each["subject"] == "multicast" and "Nobody else is heard" in each["what"] for each in found.findings)
+    a.close()
+    other = a.host.start(["python3", "-m", "http.server", "7946"])
+    until(lambda: "7946" in a.host.run(["ss", "-ltn"]).stdout)
+    Examined(a.host, "--store", "memory://").first("port", "TCP port 7946", command="")
+    other.kill(9)
+
+
+def test_a_full_disk_a_store_that_is_down_and_one_that_is_no_store(lan: Lan) -> None:
+    host = lan.host("a")
+    host.run(["sh", "-c", "mkdir -p /run/s && mount -t tmpfs -o size=1500k none /run/s && dd if=/dev/zero of=/run/s/b bs=1k"])
+    Examined(host, "--store", "sqlite:///run/s/k3.db").first("store", "is full", command="df -h /run/s")
+    Examined(host, "--store", "etcd://127.0.0.1:23999").first("store", "does not answer", command="etcdctl --endpoints")
+    host.run(["sh", "-c", "head -c 5000 /dev/urandom > /run/odd.db"])
+    Examined(host, "--store", "sqlite:///run/odd.db").first("store", "is not a k3 store", command="mv /run/odd.db")

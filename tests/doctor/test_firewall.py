@@ -1,0 +1,70 @@
+"""The walk through nftables' rules: what is certainly dropped is named with its place, and nothing else is."""
+
+from typing import Any
+
+import pytest
+
+from k3.doctor.firewall import Dropped, Firewall, Packet
+
+MDNS = Packet("input", "udp", 5353, "eth0")
+INFO = Packet("input", "tcp", 7946, "eth0")
+
+
+def chain(*, policy: str = "accept", hook: str = "input", name: str = "c", family: str = "inet") -> dict[str, Any]:
+    return {"chain": {"family": family, "table": "f", "name": name, "type": "filter", "hook": hook, "policy": policy}}
+
+
+def rule(*expressions: Any, name: str = "c", family: str = "inet") -> dict[str, Any]:
+    return {"rule": {"family": family, "table": "f", "chain": name, "expr": list(expressions)}}
+
+
+def dport(protocol: str, right: Any, op: str = "==") -> dict[str, Any]:
+    return {"match": {"op": op, "left": {"payload": {"protocol": protocol, "field": "dport"}}, "right": right}}
+
+
+def meta(key: str, right: Any, op: str = "==") -> dict[str, Any]:
+    return {"match": {"op": op, "left": {"meta": {"key": key}}, "right": right}}
+
+
+DROP, ACCEPT = {"drop": None}, {"accept": None}
+ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
+HERE = Dropped("inet", "f", "c")
+BY_POLICY = Dropped("inet", "f", "c", by_policy=True)
+UNKNOWN = {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "10.0.0.1"}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "packet", "found"),
+    [
+        ([chain()], MDNS, None),
+        ([chain(), rule(dport("udp", 5353), DROP)], MDNS, HERE),
+        ([chain(), rule(dport("udp", 5353), {"reject": {"type": "icmp"}})], MDNS, HERE),
+        ([chain(), rule(dport("tcp", 5353), DROP)], MDNS, None),
+        ([chain(), rule(dport("udp", {"set": [53, {"range": [5000, 6000]}]}), DROP)], MDNS, HERE),
+        ([chain(), rule(dport("udp", 5353), ACCEPT), rule(DROP)], MDNS, None),
+        ([chain(), rule(meta("iif", "lo", "!="), dport("tcp", 7946), DROP)], INFO, HERE),
+        ([chain(), rule(meta("iifname", "wg*"), DROP)], INFO, None),
+        ([chain(policy="drop"), rule(ESTABLISHED, ACCEPT), rule(meta("iif", "lo"), ACCEPT)], INFO, BY_POLICY),
+        ([chain(policy="drop"), rule({"counter": {"packets": 1}}, dport("tcp", {"range": [7900, 7999]}), ACCEPT)], INFO, None),
+        ([chain(policy="drop"), rule(UNKNOWN, ACCEPT)], INFO, None),
+        ([chain(), rule(UNKNOWN, DROP)], INFO, None),
+        ([chain(), rule(UNKNOWN, ACCEPT), rule(dport("tcp", 7946), DROP)], INFO, None),
+        ([chain(), rule(dport("tcp", "@ports"), DROP)], INFO, None),
+        ([chain(), rule({"jump": {"target": "x"}}), rule(dport("tcp", 7946), DROP, name="x")], INFO, HERE),
+        ([chain(policy="drop"), rule({"jump": {"target": "x"}}), rule(dport("tcp", 7946), ACCEPT, name="x")], INFO, None),
+        ([chain(), rule({"jump": {"target": "x"}}), rule({"return": None}, name="x"), rule(DROP)], INFO, HERE),
+        ([chain(), rule({"jump": {"target": "c"}})], INFO, None),
+        ([chain(family="ip6", policy="drop")], INFO, None),
+        ([chain(hook="output", policy="drop")], INFO, None),
+        ([chain(), rule({"match": "odd"}, DROP), rule("odd"), {"rule": 3}, {"chain": None}], INFO, None),
+    ],
+)
+def test_what_is_certainly_dropped_is_found(rules: list[Any], packet: Packet, found: Dropped | None) -> None:
+    assert Firewall(rules=tuple(rules)).dropped(packet) == found
+
+
+def test_the_command_is_that_of_the_program_that_keeps_the_rules_else_of_the_rule() -> None:
+    rules = (chain(), rule(dport("tcp", 7946), DROP))
+    assert Firewall(keeper="ufw", rules=rules).commands(INFO) == ("ufw allow 7946/tcp",)
+    assert Firewall(rules=rules).commands(INFO) == ("nft insert rule inet f c tcp dport 7946 accept",)
+    assert len(Firewall(unread="not root").commands(INFO)) == 3
