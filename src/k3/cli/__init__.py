@@ -26,6 +26,8 @@ Look
   nodes      list the machines, or follow them                       k3 nodes -w
   describe   all that is known of a machine, and why it is so        k3 describe node web1
   events     what has happened to the machines                       k3 events --for node/web1
+  status     the agent of this machine, its store and its server     k3 status
+  open       the machines in a browser                               k3 open
   get        nodes and events by kubectl's word                      k3 get nodes
 Change
   delete     remove a Node                                           k3 delete node web1
@@ -48,6 +50,8 @@ COMMANDS: Final = (
     "nodes",
     "describe",
     "events",
+    "status",
+    "open",
     "delete",
     "token",
     "kubeconfig",
@@ -64,7 +68,7 @@ _ALIASES: Final = {
     "-h": "help",
     "--help": "help",
 }
-_HABITS: Final = ("ls", "list", "status", "members", "ps")
+_HABITS: Final = ("ls", "list", "members", "ps")
 """The names of the lists of other programs."""
 _INTERRUPTED: Final = 130
 

@@ -169,7 +169,7 @@ class LiveTable:
         for name in self._stale:
             reading = self._reading(name)
             place = _rank(reading.state), self._look.order.key(reading) if self._look.order else (), name
-            state = str(reading.state).replace(CORDONED, "")
+            state = str(reading.state).replace(f",{CORDONED}", "")
             if self._places.get(name) != place or self._states.get(name) != state:
                 self._places[name], self._states[name] = place, state
                 self._has_moved = True

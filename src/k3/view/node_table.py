@@ -16,8 +16,8 @@ from k3.view.cells import AGE, NAME, NONE, UNKNOWN, Column, Moment, Row, human_d
 
 _ROLE: Final = "node-role.kubernetes.io/"
 _ONE_ROLE: Final = "kubernetes.io/role"
-CORDONED: Final = ",SchedulingDisabled"
-"""What kubectl adds to the word of a cordoned Node's state."""
+CORDONED: Final = "SchedulingDisabled"
+"""Behind a comma, after the word for the health."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def _word(manifest: Manifest, ready: str | None, at: Moment) -> str:
     word = "Ready" if ready == "True" else "NotReady"
     if ready is None or (ready == "True" and not at.is_observed):
         word = "Unknown"
-    return word + (CORDONED if part(manifest, "spec").get("unschedulable") is True else "")
+    return f"{word},{CORDONED}" if part(manifest, "spec").get("unschedulable") is True else word
 
 
 def _state_by(condition: Condition, word: str, *, remark: str = "") -> State:
