@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "curl": ("curl",),
     "faketime": ("faketime",),
     "kubectl": ("kubectl",),
+    "shells": ("bash", "zsh", "fish"),
+    "man": ("man", "mandoc"),
     "systemd": ("systemd-analyze",),
     INIT: ("systemctl", "/lib/systemd/systemd", "unshare"),
     NETNS: ("ip", "nft", "nsenter", "unshare"),

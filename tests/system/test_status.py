@@ -36,7 +36,8 @@ def test_what_runs_here_is_found_wherever_it_listens(host: Host) -> None:
     other = host.start(["python3", "-m", "http.server", "8080", "--bind", "127.0.0.1"])
     up = host.start(["k3", "up"])
     until(lambda: status(host)[1]["page"], every_seconds=0.2, what=lambda: up.text)
-    code, found = until(lambda: (each := status(host))[0] == 0 and each, every_seconds=0.2, what=lambda: up.text)
+    until(lambda: status(host)[0] == 0, every_seconds=0.2, what=lambda: up.text)
+    _, found = status(host)
     assert (found["node"], found["sources"], found["doubts"]) == ("lonely", ["network"], [])
     assert found["nodes"] == {"Ready": 1}
     assert found["lastWrite"]

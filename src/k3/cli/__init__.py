@@ -38,9 +38,11 @@ Store
   store      check a store, or copy one into another                 k3 store check
 Other
   version    which k3 is this                                        k3 version -o json
+  completion what bash, zsh or fish need to complete words           k3 completion bash
   help       this text, or that of a command                         k3 help nodes
 
-Every command but version takes --config FILE (or CONFIG_PATH), and all but store copy --store URL (or K3_STORE).
+Every command but version and completion takes --config FILE (or CONFIG_PATH), and all but store copy --store URL
+(or K3_STORE).
 """
 COMMANDS: Final = (
     "network",
@@ -57,7 +59,10 @@ COMMANDS: Final = (
     "kubeconfig",
     "store",
     "version",
+    "completion",
 )
+_COMPLETE: Final = "__complete"
+"""What a shell runs to complete a word."""
 _ALIASES: Final = {
     "node": "nodes",
     "no": "nodes",
@@ -81,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     open_streams()
     try:
-        return _run(_unaliased(arguments))
+        return _run(unaliased(arguments))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as ended:  # argparse, when asked for help
@@ -98,8 +103,10 @@ def _run(arguments: list[str]) -> int:
         if not rest:
             answer(HELP)
             return 0
-        name, *rest = _unaliased([*rest, "--help"])
-    if name not in COMMANDS:
+        name, *rest = unaliased([*rest, "--help"])
+    if name == _COMPLETE:
+        name = "completing"
+    elif name not in COMMANDS:
         return _run_other(name, rest)
     return int(importlib.import_module(f"{__name__}.{name}").run(rest))
 
@@ -125,7 +132,7 @@ def _unknown(name: str) -> str:
     return said + nearest(name, (*COMMANDS, "get"))
 
 
-def _unaliased(arguments: list[str]) -> list[str]:
+def unaliased(arguments: list[str]) -> list[str]:
     """Returns the command line with aliases resolved; an empty one asks for help."""
     if not arguments:
         return ["help"]
