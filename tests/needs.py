@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "chromium": ("chromium",),
     "faketime": ("faketime",),
     "kubectl": ("kubectl",),
+    "shells": ("bash", "zsh", "fish"),
+    "man": ("man", "mandoc"),
     "systemd": ("systemd-analyze",),
     INIT: ("systemctl", "/lib/systemd/systemd", "unshare"),
     NETNS: ("ip", "nft", "nsenter", "unshare"),

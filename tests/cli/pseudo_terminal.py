@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyte
@@ -18,9 +18,16 @@ from tests.lab import until
 
 
 class Terminal:
-    """A terminal of so many columns and lines, and `k3` in it. To be closed."""
+    """A terminal of so many columns and lines, and `k3` in it, or another command. To be closed."""
 
-    def __init__(self, *arguments: str, columns: int = 100, lines: int = 24, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        command: Sequence[str] = (sys.executable, "-m", "k3.cli"),
+        columns: int = 100,
+        lines: int = 24,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
@@ -28,7 +35,7 @@ class Terminal:
         self.resize(columns, lines)
         self.before = self.flags()
         self._process = subprocess.Popen(
-            ["setsid", "--ctty", sys.executable, "-m", "k3.cli", *arguments],
+            ["setsid", "--ctty", *command, *arguments],
             stdin=line,
             stdout=line,
             stderr=line,

@@ -20,7 +20,7 @@ from tests.cli.conftest import K3
         (("get",), "k3: which kind; write: k3 get nodes, or: k3 get events", "k3 --help"),
         (("ls",), 'k3: unknown command "ls"; did you mean: k3 nodes', "k3 --help"),
         (("list",), 'k3: unknown command "list"; did you mean: k3 nodes', "k3 --help"),
-        (("status",), 'k3: unknown command "status"; did you mean: k3 nodes', "k3 --help"),
+        (("members",), 'k3: unknown command "members"; did you mean: k3 nodes', "k3 --help"),
         (("nodes", "pod/a"), 'k3: "pod/a" is not a node, expected NAME or node/NAME', "k3 nodes --help"),
         (("nodes", "node/"), 'k3: "node/" lacks a name, expected NAME or node/NAME', "k3 nodes --help"),
         (

@@ -106,7 +106,7 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], argparse.Nam
 
     def run(arguments: list[str]) -> argparse.Namespace:
         with pytest.raises(Parsed) as found:
-            cli._run(cli._unaliased(arguments))
+            cli._run(cli.unaliased(arguments))
         chosen: argparse.Namespace = found.value.args[0]
         return chosen
 

@@ -28,6 +28,8 @@ Look
   why        why a machine is as it is, and what to do about it      k3 why web1
   doctor     what is wrong here, and the command that mends it       k3 doctor
   events     what has happened to the machines                       k3 events --for node/web1
+  status     the agent of this machine, its store and its server     k3 status
+  open       the machines in a browser                               k3 open
   get        nodes and events by kubectl's word                      k3 get nodes
 Change
   delete     remove a Node                                           k3 delete node web1
@@ -38,9 +40,11 @@ Store
   store      check a store, or copy one into another                 k3 store check
 Other
   version    which k3 is this                                        k3 version -o json
+  completion what bash, zsh or fish need to complete words           k3 completion bash
   help       this text, or that of a command                         k3 help nodes
 
-Every command but version takes --config FILE (or CONFIG_PATH), and all but store copy --store URL (or K3_STORE).
+Every command but version and completion takes --config FILE (or CONFIG_PATH), and all but store copy --store URL
+(or K3_STORE).
 """
 COMMANDS: Final = (
     "network",
@@ -52,12 +56,17 @@ COMMANDS: Final = (
     "why",
     "doctor",
     "events",
+    "status",
+    "open",
     "delete",
     "token",
     "kubeconfig",
     "store",
     "version",
+    "completion",
 )
+_COMPLETE: Final = "__complete"
+"""What a shell runs to complete a word."""
 _ALIASES: Final = {
     "node": "nodes",
     "no": "nodes",
@@ -68,7 +77,7 @@ _ALIASES: Final = {
     "-h": "help",
     "--help": "help",
 }
-_HABITS: Final = ("ls", "list", "status", "members", "ps")
+_HABITS: Final = ("ls", "list", "members", "ps")
 """The names of the lists of other programs."""
 _INTERRUPTED: Final = 130
 
@@ -82,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     open_streams()
     try:
-        return _run(_unaliased(arguments))
+        return _run(unaliased(arguments))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as ended:  # argparse, when asked for help
@@ -99,8 +108,10 @@ def _run(arguments: list[str]) -> int:
         if not rest:
             answer(HELP)
             return 0
-        name, *rest = _unaliased([*rest, "--help"])
-    if name not in COMMANDS:
+        name, *rest = unaliased([*rest, "--help"])
+    if name == _COMPLETE:
+        name = "completing"
+    elif name not in COMMANDS:
         return _run_other(name, rest)
     return int(importlib.import_module(f"{__name__}.{name}").run(rest))
 
@@ -126,7 +137,7 @@ def _unknown(name: str) -> str:
     return said + nearest(name, (*COMMANDS, "get"))
 
 
-def _unaliased(arguments: list[str]) -> list[str]:
+def unaliased(arguments: list[str]) -> list[str]:
     """Returns the command line with aliases resolved; an empty one asks for help."""
     if not arguments:
         return ["help"]

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from k3.cli.lookup import reached
 from k3.cli.usage import BadUsage
 from k3.core.safe_text import one_line, printable
 from k3.settings.options import Option, Values
@@ -41,6 +42,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
         """Parses the words. Raises BadUsage. argparse words an error differently in each Python, so k3 looks first."""
+        reached(self)
         return super().parse_args(list(self._looked_at(args or [])), namespace)
 
     def error(self, message: str) -> NoReturn:

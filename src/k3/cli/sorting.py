@@ -42,6 +42,11 @@ class Order:
         return _LAST
 
 
+def columns() -> tuple[str, ...]:
+    """Returns the names of the columns that Nodes can be ordered by."""
+    return tuple(_COLUMNS)
+
+
 def parse_order(text: str) -> Order:
     """Returns an order from what people write. Raises BadUsage."""
     path = text.strip()

@@ -138,8 +138,12 @@ DATACENTER_CHARACTERS: Final = 63
 SERVICE_ID_BYTES: Final = 512
 TOKEN_BYTES: Final = 4_096
 
-# The command line: what is kept of the lines that would be written onto a live table.
+# The command line: what is kept of the lines that would be written onto a live table, and read of the agent's `/metrics`;
+# how long a shell waits for words, and how many it gets.
 KEPT_REMARKS: Final = 100
+COMPLETION_SECONDS: Final = 1.0
+COMPLETIONS: Final = 1_000
+STATUS_FIGURES_BYTES: Final = 1024 * 1024
 
 # Stores: calls under way, jobs that wait, and what is kept of foreign values.
 ETCD_CALLS: Final = 64

@@ -36,7 +36,7 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
         raise StartFailed(msg) from error
     try:
         os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()} {_namespace('pid')}\n".encode())
+        os.write(descriptor, f"{os.getpid()} {namespace('pid')}\n".encode())
         _sweep(state_dir)
         yield
     finally:
@@ -47,10 +47,10 @@ def only_one(module: str, state_dir: Path, name: str) -> Iterator[None]:
 
 def lock_file(module: str, state_dir: Path, name: str) -> Path:
     """Returns the file that an agent of this name locks, in the network namespace of this process."""
-    return state_dir / f"{module}-{name[-LOCK_CHARACTERS:]}.{_namespace('net')}.lock"
+    return state_dir / f"{module}-{name[-LOCK_CHARACTERS:]}.{namespace('net')}.lock"
 
 
-def _namespace(kind: str) -> int:
+def namespace(kind: str) -> int:
     """Returns the number of this process's namespace of a kind (namespaces(7)); 0 where there is no /proc."""
     try:
         return os.stat(f"/proc/self/ns/{kind}").st_ino  # noqa: PTH116 - one number
@@ -92,8 +92,8 @@ def _is_still(path: Path, descriptor: int) -> bool:
 def _holder(path: Path) -> str:
     """Returns which process holds the lock, by a number that means something here."""
     with suppress(OSError, ValueError):
-        pid, namespace = path.read_text(encoding="ascii", errors="replace")[:64].split()
-        return f"pid {int(pid)}" if int(namespace) == _namespace("pid") else "in another container"
+        pid, held_in = path.read_text(encoding="ascii", errors="replace")[:64].split()
+        return f"pid {int(pid)}" if int(held_in) == namespace("pid") else "in another container"
     return "pid ?"
 
 

@@ -4,11 +4,13 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from k3.agent import logs, refusals
 from k3.agent.faults import Faults
 from k3.daemon.opening import open_unless_stopped
 from k3.daemon.process import collect_rarely, how_to_ask, state_directory, stop_on_signals
+from k3.daemon.served import recorded
 from k3.network import netlink
 from k3.server.access.settings import AccessSettings
 from k3.server.serving import Serving
@@ -40,7 +42,7 @@ async def _serve(storage: Storage, settings: AccessSettings, store_wait_seconds:
             running = [
                 tasks.create_task(serving.run()),
                 tasks.create_task(faults.keep("log", logs.tell_repeats)),
-                tasks.create_task(_greet(serving, reader)),
+                tasks.create_task(_greet(serving, state_dir, reader)),
             ]
             await asyncio.shield(stop)
             for task in running:
@@ -56,7 +58,10 @@ def own_addresses() -> frozenset[str]:
     return frozenset()
 
 
-async def _greet(serving: Serving, reader: Reader) -> None:
+async def _greet(serving: Serving, state_dir: Path, reader: Reader) -> None:
+    """Tells a person and, while it goes on, other commands of this machine where the store is served."""
     await serving.started.wait()
     served = replace(reader, served_at=serving.url)
     logs.say(f"The machines in {serving.store_url} are served at {serving.url}.\n{how_to_ask(served)}")
+    with recorded(state_dir, serving.url):
+        await asyncio.Event().wait()

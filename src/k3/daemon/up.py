@@ -10,6 +10,7 @@ from k3.agent.tls import without_authorities
 from k3.core.sources import DISCOVERY
 from k3.core.store import Store
 from k3.daemon.network import run_network
+from k3.daemon.served import recorded
 from k3.discovery.options import DiscoveryOptions
 from k3.discovery.service import DiscoverySource
 from k3.network.service import NetworkSource
@@ -32,7 +33,8 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
         assert access is not None  # noqa: S101 - it is only called where it is given
         serving = Serving(store, access, state_dir, Faults(), own_addresses, nodes=nodes)
         async with serving.running():
-            yield serving.url
+            with recorded(state_dir, serving.url):
+                yield serving.url
 
     def beside(network: NetworkSource, state_dir: Path) -> DiscoverySource:
         assert options is not None  # noqa: S101 - it is only called where it is given
