@@ -20,6 +20,7 @@ from k3.server.decoding import decoded_body
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
 from k3.server.options import DeleteOptions, ReadOptions, Said, WriteKind, WriteOptions, check_timeout, included
+from k3.server.outlet import Outlet
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
@@ -77,6 +78,8 @@ class Stream:
 
     pieces: AsyncGenerator[bytes, None]
     media_type: str = JSON
+    outlet: Outlet = field(default_factory=Outlet)
+    """Takes pieces that can be sent at once, between two of the others."""
 
 
 class Access(Protocol):
@@ -199,12 +202,13 @@ class Api:
     ) -> Stream:
         seconds = options.timeout_seconds or watching.LEAST_SECONDS * (1 + random.random())  # noqa: S311 - spreads load
         wanted = watching.Wanted(namespace=target.namespace, selection=chosen, options=options, shape=shaped, seconds=seconds)
-        lines = watching.lines(origin.window, wanted, await watching.begin(origin.window, options, origin))
+        outlet = Outlet()
+        lines = watching.lines(origin.window, wanted, await watching.begin(origin.window, options, origin), outlet)
         try:
             await anext(lines)
         except Expired as error:
             raise expired(str(error)) from error
-        return Stream(lines)
+        return Stream(lines, outlet=outlet)
 
     async def _entry(self, target: Target, origin: Followed | Fixed, options: ReadOptions) -> Entry:
         kind = target.resource.kind

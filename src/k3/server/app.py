@@ -141,6 +141,7 @@ class App:
         try:
             async with aclosing(found.pieces) as pieces:
                 await response.prepare(request)
+                found.outlet.open(request.transport, is_chunked=response.chunked)
                 async for some in pieces:
                     if not some:
                         continue
@@ -154,6 +155,7 @@ class App:
             if request.transport is not None:
                 request.transport.abort()
         finally:
+            found.outlet.close()
             del self._streams[task]
         return response
 
