@@ -78,8 +78,14 @@ class Stream:
 
     pieces: AsyncGenerator[bytes, None]
     media_type: str = JSON
+    size: int | None = None
+    """How many bytes it is in all; None: not known, for it goes on until it ends."""
     outlet: Outlet = field(default_factory=Outlet)
     """Takes pieces that can be sent at once, between two of the others."""
+
+
+WHOLE_BYTES: Final = 1024 * 1024
+"""A list that is not longer is put together, and sent as a whole."""
 
 
 class Access(Protocol):
@@ -195,7 +201,10 @@ class Api:
             return await self._watch(origin, target, chosen, options, shaped)
         page = await reads.page(origin.window, target.namespace, chosen, options, origin)
         wanted_form.check_list(kind, is_list=True)
-        return Answer(body=await reads.written(page, shaped))
+        listing = await reads.written(page, shaped)
+        if (size := listing.size) <= WHOLE_BYTES:
+            return Answer(body=listing.whole())
+        return Stream(listing.pieces(), size=size)
 
     async def _watch(
         self, origin: Followed | Fixed, target: Target, chosen: Selection, options: ReadOptions, shaped: Shape
