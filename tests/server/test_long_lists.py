@@ -58,9 +58,10 @@ async def test_a_client_that_takes_nothing_of_a_long_list_is_cut(monkeypatch: py
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             client.setblocking(False)
-            loop, taken = asyncio.get_running_loop(), 0
+            loop = asyncio.get_running_loop()
             await loop.sock_connect(client, ("127.0.0.1", server.port))
             await loop.sock_sendall(client, b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % PATH.encode())
+            taken = len(await loop.sock_recv(client, 1))
             await asyncio.sleep(1.5)
             with suppress(ConnectionResetError):
                 async with asyncio.timeout(10):
