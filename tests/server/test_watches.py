@@ -11,6 +11,7 @@ from k3.core import limits
 from k3.core.objects import NODE
 from k3.server import watching
 from k3.server.options import ReadOptions
+from k3.server.outlet import Outlet
 from k3.server.selectors import Selection
 from k3.server.shapes import Plain
 from k3.stores import connect
@@ -159,7 +160,7 @@ async def test_what_happens_between_a_list_of_the_store_and_the_watch_is_told() 
         await server.made("web2")
         async with asyncio.timeout(5):
             await nodes.window.reached(await nodes.head())
-        text = b"".join([some async for some in watching.lines(nodes.window, wanted, begun)])
+        text = b"".join([some async for some in watching.lines(nodes.window, wanted, begun, Outlet())])
     assert [json.loads(line)["object"]["metadata"]["name"] for line in text.splitlines()] == ["web1", "web2"]
 
 

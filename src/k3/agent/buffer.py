@@ -5,6 +5,7 @@ The publisher does not wait for a reader. A reader that is cut off reads Expired
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
 from k3.agent.tasks import time_limit
@@ -23,10 +24,21 @@ class Buffer(Generic[T]):
         self._waiting: deque[T] = deque()
         self._wake = asyncio.Event()
         self._is_poked = False
+        self.is_waited = False
+        """Whether the reader waits: it has dealt with all that it took."""
         self._end: K3Error | None = None
 
     def offer(self, item: T) -> None:
         """Keeps an item for the reader; beyond `limits.WATCH_BUFFER` of them all are dropped, and the reader reads Expired."""
+        self.keep(item)
+        self.wake()
+
+    def wake(self) -> None:
+        """Has the reader look what there is to read."""
+        self._wake.set()
+
+    def keep(self, item: T) -> None:
+        """Does what `offer` does, but for waking the reader: whoever keeps items hands them over, or wakes it later."""
         if self._end is not None:
             return
         if len(self._waiting) >= limits.WATCH_BUFFER:
@@ -34,7 +46,6 @@ class Buffer(Generic[T]):
             self.end(Expired(BEHIND))
             return
         self._waiting.append(item)
-        self._wake.set()
 
     def end(self, error: K3Error) -> None:
         """Raises `error` to the reader after what it has been given. The first one counts."""
@@ -45,6 +56,15 @@ class Buffer(Generic[T]):
     def is_empty(self) -> bool:
         """Whether there is nothing to read, not even an end."""
         return not self._waiting and self._end is None
+
+    @property
+    def items(self) -> Sequence[T]:
+        """All that there is to read, without taking it."""
+        return self._waiting
+
+    def clear(self) -> None:
+        """Drops all that there is to read: it has been handed over."""
+        self._waiting.clear()
 
     @property
     def has_items(self) -> bool:
@@ -69,11 +89,15 @@ class Buffer(Generic[T]):
 
     async def wait(self, seconds: float | None = None) -> None:
         """Returns as soon as there is something to read, or after a poke. Raises TimeoutError after so many seconds without."""
-        if seconds is None:  # a limit costs more than all the rest here
-            await self._woken()
-        else:
-            async with time_limit(seconds):
+        self.is_waited = True
+        try:
+            if seconds is None:  # a limit costs more than all the rest here
                 await self._woken()
+            else:
+                async with time_limit(seconds):
+                    await self._woken()
+        finally:
+            self.is_waited = False
         self._is_poked = False
 
     async def _woken(self) -> None:

@@ -54,6 +54,11 @@ class Subscription(AsyncIterator[N]):
         """Keeps a notice for the subscriber."""
         self._buffer.offer(notice)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read now."""
+        return self._buffer.is_empty
+
     async def __anext__(self) -> N:
         """The next notice. Raises Expired where the subscriber has read too slowly: it is to subscribe again."""
         if self._buffer.is_empty:

@@ -18,6 +18,8 @@ COMPACT_CHUNK: Final = 1_000
 # Watches: a subscriber that lags further than this is cut off with Expired.
 WATCH_BUFFER: Final = 4_096
 WATCHERS: Final = 10_000
+# Changes that are written to a watcher at once; more are read by its own task, which waits for a slow client.
+WATCH_AT_ONCE: Final = 16
 
 # A TCP or UDP port (RFC 9293 §3.1, RFC 768).
 PORT: Final = 65_535

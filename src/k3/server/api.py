@@ -20,6 +20,7 @@ from k3.server.decoding import decoded_body
 from k3.server.entries import Entry, Result, encoded
 from k3.server.negotiation import JSON, Form, form
 from k3.server.options import DeleteOptions, ReadOptions, Said, WriteKind, WriteOptions, check_timeout, included
+from k3.server.outlet import Outlet
 from k3.server.patches import Patch
 from k3.server.paths import Target
 from k3.server.resources import POD
@@ -77,6 +78,14 @@ class Stream:
 
     pieces: AsyncGenerator[bytes, None]
     media_type: str = JSON
+    size: int | None = None
+    """How many bytes it is in all; None: not known, for it goes on until it ends."""
+    outlet: Outlet = field(default_factory=Outlet)
+    """Takes pieces that can be sent at once, between two of the others."""
+
+
+WHOLE_BYTES: Final = 1024 * 1024
+"""A list that is not longer is put together, and sent as a whole."""
 
 
 class Access(Protocol):
@@ -192,19 +201,23 @@ class Api:
             return await self._watch(origin, target, chosen, options, shaped)
         page = await reads.page(origin.window, target.namespace, chosen, options, origin)
         wanted_form.check_list(kind, is_list=True)
-        return Answer(body=await reads.written(page, shaped))
+        listing = await reads.written(page, shaped)
+        if (size := listing.size) <= WHOLE_BYTES:
+            return Answer(body=listing.whole())
+        return Stream(listing.pieces(), size=size)
 
     async def _watch(
         self, origin: Followed | Fixed, target: Target, chosen: Selection, options: ReadOptions, shaped: Shape
     ) -> Stream:
         seconds = options.timeout_seconds or watching.LEAST_SECONDS * (1 + random.random())  # noqa: S311 - spreads load
         wanted = watching.Wanted(namespace=target.namespace, selection=chosen, options=options, shape=shaped, seconds=seconds)
-        lines = watching.lines(origin.window, wanted, await watching.begin(origin.window, options, origin))
+        outlet = Outlet()
+        lines = watching.lines(origin.window, wanted, await watching.begin(origin.window, options, origin), outlet)
         try:
             await anext(lines)
         except Expired as error:
             raise expired(str(error)) from error
-        return Stream(lines)
+        return Stream(lines, outlet=outlet)
 
     async def _entry(self, target: Target, origin: Followed | Fixed, options: ReadOptions) -> Entry:
         kind = target.resource.kind

@@ -126,7 +126,9 @@ class App:
                 named = replace(attempted, name=attempted.name or name)
                 audit.write(entered.user, named, address=entered.address, code=code, dry_run=ask.is_dry_run)
         if isinstance(found, Stream):
-            return await self._streamed(request, found, entered.user)
+            if found.size is None or not _takes_gzip(request, found.size):
+                return await self._streamed(request, found, entered.user)
+            found = Answer(body=b"".join([some async for some in found.pieces]), media_type=found.media_type)
         return await _whole(request, found)
 
     async def _found(self, ask: Ask, entered: Pass) -> Answer | Stream:
@@ -141,28 +143,24 @@ class App:
 
     async def _streamed(self, request: web.BaseRequest, found: Stream, user: User) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": found.media_type, **_HEADERS})
-        if request.version >= HttpVersion11:
+        if found.size is not None:
+            response.content_length = found.size
+        elif request.version >= HttpVersion11:
             response.enable_chunked_encoding()  # over HTTP/1.0 the end of the connection is that of the answer
-        task = asyncio.current_task()
-        if task is None:
-            raise TypeError
+        task, transport = asyncio.current_task(), request.transport
+        if task is None or transport is None:
+            raise ConnectionResetError
         self._streams[task] = user
         try:
             async with aclosing(found.pieces) as pieces:
                 await response.prepare(request)
+                found.outlet.open(transport, is_chunked=response.chunked)
                 async for some in pieces:
-                    if not some:
-                        continue
-                    if _goes_at_once(request.transport, some):
-                        await response.write(some)
-                    else:
-                        async with time_limit(WRITE_SECONDS):
-                            await response.write(some)
+                    if some:
+                        await _written(response, some, transport)
             await response.write_eof()
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
         finally:
+            found.outlet.close()
             del self._streams[task]
         return response
 
@@ -254,11 +252,13 @@ class Server(web.Server):
         return Protocol(self._app, self._know, self, loop=self._loop, **self._kwargs)
 
 
-def _goes_at_once(transport: asyncio.Transport | None, some: bytes) -> bool:
-    """Whether these bytes need not wait for the client: it has taken all before, and the transport takes these at once."""
-    if transport is None or transport.get_write_buffer_size():
-        return False
-    return len(some) < transport.get_write_buffer_limits()[1]
+async def _written(response: web.StreamResponse, some: bytes, transport: asyncio.Transport) -> None:
+    """Writes some of an answer; a client that takes nothing for too long is cut."""
+    limit = asyncio.get_running_loop().call_later(WRITE_SECONDS, transport.abort)
+    try:
+        await response.write(some)
+    finally:
+        limit.cancel()
 
 
 def _ask(request: web.BaseRequest, body: Callable[[], Awaitable[bytes]]) -> Ask:
@@ -339,13 +339,17 @@ def _too_long() -> Refused:
 async def _whole(request: web.BaseRequest, found: Answer) -> web.Response:
     headers = {"Content-Type": found.media_type, **_HEADERS, **found.headers}
     response = web.Response(status=found.status, body=found.body, headers=headers)
-    if len(found.body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
+    if _takes_gzip(request, len(found.body)):
         response.body = await asyncio.to_thread(gzip.compress, found.body, 1)
         response.headers["Content-Encoding"] = "gzip"
         response.headers.add("Vary", "Accept-Encoding")
     for each in found.warnings:
         response.headers.add("Warning", f'299 - "{_quoted(each)}"')
     return response
+
+
+def _takes_gzip(request: web.BaseRequest, size: int) -> bool:
+    return size > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", "")
 
 
 def _quoted(text: str) -> str:

@@ -5,16 +5,16 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from k3.core.errors import Expired
 from k3.server.entries import Entry
 from k3.server.options import ReadOptions
 from k3.server.schema import json_text
 from k3.server.selectors import Selection
-from k3.server.shapes import Shape
+from k3.server.shapes import LIST_END, Shape
 from k3.server.status import Refused, bad_request, expired
 from k3.server.turns import TURN_SECONDS
 from k3.server.window import Place, Snapshot, Window
@@ -24,6 +24,9 @@ TURN: Final = 200
 
 SOON_SECONDS: Final = 0.25
 """How long a window may take to be as new as its store before the store itself is listed."""
+
+
+T = TypeVar("T")
 
 
 class Origin(Protocol):
@@ -141,8 +144,33 @@ def _cut(found: Snapshot, namespace: str, wanted: Selection, limit: int, after: 
     return Page(found.revision, chosen, None, None)
 
 
-async def written(found: Page, form: Shape) -> bytes:
-    """Returns a page as an answer; others get their turn while it is written."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list that is written: how it begins, and its items."""
+
+    head: bytes
+    items: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """Returns how many bytes it has."""
+        return len(self.head) + sum(map(len, self.items)) + max(0, len(self.items) - 1) + len(LIST_END)
+
+    def whole(self) -> bytes:
+        """Returns all of it."""
+        return b"%s%s%s" % (self.head, b",".join(self.items), LIST_END)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Gives it piece by piece: of 10,000 Nodes it is 10 MB, which are never put together (ADR 60)."""
+        before = self.head
+        for few in _slices(self.items):
+            yield before + b",".join(few)
+            before = b","
+        yield LIST_END if self.items else self.head + LIST_END
+
+
+async def written(found: Page, form: Shape) -> Listing:
+    """Returns a page as it is answered; others get their turn while it is written."""
     items: list[bytes] = []
     began = time.perf_counter()
     for few in _slices(found.entries):
@@ -150,12 +178,12 @@ async def written(found: Page, form: Shape) -> bytes:
         if time.perf_counter() - began > TURN_SECONDS:
             await asyncio.sleep(0)
             began = time.perf_counter()
-    return form.whole(found.metadata(), items)
+    return Listing(form.head(found.metadata()), items)
 
 
-def _slices(entries: list[Entry]) -> Iterator[list[Entry]]:
-    for begin in range(0, len(entries), TURN):
-        yield entries[begin : begin + TURN]
+def _slices(items: list[T]) -> Iterator[list[T]]:
+    for begin in range(0, len(items), TURN):
+        yield items[begin : begin + TURN]
 
 
 def _token(revision: int, after: Place) -> str:

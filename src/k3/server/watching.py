@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from k3.agent.buffer import Buffer
 from k3.core.errors import Expired, K3Error
 from k3.server.entries import Entry
 from k3.server.options import ReadOptions
+from k3.server.outlet import Outlet
 from k3.server.reads import TURN, Origin, snapshot, too_large
 from k3.server.selectors import Selection
 from k3.server.shapes import Shape, status_line
 from k3.server.status import Refused, expired
-from k3.server.window import EventType, Happening, Snapshot, Window
+from k3.server.window import EventType, Happening, Snapshot, Watch, Window
 
 BOOKMARK_SECONDS: Final = 60.0
 """A watcher that asks for bookmarks gets one about so often, as at a Kubernetes API server."""
@@ -75,8 +76,11 @@ def _held(found: Snapshot) -> Snapshot:
     return Snapshot(found.revision, list(found.places), dict(found.entries))
 
 
-async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[bytes, None]:
-    """Gives the lines of a watch, some at a time, until its time is over. Raises Expired before the first one, Unavailable."""
+async def lines(window: Window, wanted: Wanted, begun: Begun, outlet: Outlet) -> AsyncGenerator[bytes, None]:
+    """Gives the lines of a watch, some at a time, until its time is over. Raises Expired before the first one, Unavailable.
+
+    Lines that can be sent at once go to the outlet.
+    """
     with window.watch(begun.since) as (missed, watch):
         yield b""  # it is known now that the revision is kept: the answer may begin
         if begun.first is not None:
@@ -88,7 +92,8 @@ async def lines(window: Window, wanted: Wanted, begun: Begun) -> AsyncGenerator[
         if missed:  # with objects to begin with, too: the window may know more than the list of them
             yield b"".join(_lines(missed, wanted))
         try:
-            async for some in _live(window, watch, wanted, missed[-1].revision if missed else begun.since):
+            live = _Live(window, watch, wanted, missed[-1].revision if missed else begun.since)
+            async for some in live.lines(outlet):
                 yield some
         except K3Error as error:
             yield status_line(Refused(error.status, str(error), reason=error.reason).status())
@@ -107,43 +112,69 @@ def _lines(happenings: list[Happening], wanted: Wanted) -> Iterator[bytes]:
             yield wanted.shape.event(*shown)
 
 
-async def _live(window: Window, watch: Buffer[Happening], wanted: Wanted, since: int) -> AsyncGenerator[bytes, None]:
-    loop = asyncio.get_running_loop()
-    ends_at = loop.time() + wanted.seconds
-    bookmark_at = min(ends_at, loop.time() + BOOKMARK_SECONDS)
-    told = since
-    alarm = loop.call_at(bookmark_at, watch.poke)  # one for many changes: a limit for each wait would cost more than the change
-    try:
-        while (now := loop.time()) < ends_at:
-            if now >= bookmark_at:
-                bookmark_at = min(ends_at, now + BOOKMARK_SECONDS)
-                alarm = loop.call_at(bookmark_at, watch.poke)
-                yield _bookmark(window, watch, wanted, told)
-            await watch.wait()
-            try:
-                some = _taken(watch, told)
-            except Expired as error:
-                if not window.knows(told):
-                    yield status_line(expired(f"too old resource version: {error}").status())
-                return  # who was only too slow goes on from there with another watch
-            told = some[-1].revision if some else told
-            yield b"".join(_lines(some, wanted))
-    finally:
-        alarm.cancel()
-    if wanted.seconds > SHORT_SECONDS:
-        yield _bookmark(window, watch, wanted, told)
+class _Live:
+    """One watch once it has caught up."""
 
+    def __init__(self, window: Window, watch: Watch, wanted: Wanted, told: int) -> None:
+        """`told`: the revision up to which the client knows everything."""
+        self._window = window
+        self._watch = watch
+        self._wanted = wanted
+        self._told = told
 
-def _bookmark(window: Window, watch: Buffer[Happening], wanted: Wanted, told: int) -> bytes:
-    """Returns the line that says how far a watch has come; nothing where it is not wanted, or more is still to be told."""
-    return wanted.shape.bookmark(max(told, window.revision)) if wanted.options.bookmarks and watch.is_empty else b""
+    async def lines(self, outlet: Outlet) -> AsyncGenerator[bytes, None]:
+        """Gives the lines that cannot go to the outlet at once."""
+        watch, wanted, loop = self._watch, self._wanted, asyncio.get_running_loop()
+        ends_at = loop.time() + wanted.seconds
+        bookmark_at = min(ends_at, loop.time() + BOOKMARK_SECONDS)
+        alarm = loop.call_at(bookmark_at, watch.poke)  # one for many changes: a limit for each wait would cost more than these
+        watch.hand = partial(self._hand, outlet)
+        try:
+            while (now := loop.time()) < ends_at:
+                if now >= bookmark_at:
+                    bookmark_at = min(ends_at, now + BOOKMARK_SECONDS)
+                    alarm = loop.call_at(bookmark_at, watch.poke)
+                    yield self._bookmark()
+                await watch.wait()
+                try:
+                    some = self._taken()
+                except Expired as error:
+                    if not self._window.knows(self._told):
+                        yield status_line(expired(f"too old resource version: {error}").status())
+                    return  # who was only too slow goes on from there with another watch
+                self._told = some[-1].revision if some else self._told
+                yield b"".join(_lines(some, wanted))
+        finally:
+            alarm.cancel()
+            watch.hand = None
+        if wanted.seconds > SHORT_SECONDS:
+            yield self._bookmark()
 
+    def _hand(self, outlet: Outlet) -> bool:
+        """Sends what there is at once, where that can be done; called while `lines` waits for more. Returns whether it was."""
+        if not outlet.is_free:
+            return False
+        some = [each for each in self._watch.items if each.revision > self._told]
+        try:
+            written = b"".join(_lines(some, self._wanted))
+        except Exception:  # noqa: BLE001 - `lines` meets it, too: one client's fault is that client's alone (ADR 41)
+            return False
+        self._told = some[-1].revision if some else self._told
+        self._watch.clear()
+        outlet.send(written)
+        return True
 
-def _taken(watch: Buffer[Happening], told: int) -> list[Happening]:
-    found: list[Happening] = []
-    while len(found) < TURN and watch.has_items:
-        if (each := watch.take()).revision > told:
-            found.append(each)
-    if not found and not watch.has_items:
-        watch.check()
-    return found
+    def _bookmark(self) -> bytes:
+        """Returns the line that says how far the watch has come; nothing where it is not wanted, or more is to be told."""
+        if not self._wanted.options.bookmarks or not self._watch.is_empty:
+            return b""
+        return self._wanted.shape.bookmark(max(self._told, self._window.revision))
+
+    def _taken(self) -> list[Happening]:
+        found: list[Happening] = []
+        while len(found) < TURN and self._watch.has_items:
+            if (each := self._watch.take()).revision > self._told:
+                found.append(each)
+        if not found and not self._watch.has_items:
+            self._watch.check()
+        return found

@@ -11,7 +11,7 @@ client lists again (410, as at a Kubernetes API server).
 import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -24,6 +24,7 @@ from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Key, Kind
 from k3.core.store import Bookmark, Change
 from k3.server.entries import Entry
+from k3.server.turns import in_turns
 
 FRESH_SECONDS: Final = 3.0
 """How long a reader waits for the window to get as far as the store, as at a Kubernetes API server."""
@@ -75,8 +76,23 @@ class Snapshot:
         return begin, end
 
 
+class Watch(Buffer[Happening]):
+    """What one watch has not been told yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hand: Callable[[], bool] | None = None
+        """Hands over all that there is, if that can be done at once; called only while the reader waits."""
+
+    def tell(self) -> None:
+        """Hands over what was kept, or wakes the reader."""
+        is_quick = self.is_waited and len(self.items) <= limits.WATCH_AT_ONCE
+        if self.items and not (is_quick and self.hand is not None and self.hand()):
+            self.wake()
+
+
 class Window:
-    """One kind. Whoever feeds it calls `show` with a whole list, then `apply` for each change."""
+    """One kind. Whoever feeds it calls `show` with a whole list, `apply` for each change, and `tell` after some of them."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -84,7 +100,9 @@ class Window:
         """Up to which everything is known."""
         self.is_ready = False
         """Whether it has been shown a list, and has not been lost since."""
-        self.watches: set[Buffer[Happening]] = set()
+        self.watches: set[Watch] = set()
+        self._has_news = False
+        """Whether there is something to `tell`."""
         self._oldest = 0
         """The revision behind which all changes are kept."""
         self._places: list[Place] = []
@@ -108,7 +126,7 @@ class Window:
         self._advance(listed.revision)
 
     def apply(self, change: Change) -> None:
-        """Takes in one change, and hands it to every watch."""
+        """Takes in one change, and keeps it for every watch."""
         item = change.object
         place = _place(item.key)
         before = self._entries.get(place)
@@ -127,8 +145,16 @@ class Window:
         happening = Happening(shown, now, before)
         self._keep(happening)
         for watch in self.watches:
-            watch.offer(happening)
+            watch.keep(happening)
+        self._has_news = True
         self._advance(item.revision)
+
+    async def tell(self) -> None:
+        """Tells every watch of the changes since the last time; others get their turn meanwhile."""
+        if self._has_news:
+            self._has_news = False
+            async for watch in in_turns(list(self.watches)):
+                watch.tell()
 
     def advance(self, revision: int) -> None:
         """Takes in that there is nothing else up to a revision."""
@@ -195,7 +221,7 @@ class Window:
         return Snapshot(revision, sorted(entries), entries)
 
     @contextmanager
-    def watch(self, since: int) -> Iterator[tuple[list[Happening], Buffer[Happening]]]:
+    def watch(self, since: int) -> Iterator[tuple[list[Happening], Watch]]:
         """Gives what has happened behind a revision, and what will. Raises Expired where that is not known, Unavailable."""
         if not self.knows(since):
             msg = f"too old resource version: {since} ({self._oldest})"
@@ -203,7 +229,7 @@ class Window:
         if len(self.watches) >= limits.WATCHERS:
             msg = f"{limits.WATCHERS} watches are open already"
             raise Unavailable(msg)
-        watch: Buffer[Happening] = Buffer()
+        watch = Watch()
         self.watches.add(watch)
         try:
             yield self.since(since), watch
@@ -242,6 +268,8 @@ async def feed(window: Window, cache: Cache) -> None:
             try:
                 async for notice in notices:
                     _take_in(window, notice)
+                    if notices.is_empty:
+                        await window.tell()
             except Expired:  # so many changes at once that this task had no turn: the next begins with the whole list
                 await asyncio.sleep(0)
 
