@@ -32,12 +32,12 @@ from k3.core.objects import NODE, Key, Kind, Manifest, Object
 from k3.core.store import Event, Page, Store, Watch
 from k3.daemon import opening
 from k3.daemon.opening import open_store
-from k3.stores import connect
+from k3.stores import connect, enduring
 from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.stores.sqlite import SqliteStorage
 from k3.testing.faults import FaultyStore
-from k3.testing.store_steps import node
+from k3.testing.store_steps import next_change, node
 from k3.testing.store_suite import Opener, StoreSuite
 from tests.lab import until
 
@@ -189,6 +189,30 @@ async def test_where_writes_alone_fail_reads_do_not_end_the_outage(caplog: pytes
             await store.list(NODE)
         await store.create(node("n1"), {})
     assert [record.getMessage() for record in caplog.records] == ["store.lost", "store.found"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_over"), [(Unavailable("the server only reads"), True), (Forbidden("user k3 lacks rights"), False)]
+)
+async def test_that_somebody_else_writes_ends_an_outage_of_writes_but_for_a_right_of_one_s_own(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, error: K3Error, is_over: bool
+) -> None:
+    inner = Angry()
+    store = EnduringStore(inner)
+    with caplog.at_level("INFO", logger="k3.stores.enduring"):
+        async with store.watch(NODE, (await store.list(NODE)).revision) as events:
+            inner.error = error
+            with pytest.raises(Unavailable):
+                await store.create(node("n1"), {})
+            inner.error = None
+            await inner.create(node("n2"), {})
+            await next_change(events)
+            assert not store.takes_writes, "it may be late, and was written before"
+            monkeypatch.setattr(enduring, "QUIET_SECONDS", 0.0)
+            await inner.create(node("n3"), {})
+            await next_change(events)
+            assert store.takes_writes is is_over
+    assert [record.getMessage() for record in caplog.records] == ["store.lost", "store.found"][: 1 + is_over]
 
 
 async def test_a_write_for_which_the_right_is_missing_is_no_outage_and_ends_none(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """The store goes away while agents run: they wait, say so once, and what it shows is right again when it is back."""
 
 import contextlib
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -108,6 +109,25 @@ def test_its_file_is_replaced(fleet: MakeFleet) -> None:
     for agent in machines.agents:
         assert agent.process.running, agent.process.text[-3000:]
         assert "Traceback" not in agent.process.text
+
+
+@pytest.mark.parametrize("shared", [True], indirect=True, ids=["one-store"])
+def test_another_program_holds_its_lock(fleet: MakeFleet) -> None:
+    """For longer than agents wait for it, and than the time to live; who only looks still sees the list."""
+    machines = fleet("a", "b")
+    a = machines["a"]
+    holder = sqlite3.connect(a.path, isolation_level=None)
+    with contextlib.closing(holder):
+        holder.execute("BEGIN EXCLUSIVE")
+        wait_lost(machines)
+        began = datetime.now(UTC)
+        until(lambda: datetime.now(UTC) - began > TTL, what="the outage has lasted")
+        assert set(a.nodes()) == {"a", "b"}
+        assert all("another process" in said(agent, "store.lost")[0] for agent in machines.agents)
+        holder.execute("ROLLBACK")
+    wait_right(machines, datetime.now(UTC), "a", "b")
+    assert machines.downs("a", "b") == []
+    check_calm(machines, "a", "b")
 
 
 @pytest.mark.parametrize("shared", [False], indirect=True, ids=["separate-stores"])

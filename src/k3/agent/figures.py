@@ -13,6 +13,7 @@ from k3.agent.metrics import PROBES, REFUSALS, UNUSABLE, WRITES, Family, Labels,
 from k3.agent.source import Shared, Source
 from k3.core import ownership
 from k3.core.objects import Key, Manifest, Object
+from k3.core.store import Store
 
 CONTROLLER: Final = "controller"
 """Stands for whoever manages a Node that is no source's."""
@@ -47,6 +48,7 @@ class Figures:
     def _store(self) -> Iterator[Metric]:
         cache = self._shared.cache
         yield gauge("k3_store_up", "1 while the store answers.", int(cache.is_current))
+        yield store_writable(self._shared.store)
         if cache.heard_at is not None:
             silent_seconds = max(0.0, self._clock() - cache.heard_at)
             yield gauge("k3_store_silent_seconds", "Time since the store last told anything.", round(silent_seconds, 3))
@@ -70,6 +72,12 @@ class Figures:
             yield counted(family, counts)
         yield counted(FAULTS, self._shared.faults.counts)
         yield counted(DROPPED_LINES, logs.dropped())
+
+
+def store_writable(store: Store) -> Metric:
+    """Returns whether a store takes what this process writes."""
+    takes_writes = getattr(store, "takes_writes", True)  # `stores.enduring` knows; a backend by itself does not
+    return gauge("k3_store_writable", "0 while the store takes no writes, whatever the reason.", int(takes_writes))
 
 
 def _each(values: dict[str, bool]) -> dict[Labels, float]:

@@ -6,9 +6,11 @@ text: no answer, a right that was taken away, a locked account, an expired certi
 of k3's own. So the rest of the agent needs to know no backend's errors.
 
 An outage is one warning when it begins and one line when it is over, however many verbs and watches fail in between. A
-refusal that follows silence is logged too, once: it says what to do.
+refusal that follows silence is logged too, once: it says what to do. Where a store took no writes (a full disk, a server that
+only reads), a change that somebody else has written ends that too: this agent may have nothing to write for long.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +28,7 @@ from k3.core.errors import (
     Unavailable,
 )
 from k3.core.objects import Key, Kind, Manifest, Object
-from k3.core.store import Event, Page, Store, Watch
+from k3.core.store import Change, Event, Page, Store, Watch
 
 T = TypeVar("T")
 
@@ -35,6 +37,10 @@ _ANSWERS: Final[dict[Side, tuple[type[K3Error], ...]]] = {
     "reads": (NotFound, Expired),
     "writes": (NotFound, AlreadyExists, Conflict, TooLarge, Invalid),
 }
+
+QUIET_SECONDS: Final = 2.0
+"""How long no write of this process may have failed before one of somebody else's says that the store takes writes: a watch
+may be late with what was written before."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +55,8 @@ class EnduringStore:
         self._refusing: set[Side] = set()
         """Whether a refusal has been told: silence may come before it, as where a session ends."""
         self._faults: set[type[Exception]] = set()
+        self._write_failed_at = 0.0
+        """By the event loop's clock."""
 
     @property
     def id(self) -> str:
@@ -59,6 +67,11 @@ class EnduringStore:
     def url(self) -> str:
         """That of `inner`."""
         return self.inner.url
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether no write fails now, nor the reads without which there is none."""
+        return not self._failing
 
     async def get(self, key: Key) -> Object:
         """See `Store.get`."""
@@ -119,9 +132,18 @@ class EnduringStore:
         if not self._failing or (is_refusal and not self._refusing):
             log.warning("store.lost", extra={"fields": {"store": self.url, "why": why}})
         self._failing.add(side)
+        if side == "writes":
+            self._write_failed_at = asyncio.get_running_loop().time()
         if is_refusal:
             self._refusing.add(side)
         return Unavailable(why)
+
+    def shown(self, event: Event) -> None:
+        """Takes in what a watch shows: a change was written by somebody. What this user may not do says nothing of others."""
+        if not isinstance(event, Change) or "writes" not in self._failing or "writes" in self._refusing:
+            return
+        if asyncio.get_running_loop().time() - self._write_failed_at >= QUIET_SECONDS:
+            self._answered("writes")
 
     def _answered(self, side: Side) -> None:
         """Ends an outage, if it is over: any success ends one of all, only a write ends one of writes alone (a full disk)."""
@@ -147,4 +169,6 @@ class _Events(AsyncIterator[Event]):
         self._events = events
 
     async def __anext__(self) -> Event:
-        return await self._store.answer("reads", anext(self._events))
+        event = await self._store.answer("reads", anext(self._events))
+        self._store.shown(event)
+        return event

@@ -54,7 +54,9 @@ class GroupCommit:
                 await self._queue.put(waiting)
                 return await waiting.answer
         except TimeoutError:
-            msg = f"{write.key}: no answer from the store for {limits.STORE_TIMEOUT_SECONDS:g} s; it may or may not be written"
+            silence = f"no answer from the store for {limits.STORE_TIMEOUT_SECONDS:g} s"
+            why = "is it overloaded, or does somebody hold a lock?"
+            msg = f"{write.key}: {silence} ({why}); it may or may not be written"
             raise Unavailable(msg) from None
 
     async def run(self) -> None:

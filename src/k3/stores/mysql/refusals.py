@@ -136,7 +136,9 @@ def no_answer(storage: MysqlStorage, seconds: float, *, is_silent: bool) -> Unav
     """Returns the error for an answer that did not come in time. `is_silent`: the server accepted, and sent no greeting."""
     where = f"mysql {storage.host}:{storage.port}"
     if not is_silent:
-        return Unavailable(f"{where}: no answer for {seconds:g} s")
+        return Unavailable(
+            f"{where}: no answer for {seconds:g} s: is it overloaded, or does somebody hold a lock (SHOW FULL PROCESSLIST)?"
+        )
     return Unavailable(
         f"{where} takes connections and does not greet for {seconds:g} s: it hangs, or it looks up the name of this machine's"
         " address first (start it with skip_name_resolve, or mend its reverse DNS)"
