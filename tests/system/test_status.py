@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab import Host, until
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.servers("curl")]
 
 
 @pytest.fixture
@@ -47,9 +47,19 @@ def test_what_runs_here_is_found_wherever_it_listens(host: Host) -> None:
     assert f"pid {up.pid}, for " in shown
     other.close()
 
+    check_that_the_page_may_ask_the_doctor(host, found["page"])
+
     code, found = status(host, "--store", "sqlite:///run/other.db")
     assert code == 4
     host.run(["k3", "store", "check", "--store", "sqlite:///run/other.db"])
     up.stop()
     assert status(host)[0] == 3
     assert "no server of k3 answers" in host.run(["k3", "open"]).stderr
+
+
+def check_that_the_page_may_ask_the_doctor(host: Host, page: str) -> None:
+    seen = json.loads(host.run(["curl", "-s", "--max-time", "10", "-X", "POST", f"{page}/doctor"]).stdout)
+    said = json.loads(host.run(["k3", "doctor", "-o", "json"]).stdout)
+    assert [each["subject"] for each in seen["findings"]] == [each["subject"] for each in said["findings"]]
+    assert (seen["healthy"], seen["findings"][0]["subject"]) == (False, "interfaces")
+    assert json.loads(host.run(["curl", "-s", f"{page}/doctor"]).stdout)["reason"] == "MethodNotAllowed"

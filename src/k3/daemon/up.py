@@ -13,12 +13,13 @@ from k3.daemon.network import run_network
 from k3.daemon.served import recorded
 from k3.discovery.options import DiscoveryOptions
 from k3.discovery.service import DiscoverySource
+from k3.doctor.machine import Case
 from k3.network.service import NetworkSource
 from k3.server.access.settings import AccessSettings
-from k3.settings.structs import NetworkConfig, Reader
+from k3.settings.structs import NetworkConfig, Settings
 
 
-def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: AccessSettings | None, reader: Reader) -> int:
+def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: AccessSettings | None, settings: Settings) -> int:
     """Runs until told to stop; returns the exit code. Raises K3Error for whatever it cannot start or go on with.
 
     `options` is None where Consul is not configured, and `access` where the store is not to be served.
@@ -27,11 +28,13 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
     @asynccontextmanager
     async def serve(store: Store, state_dir: Path, nodes: Cache) -> AsyncIterator[str]:
         with without_authorities():
+            from k3.daemon.examined import examining  # noqa: PLC0415 - the same
             from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
-            from k3.server.serving import Serving  # noqa: PLC0415 - the same
+            from k3.server.serving import Companion, Serving  # noqa: PLC0415 - the same
 
+        case = Case(settings=settings, network=config, discovery=options, state_dir=state_dir)
         assert access is not None  # noqa: S101 - it is only called where it is given
-        serving = Serving(store, access, state_dir, Faults(), own_addresses, nodes=nodes)
+        serving = Serving(store, access, state_dir, Faults(), own_addresses, agent=Companion(nodes, examining(case)))
         async with serving.running():
             with recorded(state_dir, serving.url):
                 yield serving.url
@@ -43,4 +46,6 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
             options, network.shared, state_dir, interfaces=interfaces, named=network.name, boot=network.facts.boot
         )
 
-    return run_network(config, reader, beside=None if options is None else (DISCOVERY, beside), serve=serve if access else None)
+    return run_network(
+        config, settings.reader, beside=None if options is None else (DISCOVERY, beside), serve=serve if access else None
+    )

@@ -2,16 +2,18 @@
 
 import asyncio
 import errno
+import json
 import logging
 import os
 import resource
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 from k3.agent import metrics
 from k3.agent.cache import Cache
@@ -35,6 +37,7 @@ from k3.server.observed import Observed
 from k3.server.page import files as page
 from k3.server.selectors import selection
 from k3.server.standing import Standing
+from k3.server.status import Refused
 from k3.server.targets import port_of
 from k3.view.cells import Moment
 
@@ -45,6 +48,18 @@ GOODBYE_SECONDS: Final = 2.0
 TEXT: Final = "text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
+
+
+Examine: TypeAlias = Callable[[], Awaitable[Mapping[str, object]]]
+"""Looks at this machine and gives what `k3 doctor -o json` prints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """The agent that runs in the same process: its cache of the Nodes, which it keeps current, and its doctor."""
+
+    nodes: Cache
+    examine: Examine
 
 
 class Serving:
@@ -58,17 +73,17 @@ class Serving:
         faults: Faults,
         addresses: Callable[[], frozenset[str]],
         *,
-        nodes: Cache | None = None,
+        agent: Companion | None = None,
     ) -> None:
         """`addresses` returns this machine's, which a certificate of the server's own names.
 
-        `nodes`: a cache of the Nodes that somebody else keeps current.
+        `agent`: the one that runs in the same process, where one does.
         """
         self.store_url = store.url
         self._settings = settings
         self._faults = faults
         self._addresses = addresses
-        self.standing = Standing(store, nodes)
+        self.standing = Standing(store, agent.nodes if agent else None)
         self._cache = Cache(store, TOKEN, random=Random())  # noqa: S311 - spreads retries, guards nothing
         self._tokens = KnownTokens(self._cache, now=_now, ended=self._end)
         self._certificates = Certificates(settings, state_dir, addresses()) if settings.tls else None
@@ -86,6 +101,8 @@ class Serving:
             "/metrics": self._figures,
             "/sd": self._targets,
         }
+        if agent is not None:
+            pages["/doctor"] = _examined(agent.examine)
         beside = Beside(pages, self._metrics.requests.count, page.answer)
         self._app = App(Api(store, self.standing, self._observed), gate, bounds, faults, beside)
         self.started = asyncio.Event()
@@ -195,6 +212,17 @@ class Serving:
 
     def _moment(self, item: Object) -> Moment:
         return Moment(_now(), item.key.name in self._observed)
+
+
+def _examined(examine: Examine) -> Page:
+    """Returns the page that looks at this machine. It wants POST, which administrators alone may: it tells of firewalls."""
+
+    async def page(ask: Ask) -> Answer:
+        if ask.method != "POST":
+            raise Refused(405, "the server does not allow this method on the requested resource", reason="MethodNotAllowed")
+        return Answer(body=json.dumps(await examine()).encode())
+
+    return page
 
 
 def _descriptors() -> int:

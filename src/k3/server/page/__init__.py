@@ -10,6 +10,7 @@
     grid.js      the table, of which only what is in sight exists
     link.js      all that is chosen, as the address of the page
     past.js      Events, for the history of the Nodes in sight
+    doctor.js    what `k3 doctor` found, where one machine is alone
     dialogs.js   the token, the keys, and what a newcomer does next
     dom.js, text.js   elements, and texts of machines made fit to be shown
 """

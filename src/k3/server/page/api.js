@@ -72,6 +72,12 @@ export class Api {
     }
   }
 
+  /** Looks at the server's machine as `k3 doctor` does; null: this server cannot, or the token may not. */
+  async examine() {
+    const answer = await this.#ask("POST", "/doctor").catch((error) => (error.code ? null : lost(error)));
+    return answer && (await answer.json());
+  }
+
   /** Returns the words of the server about itself: whether it is there and can read its store. Takes at most so long. */
   async ready(milliseconds) {
     const signal = AbortSignal.timeout(milliseconds);

@@ -99,7 +99,7 @@ class Page {
     head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, when: this.when });
     this.grid.show(chosen(machines, { ...this.choice, selects: this.#selects }), this.choice);
     head.showGroups(present, this.choice.group);
-    head.showNext(standing.kind === "live" && !progress ? present.length : null);
+    head.showNext(standing.kind === "live" && !progress ? present.length : null, this.api);
     this.past.show(present);
     this.#showOpened();
     this.#isFound = false;

@@ -2,6 +2,7 @@
 
 import { KIND_WORDS, KINDS, labelKeys } from "/page/choice.js";
 import { copyable } from "/page/dialogs.js";
+import { watchFor } from "/page/doctor.js";
 import { byId, make, mark, write } from "/page/dom.js";
 import { clock, count, printable } from "/page/text.js";
 
@@ -74,7 +75,7 @@ export function showGroups(machines, chosen) {
 }
 
 /** Says what a newcomer does next, who has one machine, or none; `machines` is null where that is not known. */
-export function showNext(machines) {
+export function showNext(machines, api) {
   const next = byId("next");
   const shape = machines === null || machines > 1 ? "" : String(machines);
   if (next.shape === shape) return;
@@ -82,11 +83,12 @@ export function showNext(machines) {
   next.hidden = !shape;
   document.body.dataset.machines = shape || "many";
   if (!shape) return;
+  const found = make("div", { "aria-live": "polite" }, make("p", {}, "When nobody comes, this says what is in the way:"), copyable("k3 doctor"));
   next.replaceChildren(
     make("h2", {}, machines ? "Add a second machine" : "Add the first machine"),
     make("p", {}, "Run this on it. In the same network it shows up here within a second, without a name or an address to be given."),
     copyable("k3 up"),
-    make("p", {}, "When nobody comes, this says what is in the way:"),
-    copyable("k3 doctor"),
+    found,
   );
+  watchFor(api, found);
 }
