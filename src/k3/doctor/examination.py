@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
+from k3.agent import facts
 from k3.agent.tasks import time_limit
+from k3.core.node import NodeView
 from k3.core.safe_text import one_line
 from k3.doctor import clock, consul, firewall, lan, names, port, store, surroundings
 from k3.doctor import machine as here
@@ -95,7 +97,8 @@ class _Examination:
             blocked = tasks.create_task(self._part(Subject.MULTICAST, multicast.blocked(machine.links), unblocked))
             tasks.create_task(_waited(kept))
         nodes = kept.result().nodes if kept.done() else ()
-        others = await self._asked(known(heard.result(), nodes, machine), heard.result(), machine)
+        machine = await self._found_elsewhere(machine, heard.result(), nodes)
+        others = await self._asked(known(heard.result(), nodes, machine, self._name), heard.result(), machine)
         mine = next((each for each in nodes if each.id and each.id == machine.identity.id), None)
         seen = Evidence(
             machine=machine,
@@ -114,6 +117,14 @@ class _Examination:
         self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 
+    async def _found_elsewhere(self, machine: Machine, heard: Iterable[Heard], nodes: Iterable[NodeView]) -> Machine:
+        """Asks the agent of this machine at the port that it announces, where it is not at the one that was named."""
+        ports = {said.port for each in heard for said in each.own}
+        ports |= {each.port for each in nodes if each.port and each.id and each.id == machine.identity.id}
+        for port_ in sorted(ports - {machine.agent.port}) if machine.info is None else ():
+            machine = await self._part(Subject.PORT, here.asked_at(machine, port_), machine)
+        return machine
+
     async def _asked(self, others: list[Other], heard: tuple[Heard, ...], machine: Machine) -> list[Other]:
         """Asks the other machines who they are, and meanwhile listens again for those that were not heard."""
         seconds = self._left
@@ -124,6 +135,11 @@ class _Examination:
                 again = hear(machine.links, self._case.network.service, seconds=seconds)
                 later = await self._part(Subject.MULTICAST, again, later)
         return heard_by_now(answers.result(), (*heard, *later))
+
+    @property
+    def _name(self) -> str:
+        """The name that this machine is to have, as far as it can have one."""
+        return self._case.network.node_name or facts.hostname()
 
     @property
     def _left(self) -> float:

@@ -161,13 +161,11 @@ def machines(seen: Evidence) -> Iterable[Finding]:
     silent = [each for each in announced if isinstance(each.outcome, NoAnswer)]
     answered = [each for each in seen.others if each.answered]
     for each in silent[:NAMED]:
-        yield _silent(each)
+        yield _silent(each, "does not answer there", "one in between")
     for each in announced:
         match each.outcome:
             case Refused():
-                what = f"{each.name} announces itself at {authority(each.where, each.port)}, and no program listens there."
-                do = f"If k3 was just stopped there, start it again; else look on {each.name} what --listen says."
-                yield warning(Subject.MACHINES, what, why=REACHES_BY, do=do, commands=("k3 network",))
+                yield _silent(each, "refuses connections there", f"k3 on {each.name} listens elsewhere (--listen)")
             case Impostor(node=node):
                 what = f"At {authority(each.where, each.port)}, where {each.name} announces itself, {node} answers."
                 why = "Two machines may have one address, or a name was changed a moment ago."
@@ -197,9 +195,10 @@ def machines(seen: Evidence) -> Iterable[Finding]:
         yield ok(Subject.MACHINES, f"{_count(len(answered), 'other machine')} answered over TCP: {_named(answered)}")
 
 
-def _silent(other: Other) -> Finding:
-    what = f"{other.name} announces itself at {authority(other.where, other.port)}, and does not answer there."
-    closed = f"A firewall on {other.name}, or one in between, keeps TCP port {other.port} closed."
+def _silent(other: Other, how: str, else_: str) -> Finding:
+    """Returns what is to be said of a machine that speaks mDNS at this moment, and does not let this one in."""
+    what = f"{other.name} announces itself at {authority(other.where, other.port)}, and {how}."
+    closed = f"A firewall on {other.name} keeps TCP port {other.port} closed, or {else_}."
     do = f"{closed} On {other.name} ({other.where}) run one of these:"
     commands = [command.replace("PORT", str(other.port)) for command in FIREWALLS_TCP.values()]
     return problem(Subject.MACHINES, what, why=REACHES_BY, do=do, commands=commands)

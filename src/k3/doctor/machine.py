@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -67,6 +67,8 @@ class Machine:
     has_machine_id: bool
     is_same_installation: Callable[[Answered], bool] = field(repr=False)
     """Whether an answer was sealed with this machine's own machine id: by a copy of it."""
+    boot_id: str
+    """Of this boot of its kernel; empty: unknown."""
     new_identity: str
     """What a person does about a copy."""
     agent: LocalAgent
@@ -86,7 +88,8 @@ async def look(case: Case) -> Machine:
     """Looks at this machine. Raises OSError where the kernel does not show its interfaces."""
     entries, addresses = netlink.tables()
     links, trouble = _links(case)
-    agent = await local_agent(case)
+    listen = case.network.listen
+    agent = await _local_agent(listen.host or "127.0.0.1", listen.port)
     names = tuple(each.name for each in links.interfaces)
     has_id = bool(facts.known_machine_id(case.state_dir))
     own = OwnIdentity(has_parted=True)
@@ -102,6 +105,7 @@ async def look(case: Case) -> Machine:
         identity=Identity(running.id, running.clone_of) if running else own.identity if has_id else Identity(""),
         has_machine_id=has_id,
         is_same_installation=own.is_sealed if has_id else lambda _: False,
+        boot_id=facts.system(case.state_dir).boot_id if has_id else "",
         new_identity=facts.new_identity_advice(case.state_dir),
         agent=agent,
     )
@@ -114,13 +118,20 @@ def _links(case: Case) -> tuple[Links, str]:
         return link_changes.look(), str(error)
 
 
-async def local_agent(case: Case) -> LocalAgent:
-    """Asks whoever listens at k3's port on this machine."""
-    listen = case.network.listen
-    host = listen.host or "127.0.0.1"
-    holder, (info, ahead_seconds) = await asyncio.gather(_holder(listen.port), _ask(host, listen.port))
-    is_heard = info is not None or bool(holder) or await asyncio.to_thread(is_open, host, listen.port)
-    return LocalAgent(host=host, port=listen.port, info=info, ahead_seconds=ahead_seconds, is_open=is_heard, holder=holder)
+async def asked_at(machine: Machine, port: int) -> Machine:
+    """Returns the machine as its agent shows it that listens at another port; as it was where none answers there."""
+    agent = await _local_agent(machine.agent.host, port)
+    if agent.info is None or not agent.info.facts.id:
+        return machine
+    said = agent.info.facts
+    return replace(machine, agent=agent, identity=Identity(said.id, said.clone_of), boot_id=said.system.boot_id)
+
+
+async def _local_agent(host: str, port: int) -> LocalAgent:
+    """Asks whoever listens at a port of this machine."""
+    holder, (info, ahead_seconds) = await asyncio.gather(_holder(port), _ask(host, port))
+    is_heard = info is not None or bool(holder) or await asyncio.to_thread(is_open, host, port)
+    return LocalAgent(host=host, port=port, info=info, ahead_seconds=ahead_seconds, is_open=is_heard, holder=holder)
 
 
 async def _holder(port: int) -> str:

@@ -47,7 +47,7 @@ class Other:
         return self.outcome if isinstance(self.outcome, Answered) else None
 
 
-def known(heard: Iterable[Heard], nodes: Iterable[NodeView], machine: Machine) -> list[Other]:
+def known(heard: Iterable[Heard], nodes: Iterable[NodeView], machine: Machine, name: str) -> list[Other]:
     """Returns the other machines: those that are heard first, then those that only the store knows and that may be asked."""
     found: dict[tuple[str, str, str], Other] = {}
     for each in heard:
@@ -65,7 +65,10 @@ def known(heard: Iterable[Heard], nodes: Iterable[NodeView], machine: Machine) -
             found[known_as] = replace(found[known_as], node=seen)
         elif other := _in_store(seen, machine):
             found[seen.name, seen.id, other.where] = other
-    return list(found.values())[:MACHINES]
+    mine = {machine.identity.id, machine.identity.clone_of} - {""}
+    # Who may be this machine's namesake or copy is asked in any case.
+    ordered = sorted(found.values(), key=lambda each: not (each.id in mine or each.name.startswith(name)))
+    return ordered[:MACHINES]
 
 
 def _in_store(seen: NodeView, machine: Machine) -> Other | None:

@@ -5,7 +5,6 @@ Writes one Lease and deletes it again.
 
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,18 +14,18 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from k3.agent.tasks import time_limit
-from k3.core import freshness, node
+from k3.core import freshness, limits, node
 from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE
 from k3.core.safe_text import one_line
-from k3.core.store import Store
+from k3.core.store import Page
 from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, warning
 from k3.doctor.machine import Case, LocalAgent
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
 from k3.stores import connect
-from k3.stores.check import Findings, check
+from k3.stores.check import Telling, write_refusal
 from k3.view.cells import human_duration
 
 FULL_BYTES: Final = 1024 * 1024
@@ -82,34 +81,38 @@ def _causes(room: Sequence[Finding], *findings: Finding) -> tuple[Finding, ...]:
 async def _looked_at(storage: Storage) -> StoreSeen:
     store = await connect(storage, reading=True)
     try:
-        nodes = await _nodes(store)
+        page = await store.list(
+            NODE, limit=limits.LIST_PAGE
+        )  # a few machines tell what is wrong; a large store would take long
+        nodes = tuple(node.view(item) for item in page.objects if not item.unreadable)
         try:
-            found = await check(store, probe=f"k3-doctor-{uuid4()}", clock=time.monotonic)
+            refusal = await write_refusal(store, f"k3-doctor-{uuid4()}")
         except K3Error as error:  # it may be read, and takes no write
             return StoreSeen(findings=(_failed(storage, error),), id=store.id, nodes=nodes)
-        return StoreSeen(findings=tuple(_told(storage, found)), id=store.id, nodes=nodes)
+        facts = await store.facts() if isinstance(store, Telling) else {}
+        told = [*_unreadable(page), _writing(storage, refusal, facts.get("server", ""))]
+        return StoreSeen(findings=tuple(told), id=store.id, nodes=nodes)
     finally:
         await store.aclose()
 
 
-async def _nodes(store: Store) -> tuple[NodeView, ...]:
-    return tuple(node.view(item) for item in (await store.list(NODE)).objects if not item.unreadable)
+def _unreadable(page: Page) -> Iterable[Finding]:
+    for item in page.objects:
+        if item.unreadable:
+            what = f"{item.key} in the store cannot be read: {one_line(item.unreadable)}."
+            commands = (f"k3 delete node {item.key.name}",)
+            yield warning(
+                Subject.STORE, what, why="It is left out of every list.", do="Repair it, or remove it:", commands=commands
+            )
 
 
-def _told(storage: Storage, found: Findings) -> Iterable[Finding]:
-    where = one_line(found.url)
-    for key, why in found.unreadable.items():
-        what = f"{key} in the store cannot be read: {one_line(why)}."
-        remove = (f"k3 delete node {key.name}",) if key.kind is NODE else ()
-        yield warning(Subject.STORE, what, why="It is left out of every list.", do="Repair it, or remove it:", commands=remove)
-    if found.refusal and storage.file is not None and os.geteuid() != 0:
-        yield note(Subject.STORE, f"{where} can be read by this user, and is written by its owner: {_owner(storage.file)}.")
-        return
-    if found.refusal:
-        yield _failed(storage, Forbidden(found.refusal))
-        return
-    version = f", {found.facts['server']}" if "server" in found.facts else ""
-    yield ok(Subject.STORE, f"{where} can be read and written, in {found.round_trip_seconds * 1e3:.1f} ms{version}")
+def _writing(storage: Storage, refusal: str, server: str) -> Finding:
+    where = one_line(storage.url)
+    if not refusal:
+        return ok(Subject.STORE, f"{where} can be read and written{f', {server}' if server else ''}")
+    if storage.file is not None and os.geteuid() != 0:
+        return note(Subject.STORE, f"{where} can be read by this user, and is written by its owner, {_owner(storage.file)}.")
+    return _failed(storage, Forbidden(refusal))
 
 
 def _failed(storage: Storage, error: Exception) -> Finding:

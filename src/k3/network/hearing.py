@@ -49,6 +49,8 @@ class Heard:
     senders: frozenset[str] = frozenset()
     machines: tuple[Announcement, ...] = ()
     """Heard by multicast."""
+    own: tuple[Announcement, ...] = ()
+    """What agents of this machine announce."""
     answers: tuple[Announcement, ...] = ()
     """Answered the broadcast."""
     is_shut_out: bool = False
@@ -72,8 +74,9 @@ async def _hear_on(interface: Interface, links: Links, service: ServiceType, unt
     return Heard(
         interface=interface.name,
         senders=frozenset(by_multicast.senders),
-        machines=by_multicast.announcements(),
-        answers=by_broadcast.announcements(),
+        machines=by_multicast.announcements(own=False),
+        own=by_multicast.announcements(own=True),
+        answers=by_broadcast.announcements(own=False),
         is_shut_out=by_multicast.is_shut_out,
     )
 
@@ -153,19 +156,20 @@ class _Records:
     def take(self, packet: bytes, sender: str) -> None:
         """Takes in one packet; one that cannot be read is passed over."""
         address = plain(sender).partition("%")[0]
-        if address in self._own or len(self.senders) >= limits.PEERS:
+        if len(self.senders) >= limits.PEERS:
             return
         with suppress(Exception):  # anybody may have sent it, and the library's parser is not asked for more than its answer
             read = DNSIncoming(packet, scope_id=self._index)
             if not read.valid:
                 return
-            self.senders.add(address)
+            if address not in self._own:
+                self.senders.add(address)
             if read.is_response():
                 self._table.hear((RecordUpdate(each, None) for each in read.answers()), current_time_millis())
 
-    def announcements(self) -> tuple[Announcement, ...]:
-        """Returns the machines that were heard: those that announce themselves at an address which is not this machine's."""
-        return tuple(each for each in self._read() if not set(each.addresses) <= self._links.places)
+    def announcements(self, *, own: bool) -> tuple[Announcement, ...]:
+        """Returns what was announced at this machine's own addresses, or at any other."""
+        return tuple(each for each in self._read() if (set(each.addresses) <= self._links.places) is own)
 
     def _read(self) -> Iterable[Announcement]:
         for name, entry in self._table.items():

@@ -57,7 +57,7 @@ async def check(store: Store, *, probe: str, clock: Callable[[], float]) -> Find
         found = [(item.key, item.unreadable) async for page in pages(store, kind) for item in page.objects]
         counts[kind] = len(found)
         unreadable |= {key: why for key, why in found if why}
-    refusal = await _refusal(store, Key(LEASE, probe, PROBE_NAMESPACE)) if probe else ""
+    refusal = await write_refusal(store, probe) if probe else ""
     revision = (await store.list(NODE, limit=1)).revision
     return Findings(
         url=store.url,
@@ -78,7 +78,12 @@ async def _round_trip(store: Store, clock: Callable[[], float]) -> float:
     return clock() - began
 
 
-async def _refusal(store: Store, key: Key) -> str:
+async def write_refusal(store: Store, probe: str) -> str:
+    """Returns why this user may not write; empty: it may. Makes a Lease of this name and deletes it again.
+
+    Raises what a write raises, except Forbidden.
+    """
+    key = Key(LEASE, probe, PROBE_NAMESPACE)
     try:
         made = await store.create(key, {})
         await store.delete(key, uid=made.uid)
