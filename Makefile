@@ -27,7 +27,7 @@ AS_ROOT := $(if $(SUDO),$(SUDO) env PATH="$$PATH" PYTHONPYCACHEPREFIX=/var/cache
 FAST    := not slow and not netns and not servers
 
 .DEFAULT_GOAL := help
-.PHONY: run test check fast rest fuzz coverage bench dist lock clean help
+.PHONY: run test check fast rest fuzz coverage bench dist man lock clean help
 
 ## run: install what running needs (locked, hash-checked), start this machine's agent and the API; ARGS="--store memory://" adds flags
 run: $(VENV)/.run
@@ -78,6 +78,10 @@ dist: $(VENV)/.dev
 	build/try/bin/python -m pip --disable-pip-version-check install --quiet --no-deps dist/*.whl
 	build/try/bin/k3 version
 	build/try/bin/k3 nodes --store memory://
+
+## man: write the man pages into build/man/man1: man -M build/man k3-nodes
+man: $(VENV)/.run
+	$(BIN)/python -m k3.cli.man build/man/man1
 
 ## lock: resolve requirements/*.txt anew from pyproject.toml, for Linux and Python 3.11 and later
 lock: $(BIN)/uv

@@ -108,6 +108,8 @@ def _run(arguments: list[str]) -> int:
         if not rest:
             answer(HELP)
             return 0
+        if rest[0] == "--man":
+            return int(importlib.import_module(f"{__name__}.man").run(rest[1:]))
         name, *rest = unaliased([*rest, "--help"])
     if name == _COMPLETE:
         name = "completing"
