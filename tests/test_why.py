@@ -388,7 +388,7 @@ def test_a_cordon_says_whose_it_is() -> None:
     ours["metadata"]["annotations"]["k3.discovery/maintenance"] = "true"
     (found,) = why(ours).besides
     assert "maintenance in Consul" in found.text
-    assert found.command == ""
+    assert (found.command, found.on) == ("consul maint", "web1")
 
 
 def test_warnings_and_pressure_are_said_beside_the_cause() -> None:

@@ -62,6 +62,7 @@ def test_every_state_that_a_list_shows_has_an_entry_and_no_entry_is_unused() -> 
         node("n"),
         down("PeerLeft"),
         {"metadata": {}},
+        stand_in("not JSON"),
         node("n", conditions=[{"type": "k3.network/Reachable", "status": "False", "reason": "ProbeFailed"}]),
         node("n", conditions=[{"type": "k3.network/Cloned", "status": "True", "reason": "SameIdentity"}]),
     ]

@@ -56,7 +56,7 @@ def test_the_cause_comes_first_and_what_mends_it_next(k3: K3, store: StoreFile, 
     result = k3("why", "node/web1", "--store", store.url)
     assert result.code == 6
     paragraphs = [" ".join(part.split()) for part in result.out.split("\n\n")]
-    assert paragraphs[0] == "web1 is NotReady, since 2026-11-23T08:00:00Z"
+    assert paragraphs[0].startswith("web1 is NotReady, since 2026-11-23T08:00:00Z (")
     assert paragraphs[1].startswith(
         f"Ready=False, because an agent asked http://127.0.0.1:{closed_port}/info and had no answer"
     )
@@ -91,10 +91,8 @@ def test_all_that_are_not_well_briefly(k3: K3, store: StoreFile) -> None:
     store.put("web2", down("PeerLeft", "said goodbye"))
     result = k3("why", "--store", store.url)
     assert result.code == 6
-    assert [line for line in result.out.splitlines() if line and not line.startswith(" ")] == [
-        "box is NotReady",
-        "web2 is NotReady",
-    ]
+    heads = [line.partition(",")[0] for line in result.out.splitlines() if line and not line.startswith(" ")]
+    assert heads == ["box is NotReady", "web2 is NotReady"]
     assert "  on web2: k3 network\n" in result.out
     assert "Evidence" not in result.out
 

@@ -165,15 +165,14 @@ def _text(found: Sequence[Explanation], page: Page, *, brief: bool) -> str:
 
 
 def _told_briefly(found: Explanation) -> Iterator[str]:
-    yield f"{printable(found.name)} is {found.status}\n"
+    yield f"{printable(found.headline)}\n"
     yield _lines(found.cause.text, indent="  ")
     yield from _steps(found, indent="  ")
 
 
 def _told(found: Explanation) -> Iterator[str]:
     """Gives the whole text: the cause, what to do, and below them what they rest on."""
-    since = f", since {found.since}" if found.since and not found.is_well else ""
-    yield f"{printable(found.name)} is {found.status}{printable(since)}\n\n"
+    yield f"{printable(found.headline)}\n\n"
     yield _lines(found.cause.text, indent="")
     if not found.is_well:
         yield "\n" + _lines(f"It means: {found.means}", indent="")

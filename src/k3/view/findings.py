@@ -6,6 +6,7 @@ Every finding rests on something that is recorded, or that the reader has worked
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Final, Literal, Self
 
 from k3.core import freshness, times
@@ -123,6 +124,12 @@ class Record:
         return [each for each in self.fleet.writers if each.name != self.name]
 
     @property
+    def only_writer(self) -> str:
+        """The other machine whose agent writes to this store; empty: there is none, or there are several."""
+        first_two = list(islice((each.name for each in self.fleet.writers if each.name != self.name), 2))
+        return first_two[0] if len(first_two) == 1 else ""
+
+    @property
     def ttl_seconds(self) -> float:
         """Its time to live: the larger of its own and its observer's; 0: neither says."""
         return max(self.seen.peer_ttl_seconds, self.observer.peer_ttl_seconds if self.observer else 0.0)
@@ -189,7 +196,8 @@ class Finding:
 
 def stamped(record: Record, rule: str, source: str, text: str, stamp: str) -> Finding:
     """Returns a finding about a recorded time: `text` has `{when}` where that is to stand."""
-    shown = text.replace("{when}", record.when(stamp))
+    # A message from elsewhere may bring the end of its sentence along.
+    shown = text.replace("{when}", record.when(stamp)).replace("?.", "?").replace("..", ".")
     return Finding(rule=rule, source=source, text=shown, at=stamp, age_seconds=record.age_seconds(stamp))
 
 

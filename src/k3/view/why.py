@@ -42,6 +42,8 @@ class Explanation:
     is_well: bool
     since: str
     """RFC 3339; empty where that is not recorded."""
+    headline: str
+    """One line: the name, the state, and for a machine that is not well since when."""
     cause: Finding
     means: str
     do: str
@@ -99,6 +101,7 @@ def explain(record: Record, *, is_brief: bool = False) -> Explanation:
         status=str(state),
         is_well=state.is_well,
         since=state.since,
+        headline=_headline(record),
         cause=found,
         means=word.means,
         do="" if state.is_well else word.do,
@@ -106,8 +109,14 @@ def explain(record: Record, *, is_brief: bool = False) -> Explanation:
         on=record.name if word.on_machine and not state.is_well else "",
         evidence=() if is_brief else tuple(_evidence(record)),
         besides=() if is_brief else tuple(why_besides.besides(record)),
-        unknown=tuple(_module(record).unknowns(record)) if record.seen.owner in _MODULES else (),
+        unknown=() if is_brief or record.seen.owner not in _MODULES else tuple(_module(record).unknowns(record)),
     )
+
+
+def _headline(record: Record) -> str:
+    state = record.reading.state
+    since = "" if state.is_well or not state.since else f", since {record.when(state.since).removeprefix('at ')}"
+    return f"{record.name} is {state}{since}"
 
 
 def _module(record: Record) -> ModuleType:

@@ -92,7 +92,8 @@ def _cordon(record: Record) -> Iterator[Finding]:
         return
     if record.seen.annotations.get(ownership.CORDONED):
         text = "new work is kept off it, because it is in maintenance in Consul; k3 discovery takes that back when it is over"
-        yield Finding(rule=node_table.CORDONED, source="discovery", text=text)
+        do = "End the maintenance in Consul when it is over; the command lists what is in it."
+        yield Finding(rule=node_table.CORDONED, source="discovery", text=text, do=do, command="consul maint", on=record.name)
         return
     word = words.fitted(words.STATES[node_table.CORDONED], record.reading)
     text = "new work is kept off it, and k3 has not done that: a person or another program has"

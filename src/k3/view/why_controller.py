@@ -21,7 +21,7 @@ _CAUSES: Final = {
         "Ready=Unknown, because its kubelet has never reported and the cluster's control plane wrote that {when}: {message}."
     ),
     "NoCondition": "It is Unknown, because the Node has no Ready condition: what made it has not said how the machine is.",
-    "Unreadable": "It is NotReady, because what the store holds under this name cannot be read: {message}.",
+    "Unreadable": "It is Unreadable, because what the store holds under this name cannot be read: {message}.",
 }
 
 

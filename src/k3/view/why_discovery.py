@@ -66,8 +66,8 @@ def evidence(record: Record) -> Iterator[Finding]:
     if listed:
         yield Finding(rule="Registration", source=_SOURCE, text=f"registered as {listed}")
     if seen.ready is not None:
-        text = f"its checks, as the mirror read them: {seen.ready.message}; so since {record.when(seen.ready.transition)}"
-        yield stamped(record, "Checks", _SOURCE, text.replace("since at ", "since "), seen.ready.transition)
+        text = f"Ready={seen.ready.status} {{when}}, as the mirror wrote it: {seen.ready.message}"
+        yield stamped(record, "Checks", _SOURCE, text, seen.ready.transition)
     holder, stamp = renewed(record.mirror)
     if holder:
         text = f"the mirror that leads is {holder.partition('_')[0]}: it renewed its Lease {{when}}"

@@ -79,9 +79,8 @@ _CAUSES: Final = {
 
 def _judge(record: Record) -> str:
     """Returns who gave the verdict, as far as that can be known."""
-    able = record.writers
-    if len(able) == 1:
-        return f"{able[0].name}, the only other agent that writes to this store,"
+    if only := record.only_writer:
+        return f"{only}, the only other agent that writes to this store,"
     return "an agent"
 
 
@@ -185,7 +184,7 @@ def unknowns(record: Record) -> Iterator[str]:
     """Gives what the record does not tell."""
     reason = record.reading.state.reason
     is_verdict = reason in {"PeerUnreachable", "PeerLeft", "ObserverLost"} and not record.seen.is_unproven
-    if is_verdict and len(record.writers) != 1:
+    if is_verdict and not record.only_writer:
         yield "Which agent wrote this: the Node does not record it. The log of that agent has a line node.transition about it."
     if reason == "ObserverLost":
         yield "Whether the machine is well: no agent was in a position to say."

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from k3.core import phrases
 from k3.core.addresses import authority, parse_address
+from k3.core.documents import UNREADABLE
 from k3.core.node import NodeView
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.view.node_table import A_CLONE, CORDONED, NO_OBSERVER, NOT_ANSWERING, Reading, State
@@ -49,6 +50,7 @@ STATES: Final[Mapping[str, Word]] = {
         "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
         on_machine=True,
     ),
+    UNREADABLE: OWN_REASONS[UNREADABLE],
     CORDONED: Word(
         "New work is kept off the machine, by a person or by maintenance in Consul: this says nothing about its health.",
         "Allow work again when the maintenance is over.",
