@@ -24,7 +24,7 @@ const STALE = new Set(["lost", "store"]);
 
 /** Each part: its title, how it is made, and what it is made of: it is made anew when that has changed. */
 const PARTS = [
-  { id: "history", title: "History", make: sections.history, of: ({ known, now }) => [known.length > 1 ? known : known.map(({ from, state }) => [from, state]), Math.floor(now / HISTORY_MS)] },
+  { id: "history", title: "History", make: sections.history, of: ({ known, now, events }) => [known.map(({ from, state }) => [from, state]), Math.floor(now / HISTORY_MS), events.length] },
   { id: "addresses", title: "Addresses", make: sections.addressList, of: ({ node }) => node.status?.addresses },
   { id: "evidence", title: "Evidence", make: sections.evidence, of: ({ node }) => [states.annotations(node), states.labels(node), node.status?.conditions, node.status?.addresses] },
   { id: "conditions", title: "Conditions", make: sections.conditions, of: ({ node }) => withoutHeartbeats(node.status?.conditions) },
