@@ -140,6 +140,13 @@ async def test_it_is_a_dialog_for_the_keyboard(stage: Stage) -> None:
         assert await stage.tab.value(
             "document.activeElement === document.body || panel.dialog.contains(document.activeElement)"
         )
+    middle = {"button": "left", "clickCount": 1, "y": 850}
+    for x in (1400, 1000, 40):
+        assert await stage.tab.value("panel.isOpen")
+        for kind in ("mousePressed", "mouseReleased"):
+            await stage.tab.call("Input.dispatchMouseEvent", type=kind, x=x, **middle)
+    await stage.tab.until("!panel.isOpen && closings === 1")
+    await shown(stage, "web1")
     await stage.tab.press("Escape")
     await stage.tab.until("!panel.isOpen && closings === 1 && document.getElementById('drawer').hidden")
     assert await stage.tab.value("document.activeElement.id") == "search"
