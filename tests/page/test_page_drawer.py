@@ -140,9 +140,33 @@ async def test_it_is_a_dialog_for_the_keyboard(stage: Stage) -> None:
         assert await stage.tab.value(
             "document.activeElement === document.body || panel.dialog.contains(document.activeElement)"
         )
+    middle = {"button": "left", "clickCount": 1, "y": 850}
+    for x in (1400, 1000, 40):
+        assert await stage.tab.value("panel.isOpen")
+        for kind in ("mousePressed", "mouseReleased"):
+            await stage.tab.call("Input.dispatchMouseEvent", type=kind, x=x, **middle)
+    await stage.tab.until("!panel.isOpen && closings === 1")
+    await shown(stage, "web1")
     await stage.tab.press("Escape")
     await stage.tab.until("!panel.isOpen && closings === 1 && document.getElementById('drawer').hidden")
     assert await stage.tab.value("document.activeElement.id") == "search"
+
+
+async def test_it_says_what_it_does_not_show(stage: Stage) -> None:
+    """While the server is lost, or the list shows the past, the drawer says so; a Node that is gone and back is shown again."""
+    await put(stage, "web1")
+    await shown(stage, "web1")
+    assert not await stage.tab.value("isShown('.drawer-stale') || isShown('.drawer-past') || isShown('.drawer-notice')")
+    was = await stage.tab.value("document.body.dataset.standing")
+    await stage.tab.value(
+        "document.body.dataset.standing = 'lost'; document.getElementById('time').classList.add('time', 'past')"
+    )
+    assert await stage.tab.value("isShown('.drawer-stale') && isShown('.drawer-past')")
+    await stage.tab.value(f"document.body.dataset.standing = '{was}'; document.getElementById('time').classList.remove('past')")
+    await stage.tab.value("panel.update(null)")
+    assert "is not on the list any more" in await notice(stage)
+    await stage.tab.value("panel.update(structuredClone(panel.node))")
+    assert not await stage.tab.value("isShown('.drawer-notice')")
 
 
 async def test_hostile_texts_are_texts(stage: Stage) -> None:

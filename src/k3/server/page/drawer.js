@@ -24,7 +24,7 @@ const STALE = new Set(["lost", "store"]);
 
 /** Each part: its title, how it is made, and what it is made of: it is made anew when that has changed. */
 const PARTS = [
-  { id: "history", title: "History", make: sections.history, of: ({ known, now }) => [known.length > 1 ? known : known.map(({ from, state }) => [from, state]), Math.floor(now / HISTORY_MS)] },
+  { id: "history", title: "History", make: sections.history, of: ({ known, now, events }) => [known.map(({ from, state }) => [from, state]), Math.floor(now / HISTORY_MS), events.length] },
   { id: "addresses", title: "Addresses", make: sections.addressList, of: ({ node }) => node.status?.addresses },
   { id: "evidence", title: "Evidence", make: sections.evidence, of: ({ node }) => [states.annotations(node), states.labels(node), node.status?.conditions, node.status?.addresses] },
   { id: "conditions", title: "Conditions", make: sections.conditions, of: ({ node }) => withoutHeartbeats(node.status?.conditions) },
@@ -146,7 +146,8 @@ export class Drawer {
 
   #drawMeaning(state) {
     const word = meaning(this.words, this.node, state);
-    const key = JSON.stringify([word, state.message, state.since]);
+    const cordoned = state.isCordoned && this.words.states?.SchedulingDisabled?.means;
+    const key = JSON.stringify([word, state.message, state.since, cordoned]);
     if (key === this.meaningKey) return;
     this.meaningKey = key;
     const since = time(state.since);
@@ -158,6 +159,7 @@ export class Drawer {
         state.message && !isWell && make("p", { class: "machine-text told" }, printable(state.message)),
         word?.do && !isWell && make("p", { class: "do" }, make("strong", {}, "What to do: "), word.do),
         command,
+        cordoned && make("p", {}, cordoned),
         make("p", { class: "quiet" }, printable(state.reason, 120), " ", Number.isNaN(since) ? null : sections.lasting(since)),
       ].filter(Boolean),
     );
@@ -212,7 +214,7 @@ export class Drawer {
   }
 
   #clicked(event) {
-    if (event.target === this.dialog) return this.close(); // its backdrop
+    if (event.target === this.dialog && event.clientX < this.dialog.getBoundingClientRect().left) return this.close();
     const button = event.target.closest?.("[data-copy]");
     return button ? this.#copy(button.dataset.copy, button.textContent.trim().length > 1 ? button.dataset.copy : "it", button) : undefined;
   }

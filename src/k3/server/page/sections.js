@@ -19,6 +19,8 @@ const WORDS = { ready: "ready", notready: "not ready", unknown: "unknown", none:
 const SKEW_MS = 5_000;
 const MOST = 50;
 const EVENTS = 100;
+/** As `limits.EVENTS_PER_NODE` in `k3.core`. */
+const KEPT = 64;
 const TEXT = 300;
 const PREFIXES = ["k3.network/", "k3.discovery/"];
 
@@ -44,7 +46,7 @@ function beginning(known, now, events) {
   const [{ from }] = known;
   if (from <= now - SPANS.at(-1).ms) return "The bars show the worst of their time.";
   if (inOrder(events)[0]?.reason === "Registered") return `It came onto the list on ${moment(from)}.`;
-  return `Not known before ${moment(from)}: the last 64 Events of a Node are kept.`;
+  return `What was before ${moment(from)} is not known${events.length < KEPT ? "" : `: k3 keeps the last ${KEPT} Events of a Node`}.`;
 }
 
 function historyRow({ label, spoken, ms, slices }, known, now) {
@@ -53,6 +55,8 @@ function historyRow({ label, spoken, ms, slices }, known, now) {
   const spent = shares(known, from, now);
   const parts = ["notready", "unknown", "none"].filter((each) => spent[each] >= 1000).map((each) => `${WORDS[each]} for ${duration(spent[each])}`);
   const spokenText = share === null ? `The last ${spoken}: not known` : `The last ${spoken}: ready ${percent(share)} of the time that is known`;
+  const total = ms - spent.none;
+  const part = share !== null && total < 0.95 * ms ? make("span", { class: "quiet" }, ` of ${duration(total)}`) : null;
   const unknown = spent.unknown >= 60_000 ? make("small", {}, `${duration(spent.unknown)} unknown`) : null;
   const strip = bars(known, from, now, slices).map((state, index) => slice(state, from + (ms / slices) * index, ms / slices));
   return make(
@@ -60,7 +64,7 @@ function historyRow({ label, spoken, ms, slices }, known, now) {
     { class: "history-row" },
     make("span", { class: "history-span", "aria-hidden": "true" }, label),
     make("div", { class: "history-bars", role: "img", "aria-label": [spokenText, ...parts].join(", ") }, ...strip),
-    make("span", { class: "history-share", title: parts.join(", ") || null, "aria-hidden": "true" }, share === null ? "–" : percent(share), unknown),
+    make("span", { class: "history-share", title: parts.join(", ") || null, "aria-hidden": "true" }, share === null ? "–" : percent(share), part, unknown),
   );
 }
 
