@@ -106,11 +106,11 @@ class Events:
 
 
 @contextlib.asynccontextmanager
-async def running(store: Store | None = None) -> AsyncIterator[Running]:
+async def running(store: Store | None = None, *, tls: bool = False) -> AsyncIterator[Running]:
     """A server in this loop, over a store of the caller's, or one in memory. No fault may happen in it."""
     own = MemoryStore() if store is None else None
     faults = Faults()
-    settings = AccessSettings(listen=Listen("127.0.0.1", 0))
+    settings = AccessSettings(listen=Listen("127.0.0.1", 0), tls=tls)
     with tempfile.TemporaryDirectory(prefix="k3-server-") as folder:
         serving = Serving(store or own or MemoryStore(), settings, Path(folder), faults, frozenset)
         async with asyncio.TaskGroup() as tasks:

@@ -54,13 +54,6 @@ export function seconds(value) {
   return [...value.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g)].reduce((sum, [, number, unit]) => sum + Number(number) * sizes[unit], 0);
 }
 
-/** Returns what changes whenever a Node is refreshed, or gets another owner. */
-export function refreshMark(node, source) {
-  const prefix = source?.prefix ?? labelled(node)?.prefix ?? NETWORK;
-  const notes = annotations(node);
-  return [text(notes[`${prefix}lastSeen`]), text(notes[`${prefix}seen-run`]), text(notes[`${prefix}agent`]), source?.name].join("\n");
-}
-
 /** Returns when an observer last knew the machine alive, in milliseconds; of a controller's Node, when Ready was last reported. */
 export function lastSeen(node, source, ready = condition(node, "Ready")) {
   return time(source === null ? ready?.heartbeat : annotations(node)[`${source.prefix}lastSeen`]);
@@ -91,7 +84,7 @@ export function state(node, isObserved, ready = condition(node, "Ready"), source
   if (ready === null) return made("unknown", "Unknown", { reason: "NoCondition", message: "the Node has no Ready condition", since: "" });
   if (isUnreadable(source, ready)) return { ...made("unknown", "Unreadable", ready), word: UNREADABLE };
   if (isLost) {
-    const seen = text(annotations(node)[`${source?.prefix ?? NETWORK}lastSeen`]);
+    const seen = text(annotations(node)[`${labelled(node)?.prefix ?? NETWORK}lastSeen`]);
     return made("unknown", "Unknown", { reason: "NoObserver", message: `no agent has refreshed this Node since ${seen}`, since: seen }, "no observer");
   }
   const reachable = condition(node, `${NETWORK}Reachable`);

@@ -45,7 +45,7 @@ export function duration(milliseconds) {
 export function time(stamp) {
   return typeof stamp === "string" && STAMP.test(stamp) ? Date.parse(stamp) : NaN;
 }
-const STAMP = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+const STAMP = /^\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d))?$/;
 
 /** Returns a time of day as the reader's clock shows it: `12:03:04`. */
 export const clock = (milliseconds) =>
