@@ -35,7 +35,7 @@ def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
 
 def _not_k3(machine: Machine) -> Finding:
     agent = machine.agent
-    if agent.holder.startswith(_OWN_NAMES):
+    if agent.is_silent and (not agent.holder or agent.holder.startswith(_OWN_NAMES)):
         what = f"The agent here{_by(agent.holder)} does not answer at TCP port {agent.port}: it stands still, or is no k3."
         why = "Other machines conclude that this one is gone."
         pid = _pid(agent.holder)
