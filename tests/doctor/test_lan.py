@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from k3.agent.facts import Identity
+from k3.agent.info import Info
 from k3.core.observation import Facts
 from k3.doctor import lan, names, port, surroundings
 from k3.doctor.finding import Finding, Severity
@@ -147,6 +148,8 @@ def test_who_holds_the_port() -> None:
 
 def test_a_machine_without_an_id_and_one_with_the_same() -> None:
     assert "no machine id" in only(names.identity(machine(ETH0, has_machine_id=False), ())).what
+    of_another_user = LocalAgent(host="127.0.0.1", port=7946, info=Info(facts=Facts(node="a")))
+    assert only(names.identity(machine(ETH0, has_machine_id=False, agent=of_another_user), ())).severity is Severity.NOTE
     answered = replace(WEB2, outcome=ANSWER)
     copied = machine(ETH0, is_same_installation=lambda _: True)
     assert only(names.identity(copied, [answered])).severity is Severity.WARNING, "the MAC addresses differ"
