@@ -1,7 +1,9 @@
 """Machines of which something is wrong, one thing at a time: the cause is named first, with the command that mends it."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class Examined:
         self.wrong = [each for each in self.findings if each["severity"] in {"problem", "warning"}]
         assert document["healthy"] is (not self.wrong)
         assert self.code == (1 if self.wrong else 0)
+        assert next((each["severity"] for each in self.findings), "ok") in {"problem", "warning"} or not self.wrong
 
     def first(self, subject: str, *words: str, command: str = "") -> None:
         """The first finding is about this, in these words, with this command."""
@@ -39,6 +42,12 @@ class Examined:
         assert all(word in first["what"] for word in words), self.text
         assert first["why"]
         assert not command or any(command in each for each in first.get("commands", ())), self.text
+
+
+def examined(*hosts: Host) -> list[Examined]:
+    """All at the same time."""
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(Examined, hosts))
 
 
 @pytest.fixture
@@ -65,14 +74,18 @@ def opened(host: Host) -> None:
 def test_two_machines_and_what_stands_between_them(two: tuple[Agent, Agent]) -> None:
     a, b = two
     lan = a.lan
-    for agent in two:
-        assert Examined(agent.host).wrong == []
+    assert [each.wrong for each in examined(a.host, b.host)] == [[], []]
     rule(a.host, "input", "udp dport 5353 drop")
-    Examined(a.host).first("firewall", "does not come in on eth0", command="nft insert rule inet f c udp dport 5353 accept")
+    Examined(a.host).first(
+        "firewall",
+        "does not come in on eth0: this machine's own firewall",
+        command="nft insert rule inet f c udp dport 5353 accept",
+    )
     opened(a.host)
     rule(a.host, "input", "iif lo accept; ct state established,related accept; udp dport 5353 accept", policy="drop")
-    Examined(a.host).first("firewall", "TCP port 7946", command="nft insert rule inet f c tcp dport 7946 accept")
-    Examined(b.host).first("machines", "a announces itself at 10.77.1.1:7946", command="ufw allow 7946/tcp")
+    here, there = examined(a.host, b.host)
+    here.first("firewall", "TCP port 7946", command="nft insert rule inet f c tcp dport 7946 accept")
+    there.first("machines", "a announces itself at 10.77.1.1:7946", command="ufw allow 7946/tcp")
     opened(a.host)
     lan.drop_multicast()
     Examined(a.host).first("multicast", "Multicast is lost between eth0 and b (10.77.1.2)", command="ufw allow 5353/udp")
@@ -90,10 +103,9 @@ def test_a_duplicated_name_and_a_wrong_clock(two: tuple[Agent, Agent]) -> None:
     b.stop()
     b.host.run(["hostname", "a"])
     b.start().wait_for(ON_THE_LIST)
-    for agent in two:
-        Examined(agent.host).first("name", "also has the name a", command="hostnamectl set-hostname")
+    for found in examined(a.host, b.host):
+        found.first("name", "also has the name a", command="hostnamectl set-hostname")
     b.stop()
-    Examined(b.host).first("agent", "k3 does not run on this machine", command="k3 network")
     b.host.run(["hostname", "b"])
     b.start(env=clock("-1h")).wait_for(ON_THE_LIST)
     Examined(a.host).first("clock", "The clock of b is 60m behind", command="timedatectl set-ntp true")
@@ -106,24 +118,25 @@ def test_a_clone(lan: Lan, tmp_path: Path) -> None:
         box(agent.host, hostname="web")
         agent.start().wait_for(ON_THE_LIST)
     agents[1].process.wait_for("clone", guard_seconds=60)
-    for agent in agents:
-        Examined(agent.host).first("identity", "copies of one disk", command="systemd-machine-id-setup")
+    for found in examined(*(agent.host for agent in agents)):
+        found.first("identity", "copies of one disk", command="systemd-machine-id-setup")
     for agent in agents:
         agent.close()
 
 
 def test_a_machine_alone_and_who_holds_its_port(lan: Lan, tmp_path: Path) -> None:
     a = Agent(lan, lan.host("a"), tmp_path / "a")
-    assert Examined(a.host).wrong == [], "k3 has never run here"
     a.start().wait_for(ON_THE_LIST)
     found = Examined(a.host)
     assert found.wrong == []
     assert any(each["subject"] == "multicast" and "Nobody else is heard" in each["what"] for each in found.findings)
-    a.close()
-    other = a.host.start(["python3", "-m", "http.server", "7946"])
+    a.process.kill(9)
+    Examined(a.host).first("agent", "k3 does not run on this machine", command="k3 network")
+    other = a.host.start([sys.executable, "-m", "http.server", "7946"])
     until(lambda: "7946" in a.host.run(["ss", "-ltn"]).stdout)
-    Examined(a.host, "--store", "memory://").first("port", "TCP port 7946", command="")
+    Examined(a.host).first("port", "TCP port 7946 is held by another program", command="k3 network --listen :7947")
     other.kill(9)
+    a.close()
 
 
 def test_a_full_disk_a_store_that_is_down_and_one_that_is_no_store(lan: Lan) -> None:

@@ -54,8 +54,8 @@ def run(arguments: list[str]) -> int:
     chosen = parser().parse_args(arguments)
     settings = settings_for_reading(chosen)
     case = Case(
-        settings=settings,
         network=network_config(chosen, settings, os.environ),
+        reader=settings.reader,
         discovery=discovery_options(chosen, settings, os.environ) if is_consul_named(chosen, settings) else None,
         state_dir=here().state_directory,
     )

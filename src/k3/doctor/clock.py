@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from k3.core.freshness import SKEW_SECONDS
-from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
+from k3.doctor.finding import Finding, Subject, ok, problem, warning
 from k3.view.cells import human_duration
 
 SERIOUS_SECONDS: Final = 60.0
@@ -26,7 +26,7 @@ def clock(ahead_seconds: Mapping[str, float], local_seconds: float) -> list[Find
         found.append(_said(local_seconds, what, "Restart it:", ("systemctl restart k3",)))
     wrong = {name: seconds for name, seconds in ahead_seconds.items() if abs(seconds) > SKEW_SECONDS}
     if not wrong:
-        return [*found, _right(list(ahead_seconds))]
+        return [*found, *_right(len(ahead_seconds))]
     middle = statistics.median(wrong.values())
     agree = all(abs(seconds - middle) <= SKEW_SECONDS for seconds in wrong.values())
     if len(wrong) == len(ahead_seconds) > 1 and agree:
@@ -45,10 +45,8 @@ def _said(seconds: float, what: str, do: str, commands: Sequence[str]) -> Findin
     return made(Subject.CLOCK, what, why=WHY, do=do, commands=commands)
 
 
-def _right(names: Sequence[str]) -> Finding:
-    if not names:
-        return note(Subject.CLOCK, "Nobody said the time: this machine's clock was compared with none.")
-    return ok(Subject.CLOCK, f"the clock agrees with {len(names)} other{'' if len(names) == 1 else 's'}")
+def _right(others: int) -> list[Finding]:
+    return [ok(Subject.CLOCK, f"the clock agrees with {others} other{'' if others == 1 else 's'}")] if others else []
 
 
 def _off(ahead_seconds: float) -> str:

@@ -12,7 +12,7 @@ from k3.doctor.firewall import Firewall, Packet
 from k3.doctor.machine import Machine
 from k3.doctor.others import Other
 from k3.network.hearing import Heard
-from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP, describe
+from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP
 from k3.network.mdns import PORT
 from k3.network.messages import Impostor, LocalFault, NoAnswer, Refused
 from k3.network.multicast import Blocked
@@ -51,24 +51,25 @@ def _multicast_blocked(seen: Evidence) -> Iterable[Finding]:
     for each in seen.blocked:
         packet = Packet("output" if each.why else "input", "udp", PORT, each.interface)
         where = seen.firewall.dropped(packet)
-        what = f"This machine's firewall blocks multicast: {describe((each,)).partition(', a firewall rule')[0]}"
+        how = f"cannot be sent on {each.interface} ({each.why})" if each.why else f"does not come in on {each.interface}"
         why = f"{FINDS_BY} The {where}." if where else FINDS_BY
         do = "Let UDP port 5353 through; one of these does it." if not where else "Let UDP port 5353 through:"
-        yield problem(Subject.FIREWALL, f"{what}.", why=why, do=do, commands=seen.firewall.commands(packet))
+        what = f"Multicast (UDP 5353) {how}: this machine's own firewall blocks it."
+        yield problem(Subject.FIREWALL, what, why=why, do=do, commands=seen.firewall.commands(packet))
 
 
 def _tcp_blocked(seen: Evidence) -> Iterable[Finding]:
     port = seen.machine.info.facts.port if seen.machine.info else seen.machine.agent.port
-    yield from _blocks(seen, Packet("input", "tcp", port, ""), "this machine's")
-    yield from _blocks(seen, Packet("output", "tcp", port, ""), "other machines'")
+    yield from _blocks(seen, Packet("input", "tcp", port, ""), "lets nobody in at")
+    yield from _blocks(seen, Packet("output", "tcp", port, ""), "lets nothing out to other machines'")
 
 
-def _blocks(seen: Evidence, packet: Packet, whose: str) -> Iterable[Finding]:
+def _blocks(seen: Evidence, packet: Packet, how: str) -> Iterable[Finding]:
     running = [each.name for each in seen.machine.links.interfaces if each.running and each.addresses]
     drops = [(name, where) for name in running if (where := seen.firewall.dropped(replace(packet, interface=name))) is not None]
     if not drops:
         return
-    what = f"This machine's firewall blocks {whose} TCP port {packet.port} on {', '.join(name for name, _ in drops)}."
+    what = f"This machine's own firewall {how} TCP port {packet.port} on {', '.join(name for name, _ in drops)}."
     why = f"{REACHES_BY} The {drops[0][1]}."
     commands = seen.firewall.commands(replace(packet, interface=drops[0][0]))
     yield problem(Subject.FIREWALL, what, why=why, do=f"Let TCP port {packet.port} through:", commands=commands)

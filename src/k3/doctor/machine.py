@@ -20,7 +20,7 @@ from k3.network.links import Links
 from k3.network.messages import Answered
 from k3.network.netlink import LinkEntry
 from k3.network.own_identity import OwnIdentity
-from k3.settings.structs import NetworkConfig, Settings
+from k3.settings.structs import NetworkConfig, Reader
 
 LOCAL_SECONDS: Final = 0.8
 
@@ -29,8 +29,9 @@ LOCAL_SECONDS: Final = 0.8
 class Case:
     """What is to be examined: how k3 runs on this machine, or would, by the command line, the environment and the file."""
 
-    settings: Settings
     network: NetworkConfig
+    reader: Reader
+    """How another command of this user is told of the same store."""
     discovery: DiscoveryOptions | None
     """None: nothing was said of Consul."""
     state_dir: Path
@@ -47,6 +48,8 @@ class LocalAgent:
     """How far its clock is ahead of this process's."""
     is_open: bool = False
     """Whether a program listens there."""
+    is_silent: bool = False
+    """Whether that takes connections and says nothing."""
     holder: str = ""
     """Which one, as far as this user may know: `python3 (pid 123)`."""
 
@@ -129,9 +132,9 @@ async def asked_at(machine: Machine, port: int) -> Machine:
 
 async def _local_agent(host: str, port: int) -> LocalAgent:
     """Asks whoever listens at a port of this machine."""
-    holder, (info, ahead_seconds) = await asyncio.gather(_holder(port), _ask(host, port))
-    is_heard = info is not None or bool(holder) or await asyncio.to_thread(is_open, host, port)
-    return LocalAgent(host=host, port=port, info=info, ahead_seconds=ahead_seconds, is_open=is_heard, holder=holder)
+    holder, agent = await asyncio.gather(_holder(port), _ask(LocalAgent(host=host, port=port)))
+    is_there = agent.is_open or bool(holder) or await asyncio.to_thread(is_open, host, port)
+    return replace(agent, is_open=is_there, holder=holder)
 
 
 async def _holder(port: int) -> str:
@@ -144,14 +147,17 @@ async def _holder(port: int) -> str:
         return ""
 
 
-async def _ask(host: str, port: int) -> tuple[Info | None, float]:
-    """Returns what the agent says of itself, and how far its clock is ahead; None: it is no agent of k3, or nobody."""
+async def _ask(agent: LocalAgent) -> LocalAgent:
+    """Returns who answers there."""
     try:
-        answer = await get(Server(host=host, port=port), "/info", timeout_seconds=LOCAL_SECONDS)
+        answer = await get(Server(host=agent.host, port=agent.port), "/info", timeout_seconds=LOCAL_SECONDS)
         info = parse_info(answer.body)
-    except (OSError, HttpError, Invalid):
-        return None, 0.0
-    return info, (info.time - datetime.now(UTC)).total_seconds() if info.time else 0.0
+    except (HttpError, Invalid):
+        return replace(agent, is_open=True)
+    except OSError as error:
+        return replace(agent, is_silent=isinstance(error, TimeoutError))
+    ahead = (info.time - datetime.now(UTC)).total_seconds() if info.time else 0.0
+    return replace(agent, info=info, ahead_seconds=ahead, is_open=True)
 
 
 def is_open(host: str, port: int) -> bool:

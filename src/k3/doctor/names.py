@@ -8,6 +8,7 @@ from k3.core.errors import Invalid
 from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
 from k3.doctor.machine import Case, Machine
 from k3.doctor.others import Other
+from k3.doctor.surroundings import is_in_container
 from k3.network import naming
 from k3.network.messages import Answered
 
@@ -23,10 +24,14 @@ _NOWHERE: Final = ("localhost", "localhost.localdomain")
 
 def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
     """Gives which machines are copies of this one."""
+    if not machine.has_machine_id and machine.info is not None:
+        yield note(Subject.IDENTITY, "This user cannot see the machine id that k3 goes by here: copies were not looked for.")
+        return
     if not machine.has_machine_id:
+        made = note if is_in_container() else warning
         what = "This machine has no machine id: /etc/machine-id is empty or missing."
         why = "k3 keeps one in its state directory; where that does not last, it is a new machine after every start."
-        yield warning(Subject.IDENTITY, what, why=why, do="Make one:", commands=("systemd-machine-id-setup",))
+        yield made(Subject.IDENTITY, what, why=why, do="Make one:", commands=("systemd-machine-id-setup",))
         return
     copies = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
     for other, answer in copies:
@@ -122,7 +127,13 @@ def _rename(name: str) -> tuple[str, ...]:
 def _by_itself(name: str, *, is_chosen: bool) -> Finding:
     if not is_chosen and name in _NOWHERE:
         what = f"This machine has no host name of its own: it is called {name}."
-        return warning(Subject.NAME, what, why=_WHY, do="Give it one:", commands=_rename("web"))
+        return warning(
+            Subject.NAME,
+            what,
+            why=_WHY,
+            do="Give it one:",
+            commands=("hostnamectl set-hostname web1", "k3 network --node-name web1"),
+        )
     if not is_chosen and name in OF_MANY:
         what = f"This machine is called {name}, as many are when they are new."
         return note(Subject.NAME, what, why=_WHY, do="Give it a name of its own before there are two:", commands=_rename(name))

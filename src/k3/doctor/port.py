@@ -20,7 +20,7 @@ def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
         holder = f", {agent.holder}" if agent.holder else ""
         yield ok(Subject.PORT, f"k3 runs here as {machine.info.facts.node} and answers at TCP port {agent.port}{holder}")
     elif machine.info is not None:
-        what = f"TCP port {agent.port} is held by the program that k3 follows{_by(agent.holder)}: two of them cannot share it."
+        what = f"TCP port {agent.port} is held by the program that k3 follows{_by(agent.holder)} already."
         yield _taken(what, agent.port, agent.holder)
     elif agent.is_open:
         yield _not_k3(machine)
@@ -35,7 +35,7 @@ def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
 
 def _not_k3(machine: Machine) -> Finding:
     agent = machine.agent
-    if agent.holder.startswith(_OWN_NAMES):
+    if agent.is_silent and (not agent.holder or agent.holder.startswith(_OWN_NAMES)):
         what = f"The agent here{_by(agent.holder)} does not answer at TCP port {agent.port}: it stands still, or is no k3."
         why = "Other machines conclude that this one is gone."
         pid = _pid(agent.holder)
@@ -43,7 +43,7 @@ def _not_k3(machine: Machine) -> Finding:
         return problem(
             Subject.PORT, what, why=why, do="Look at its log; stop it and start it again:", commands=(*commands, "k3 network")
         )
-    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder)}.", agent.port, agent.holder)
+    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder).rstrip(',')}.", agent.port, agent.holder)
 
 
 def _taken(what: str, number: int, holder: str) -> Finding:
@@ -57,7 +57,7 @@ def _taken(what: str, number: int, holder: str) -> Finding:
 
 
 def _by(holder: str) -> str:
-    return f", {holder}" if holder else ", of another user: only root may know which"
+    return f", {holder}," if holder else ""
 
 
 def _pid(holder: str) -> str:

@@ -53,7 +53,7 @@ class StoreSeen:
 
 async def look(case: Case, *, seconds: float) -> StoreSeen:
     """Looks at the store for so long. Raises for nothing that a store does."""
-    storage = case.settings.storage
+    storage = case.network.storage
     room = tuple(_room(storage.file)) if storage.file is not None else ()
     if storage.file is not None and not is_there(storage.file):
         return StoreSeen(findings=(*room, _not_made_yet(case)))
@@ -192,11 +192,11 @@ def _room(file: Path) -> Iterable[Finding]:
 
 
 def _not_made_yet(case: Case) -> Finding:
-    file = case.settings.storage.file or Path()
+    file = case.network.storage.file or Path()
     place = next((each for each in file.parents if each.exists()), Path("/"))
     if os.access(place, os.W_OK):
         what = f"There is no store at {file} yet: k3 makes it when it starts."
-        return note(Subject.STORE, what, do="Start it:", commands=(case.settings.reader.command("network"),))
+        return note(Subject.STORE, what, do="Start it:", commands=(case.reader.command("network"),))
     what = f"There is no store at {file}, and this user may not make one in {place}."
     return problem(Subject.STORE, what, why=KEPT_IN, do="Run k3 as the owner of that directory:", commands=(f"ls -ld {place}",))
 
@@ -207,7 +207,7 @@ def agreement(case: Case, seen: StoreSeen, agent: LocalAgent) -> Iterable[Findin
     if info is None or not info.store_id or not seen.id:
         return
     if info.store_id != seen.id:
-        what = f"The agent of k3 on this machine uses another store than {one_line(case.settings.storage.url)}, looked at here."
+        what = f"The agent of k3 on this machine uses another store than {one_line(case.network.storage.url)}, looked at here."
         yield note(Subject.STORE, what, do="Give the same one: k3 doctor --store URL.")
         return
     silent = freshness.unwritten_seconds(seen.nodes, datetime.now(UTC), ())

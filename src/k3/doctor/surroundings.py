@@ -51,7 +51,8 @@ def _is_dockers_cable(entry: LinkEntry) -> bool:
 def interfaces(machine: Machine) -> Iterable[Finding]:
     """Gives what is to be said of the interfaces."""
     if machine.trouble:
-        yield problem(Subject.INTERFACES, machine.trouble, why="k3 was told to use it, and does not start without it.")
+        why, do = "k3 was told to use it, and does not start without it.", "Name one that is there, or leave --interface out:"
+        yield problem(Subject.INTERFACES, f"{machine.trouble}.", why=why, do=do, commands=("ip -br address",))
     running = [each for each in machine.links.interfaces if each.running and each.addresses]
     if not running:
         yield _none(machine)

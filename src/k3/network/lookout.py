@@ -144,7 +144,7 @@ class Lookout:
         others = {each.name for each in self._links.interfaces if each.running} - set(blocked)
         whose = f"Machines on {', '.join(blocked)}" if others else "Other machines"
         return f"{whose} cannot be found from here: {describe(self._blocked)}. To open it:\n" + "".join(
-            f"  {name + ':':<10} {command}\n" for name, command in remedies(self._blocked)
+            f"  {name + ':':<10} {command}\n" for name, command in _remedies(self._blocked)
         )
 
     async def run(self) -> None:
@@ -167,7 +167,7 @@ class Lookout:
             return
         former, self._blocked = self._blocked, found
         if found:
-            log.warning("multicast.blocked", extra=_said(describe(found), _joined(remedies(found))))
+            log.warning("multicast.blocked", extra=_said(describe(found), _joined(_remedies(found))))
         elif former:
             log.info("multicast.open", extra={"fields": {"interfaces": [each.interface for each in former]}})
             self._opened()
@@ -223,7 +223,7 @@ def _said(what: str, advice: str) -> dict[str, dict[str, str]]:
     return {"fields": {"what": what, "advice": advice}}
 
 
-def remedies(found: Collection[Blocked]) -> list[tuple[str, str]]:
+def _remedies(found: Collection[Blocked]) -> list[tuple[str, str]]:
     """Returns commands by firewall, for the directions that are blocked."""
     outward = list(FIREWALLS_UDP_OUT.items()) if any(each.why for each in found) else []
     inward = list(FIREWALLS_UDP.items()) if any(not each.why for each in found) else []

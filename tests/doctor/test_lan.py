@@ -1,0 +1,158 @@
+"""What is concluded from what was heard and asked: certain things are problems, and silence proves nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k3.agent.facts import Identity
+from k3.agent.info import Info
+from k3.core.observation import Facts
+from k3.doctor import lan, names, port, surroundings
+from k3.doctor.finding import Finding, Severity
+from k3.doctor.firewall import Firewall
+from k3.doctor.lan import Evidence
+from k3.doctor.machine import LocalAgent, Machine
+from k3.doctor.others import Other, heard_by_now
+from k3.network import netlink
+from k3.network.hearing import Heard
+from k3.network.links import Interface, Links
+from k3.network.messages import Announcement, Answered, Endpoint, Impostor, NoAnswer, Refused
+from k3.network.netlink import LinkEntry
+
+UP = netlink.IFF_UP | netlink.IFF_RUNNING | netlink.IFF_MULTICAST
+ETH0 = Interface(name="eth0", index=2, mac="", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",))
+WEB2 = Other(name="web2", id="b" * 32, addresses=("10.0.0.2",), port=7946, interface="eth0")
+SAID = Announcement(instance="web2", node="web2", addresses=("10.0.0.2",), port=7946, id="b" * 32)
+ANSWER = Answered(facts=Facts(node="web2", id="b" * 32), endpoint=Endpoint("10.0.0.2", 7946), group=0)
+SILENT = NoAnswer("no answer in time")
+
+
+def machine(*interfaces: Interface, entries: tuple[LinkEntry, ...] = (), **changed: Any) -> Machine:
+    made = Machine(
+        links=Links(interfaces),
+        entries=entries,
+        addressed=frozenset(each.index for each in interfaces if each.addresses),
+        routed=("eth0",),
+        trouble="",
+        identity=Identity("a" * 32),
+        has_machine_id=True,
+        is_same_installation=lambda _: False,
+        boot_id="",
+        new_identity="rm -f /etc/machine-id; systemd-machine-id-setup; and restart k3",
+        agent=LocalAgent(host="127.0.0.1", port=7946),
+    )
+    return replace(made, **changed)
+
+
+def seen(heard: Heard, *others: Other) -> Evidence:
+    return Evidence(machine=machine(ETH0), firewall=Firewall(), blocked=(), heard=(heard,), others=others)
+
+
+def only(findings: Any) -> Finding:
+    (found,) = findings
+    assert isinstance(found, Finding)
+    return found
+
+
+@pytest.fixture
+def wireless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernel calls eth0 Wi-Fi."""
+    (tmp_path / "eth0" / "phy80211").mkdir(parents=True)
+    monkeypatch.setattr(surroundings, "_CLASS", tmp_path)
+
+
+def test_silence_is_no_problem() -> None:
+    assert only(lan.multicast(seen(Heard(interface="eth0")))).severity is Severity.NOTE
+    other_devices = Heard(interface="eth0", senders=frozenset({"10.0.0.9"}))
+    found = only(lan.multicast(seen(other_devices)))
+    assert found.severity is Severity.NOTE
+    assert "1 other device" in found.what
+
+
+@pytest.mark.usefixtures("wireless")
+def test_silence_on_wifi_has_a_hint_and_lost_multicast_a_cause() -> None:
+    found = only(lan.multicast(seen(Heard(interface="eth0"))))
+    assert (found.severity, "client isolation" in found.why) == (Severity.NOTE, True)
+    unheard = replace(WEB2, interface="", outcome=ANSWER)
+    found = only(lan.multicast(seen(Heard(interface="eth0"), unheard)))
+    assert (found.severity, "client isolation" in found.do) == (Severity.PROBLEM, True)
+
+
+def test_who_answers_and_is_not_heard_has_lost_its_multicast() -> None:
+    unheard = replace(WEB2, interface="", outcome=ANSWER)
+    found = only(lan.multicast(seen(Heard(interface="eth0"), unheard)))
+    assert found.severity is Severity.PROBLEM
+    assert "web2 (10.0.0.2)" in found.what
+    third = replace(SAID, node="web3", addresses=("10.0.0.3",))
+    assert only(lan.multicast(seen(Heard(interface="eth0", machines=(third,)), unheard))).severity is Severity.WARNING
+    later = Heard(interface="eth0", senders=frozenset({"10.0.0.2"}))
+    assert heard_by_now([unheard], [later])[0].interface == "eth0"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [
+        (SILENT, "does not answer there"),
+        (Refused(), "refuses connections there"),
+        (Impostor("web9", "c" * 32), "web9 answers"),
+    ],
+)
+def test_who_is_announced_and_cannot_be_asked_is_named_with_its_place(outcome: Any, word: str) -> None:
+    found = list(lan.machines(seen(Heard(interface="eth0", machines=(SAID,)), replace(WEB2, outcome=outcome))))
+    assert word in only(found).what
+    assert "10.0.0.2:7946" in found[0].what
+    assert found[0].severity in {Severity.PROBLEM, Severity.WARNING}
+    assert found[0].commands
+
+
+def entry(name: str, flags: int = UP, **more: Any) -> LinkEntry:
+    return LinkEntry(**{"index": 2, "name": name, "flags": flags, **more})
+
+
+@pytest.mark.parametrize(
+    ("entries", "word"),
+    [
+        ((), "no network interface but loopback"),
+        ((entry("eth0", netlink.IFF_MULTICAST),), "eth0 is down"),
+        ((entry("eth0", netlink.IFF_UP | netlink.IFF_MULTICAST),), "eth0 has no carrier"),
+        ((entry("eth0", netlink.IFF_UP | netlink.IFF_RUNNING),), "Multicast is switched off on eth0"),
+        ((entry("eth0"),), "eth0 has no address"),
+        ((entry("docker0", kind="bridge"), entry("veth12", kind="veth", index=3)), "a container manager's own"),
+        ((entry("wg0", UP | netlink.IFF_POINTOPOINT),), "a tunnel (wg0)"),
+        ((entry("docker0"), entry("eth0", 0, index=3)), "eth0 is down"),
+    ],
+)
+def test_why_no_interface_can_be_used(entries: tuple[LinkEntry, ...], word: str) -> None:
+    found = only(surroundings.interfaces(machine(entries=entries)))
+    assert found.severity is Severity.PROBLEM
+    assert word in found.what
+    assert found.commands or found.do
+
+
+def test_a_second_interface_without_its_carrier_is_a_warning_and_dockers_is_nothing() -> None:
+    dead = replace(ETH0, name="eth1", index=3, running=False, addresses=("10.1.0.1",), prefixes=("10.1.0.0/24",))
+    found = list(surroundings.interfaces(machine(ETH0, dead)))
+    assert [each.severity for each in found] == [Severity.OK, Severity.WARNING]
+    assert all(each.severity is Severity.OK for each in surroundings.interfaces(machine(ETH0, replace(dead, name="docker0"))))
+
+
+def test_who_holds_the_port() -> None:
+    other = machine(ETH0, agent=LocalAgent(host="127.0.0.1", port=7946, is_open=True, holder="dockerd (pid 12)"))
+    found = only(port.port(other, None))
+    assert (found.severity, "Docker Swarm" in found.why) == (Severity.PROBLEM, True)
+    assert found.commands == ("k3 network --listen :7947", "kill 12")
+    assert only(port.port(machine(ETH0), None)).severity is Severity.NOTE
+
+
+def test_a_machine_without_an_id_and_one_with_the_same() -> None:
+    assert "no machine id" in only(names.identity(machine(ETH0, has_machine_id=False), ())).what
+    of_another_user = LocalAgent(host="127.0.0.1", port=7946, info=Info(facts=Facts(node="a")))
+    assert only(names.identity(machine(ETH0, has_machine_id=False, agent=of_another_user), ())).severity is Severity.NOTE
+    answered = replace(WEB2, outcome=ANSWER)
+    copied = machine(ETH0, is_same_installation=lambda _: True)
+    assert only(names.identity(copied, [answered])).severity is Severity.WARNING, "the MAC addresses differ"
+    same = replace(copied, identity=Identity("b" * 32))
+    assert only(names.identity(same, [answered])).severity is Severity.PROBLEM
+    assert only(names.identity(machine(ETH0), [answered])).severity is Severity.OK
