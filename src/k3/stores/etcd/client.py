@@ -37,6 +37,7 @@ _WRITE_SHARE: Final = 0.8
 """Of `limits.STORE_TIMEOUT_SECONDS`, for one attempt: less than all, so the client learns of it before its caller gives up."""
 
 _CONNECT_SECONDS: Final = 2.0
+_VERSION_SECONDS: Final = 1.0
 _OPTIONS: Final = (
     # By default gRPC refuses answers of more than 4 MiB, which a page of large Nodes or a watch that catches up exceeds.
     ("grpc.max_receive_message_length", -1),
@@ -95,6 +96,14 @@ class Endpoint:
     def watch(self, metadata: Metadata) -> Any:  # noqa: ANN401 - grpc's call object, typed by its messages alone
         """Opens a stream of watch requests and responses. Cancelling a read of it ends it."""
         return self._watch(metadata=metadata)
+
+    async def version(self, metadata: Metadata) -> str:
+        """Returns the version of the member; empty where it does not say."""
+        try:
+            answer = await self.call(messages.STATUS, messages.StatusRequest(), timeout=_VERSION_SECONDS, metadata=metadata)
+        except AioRpcError:
+            return ""
+        return str(answer.version)
 
     async def reach(self, timeout: float) -> None:  # noqa: ASYNC109 - grpc's own
         """Makes sure that there is a connection: any answer proves one. Raises AioRpcError."""

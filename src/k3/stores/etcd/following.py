@@ -1,8 +1,9 @@
 """One watch of one kind: it resumes by itself after a short cut, and does not trust silence.
 
 The cursor is the revision of the last change handed on. It never follows the revision in a header, which while catching up
-is already the newest, except in etcd's own notes of progress, which are empty. After a cut the stream is opened again behind
-the cursor; where that is no longer kept, the watch ends with Expired, and where no member answers for
+is already the newest, except in etcd's own notes of progress, which are empty. Those are asked for where a list shows that the
+store is further: perhaps only other kinds have changed, of which etcd says nothing (ADR 60). After a cut the stream is opened
+again behind the cursor; where that is no longer kept, the watch ends with Expired, and where no member answers for
 `limits.STORE_TIMEOUT_SECONDS`, with Unavailable. A stream that says nothing is compared with what a read shows: it may have
 been forgotten by its server, or the server by its cluster.
 
@@ -12,7 +13,9 @@ A slow reader stops the stream by flow control, and etcd replays to it from its 
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from grpc.aio import AioRpcError, UsageError
@@ -42,6 +45,19 @@ _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
+_ASKED_IN_ORDER: Final = {(3, 4): 31, (3, 5): 13}
+"""From which patch on a note that was asked for overtakes no change (etcd issue 15220); a kube-apiserver asks no older one."""
+
+
+def notes_are_in_order(version: str) -> bool:
+    """Whether an etcd of this version answers a question for progress only when all changes up to there have been sent."""
+    found = re.match(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", version)
+    if found is None:
+        return False
+    major, minor, patch = map(int, found.groups())
+    return (major, minor) >= min(_ASKED_IN_ORDER) and patch >= _ASKED_IN_ORDER.get((major, minor), 0)
+
+
 class _Cut(Exception):
     """The stream is of no use any more."""
 
@@ -49,9 +65,12 @@ class _Cut(Exception):
 class Stream:
     """An open watch stream on one member."""
 
-    def __init__(self, endpoint: Endpoint, call: Any) -> None:  # noqa: ANN401 - grpc's call object
+    def __init__(self, endpoint: Endpoint, call: Any, *, can_be_asked: bool) -> None:  # noqa: ANN401 - grpc's call object
+        """`can_be_asked`: whether the server's notes of progress come behind the changes that they speak of."""
         self.endpoint = endpoint
+        self.can_be_asked = can_be_asked
         self._call = call
+        self._is_writing = asyncio.Lock()
 
     async def read(self) -> Message:
         """Returns the next whole response. Raises _Cut. Cancelling it ends the stream."""
@@ -65,7 +84,8 @@ class Stream:
     async def send(self, request: Message) -> None:
         """Sends a request. Raises _Cut."""
         try:
-            await self._call.write(request)
+            async with self._is_writing:  # grpc takes one request at a time
+                await self._call.write(request)
         except (AioRpcError, UsageError, asyncio.InvalidStateError) as error:
             raise _Cut(str(error)) from None
 
@@ -107,7 +127,7 @@ class Following(Reader):
         self._on_resume = on_resume
         self._client = client
         self._documents = documents
-        self._kind = kind
+        self.kind = kind
         self._cursor = self._told
         self._stream: Stream | None = None
         self._responses = 0
@@ -140,6 +160,13 @@ class Following(Reader):
                 await self._stream.aclose()
                 self._stream = None
 
+    async def ask(self, revision: int) -> None:
+        """Has etcd say how far this watch is, if that is not as far as this revision."""
+        stream = self._stream
+        if stream is not None and stream.can_be_asked and self._cursor < revision:
+            with suppress(_Cut):  # whoever reads it meets that
+                await stream.send(messages.WatchRequest(progress_request=messages.WatchProgressRequest()))
+
     # --- one stream
 
     async def _opened(self) -> tuple[Stream, int]:
@@ -147,9 +174,10 @@ class Following(Reader):
         # etcd takes a watch from a future revision without an error, and would be silent until the store gets there.
         newest = await self._check_kept()
         endpoint = await self._client.ready(deadline())
-        stream = Stream(endpoint, endpoint.watch(self._client.metadata))
+        can_be_asked = notes_are_in_order(await endpoint.version(self._client.metadata))
+        stream = Stream(endpoint, endpoint.watch(self._client.metadata), can_be_asked=can_be_asked)
         try:
-            start, end = self._documents.span(self._kind)
+            start, end = self._documents.span(self.kind)
             # `prev_kv`: a DELETED event carries the last state. `fragment`: one beyond --max-request-bytes comes in parts.
             # `progress_notify`: the cursor moves on while nothing changes, so that a cut finds it still kept.
             wanted = messages.WatchCreateRequest(
@@ -164,7 +192,7 @@ class Following(Reader):
 
     async def _check_kept(self) -> int:
         """Raises Expired where the cursor is compacted or in the future, and Forbidden where this user may not read here."""
-        start, end = self._documents.span(self._kind)
+        start, end = self._documents.span(self.kind)
         request = messages.RangeRequest(key=start, range_end=end, limit=1, keys_only=True, revision=max(self._cursor, 1))
         return int((await self._client.read(messages.RANGE, request)).header.revision)
 
@@ -211,10 +239,14 @@ class Following(Reader):
                 await self._queue.put(change)
         if response.events:
             self._cursor = response.events[-1].kv.mod_revision
-        # A note of progress: all up to this revision has been sent. With watch_id -1 it is about no watch in particular.
-        elif not response.created and response.watch_id >= 0 and response.header.revision > self._cursor:
+        # A note of progress: all up to this revision has been sent. With watch_id -1 it was asked for, and is about all watches
+        # of its stream, which are this one.
+        elif not response.created and response.header.revision > self._cursor and self._is_in_order(response):
             self._cursor = response.header.revision
             await self._queue.put(Bookmark(self._cursor))
+
+    def _is_in_order(self, note: Message) -> bool:
+        return note.watch_id >= 0 or (self._stream is not None and self._stream.can_be_asked)
 
     async def _guard(self, stream: Stream) -> None:
         """Raises _Cut for a stream of no use; never while a response is being handed on, as its beginning would be repeated."""
@@ -235,7 +267,7 @@ class Following(Reader):
 
     async def _compare(self, stream: Stream) -> None:
         """Raises _Cut where the member does not answer, or has something that it has not sent."""
-        start, end = self._documents.span(self._kind)
+        start, end = self._documents.span(self.kind)
         request = messages.RangeRequest(key=start, range_end=end, limit=1, keys_only=True, min_mod_revision=self._cursor + 1)
         kvs = (await self._asked(stream, request)).kvs
         if not kvs:

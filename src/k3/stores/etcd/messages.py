@@ -39,7 +39,8 @@ _MESSAGES: Final = {
     "CompactionResponse": "ResponseHeader header 1",
     "WatchCreateRequest": "bytes key 1, bytes range_end 2, int64 start_revision 3, bool progress_notify 4, bool prev_kv 6,"
     " bool fragment 8",
-    "WatchRequest": "WatchCreateRequest create_request 1|request",
+    "WatchProgressRequest": "",
+    "WatchRequest": "WatchCreateRequest create_request 1|request, WatchProgressRequest progress_request 3|request",
     "WatchResponse": "ResponseHeader header 1, int64 watch_id 2, bool created 3, bool canceled 4, int64 compact_revision 5,"
     " string cancel_reason 6, bool fragment 7, Event* events 11",
     "AuthenticateRequest": "string name 1, string password 2",
@@ -93,6 +94,7 @@ DeleteRangeRequest: Final = _class("DeleteRangeRequest")
 TxnRequest: Final = _class("TxnRequest")
 CompactionRequest: Final = _class("CompactionRequest")
 WatchCreateRequest: Final = _class("WatchCreateRequest")
+WatchProgressRequest: Final = _class("WatchProgressRequest")
 WatchRequest: Final = _class("WatchRequest")
 AuthenticateRequest: Final = _class("AuthenticateRequest")
 StatusRequest: Final = _class("StatusRequest")

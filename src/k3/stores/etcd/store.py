@@ -109,6 +109,9 @@ class EtcdStore:
             found += [item for item in map(self._documents.read, response.kvs) if item is not None]
             if response.kvs:
                 start = response.kvs[-1].key + b"\0"
+        if at is None:
+            for watch in [each for each in self._watches if each.kind == kind]:
+                await watch.ask(revision)
         return Page(tuple(found), revision, found[-1].key if more and found else None)
 
     async def create(self, key: Key, manifest: Manifest) -> Object:
