@@ -23,12 +23,12 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
     """
 
     @asynccontextmanager
-    async def serve(store: Store, state_dir: Path, nodes: Cache) -> AsyncIterator[str]:
+    async def serve(store: Store, state_dir: Path, nodes: Cache, faults: Faults) -> AsyncIterator[str]:
         from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
         from k3.server.serving import Serving  # noqa: PLC0415 - the same
 
         assert access is not None  # noqa: S101 - it is only called where it is given
-        serving = Serving(store, access, state_dir, Faults(), own_addresses, nodes=nodes)
+        serving = Serving(store, access, state_dir, faults, own_addresses, nodes=nodes)
         async with serving.running():
             yield serving.url
 
