@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from k3.agent.cache import Cache
+from k3.agent.faults import Faults
 from k3.core.objects import LEASE, NODE, Key, Manifest, Object
 from k3.server import kube_metrics, metrics, targets
 from k3.server.metrics import Exposition
 from k3.server.status import Refused
+from k3.stores.enduring import EnduringStore
 from k3.stores.memory import MemoryStore
 from k3.view.cells import Moment
 from tests import odd_places
@@ -104,6 +106,19 @@ async def test_an_empty_store_is_the_servers_own_page() -> None:
         found = await there.read()
         assert set(found) == {"k3_build_info", "k3_store_up", "k3_server_watchers"}
         assert found["k3_server_watchers"].of(resource="nodes") == 2
+
+
+async def test_faults_and_what_the_store_takes_are_told_in_one_place_whoever_meets_them() -> None:
+    faults = Faults()
+    async with site() as there:
+        store = EnduringStore(there.store)
+        there.page = Exposition(there.nodes, there.leases, store=store, faults=faults)
+        with faults.survived("server.request"):
+            raise RuntimeError
+        found = await there.read()
+        [id_] = faults.counts
+        assert found["k3_faults_total"].of(fault=id_) == 1
+        assert found["k3_store_writable"].of() == 1
 
 
 def samples(manifest: Manifest, **options: Any) -> dict[str, Read]:

@@ -1,16 +1,20 @@
 """A server of the store answers, but not as it should: full, locked, without rights, or to be written no more.
 
-Agents that run go on, say once what is wrong and what to do, blame no machine for it, and need no restart when it is mended.
+Agents that run go on, say once what is wrong and what to do, blame no machine for it, and need no restart when it is mended. So
+does a server of the Kubernetes API: it is read where the store can be, and whoever writes is told what the agents say.
 """
 
 import contextlib
+import json
 import subprocess
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -30,6 +34,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.slow]
 TTL = timedelta(seconds=3)
 LONGEST_SHARE = 0.3
 """Of a core: who spins takes all of it."""
+API_PORT = 6443
 QUOTA_BYTES = 16 * 1024 * 1024
 
 Befall = Callable[[Server], AbstractContextManager[object]]
@@ -159,9 +164,38 @@ class Scene:
         self.agents = {host: host.start(argv, env=env) for host in hosts}
         for process in self.agents.values():
             process.wait_for("This machine is on the list", guard_seconds=30)
+        self.api = reader.start(["k3", "server", "--listen", f"127.0.0.1:{API_PORT}", *self._opening])
         self.watcher = Watcher(reader, *self._opening)
         for host in hosts:
             self.watcher.wait_for(host.name, is_ready)
+        self.api.wait_for("are served at")
+        until(lambda: self.ask()[0] == HTTPStatus.OK, what="the API")
+        self._label = 0
+
+    def ask(self, method: str = "GET", body: object = None) -> tuple[int, str]:
+        """The code and the text of the API's answer about the first machine."""
+        name = next(iter(self.agents)).name
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{API_PORT}/api/v1/nodes/{name}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+
+        def inside() -> tuple[int, str]:
+            try:
+                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        return self._reader.call(inside)
+
+    def write(self) -> tuple[int, str]:
+        """As `ask`, of a new label each time."""
+        self._label += 1
+        return self.ask("PATCH", {"metadata": {"labels": {"turn": str(self._label)}}})
 
     def store(self, host: Host) -> tuple[bool, bool]:
         """Whether it answers and takes writes, as the agent's metrics say."""
@@ -180,6 +214,8 @@ class Scene:
         for host in self.agents:
             self.watcher.wait_for(host.name, refreshed(returned), since=returned, guard_seconds=25)
         for host, process in self.agents.items():
+            assert self.api.running
+            until(lambda: self.write()[0] == HTTPStatus.OK, what="the API writes again")
             until(lambda host=host: self.store(host) >= (True, not trouble.of_rights), what="the end in /metrics")  # type: ignore[misc]
             said = [line for line in process.lines[before[process] :] if " store.lost " in line]
             assert len(said) <= 2, "one of silence, and one of what is refused"
@@ -190,6 +226,10 @@ class Scene:
         until(lambda: all(self.store(host) == wanted for host in self.agents), what=f"{wanted} in /metrics")
         used, began = [process.cpu_seconds() for process in self.agents.values()], time.monotonic()
         shown = self._reader.run(["k3", "nodes", "--no-headers", *self._opening])
+        code, said = self.write()
+        assert (code, json.loads(said)["kind"]) == (HTTPStatus.SERVICE_UNAVAILABLE, "Status"), said
+        assert trouble.says in json.loads(said)["message"]
+        assert self.ask()[0] == (HTTPStatus.OK if trouble.lists else HTTPStatus.SERVICE_UNAVAILABLE)
         if trouble.lists:
             assert {line.split()[0] for line in shown.stdout.splitlines()} >= {host.name for host in self.agents}, shown
         else:
@@ -207,7 +247,7 @@ def play(lan: Lan, server: Server, url: str, troubles: Sequence[Trouble]) -> Non
         scene = Scene(lan, server, url, hosts, reader)
         with scene.watcher:
             scene.meets(trouble)
-        for process in scene.agents.values():
+        for process in (*scene.agents.values(), scene.api):
             assert "Traceback" not in process.text
             assert Mariadb.password not in process.text
             process.kill()

@@ -32,10 +32,13 @@ def node_cache(store: Store) -> Cache:
 class Agent:
     """Keep `run` going; sources may come and go meanwhile."""
 
-    def __init__(self, store: Store, nodes: Cache | None = None) -> None:
-        """`nodes`: the cache of the store's Nodes that a former agent of this process ran, to be run on."""
+    def __init__(self, store: Store, nodes: Cache | None = None, faults: Faults | None = None) -> None:
+        """`nodes`: the cache of the store's Nodes that a former agent of this process ran, to be run on.
+
+        `faults`: where the process counts them, if other parts of it do.
+        """
         cache = nodes or node_cache(store)
-        faults, counters = Faults(), Counters()
+        faults, counters = faults or Faults(), Counters()
         reconciler = Reconciler(store, lookup=cache.get, faults=faults, counters=counters)
         self.shared = Shared(store=store, cache=cache, reconciler=reconciler, faults=faults, counters=counters)
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from k3.agent import facts, http, refusals
 from k3.agent.answering import JSON, TEXT, Connection
 from k3.agent.http import HttpError, Server
-from k3.agent.listener import Listener, listening_socket
+from k3.agent.listener import MAPPED, Listener, listening_socket
 from k3.agent.metrics import CONTENT_TYPE, REFUSALS, Counters
 from k3.agent.visitors import Known, Pace, Room
 from k3.core import limits
@@ -45,7 +45,6 @@ CROWDED: Final = (
 )
 FLOODED: Final = "it is not served for a while, so that others are: what is it that asks so often?"
 _ASK_SECONDS: Final = 2.0
-_MAPPED: Final = "::ffff:"  # of an IPv4 client on an IPv6 socket (RFC 4291 §2.5.5.2)
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +197,7 @@ class HealthServer:
         return Listener(sock, self._welcome, exhausted=self._room.clear)
 
     def _welcome(self, address: str) -> Connection | None:
-        address = address.removeprefix(_MAPPED)
+        address = address.removeprefix(MAPPED)
         origin = self._known.origin(address)
         return Connection(self, address, origin) if self._visits(origin) else None
 

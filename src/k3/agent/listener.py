@@ -4,8 +4,10 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from k3.agent import packet_filter
@@ -32,8 +34,20 @@ _GONE_BEFORE_ACCEPTED: Final = frozenset(
 log = logging.getLogger(__name__)
 
 
+MAPPED: Final = "::ffff:"
+"""Before the address of an IPv4 client, at an IPv6 socket (RFC 4291 §2.5.5.2)."""
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts where the kernel lets nothing in: clients wait no longer than that once it does again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How connections are encrypted."""
+
+    context: ssl.SSLContext
+    handshake_seconds: float
+    failed: Callable[[str, OSError], None]
+    """Called with a client's address, and why there was no handshake with it."""
 
 
 class Listener:
@@ -43,21 +57,28 @@ class Listener:
     """
 
     def __init__(
-        self, sock: socket.socket, welcome: Callable[[str], asyncio.BaseProtocol | None], *, exhausted: Callable[[], None]
+        self,
+        sock: socket.socket,
+        welcome: Callable[[str], asyncio.BaseProtocol | None],
+        *,
+        exhausted: Callable[[], None] = lambda: None,
+        trouble: str = "health.refused",
+        tls: Tls | None = None,
     ) -> None:
         """Accepts from now on. `sock` is closed with the listener.
 
         `welcome` is given the client's address, and returns who speaks with it; None: the connection is closed. `exhausted` may
-        let go of descriptors.
+        let go of descriptors. `trouble` names in the log that the kernel lets nothing in.
         """
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._welcome = welcome
         self._exhausted = exhausted
+        self._tls = tls
         self._adopting: set[asyncio.Task[None]] = set()
         self._again: asyncio.TimerHandle | None = None
         self._trouble = Trouble(
-            log, "health.refused", "connections wait until the kernel lets them in", longest_pause_seconds=PAUSE_SECONDS
+            log, trouble, "connections wait until the kernel lets them in", longest_pause_seconds=PAUSE_SECONDS
         )
         self._loop.add_reader(sock, self._accept_all)
 
@@ -105,16 +126,28 @@ class Listener:
                 connection.close()
                 continue
             connection.settimeout(0)  # `accept` gives a blocking socket, whatever the listening one is
-            task = self._loop.create_task(self._adopt(connection, protocol))
+            task = self._loop.create_task(self._adopt(connection, address[0], protocol))
             self._adopting.add(task)
             task.add_done_callback(self._adopting.discard)
 
-    async def _adopt(self, connection: socket.socket, protocol: asyncio.BaseProtocol) -> None:
+    async def _adopt(self, connection: socket.socket, address: str, protocol: asyncio.BaseProtocol) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(lambda: protocol, connection)
+            else:
+                await self._shake_hands(self._tls, connection, address, protocol)
         except BaseException:
             connection.close()
             raise
+
+    async def _shake_hands(self, tls: Tls, connection: socket.socket, address: str, protocol: asyncio.BaseProtocol) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: protocol, connection, ssl=tls.context, ssl_handshake_timeout=tls.handshake_seconds
+            )
+        except OSError as error:
+            connection.close()
+            tls.failed(address, error)
 
     def _pause(self, error: OSError) -> None:
         """Does not look for a while: the connection that waits keeps the socket readable, and the loop would spin."""

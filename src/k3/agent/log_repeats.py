@@ -52,6 +52,7 @@ ORIGINS: Final[Mapping[str, str]] = {
     "api.renewed": "object",
     "api.write_refused": "user",
     "api.turned_away": "from",
+    "api.no_handshake": "from",
     # all of them
     "agent.fault": "fault",
     "agent.stalled": "",

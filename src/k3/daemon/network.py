@@ -11,6 +11,7 @@ from pathlib import Path
 from k3.agent import facts, logs
 from k3.agent.agent import Agent, node_cache
 from k3.agent.cache import Cache
+from k3.agent.faults import Faults
 from k3.agent.source import Source
 from k3.agent.tasks import gather
 from k3.core import limits
@@ -30,8 +31,10 @@ Beside = Callable[[NetworkSource, Path], Source]
 """Makes the other source. The path is the state directory."""
 
 
-Serve = Callable[[Store, Path, Cache], AbstractAsyncContextManager[str]]
-"""Serves a store while it runs, from the state directory and the cache of its Nodes; gives where, as a URL."""
+Serve = Callable[[Store, Path, Cache, Faults], AbstractAsyncContextManager[str]]
+"""Serves a store while it runs, from the state directory and the cache of its Nodes; gives where, as a URL.
+
+What the server does not expect is counted in the process's faults."""
 
 
 def run_network(
@@ -52,12 +55,12 @@ async def _network(config: NetworkConfig, reader: Reader, beside: tuple[SourceRo
         begun = await begin(stack, rows, options.name, config.storage, config.store_wait_seconds)
         if begun.store is None:
             return begun.stop.result()
-        nodes = node_cache(begun.store)
+        nodes, faults = node_cache(begun.store), Faults()
         if serve is not None:
-            url = await stack.enter_async_context(serve(begun.store, begun.state_dir, nodes))
+            url = await stack.enter_async_context(serve(begun.store, begun.state_dir, nodes, faults))
             reader = replace(reader, served_at=url)
         while True:
-            agent = Agent(begun.store, nodes)
+            agent = Agent(begun.store, nodes, faults)
             network = NetworkSource(options, agent.shared)
             network.prepare(begun.state_dir)
             others = [beside[1](network, begun.state_dir)] if beside else []

@@ -26,7 +26,7 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
     """
 
     @asynccontextmanager
-    async def serve(store: Store, state_dir: Path, nodes: Cache) -> AsyncIterator[str]:
+    async def serve(store: Store, state_dir: Path, nodes: Cache, faults: Faults) -> AsyncIterator[str]:
         with without_authorities():
             from k3.daemon.examined import examining  # noqa: PLC0415 - the same
             from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
@@ -34,7 +34,7 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
 
         case = Case(settings=settings, network=config, discovery=options, state_dir=state_dir)
         assert access is not None  # noqa: S101 - it is only called where it is given
-        serving = Serving(store, access, state_dir, Faults(), own_addresses, agent=Companion(nodes, examining(case)))
+        serving = Serving(store, access, state_dir, faults, own_addresses, agent=Companion(nodes, examining(case)))
         async with serving.running():
             with recorded(state_dir, serving.url):
                 yield serving.url

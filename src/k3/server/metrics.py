@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from k3 import __version__
+from k3.agent import logs
 from k3.agent.cache import Cache
-from k3.agent.figures import NODES_HELP, kind_of
-from k3.agent.metrics import OTHER, Labels, Metric, exposition, gauge
+from k3.agent.faults import Faults
+from k3.agent.figures import DROPPED_LINES, FAULTS, NODES_HELP, kind_of, store_writable
+from k3.agent.metrics import OTHER, Labels, Metric, counted, exposition, gauge
 from k3.core import limits
 from k3.core.objects import NODE, Key, Object
+from k3.core.store import Store
 from k3.server.kube_metrics import LEASE_FAMILIES, Series, node_families, rendered
 from k3.server.targets import target_group
 from k3.server.turns import in_turns
@@ -106,12 +109,19 @@ class Exposition:
         leases: Cache,
         watchers: Callable[[], Mapping[str, int]] = dict,
         *,
+        store: Store | None = None,
+        faults: Faults | None = None,
         allowed_labels: Collection[str] = (),
     ) -> None:
-        """`watchers`: how many there are of each resource. `allowed_labels`: what `kube_node_labels` shows; `*` is all."""
+        """`watchers`: how many there are of each resource. `store` and `faults` are the server's.
+
+        `allowed_labels`: what `kube_node_labels` shows; `*` is all.
+        """
         self.requests = Requests()
         self._nodes = nodes
         self._watchers = watchers
+        self._store = store
+        self._faults = faults
         self._pages = (_Page(nodes, node_families(allowed_labels)), _Page(leases, LEASE_FAMILIES))
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -131,3 +141,8 @@ class Exposition:
         watchers: dict[Labels, float] = {(("resource", name),): number for name, number in self._watchers().items()}
         yield gauge("k3_server_watchers", "Watches that are open now, by resource.", watchers)
         yield self.requests.metric()
+        if self._store is not None:
+            yield store_writable(self._store)
+        if self._faults is not None:
+            yield counted(FAULTS, self._faults.counts)
+            yield counted(DROPPED_LINES, logs.dropped())

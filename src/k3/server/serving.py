@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import resource
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,11 +19,13 @@ from typing import Final, TypeAlias
 from k3.agent import metrics
 from k3.agent.cache import Cache
 from k3.agent.faults import Faults
+from k3.agent.listener import MAPPED, Listener, Tls, listening_socket
 from k3.core import limits
 from k3.core.addresses import authority, parse_address
 from k3.core.errors import StartFailed
 from k3.core.objects import LEASE, NODE, TOKEN, Object
 from k3.core.store import Store
+from k3.server.access import handshakes
 from k3.server.access.authenticate import Authenticator, Connection
 from k3.server.access.bounds import Bounds
 from k3.server.access.certificates import Certificates
@@ -41,7 +44,6 @@ from k3.server.status import Refused
 from k3.server.targets import port_of
 from k3.view.cells import Moment
 
-BACKLOG: Final = 1_024
 RENEW_SECONDS: Final = 10.0
 """How often is looked whether the certificate is another one, or due to be."""
 GOODBYE_SECONDS: Final = 2.0
@@ -93,7 +95,7 @@ class Serving:
         gate = Gate(Authenticator(self._tokens.find, now=_now), bounds, clock=clock)
         nodes, leases = (self.standing.cache(kind) for kind in (NODE, LEASE))
         self._observed = Observed(nodes)
-        self._metrics = Exposition(nodes, leases, self.standing.watchers)
+        self._metrics = Exposition(nodes, leases, self.standing.watchers, store=store, faults=faults)
         pages: dict[str, Page] = {
             "/healthz": self._alive,
             "/livez": self._alive,
@@ -137,8 +139,9 @@ class Serving:
         if self._certificates is not None:
             context = await asyncio.to_thread(self._certificates.context)
         protocols = Server(self._app, self._know)
-        server = await self._listen(protocols, context)
-        self.port = server.sockets[0].getsockname()[1]
+        sock = self._bound()
+        self.port = sock.getsockname()[1]
+        listener = Listener(sock, lambda _: protocols(), trouble="server.refused", tls=_tls(context))
         log.info("server.listening", extra={"fields": {"url": self.url}})
         self.started.set()
         try:
@@ -150,24 +153,17 @@ class Serving:
                 if self._certificates is not None:
                     tasks.create_task(self._faults.keep("server.certificates", self._renew))
         finally:
-            server.close()
+            listener.close()
             self._app.end_all()
             protocols.pre_shutdown()  # what is idle is closed at once
             await protocols.shutdown(GOODBYE_SECONDS)
 
-    async def _listen(self, protocols: Server, context: ssl.SSLContext | None) -> asyncio.Server:
+    def _bound(self) -> socket.socket:
         listen = self._settings.listen
         why = OSError()
         for port in (listen.port, 0) if self._settings.else_any_port else (listen.port,):
             try:
-                return await asyncio.get_running_loop().create_server(
-                    protocols,
-                    listen.host or None,
-                    port,
-                    ssl=context,
-                    backlog=BACKLOG,
-                    ssl_handshake_timeout=HEAD_SECONDS if context else None,
-                )
+                return listening_socket(listen.host, port)
             except OSError as error:
                 why = error
                 if error.errno != errno.EADDRINUSE:
@@ -186,7 +182,7 @@ class Serving:
     def _know(self, transport: asyncio.Transport) -> Connection:
         client = transport.get_extra_info("peername") or ("", 0)
         if (tls := transport.get_extra_info("ssl_object")) is not None:
-            return Connection(address=client[0], certificate=tls.getpeercert())
+            return Connection(address=client[0].removeprefix(MAPPED), certificate=tls.getpeercert())
         server = transport.get_extra_info("sockname") or ("", 0)
         return Connection(address=client[0], local=self._loopback.user(client[:2], server[:2]))
 
@@ -223,6 +219,12 @@ def _examined(examine: Examine) -> Page:
         return Answer(body=json.dumps(await examine()).encode())
 
     return page
+
+
+def _tls(context: ssl.SSLContext | None) -> Tls | None:
+    if context is None:
+        return None
+    return Tls(context=context, handshake_seconds=HEAD_SECONDS, failed=handshakes.told)
 
 
 def _descriptors() -> int:
