@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
     serve = _served(_access(chosen, settings))
     from k3.daemon.up import run_up  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    return run_up(config, discovery if is_consul_named(chosen, settings) else None, serve, settings)
+    return run_up(config, discovery if is_consul_named(chosen, settings) else None, serve, settings.reader)
 
 
 def _served(access: AccessSettings) -> AccessSettings | None:

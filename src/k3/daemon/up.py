@@ -16,10 +16,10 @@ from k3.discovery.service import DiscoverySource
 from k3.doctor.machine import Case
 from k3.network.service import NetworkSource
 from k3.server.access.settings import AccessSettings
-from k3.settings.structs import NetworkConfig, Settings
+from k3.settings.structs import NetworkConfig, Reader
 
 
-def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: AccessSettings | None, settings: Settings) -> int:
+def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: AccessSettings | None, reader: Reader) -> int:
     """Runs until told to stop; returns the exit code. Raises K3Error for whatever it cannot start or go on with.
 
     `options` is None where Consul is not configured, and `access` where the store is not to be served.
@@ -32,7 +32,7 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
             from k3.daemon.server import own_addresses  # noqa: PLC0415 - its packages may be missing where nothing is served
             from k3.server.serving import Companion, Serving  # noqa: PLC0415 - the same
 
-        case = Case(settings=settings, network=config, discovery=options, state_dir=state_dir)
+        case = Case(reader=reader, network=config, discovery=options, state_dir=state_dir)
         assert access is not None  # noqa: S101 - it is only called where it is given
         serving = Serving(store, access, state_dir, faults, own_addresses, agent=Companion(nodes, examining(case)))
         async with serving.running():
@@ -46,6 +46,4 @@ def run_up(config: NetworkConfig, options: DiscoveryOptions | None, access: Acce
             options, network.shared, state_dir, interfaces=interfaces, named=network.name, boot=network.facts.boot
         )
 
-    return run_network(
-        config, settings.reader, beside=None if options is None else (DISCOVERY, beside), serve=serve if access else None
-    )
+    return run_network(config, reader, beside=None if options is None else (DISCOVERY, beside), serve=serve if access else None)

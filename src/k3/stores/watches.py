@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
 
 from k3.core.errors import K3Error, Unavailable
 from k3.stores.reader import Reader
@@ -14,7 +15,10 @@ Part = Callable[[], Awaitable[None]]
 """What works beside the store's callers, until it is cancelled."""
 
 
-class Watches:
+W = TypeVar("W", bound=Reader)
+
+
+class Watches(Generic[W]):
     """Everything that a store has running. `start` comes first, `aclose` last."""
 
     def __init__(self, url: str, *, most: int, closed: str) -> None:
@@ -22,10 +26,14 @@ class Watches:
         self._url = url
         self._most = most
         self._closed = closed
-        self._open: set[Reader] = set()
+        self._open: set[W] = set()
         self._group = asyncio.TaskGroup()
         self._running: asyncio.Task[None] | None = None
         self._is_closed = False
+
+    def __iter__(self) -> Iterator[W]:
+        """Yields those that are open now."""
+        return iter(tuple(self._open))
 
     async def start(self, *parts: Part) -> None:
         """Begins, with parts that are no watch."""
@@ -60,7 +68,7 @@ class Watches:
             raise Unavailable(self._closed)
 
     @asynccontextmanager
-    async def filling(self, watch: Reader, fill: Part) -> AsyncIterator[None]:
+    async def filling(self, watch: W, fill: Part) -> AsyncIterator[None]:
         """Has a task fill a watch while the block runs. Raises Unavailable once the store was closed."""
         self.check_open()
         self._open.add(watch)

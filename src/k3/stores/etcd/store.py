@@ -66,7 +66,7 @@ class EtcdStore:
         self._compactor = Compactor(self._client, f"{self._notes}/compaction".encode(), sleep=sleep)
         self._documents = Documents(storage.prefix, UUID(int=0))  # until `open` has learnt the id
         self._remembered = Remembered()
-        self._watches = Watches(storage.url, most=limits.WATCHERS, closed=troubles.CLOSED)
+        self._watches: Watches[Following] = Watches(storage.url, most=limits.WATCHERS, closed=troubles.CLOSED)
 
     async def open(self) -> None:
         """Connects, logs in, and learns or makes the store's id. Raises Unavailable, Forbidden."""
@@ -110,7 +110,7 @@ class EtcdStore:
             if response.kvs:
                 start = response.kvs[-1].key + b"\0"
         if at is None:
-            for watch in [each for each in self._watches if each.kind == kind]:
+            for watch in (each for each in self._watches if each.kind == kind):
                 await watch.ask(revision)
         return Page(tuple(found), revision, found[-1].key if more and found else None)
 

@@ -41,7 +41,7 @@ class KubernetesStore:
         self._listing = Listing(self._client)
         self._remembered = Remembered()
         self._id = ""
-        self._watches = Watches(storage.url, most=limits.HTTP_REQUESTS, closed=troubles.CLOSED)
+        self._watches: Watches[Following] = Watches(storage.url, most=limits.HTTP_REQUESTS, closed=troubles.CLOSED)
 
     async def open(self) -> None:
         """Learns the store's id, and tries whether Nodes may be read. Raises Unavailable, Forbidden."""
