@@ -1,4 +1,4 @@
-"""The drawer of one machine, the changes that a person makes there, and the look back, in a browser on a real server."""
+"""The drawer of one machine, and the changes that a person makes there, in a browser on a real server."""
 
 import json
 from collections.abc import AsyncIterator
@@ -150,6 +150,32 @@ async def test_it_is_a_dialog_for_the_keyboard(stage: Stage) -> None:
     await stage.tab.press("Escape")
     await stage.tab.until("!panel.isOpen && closings === 1 && document.getElementById('drawer').hidden")
     assert await stage.tab.value("document.activeElement.id") == "search"
+
+
+async def test_each_source_has_its_evidence(stage: Stage) -> None:
+    """What both have recorded of one machine, what they doubt, and a controller's Node, of which k3 knows nothing."""
+    warning = {
+        "type": "k3.discovery/Warning",
+        "status": "True",
+        "reason": "ConsulWarning",
+        "message": "the disk is nearly full",
+    }
+    notes = {"k3.discovery/lastSeen": "2020-01-01T00:00:00Z", "k3.discovery/service": "web", "k3.discovery/datacenter": "dc2"}
+    await put(stage, "web1", ready("True", datetime.now(UTC)), warning, notes=notes, seen_ago=-3600)
+    await shown(stage, "web1")
+    sources = await stage.tab.value("[...panel.dialog.querySelectorAll('.source')].map((each) => each.innerText)")
+    assert len(sources) == 2
+    assert sources[0].startswith("k3 network\nlooks after it")
+    assert "in the future: a clock is wrong" in sources[0]
+    assert sources[1].startswith("k3 discovery\nleft this behind")
+    for part in ("the disk is nearly full", "dc2", "web"):
+        assert part in sources[1]
+    node = machine("kubelet1", ready("True", datetime.now(UTC), "KubeletReady"))
+    node["metadata"] = {"name": "kubelet1", "resourceVersion": "1", "uid": "u"}
+    await stage.tab.value(f"panel.show({json.dumps(node)}, [])")
+    text = await stage.tab.value("at('.source').innerText")
+    assert text.startswith("A controller or a person")
+    assert "k3 writes nothing into this Node." in text
 
 
 async def test_it_says_what_it_does_not_show(stage: Stage) -> None:
@@ -349,32 +375,3 @@ async def test_on_a_phone_it_is_the_whole_window(stage: Stage) -> None:
     await stage.tab.value("panel.dialog.scrollTop = 1000")
     assert await stage.tab.value("panel.title.getBoundingClientRect().top < 60 && panel.title.getBoundingClientRect().top >= 0")
     await stage.tab.look()
-
-
-async def test_looking_back(stage: Stage) -> None:
-    """A slider for the keyboard and a field for a date; the present is one key away, and the past says that it is."""
-    await stage.tab.value("globalThis.panel?.close()")
-    made = "new m.TimeSlider({ root: document.getElementById('time'), onchange: (when) => { globalThis.when = when; } })"
-    await stage.of("timeslider", f"(globalThis.when = undefined, globalThis.slider = {made}, 0)")
-    await stage.tab.value("slider.opener.click()")
-    assert await stage.tab.value("document.activeElement === slider.range && when === undefined")
-    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft"):
-        await stage.tab.press(key)
-    minutes = await stage.tab.until("when && (Date.now() - when) / 60000")
-    assert 3 <= minutes < 5
-    said = await stage.tab.value(
-        "[slider.said.textContent, slider.range.getAttribute('aria-valuetext'), slider.root.className]"
-    )
-    assert said[0].startswith("This is the past: the machines as they were on ")
-    assert said[1] in said[0]
-    assert "past" in said[2].split()
-    await stage.tab.value(
-        "(() => { const local = new Date(Date.now() - 3 * 86400000 - new Date().getTimezoneOffset() * 60000);"
-        " slider.field.value = local.toISOString().slice(0, 16); slider.field.dispatchEvent(new Event('change')); })()"
-    )
-    days = await stage.tab.until("(Date.now() - when) / 86400000 > 1 && (Date.now() - when) / 86400000")
-    assert 3 <= days < 3.01
-    assert await stage.tab.value("slider.spans.map((each) => each.ariaPressed)") == ["false", "true", "false"]
-    await stage.tab.press("Escape")
-    await stage.tab.until("when === null && slider.panel.hidden && document.activeElement === slider.opener")
-    assert await stage.tab.value("slider.said.textContent") == ""

@@ -149,9 +149,10 @@ async def test_clones_and_what_cannot_be_read(stage: Stage) -> None:
     """Each says what the Node says of it."""
     cloned = {"type": "k3.network/Cloned", "status": "True", "reason": "SameIdentity", "message": "a clone is at 10.0.0.9"}
     copy = machine("copy", ready("True", NOW), cloned)
+    settled = machine("settled", notes={"k3.network/clone-of": "5f0a1c9b"})
     odd = {"metadata": {"name": "odd"}, "status": {"conditions": [ready("Unknown", NOW, "Unreadable", "no JSON")]}}
     wanted = [("clone", "copy", "a clone is at 10.0.0.9"), ("unreadable", "odd", "no JSON")]
-    assert await found(stage, odd, copy) == wanted
+    assert await found(stage, odd, settled, copy) == wanted
 
 
 async def test_wrong_clocks(stage: Stage) -> None:

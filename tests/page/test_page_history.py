@@ -1,4 +1,4 @@
-"""What the page tells of a Node's past, asked of its modules in a browser."""
+"""What the page tells of a Node's past, and how a moment of it is chosen, in a browser."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -166,3 +166,31 @@ async def test_10000_pasts_take_no_time(stage: Stage) -> None:
         " return performance.now() - began; })()"
     )
     assert await stage.of("history", script, node=web("False", 20), told=told, now=ms(NOW)) < 5_000
+
+
+async def test_looking_back(stage: Stage) -> None:
+    """A slider for the keyboard and a field for a date; the present is one key away, and the past says that it is."""
+    made = "new m.TimeSlider({ root: document.getElementById('time'), onchange: (when) => { globalThis.when = when; } })"
+    await stage.of("timeslider", f"(globalThis.when = undefined, globalThis.slider = {made}, 0)")
+    await stage.tab.value("slider.opener.click()")
+    assert await stage.tab.value("document.activeElement === slider.range && when === undefined")
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft"):
+        await stage.tab.press(key)
+    minutes = await stage.tab.until("when && (Date.now() - when) / 60000")
+    assert 3 <= minutes < 5
+    said = await stage.tab.value(
+        "[slider.said.textContent, slider.range.getAttribute('aria-valuetext'), slider.root.className]"
+    )
+    assert said[0].startswith("This is the past: the machines as they were on ")
+    assert said[1] in said[0]
+    assert "past" in said[2].split()
+    await stage.tab.value(
+        "(() => { const local = new Date(Date.now() - 3 * 86400000 - new Date().getTimezoneOffset() * 60000);"
+        " slider.field.value = local.toISOString().slice(0, 16); slider.field.dispatchEvent(new Event('change')); })()"
+    )
+    days = await stage.tab.until("(Date.now() - when) / 86400000 > 1 && (Date.now() - when) / 86400000")
+    assert 3 <= days < 3.01
+    assert await stage.tab.value("slider.spans.map((each) => each.ariaPressed)") == ["false", "true", "false"]
+    await stage.tab.press("Escape")
+    await stage.tab.until("when === null && slider.panel.hidden && document.activeElement === slider.opener")
+    assert await stage.tab.value("slider.said.textContent") == ""

@@ -45,7 +45,6 @@ function read(node, now) {
     isReachable: !hasMore || states.condition(node, "k3.network/Reachable")?.status !== "False",
     cloned: hasMore ? states.condition(node, "k3.network/Cloned") : null,
     id: note("id"),
-    cloneOf: note("clone-of"),
     seenBy: note("seen-by"),
     seenRun: note("seen-run"),
     runs: [note("agent"), note("boot")].filter(Boolean),
@@ -72,8 +71,7 @@ function conflicts(seen, events, now) {
 
 function cloned(each) {
   if (each.cloned?.status === "True") return [{ kind: "clone", node: each.name, text: each.cloned.message || "Another machine has its identity." }];
-  if (!each.cloneOf) return [];
-  return [{ kind: "clone", node: each.name, text: "It began as a copy of another machine, and is told apart by an id of its own." }];
+  return []; // one that is told apart by now, with the annotation `clone-of`, is well
 }
 
 function unreadable(each) {

@@ -22,7 +22,12 @@ const EVENTS = 100;
 /** As `limits.EVENTS_PER_NODE` in `k3.core`. */
 const KEPT = 64;
 const TEXT = 300;
-const PREFIXES = ["k3.network/", "k3.discovery/"];
+/** By the prefix of a source: the conditions, and the status of each, by which it says that something is odd. */
+const DOUBTS = {
+  "k3.network/": [["k3.network/Reachable", "False"], ["k3.network/Cloned", "True"]],
+  "k3.discovery/": [["k3.discovery/Warning", "True"]],
+};
+const PREFIXES = Object.keys(DOUBTS);
 
 const mapping = (value) => (value !== null && typeof value === "object" && !Array.isArray(value) ? value : {});
 
@@ -109,8 +114,9 @@ function evidenceRows(node, notes, prefix, isOwner, now) {
   const text = (key) => printable(notes[prefix + key] ?? "", TEXT);
   const last = time(notes[`${prefix}lastSeen`]);
   const known = new Set(["lastSeen", "seen-by", "seen-run", "port", "id", "links", "peer-ttl", "agent", "pid", "boot", "transitions", "clone", "clone-of"]);
-  const reachable = states.condition(node, "k3.network/Reachable");
-  const doubt = prefix === PREFIXES[0] && reachable?.status === "False" ? make("strong", { class: "doubt" }, printable(reachable.message || "it does not answer")) : "";
+  const doubted = DOUBTS[prefix].find(([type, status]) => states.condition(node, type)?.status === status);
+  const why = doubted && (states.condition(node, doubted[0]).message || doubted[0]);
+  const doubt = doubted ? make("strong", { class: "doubt" }, printable(why)) : "";
   const others = Object.keys(notes).filter((key) => key.startsWith(prefix) && !known.has(key.slice(prefix.length))).sort();
   return [
     ["Last seen", Number.isNaN(last) ? "never: it has not answered once" : seenAgo(last, now)],
