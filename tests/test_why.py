@@ -340,6 +340,15 @@ def test_who_may_write_a_node(manifest: Manifest, text: str) -> None:
     assert text in owner.text
 
 
+def test_a_node_whose_label_was_taken_away_says_that_nobody_looks_after_it() -> None:
+    manifest = network()
+    manifest["metadata"]["labels"] = {}
+    found = why(manifest)
+    assert found.cause.text.startswith("Ready=True, as k3 wrote it last (PeerAlive: answered its identity probe)")
+    (owner,) = [each.text for each in found.evidence if each.rule == "Owner"]
+    assert owner == "it was k3 network's, and its label k3.network/managed=true was taken away: k3 writes nothing here"
+
+
 def test_two_machines_of_one_name_are_told_of_each_other() -> None:
     second = network()
     second["metadata"]["name"] = f"web1-{ID[:6]}"

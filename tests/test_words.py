@@ -148,7 +148,7 @@ def test_commands_are_fitted_to_the_node_and_safe_to_paste() -> None:
     reading = read(down("PeerUnreachable", "no answer for 90s"))
     assert words.of(reading).command == "curl -m 3 http://10.0.0.7:7946/info"
     left = words.of(read(down("PeerLeft")))
-    assert (left.command, left.typed) == ("k3 network", "on that machine: k3 network")
+    assert (left.command, left.on_machine) == ("k3 network", True)
     evil = "x;reboot\n$(id)"
     manifest = down("ConsulCritical", "check web is critical")
     manifest["metadata"] |= {

@@ -116,6 +116,8 @@ def test_what_it_means_and_what_to_do_are_said_where_it_is_not_well(k3: K3, stor
     entry = words.of_reason("PeerLeft")
     assert (told(text, "Means"), told(text, "What to do")) == (entry.means, entry.do)
     assert told(text, "Command") == "on that machine: k3 network"
+    store.put("m", node("m", seen_ago=900.0))
+    assert told(k3("describe", "m", "--store", store.url).out, "Command") == f"k3 network --store {store.url}"
     well = k3("describe", "web1", "--store", store.url).out
     assert not [title for title in ("Means", "What to do", "Command") if f"{title}:" in well]
 

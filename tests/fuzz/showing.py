@@ -5,6 +5,7 @@ import json
 import logging
 import unicodedata
 from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,14 +16,18 @@ from k3.cli.follow import Shown
 from k3.cli.names import node_name
 from k3.cli.printers import Style, printer
 from k3.cli.sorting import Order, parse_order
+from k3.cli.why import told
 from k3.core import freshness, node, ownership
 from k3.core.objects import EVENT, NODE, Object
 from k3.core.sources import SOURCES
+from k3.settings.structs import Reader
 from k3.view import documents, node_table
 from k3.view.cells import Column, Moment
+from k3.view.findings import Asked, Clocks, Fleet, Record
 from k3.view.node_table import Reading
 from k3.view.selector import Selector, typed_selector
 from k3.view.table import Table
+from k3.view.why import Explanation, explain
 from tests.fuzz import making, stores
 from tests.fuzz.parser import Parser, text_of
 
@@ -46,7 +51,8 @@ def _shown(document: bytes) -> tuple[Object, list[str]]:
         reading = node_table.read(item.manifest(), Moment(NOW, is_observed=is_observed))
         cells = node_table.row(item.manifest(), Moment(NOW, is_observed=is_observed), wide=True)
         table = Table(node_table.titles(wide=True), headers=True)
-        texts += [table.text([cells]), "".join(describe.described(reading, []))]
+        texts += [table.text([cells]), "".join(describe.described(reading, [], Reader()))]
+        texts += ["".join(told(explanation)) for explanation in _explained(item, reading)]
     with redirect_stdout(io.StringIO()) as printed:
         for form in ("table", "wide", "json", "yaml", "name"):
             columns: list[Column[Reading]] = [*node_table.columns(wide=True), node_table.LABELS, node_table.label_column("t")]
@@ -55,6 +61,14 @@ def _shown(document: bytes) -> tuple[Object, list[str]]:
             shown.apply("MODIFIED", item)
             shown.apply("DELETED", item)
     return item, [*texts, printed.getvalue()]
+
+
+def _explained(item: Object, reading: Reading) -> list[Explanation]:
+    """Returns why the Node is as it is, beside itself, its own Event and Lease, and after each answer of its machine."""
+    manifest, seen = item.manifest(), node_table.view_of(item)
+    fleet = Fleet.of([seen, seen], Clocks(wrong=freshness.wrong_clocks([seen], NOW, ["web"])))
+    record = Record(name="web", reading=reading, fleet=fleet, events=[manifest], lease=manifest, mirror=manifest)
+    return [explain(replace(record, asked=asked)) for asked in (None, Asked("refused"), Asked("filtered"))]
 
 
 def _check_shown(found: tuple[Object, list[str]]) -> None:

@@ -11,7 +11,7 @@ from k3.cli.events import TITLES, events_page, rows
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.looking import find_observed, moments
 from k3.cli.names import node_names, split_kind
-from k3.cli.opening import open_existing, settings_for_reading
+from k3.cli.opening import open_existing, settings_for_reading, typed_here
 from k3.cli.terminal import answer, remark
 from k3.cli.usage import BadUsage
 from k3.core import node, times
@@ -20,6 +20,7 @@ from k3.core.objects import NODE, Object
 from k3.core.safe_text import printable
 from k3.core.sources import DISCOVERY, SOURCES
 from k3.core.store import Page, Store
+from k3.settings.structs import Reader
 from k3.view import node_table, words
 from k3.view.cells import Moment, human_duration, part, text_at
 from k3.view.node_table import Reading
@@ -63,7 +64,7 @@ async def _describe(chosen: argparse.Namespace, names: Sequence[str], selector: 
         missing = [name for name in names if name not in there]
         observed = await find_observed(store, page)
         for number, item in enumerate(wanted):
-            answer(("\n\n" if number else "") + await _told(store, item, moments(observed)(item)))
+            answer(("\n\n" if number else "") + await _told(store, item, moments(observed)(item), settings.reader))
         if missing:
             raise NotFound("; ".join(str(not_found(name, settings)) for name in missing))
         if not wanted:
@@ -78,14 +79,14 @@ def _fitting(items: Iterable[Object], selector: Selector) -> list[Object]:
     return [item for item in items if selector.matches(node_table.labels(item.manifest()))]
 
 
-async def _told(store: Store | None, item: Object, at: Moment) -> str:
+async def _told(store: Store | None, item: Object, at: Moment, reader: Reader) -> str:
     events = (await events_page(store, item.key.name)).objects if store else ()
-    return "".join(described(node_table.read(item.manifest(), at), rows(events[-_EVENTS:], at.now)))
+    return "".join(described(node_table.read(item.manifest(), at), rows(events[-_EVENTS:], at.now), reader))
 
 
-def described(reading: Reading, events: Sequence[Sequence[str]]) -> Iterator[str]:
+def described(reading: Reading, events: Sequence[Sequence[str]], reader: Reader) -> Iterator[str]:
     """Gives the whole text, piece by piece. `events` are rows as `k3 events` has them."""
-    yield _pairs(_head(reading))
+    yield _pairs(_head(reading, reader))
     for title, section in _SECTIONS:
         if text := section(reading):
             yield f"{title}:\n{text}"
@@ -94,7 +95,7 @@ def described(reading: Reading, events: Sequence[Sequence[str]]) -> Iterator[str
     yield f"Events:\n{_indented(shown)}" if shown else "Events:  none\n"
 
 
-def _head(reading: Reading) -> Iterator[tuple[str, str]]:
+def _head(reading: Reading, reader: Reader) -> Iterator[tuple[str, str]]:
     """Returns the rows that a person reads first."""
     state, seen = reading.state, reading.view
     yield "Name", text_at(reading.manifest, "metadata", "name")
@@ -103,20 +104,20 @@ def _head(reading: Reading) -> Iterator[tuple[str, str]]:
         yield "Since", _moment(state.since, reading)
     yield "Reason", state.reason
     yield "Message", state.message
-    yield from _meaning(reading)
+    yield from _meaning(reading, reader)
     yield "Source", f"k3 {seen.owner}" if seen.owner else "a controller; k3 writes nothing here"
     yield "Roles", node_table.roles(reading.manifest)
     yield "Created", _moment(text_at(reading.manifest, "metadata", "creationTimestamp"), reading)
 
 
-def _meaning(reading: Reading) -> Iterator[tuple[str, str]]:
+def _meaning(reading: Reading, reader: Reader) -> Iterator[tuple[str, str]]:
     """Returns what it means that a machine is not well, and what to do; nothing for one that is well."""
     if reading.state.is_well:
         return
     word = words.of(reading)
     yield "Means", word.means
     yield "What to do", word.do
-    yield "Command", word.typed
+    yield "Command", f"on that machine: {word.command}" if word.on_machine else typed_here(word.command, reader)
 
 
 def _addresses(reading: Reading) -> str:

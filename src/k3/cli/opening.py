@@ -14,7 +14,7 @@ from k3.core.sources import NETWORK
 from k3.core.store import Store
 from k3.settings import sources
 from k3.settings.load import Flags, here, is_there, load
-from k3.settings.structs import Settings
+from k3.settings.structs import Reader, Settings
 from k3.stores import connect
 from k3.stores.installing import how_to_install
 
@@ -44,6 +44,11 @@ def settings_of(arguments: argparse.Namespace, *, reading: bool, log_level: str 
     logs.set_up(replace(found.log, path="") if reading else found.log)
     logs.tell(_LOG, found.notes)
     return found
+
+
+def typed_here(command: str, reader: Reader) -> str:
+    """Returns a command to be typed on this machine: one of k3's with what it needs to use the same store."""
+    return reader.command(command.removeprefix("k3 ")) if command.startswith("k3 ") else command
 
 
 def no_store(found: Settings) -> NotFound:

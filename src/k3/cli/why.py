@@ -15,7 +15,7 @@ from k3.cli.events import events_page
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.looking import Look, look_once
 from k3.cli.names import node_names, split_kind
-from k3.cli.opening import open_existing, settings_for_reading
+from k3.cli.opening import open_existing, settings_for_reading, typed_here
 from k3.cli.terminal import answer, remark
 from k3.core import freshness
 from k3.core.errors import K3Error, NotFound
@@ -150,17 +150,16 @@ def _typed_here(found: Explanation, reader: Reader) -> Explanation:
 
 
 def _here(found: Explanation | Finding, reader: Reader) -> str:
-    """Returns a command, with what it needs to use the same store; what is typed elsewhere is left as it is."""
-    command = found.command
-    return reader.command(command.removeprefix("k3 ")) if command.startswith("k3 ") and not found.on else command
+    """Returns a command that uses the same store; what is typed on another machine is left as it is."""
+    return found.command if found.on else typed_here(found.command, reader)
 
 
 def _text(found: Sequence[Explanation], page: Page, *, brief: bool) -> str:
     if not brief:
-        return "\n".join("".join(_told(each)) for each in found)
+        return "\n".join("".join(told(each)) for each in found)
     if not found:
         count = len(page.objects)
-        return f"All {count} Nodes are Ready.\n" if count > 1 else "The one Node there is Ready.\n" if count else ""
+        return f"All {count} Nodes are Ready.\n" if count > 1 else "The one Node there is is Ready.\n" if count else ""
     return "\n".join("".join(_told_briefly(each)) for each in found)
 
 
@@ -170,7 +169,7 @@ def _told_briefly(found: Explanation) -> Iterator[str]:
     yield from _steps(found, indent="  ")
 
 
-def _told(found: Explanation) -> Iterator[str]:
+def told(found: Explanation) -> Iterator[str]:
     """Gives the whole text: the cause, what to do, and below them what they rest on."""
     yield f"{printable(found.headline)}\n\n"
     yield _lines(found.cause.text, indent="")

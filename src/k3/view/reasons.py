@@ -23,11 +23,6 @@ class Word:
     on_machine: bool = False
     """Whether the command is to be typed on the machine itself."""
 
-    @property
-    def typed(self) -> str:
-        """Returns the command, and where it is to be typed if not here."""
-        return f"on that machine: {self.command}" if self.on_machine else self.command
-
     def to_json(self) -> dict[str, str | bool]:
         """Returns it as JSON: `{means, do, command, onMachine}`."""
         return {"means": self.means, "do": self.do, "command": self.command, "onMachine": self.on_machine}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from k3.core import node, ownership, sources
-from k3.core.sources import SOURCES
+from k3.core.sources import SOURCES, SourceRow
 from k3.view.findings import Finding, Record, renewed, stamped
 
 _SOURCE: Final = "controller"
@@ -28,13 +28,23 @@ _CAUSES: Final = {
 def cause(record: Record) -> Finding:
     """Returns who decided the state, in words."""
     state, ready = record.reading.state, record.seen.ready
-    text = _CAUSES.get(state.reason, "Ready={status}, because a controller says {reason}: {message}.").format(
+    other = "Ready={status}, because a controller says {reason}: {message}."
+    if _former_source(record) and any(row.is_reason(state.reason) for row in SOURCES.values()):
+        other = "Ready={status}, as k3 wrote it last ({reason}: {message}): it does not look after this Node any more."
+    text = _CAUSES.get(state.reason, other).format(
         status=ready.status if ready else "?",
         reason=state.reason or "no reason",
         message=record.message.rstrip(".") or "it says no more",
         when=record.when(state.since),
     )
     return stamped(record, state.reason or "Foreign", _SOURCE, text, state.since)
+
+
+def _former_source(record: Record) -> SourceRow | None:
+    """Returns the source whose notes a Node has kept without its label: somebody took it away."""
+    if sources.labelled(record.reading.manifest) is not None:
+        return None
+    return next((row for row in SOURCES.values() if any(key.startswith(row.prefix) for key in record.seen.annotations)), None)
 
 
 def evidence(record: Record) -> Iterator[Finding]:
@@ -66,6 +76,10 @@ def writers(record: Record) -> Finding:
     if (source := sources.labelled(manifest)) is None:
         labels = " or ".join(f"{row.managed_label}=true" for row in SOURCES.values())
         text = f"a controller or a person made it: it has no label {labels}, so k3 writes nothing here"
+        if former := _former_source(record):
+            text = (
+                f"it was k3 {former.name}'s, and its label {former.managed_label}=true was taken away: k3 writes nothing here"
+            )
     else:
         why = ownership.foreign_reason(manifest, node.view_manifest(record.name, manifest), source)
         text = f"it has the label of k3 {source}, and k3 writes nothing here all the same: {why}"

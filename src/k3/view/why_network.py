@@ -15,6 +15,8 @@ from k3.view.findings import Asked, Finding, Record, stamped
 from k3.view.node_table import NO_OBSERVER, NOT_ANSWERING
 
 _SOURCE: Final = "network"
+_LONGEST_SECONDS: Final = 365 * 86_400.0
+"""A time to live may be anything that a stranger has written."""
 
 
 def cause(record: Record) -> Finding:
@@ -99,7 +101,7 @@ def _deadline(record: Record) -> str:
     age = record.age_seconds(record.seen.last_seen)
     if age is None or not record.ttl_seconds:
         return "Without an answer it becomes NotReady when that has passed."
-    left = record.ttl_seconds - age
+    left = min(record.ttl_seconds - age, _LONGEST_SECONDS)
     when = f"in about {human_duration(timedelta(seconds=left))}" if left > 0 else "now"
     return f"Without an answer it becomes NotReady {when}."
 

@@ -166,7 +166,7 @@ def fitted(word: Word, reading: Reading) -> Word:
         "SOURCE": seen.owner or NETWORK.name,
         "PORT": str(seen.port or ""),
         "ADDRESS:PORT": shlex.quote(endpoint(seen)) if endpoint(seen) else "",
-        "CONSUL_NODE": quote(seen.annotations.get(f"{DISCOVERY.prefix}consul-node", ""), safe=""),
+        "CONSUL_NODE": quote(seen.annotations.get(f"{DISCOVERY.prefix}consul-node", ""), safe="", errors="replace"),
     }
 
     def put(found: re.Match[str]) -> str:
