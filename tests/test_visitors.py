@@ -12,6 +12,7 @@ from k3.agent.visitors import (
     AWAY_FACTOR,
     AWAY_SECONDS,
     FORGIVEN_SECONDS,
+    JUST_COME,
     KNOWN_SECONDS,
     LONGEST_AWAY_SECONDS,
     OLD_SECONDS,
@@ -163,6 +164,15 @@ def test_floods_from_many_are_turned_away_within_few_visits(origins: int) -> Non
     assert served <= 4 * limits.HTTP_VISITS_PER_SECOND + origins
     assert len(pace.away(0.5)) <= limits.HTTP_TURNED_AWAY
     assert not pace.is_away("10.0.0.1", 0.5)
+
+
+@pytest.mark.parametrize(("pause_seconds", "turned_away"), [(0.0005, True), (0.004, False)])
+def test_two_hundred_strangers_are_a_storm_if_they_come_within_a_moment(pause_seconds: float, turned_away: bool) -> None:
+    pace, count = Pace(Known()), limits.HTTP_VISITS_PER_SECOND
+    found: dict[str, int] = {}
+    for number in range(count):
+        found |= pace.visit(f"10.0.{number // 250}.{number % 250}", number * pause_seconds)
+    assert len(found) == (count - JUST_COME if turned_away else 0), "who has just come may be about to ask"
 
 
 @pytest.mark.parametrize("origins", [1, 30, 250])

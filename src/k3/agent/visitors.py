@@ -26,6 +26,8 @@ KNOWN_FEW: Final = 20
 """Visits in a window that a known client may make, as long as there is no `DELUGE`."""
 STORM: Final = 2
 """So many times `limits.HTTP_VISITS_PER_SECOND`: who has not asked properly by then is turned away."""
+STORM_SECONDS: Final = 0.25
+"""So many times once are a storm as well, if they come within so short a time (ADR 61)."""
 DELUGE: Final = 4
 """So many times: of the known clients, only the old ones have more than others."""
 JUST_COME: Final = 4 * limits.HTTP_ACCEPTS_AT_ONCE
@@ -217,7 +219,8 @@ class Pace:
         favoured = {
             each for each in self._visits if each in self._known and (pressure < DELUGE or self._known.is_old(each, now))
         }
-        strangers = [each for each in self._visits if each not in self._known] if pressure >= STORM else []
+        is_storm = pressure >= STORM or now - self._began_at < STORM_SECONDS
+        strangers = [each for each in self._visits if each not in self._known] if is_storm else []
         found = {each: self._visits[each] for each in strangers[:-JUST_COME]}
         found |= {
             origin: count
