@@ -44,10 +44,10 @@ export class Api {
     return (await this.#ask("DELETE", path, { body })).json();
   }
 
-  /** Whether the server allows this; `resource` is a resource, or one with a subresource: `nodes/status`. */
-  async may(verb, resource) {
+  /** Whether the server allows this; `resource` is a resource, or one with a subresource: `nodes/status`; no `name`: of all. */
+  async may(verb, resource, name = "") {
     const [plural, subresource = ""] = resource.split("/");
-    const spec = { resourceAttributes: { verb, resource: plural, subresource } };
+    const spec = { resourceAttributes: { verb, resource: plural, subresource, name } };
     const review = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec };
     const found = await (await this.#ask("POST", REVIEWS, { body: review })).json();
     return found.status?.allowed === true;

@@ -2,7 +2,8 @@
 
 Everybody may have them, since they say nothing about any machine: what the page shows, it asks the API for, as any client does.
 
-`facts.js` is no file: it is what the page has to know of k3 that stands in one place in Python (`k3.core.sources`).
+`facts.js` is no file: it is what the page has to know of k3 that stands in one place in Python, in `k3.core.sources` and
+`k3.view.words`.
 """
 
 import gzip
@@ -17,6 +18,7 @@ from typing import Final
 from k3.core.documents import UNREADABLE
 from k3.core.sources import SOURCES
 from k3.server.api import Answer, Ask
+from k3.view import words
 
 HTML: Final = "text/html"
 _TYPES: Final = {
@@ -99,5 +101,5 @@ def _facts() -> str:
         }
         for row in SOURCES.values()
     ]
-    facts = {"SOURCES": sources, "UNREADABLE": UNREADABLE, "WORDS": {}}
+    facts = {"SOURCES": sources, "UNREADABLE": UNREADABLE, "WORDS": words.to_json()}
     return "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in facts.items())

@@ -96,12 +96,14 @@ export class Past extends EventTarget {
 
 /** Keeps of an Event what is shown of it: there may be many. */
 function add(found, event) {
-  const { involvedObject = {}, metadata = {}, reason, type, message, firstTimestamp, lastTimestamp, eventTime, count } = event;
+  const { involvedObject = {}, metadata = {}, ...rest } = event;
+  const { reason, type, message, firstTimestamp, lastTimestamp, eventTime, count, source, series } = rest;
   if (involvedObject.kind !== "Node" || typeof involvedObject.name !== "string") return;
   if (!found.has(involvedObject.name)) found.set(involvedObject.name, []);
-  const { name, creationTimestamp } = metadata;
+  const { name, creationTimestamp, resourceVersion } = metadata;
   found.get(involvedObject.name).push({
-    metadata: { name, creationTimestamp }, involvedObject: { kind: "Node", name: involvedObject.name },
-    reason, type, message, firstTimestamp, lastTimestamp, eventTime, count,
+    metadata: { name, creationTimestamp, resourceVersion },
+    involvedObject: { kind: "Node", name: involvedObject.name, uid: involvedObject.uid },
+    reason, type, message, firstTimestamp, lastTimestamp, eventTime, count, source, series,
   });
 }
