@@ -30,10 +30,10 @@ LAST_RUN: Final = ROOT / "benchmarks" / "last-run.json"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 NETWORK: Final = ("join", "leave", "crowd", "idle", "shared")
 DISCOVERY: Final = ("discovery_flips", "discovery_first", "discovery_steady")
-PARTS: Final = (*NETWORK, *DISCOVERY, "server", *store_rows.PARTS)
+PARTS: Final = (*NETWORK, *DISCOVERY, "server", "page", *store_rows.PARTS)
 NEED_ROOT: Final = frozenset(NETWORK)
 """They make hosts."""
-SHORTEN: Final = frozenset({*NETWORK, *DISCOVERY, "server"})
+SHORTEN: Final = frozenset({*NETWORK, *DISCOVERY, "server", "page"})
 """They know a short run."""
 GUARD_SECONDS: Final = 1_800.0
 LAST_WORDS: Final = 400

@@ -81,6 +81,7 @@ export class Fleet extends EventTarget {
   /** Keeps the Nodes of a whole list, and no others. */
   keep(names) {
     for (const name of this.machines.keys()) if (!names.has(name)) this.machines.delete(name);
+    this.#askAt = 0;
     this.#tell();
   }
 

@@ -18,6 +18,7 @@ const LOOK_MS = 1_000;
 /** A page that is not in sight for so long gives its connection back: a browser has six for one server. */
 const HIDDEN_MS = 60_000;
 const DENIED = [401, 403];
+const UNAVAILABLE = 503;
 
 export class Follower extends EventTarget {
   #api;
@@ -36,7 +37,7 @@ export class Follower extends EventTarget {
     super();
     this.#api = api;
     this.#fleet = fleet;
-    /** How things stand: `kind` is starting, live, lost, store (the server cannot read its store) or denied. */
+    /** How things stand: `kind` is starting, live, lost, store (the server cannot read it), refused or denied. */
     this.standing = { kind: "starting", since: Date.now(), message: "", code: 0 };
     /** How many Nodes of the list have come, and how many there are; null where nothing is being listed. */
     this.progress = null;
@@ -68,10 +69,8 @@ export class Follower extends EventTarget {
 
   /** Returns pairs of a name and the word of the server's table, for some Nodes, or all. */
   async words(names) {
-    const accept = TABLE_TYPE;
-    const tables = names === null
-      ? [await this.#api.list(NODES, { includeObject: "Metadata" }, { accept })]
-      : await Promise.all(names.map((name) => this.#api.list(NODES, { includeObject: "Metadata", fieldSelector: `metadata.name=${name}` }, { accept })));
+    const table = (query) => this.#api.list(NODES, { includeObject: "Object", ...query }, { accept: TABLE_TYPE });
+    const tables = await Promise.all(names === null ? [table({})] : names.map((name) => table({ fieldSelector: `metadata.name=${name}` })));
     return tables.flatMap(({ rows, columnDefinitions }) => {
       const place = placeOf(columnDefinitions);
       return (rows ?? []).map(({ object, cells }) => [object.metadata.name, cells[place]]);
@@ -143,7 +142,7 @@ export class Follower extends EventTarget {
       await this.#pause(HIDDEN_MS);
       return;
     }
-    this.#stand(error.code === 0 ? "lost" : "store", error.message, error.code);
+    this.#stand(error.code === 0 ? "lost" : error.code === UNAVAILABLE ? "store" : "refused", error.message, error.code);
     const longest = RETRY_MS[Math.min(this.#tries, RETRY_MS.length - 1)];
     this.#tries += 1;
     await this.#pause(longest * (0.75 + Math.random() / 2));

@@ -52,6 +52,7 @@ export function showStanding({ kind, since, message, code }, { onagain, ontoken 
   const words = {
     lost: ["Not connected since ", at, " — what you see is from then. The machines may be well."],
     store: ["The server has not been able to read its store since ", at, ` — what you see is from then. ${printable(message.trim(), 200)}`],
+    refused: ["The server has refused to show more since ", at, ` — what you see is from then. ${printable(message, 200)}`],
     denied: [code === 401 ? "The server does not take this token." : `The server does not show the machines: ${printable(message, 300)}`],
   }[kind];
   const isDenied = kind === "denied";
