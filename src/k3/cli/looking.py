@@ -19,14 +19,15 @@ from k3.view.cells import Moment
 PATIENCE_SECONDS: Final = 3.5
 
 
-async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
+async def find_observed(store: Store | None, page: Page, seen_already: Sequence[NodeView] = ()) -> frozenset[str]:
     """Returns the names of the Nodes that an agent looks after, as far as one look can tell; says whose clock is wrong.
 
     Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether any agent
     still writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
+    `seen_already`: the Nodes of the list as they were read, where they were.
     """
     now = datetime.now(UTC)
-    nodes = [node_table.view_of(item) for item in page.objects]
+    nodes = seen_already or [node_table.view_of(item) for item in page.objects]
     for seen in nodes:
         if seen.is_unreadable and seen.ready is not None:
             _tell_of_unreadable(seen.name, seen.ready.message)
