@@ -50,6 +50,15 @@ def test_what_is_written_is_what_is_read(manifest: dict[str, Any]) -> None:
     assert json.loads("".join(documents.json_list([manifest, manifest])))["items"] == [manifest, manifest]
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(TEXT, JSON, max_size=5))
+def test_json_is_written_as_python_writes_it(manifest: dict[str, Any]) -> None:
+    written = json.dumps(manifest, indent=4, ensure_ascii=False, sort_keys=True) + "\n"
+    assert re.sub(r"\\u[0-9a-f]{4}", "", documents.as_json(manifest)) == re.sub(
+        r"\\u[0-9a-f]{4}", "", documents._UNSEEN.sub("", written)
+    )
+
+
 @pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="this PyYAML is built without libyaml")
 @settings(deadline=None, max_examples=40)
 @given(st.dictionaries(TEXT, JSON, max_size=5))

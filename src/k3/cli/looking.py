@@ -20,13 +20,14 @@ from k3.view.cells import Moment
 PATIENCE_SECONDS: Final = 3.5
 
 
-async def find_observed(store: Store | None, page: Page) -> frozenset[str]:
+async def find_observed(store: Store | None, page: Page, seen_already: Sequence[NodeView] = ()) -> frozenset[str]:
     """Returns the names of the Nodes that an agent looks after, as far as one look can tell; says whose clock is wrong.
 
     Where stamps contradict the reader's clock or each other and no machine answers, a second look shows whether any agent
     still writes; that is worth the wait only where Nodes are refreshed every few seconds. Raises what the store raises.
+    `seen_already`: the Nodes of the list as they were read, where they were.
     """
-    look = await look_once(store, page)
+    look = await look_once(store, seen_already or [node_table.view_of(item) for item in page.objects])
     for seen in look.nodes:
         if seen.is_unreadable and seen.ready is not None:
             _tell_of_unreadable(seen.name, seen.ready.message)
@@ -55,10 +56,9 @@ class Look:
     """And no agent had written meanwhile."""
 
 
-async def look_once(store: Store | None, page: Page) -> Look:
+async def look_once(store: Store | None, nodes: Sequence[NodeView]) -> Look:
     """Finds out who looks after the Nodes of a list, and says nothing. Raises what the store raises."""
     now = datetime.now(UTC)
-    nodes = [node_table.view_of(item) for item in page.objects]
     answers = await ask(nodes, now)
     observed = freshness.observed(nodes, now, answers.boots)
     waits = [wait for seen in freshness.doubtful(nodes, now) if (wait := _refreshed_within(seen)) <= PATIENCE_SECONDS]

@@ -13,7 +13,7 @@ from k3.cli.live import Look, Start, show_live
 from k3.cli.looking import find_observed, moments, tell_of_unreadable
 from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import Printer, Style, printer
+from k3.cli.printers import Printer, Style, TablePrinter, printer
 from k3.cli.screen import Notes, noted
 from k3.cli.sorting import Order, parse_order
 from k3.cli.terminal import can_redraw, is_read_by_a_person, may_colour, remark
@@ -78,24 +78,22 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector, notes: Notes | 
             raise _missing(missing, settings)
         if not found and notes is None:
             remark(await nothing(settings, store, selector=chosen.selector, is_empty=not page.objects))
-        observed = await _observed(store, page, chosen)
+        printed = _printer(chosen)
+        observed = await _observed(store, page, chosen, printed)
         found = _ordered(found, chosen.sort_by, moments(observed))
         if chosen.watch and store is not None:
             if notes is not None:
                 look = await _look(chosen, settings, store)
                 return await show_live(store, page, Start(found, observed, wanted), look, notes)
-            await _follow(store, page, Shown(_printer(chosen), wanted, lambda: datetime.now(UTC)), found, observed)
-        _print(found, chosen, moments(observed))
+            await _follow(store, page, Shown(printed, wanted, lambda: datetime.now(UTC)), found, observed)
+        moment = moments(observed)
+        printed.everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
         if missing:
             raise _missing(missing, settings)
     finally:
         if store is not None:
             await store.aclose()
     return 0
-
-
-def _print(found: Sequence[Object], chosen: argparse.Namespace, moment: Callable[[Object], Moment]) -> None:
-    _printer(chosen).everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
 
 
 async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object], observed: Collection[str]) -> None:
@@ -128,15 +126,26 @@ async def _opened(settings: Settings, chosen: argparse.Namespace) -> Store | Non
     return store
 
 
-async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace) -> Collection[str]:
+async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace, printed: Printer) -> Collection[str]:
     """Returns the names of the Nodes that an agent looks after; for documents and names, which do not show it, none.
 
-    In each case it is said which Nodes cannot be read.
+    In each case it is said which Nodes cannot be read. A table is made meanwhile of what nearly all Nodes are: observed.
     """
     if chosen.output not in {"table", "wide"} and not chosen.watch:
         tell_of_unreadable(page.objects)
         return ()
-    return await find_observed(store, page)
+    if chosen.watch or not isinstance(printed, TablePrinter):
+        return await find_observed(store, page)
+    moment, seen = Moment(datetime.now(UTC)), []
+    for item in page.objects:
+        reading = node_table.read(item.manifest(), moment)
+        printed.prepare(item, reading)
+        seen.append(reading.view)
+    observed = await find_observed(store, page, seen)
+    for each in seen:
+        if each.name not in observed:
+            printed.discard(each.name)
+    return observed
 
 
 def _ordered(items: list[Object], order: Order | None, moment: Callable[[Object], Moment]) -> list[Object]:

@@ -53,17 +53,26 @@ class TablePrinter:
         self._columns = columns
         self._style = style
         self._table = Table([column.title for column in columns], headers=style.headers)
+        self._prepared: dict[str, tuple[list[str], State]] = {}
         if style.following:  # whatever the status becomes, what stands behind it stays where it is
             self._table.widen(STATUS, len("Unknown (no observer)"))
 
+    def prepare(self, item: Object, reading: Reading) -> None:
+        """Keeps the row of a Node for `everything`: it is read once, before it is known whether an agent looks after it."""
+        self._prepared[item.key.name] = self._row(reading)
+
+    def discard(self, name: str) -> None:
+        """Has `everything` read this Node itself."""
+        self._prepared.pop(name, None)
+
     def everything(self, items: Sequence[Object], read: Read) -> None:
         """Prints the table; nothing at all where there are no Nodes."""
-        rows, states = [], []
-        for item in items:  # one at a time: the manifests of ten thousand Nodes are not kept
-            reading = read(item)
-            rows.append(self._cells(reading))
-            states.append(reading.state)
-        text = self._table.text(rows, [self._tint(state) for state in states])
+        # One at a time: the manifests of ten thousand Nodes are not kept.
+        prepared = self._prepared
+        found = [prepared[item.key.name] if item.key.name in prepared else self._row(read(item)) for item in items]
+        prepared.clear()
+        states = [state for _, state in found]
+        text = self._table.text((cells for cells, _ in found), [self._tint(state) for state in states])
         answer(text + (f"{_summary(states)}\n" if states and self._style.summed_up else ""))
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
@@ -78,6 +87,9 @@ class TablePrinter:
         """Returns all cells but those that count the time."""
         reading = read(item)
         return tuple(column.cell(reading) for column in self._columns if not column.moves)
+
+    def _row(self, reading: Reading) -> tuple[list[str], State]:
+        return self._cells(reading), reading.state
 
     def _cells(self, reading: Reading) -> list[str]:
         return [column.cell(reading) for column in self._columns]

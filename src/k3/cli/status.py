@@ -26,6 +26,7 @@ from k3.core.addresses import authority, parse_address
 from k3.core.errors import Invalid, K3Error
 from k3.core.objects import LEASE, NODE, Object
 from k3.core.safe_text import one_line, printable
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
 from k3.core.times import parse_timestamp, timestamp
 from k3.settings import options
@@ -84,7 +85,7 @@ def parser() -> Parser:
     """Returns the flags of `k3 status`."""
     flags = Parser("status", "The agent of this machine, its store and its server.", examples=_EXAMPLES)
     flags.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to print it (text)")
-    add_options(flags.add_argument_group("network"), [each for each in options.NETWORK if each.name == "listen"])
+    add_options(flags.add_argument_group(NETWORK.name), [each for each in options.NETWORK if each.name == "listen"])
     add_store_flags(flags)
     return flags
 
@@ -101,7 +102,7 @@ def run(arguments: list[str]) -> int:
 
 
 async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
-    listen = Listen.parse(values_of(chosen, options.NETWORK, settings, os.environ, section="network").text("listen"))
+    listen = Listen.parse(values_of(chosen, options.NETWORK, settings, os.environ, section=NETWORK.name).text("listen"))
     address = parse_address(listen.host)
     host = "127.0.0.1" if address is None or address.is_unspecified else listen.host
     status = Status(asked_at=authority(host, listen.port))
@@ -153,7 +154,7 @@ def _tell_agent(status: Status, info: Info) -> None:
 
 def _tell_figures(status: Status, figures: Mapping[tuple[str, str], float]) -> None:
     status.sources = sorted(source for name, source in figures if name == "k3_source_up" and source)
-    status.leads = figures.get(("k3_source_leads", "discovery")) == 1
+    status.leads = figures.get(("k3_source_leads", DISCOVERY.name)) == 1
     for source in status.sources:
         if not figures["k3_source_up", source]:
             status.doubts.append(f"{source} does not run: see the agent's log")
@@ -252,7 +253,7 @@ def _lines(status: Status, settings: Settings) -> list[str]:
 
 def _agent(status: Status, settings: Settings, now: datetime) -> str:
     if not status.is_running:
-        return f"none answers at {status.asked_at}; start one with: {settings.reader.command('network')}"
+        return f"none answers at {status.asked_at}; start one with: {settings.reader.command(NETWORK.name)}"
     modules = f", {' and '.join(status.sources)}" if status.sources else ""
     return f"{status.node}, k3 {status.version or '?'}, pid {status.pid}, for {_ago(status.since, now)}{modules}"
 

@@ -57,7 +57,7 @@ async def _why(chosen: argparse.Namespace, names: Sequence[str]) -> int:
     try:
         page = await store.list(NODE) if store else Page((), 0)
         there = {item.key.name for item in page.objects}
-        look = await look_once(store, page)
+        look = await look_once(store, [node_table.view_of(item) for item in page.objects])
         asker = _Asker(store, page, look, _fleet(look))
         found = [await asker.explained(name) for name in names if name in there] if names else asker.troubled()
         found = [_typed_here(each, settings.reader) for each in found]

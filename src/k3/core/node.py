@@ -107,27 +107,23 @@ def view_manifest(name: str, manifest: Manifest) -> NodeView:
     notes = _texts(_mapping(manifest.get("metadata")).get("annotations"))
     status = _mapping(manifest.get("status"))
     owner = labelled(manifest)
-    prefix = prefix_of(owner)
-
-    def note(key: str) -> str:
-        return notes.get(prefix + key, "")
-
+    prefix, get = prefix_of(owner), notes.get
     return NodeView(
         name=name,
         owner=owner,
         ready=condition(manifest, READY),
         reachable=condition(manifest, REACHABLE),
-        addresses=tuple(a for kind, a in addresses(status) if kind == "InternalIP"),
-        id=note("id"),
-        boot=note("boot"),
-        agent=note("agent"),
-        links=tuple(link for link in note("links").split(",") if link)[: limits.LINKS],
-        last_seen=note("lastSeen"),
-        seen_by=note("seen-by"),
-        seen_run=note("seen-run"),
-        port=whole_number(note("port"), 1, limits.PORT),
-        pid=whole_number(note("pid"), 1, limits.PID),
-        peer_ttl_seconds=seconds(note("peer-ttl")),
+        addresses=tuple([address for kind, address in addresses(status) if kind == "InternalIP"]),
+        id=get(f"{prefix}id", ""),
+        boot=get(f"{prefix}boot", ""),
+        agent=get(f"{prefix}agent", ""),
+        links=tuple([link for link in get(f"{prefix}links", "").split(",") if link])[: limits.LINKS],
+        last_seen=get(f"{prefix}lastSeen", ""),
+        seen_by=get(f"{prefix}seen-by", ""),
+        seen_run=get(f"{prefix}seen-run", ""),
+        port=whole_number(get(f"{prefix}port", ""), 1, limits.PORT),
+        pid=whole_number(get(f"{prefix}pid", ""), 1, limits.PID),
+        peer_ttl_seconds=seconds(get(f"{prefix}peer-ttl", "")),
         annotations=notes,
     )
 
@@ -142,14 +138,13 @@ def condition(manifest: Manifest, type_: str) -> Condition | None:
     """The last condition of a type, which is the one that `kubectl` shows, or None."""
     if (entry := _condition(manifest, type_)) is None:
         return None
-    texts = _texts(entry)
     return Condition(
         type=type_,
-        status=texts.get("status", ""),
-        reason=texts.get("reason", ""),
-        message=texts.get("message", ""),
-        transition=texts.get("lastTransitionTime", ""),
-        heartbeat=texts.get("lastHeartbeatTime", ""),
+        status=_text(entry, "status"),
+        reason=_text(entry, "reason"),
+        message=_text(entry, "message"),
+        transition=_text(entry, "lastTransitionTime"),
+        heartbeat=_text(entry, "lastHeartbeatTime"),
     )
 
 
@@ -280,8 +275,16 @@ def _entries(value: object) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
+def _text(entry: dict[str, Any], key: str) -> str:
+    text = entry.get(key)
+    return text if isinstance(text, str) else ""
+
+
 def _texts(value: object) -> dict[str, str]:
-    return {key: text for key, text in _mapping(value).items() if isinstance(key, str) and isinstance(text, str)}
+    found = _mapping(value)
+    if {*map(type, found), *map(type, found.values())} <= {str}:  # nearly all are; this is a tenth of the time
+        return found.copy()
+    return {key: text for key, text in found.items() if isinstance(key, str) and isinstance(text, str)}
 
 
 def unobserved_seconds(seen: NodeView) -> float:

@@ -42,6 +42,11 @@ def seconds(text: str) -> float:
     """A duration as Go writes it (`90s`, `1m30s`, `1.5h`) in seconds; 0.0 for anything else."""
     if len(text) > limits.DURATION_CHARACTERS:  # looking for one takes time by the square of the length
         return 0.0
+    return _seconds(text)
+
+
+@lru_cache(maxsize=1_024)
+def _seconds(text: str) -> float:
     if not _DURATION.match(text) or _DURATION.sub("", text):
         return 0.0
     total = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION.findall(text))

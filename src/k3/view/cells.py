@@ -7,6 +7,7 @@ escapes them.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 from k3.core import times
@@ -112,7 +113,11 @@ def since(stamp: str, now: datetime) -> str:
 
 def human_duration(span: timedelta) -> str:
     """Returns a length of time as kubectl shows it, in at most two units: `5s`, `3m20s`, `4h`, `12d`, `2y40d`."""
-    total = int(span.total_seconds())
+    return _duration(int(span.total_seconds()))
+
+
+@lru_cache(maxsize=4_096)
+def _duration(total: int) -> str:
     if total < -1:
         return "<invalid>"
     total = max(total, 0)

@@ -62,7 +62,7 @@ def view_of(item: Object) -> NodeView:
 
 def read(manifest: Manifest, at: Moment) -> Reading:
     """Returns a Node as it is to be read at a moment."""
-    seen = ownership.view("", manifest)
+    seen = ownership.view(text_at(manifest, "metadata", "name"), manifest)
     return Reading(manifest, at, seen, _state(manifest, seen, at))
 
 

@@ -43,8 +43,10 @@ class Table:
         tints: list[Colour] = [*colours] or [""] * len(lines)
         if titles:
             lines, tints = [self._titles, *lines], ["", *tints]
-        for cells in lines:
-            self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, cells, strict=True)]
+        if lines:
+            self._widths = [
+                max(width, *map(len, column)) for width, column in zip(self._widths, zip(*lines, strict=True), strict=True)
+            ]
         return [self._line(cells, colour, width) for cells, colour in zip(lines, tints, strict=True)]
 
     def _line(self, cells: Sequence[str], colour: Colour, most: int) -> str:
