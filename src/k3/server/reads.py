@@ -14,7 +14,7 @@ from k3.server.entries import Entry
 from k3.server.options import ReadOptions
 from k3.server.schema import json_text
 from k3.server.selectors import Selection
-from k3.server.shapes import LIST_END, Shape
+from k3.server.shapes import LIST_END, Shape, list_of
 from k3.server.status import Refused, bad_request, expired
 from k3.server.turns import TURN_SECONDS
 from k3.server.window import Place, Snapshot, Window
@@ -158,7 +158,7 @@ class Listing:
 
     def whole(self) -> bytes:
         """Returns all of it."""
-        return b"%s%s%s" % (self.head, b",".join(self.items), LIST_END)
+        return list_of(self.head, self.items)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Gives it piece by piece: of 10,000 Nodes it is 10 MB, which are never put together (ADR 60)."""

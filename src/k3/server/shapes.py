@@ -22,6 +22,14 @@ INITIAL_END: Final = "k8s.io/initial-events-end"
 """The annotation of the bookmark behind the objects that a watch began with."""
 
 
+def list_of(head: bytes, items: Iterable[bytes]) -> bytes:
+    """Returns a list that begins so, copied once: a page of 500 Nodes is half a megabyte."""
+    parts = [*items] or [b""]
+    parts[0] = head + parts[0]
+    parts[-1] += LIST_END
+    return b",".join(parts)
+
+
 class Shape(ABC):
     """One shape, for one kind and one answer."""
 
@@ -46,7 +54,7 @@ class Shape(ABC):
 
     def whole(self, metadata: dict[str, Any], items: Iterable[bytes]) -> bytes:
         """Returns a list."""
-        return b"%s%s%s" % (self.head(metadata), b",".join(items), LIST_END)
+        return list_of(self.head(metadata), items)
 
     def event(self, type_: str, entry: Entry) -> bytes:
         """Returns one line of a watch."""
