@@ -32,7 +32,7 @@ function gradient(slots) {
     if (stops.at(-1)?.state === state) stops.at(-1).to = to;
     else stops.push({ state, from: `${(place * 100) / SLOTS}%`, to });
   });
-  return `linear-gradient(90deg, ${stops.map(({ state, from, to }) => `var(--${state}) ${from} ${to}`).join(", ")})`;
+  return `linear-gradient(90deg, ${stops.map(({ state, from, to }) => `var(--bar-${state}) ${from} ${to}`).join(", ")})`;
 }
 
 /** Returns the Machines as they were at a moment, as far as their Events tell; each has the state of then. */

@@ -22,12 +22,10 @@ export function makeParts(onchoose) {
   );
 }
 
-/** Shows how many there are of each state. `total` may be more than have come yet; `kind` is the state that is chosen. */
+/** Shows how many there are of each state. `total` are there, though not all may have come yet; `kind` is the state that is chosen. */
 export function showCounts(counts, { total, kind, isAsking, when }) {
   const { ready } = counts;
-  const all = count(total, "machine", "machines");
-  const isNone = !total && !isAsking;
-  write(byId("count"), isNone ? "No machines yet" : isAsking ? "Asking the server…" : `${ready.toLocaleString("en")} of ${all} ${when ? "were ready" : "ready"}`);
+  write(byId("count"), headline(counts, { total, isAsking, when }));
   for (const button of byId("parts").children) {
     const each = button.dataset.kind;
     button.hidden = each !== kind && !counts[each];
@@ -37,6 +35,15 @@ export function showCounts(counts, { total, kind, isAsking, when }) {
   const troubled = counts.notready + counts.unknown;
   const title = counts.all ? `${troubled ? `(${troubled}) ` : ""}${ready} of ${total} ready · k3` : "k3: machines";
   if (document.title !== title) document.title = title;
+}
+
+/** Returns the one line that says it all, as far as it is known. */
+function headline(counts, { total, isAsking, when }) {
+  if (isAsking) return "Asking the server…";
+  if (!total) return "No machines yet";
+  const all = count(total, "machine", "machines");
+  if (counts.all < total) return `Reading ${all}…`;
+  return `${counts.ready.toLocaleString("en")} of ${all} ${when ? "were ready" : "ready"}`;
 }
 
 /** Shows how the connection stands. */
