@@ -1,4 +1,4 @@
-"""Why a machine does not answer from here: what a closed port, a process that hangs and the kernel's table of addresses tell."""
+"""Why a machine does not answer from here: what a closed port, a hanging process and the table of addresses tell."""
 
 import socket
 from pathlib import Path
