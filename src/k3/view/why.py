@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.view import why_besides, why_controller, why_discovery, why_network, words
 from k3.view.findings import Finding, Record, facts, stamped
 from k3.view.reasons import SITUATIONS, Word
 
 _EVENTS: Final = 5
-_MODULES: Final = {"network": why_network, "discovery": why_discovery, None: why_controller}
+_MODULES: Final = {NETWORK.name: why_network, DISCOVERY.name: why_discovery, None: why_controller}
 """Who explains the Nodes of a source, and those of no source."""
 _DOWN: Final = frozenset({"PeerUnreachable", "NeverAnswered", "ObserverLost", "ProbeFailed", "PeerLeft", "NodeShutdown"})
 """Causes about which this reader's own question to the machine tells more than what is recorded."""

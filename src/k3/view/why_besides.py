@@ -7,11 +7,12 @@ from typing import Final
 
 from k3.core import freshness, node, ownership
 from k3.core.node import NodeView
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.view import node_table, words
 from k3.view.cells import clock_offset, human_duration, part, text_at
 from k3.view.findings import Finding, Record, wanted_name
 
-_PRESSURES: Final = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable", "k3.discovery/Warning")
+_PRESSURES: Final = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable", f"{DISCOVERY.prefix}Warning")
 _SHOWN: Final = 4
 
 
@@ -40,11 +41,13 @@ def _names(record: Record) -> Iterator[Finding]:
         has = f"{_at(holder)} has that name" if holder else "that name was another machine's then; no Node has it now"
         called = f", its host name is {hostname}" if hostname and hostname != wanted else ""
         text = f"it asked for the name {wanted} and goes by its second name{called}: {has}"
-        yield _by(record, "NameConflict", "network", text)
+        yield _by(record, "NameConflict", NETWORK.name, text)
     if rivals := record.fleet.seconds.get(record.name):
         shown = ", ".join(f"{each.name} ({_at(each)})" for each in rivals[:_SHOWN])
         more = f" and {len(rivals) - _SHOWN} more" if len(rivals) > _SHOWN else ""
-        yield _by(record, "NameConflict", "network", f"other machines ask for this name too, and go by another: {shown}{more}")
+        yield _by(
+            record, "NameConflict", NETWORK.name, f"other machines ask for this name too, and go by another: {shown}{more}"
+        )
 
 
 def _at(seen: NodeView) -> str:
@@ -54,10 +57,10 @@ def _at(seen: NodeView) -> str:
 def _copies(record: Record) -> Iterator[Finding]:
     cloned = node.condition(record.reading.manifest, node.CLONED)
     if cloned is not None and record.reading.state.reason != cloned.reason:
-        yield _by(record, "SameIdentity", "network", cloned.message)
+        yield _by(record, "SameIdentity", NETWORK.name, cloned.message)
     if former := record.note("clone-of"):
         text = f"it goes by an id of its own since another machine had the same one ({former}): one of the two is a copy"
-        yield Finding(rule="SameIdentity", source="network", text=text)
+        yield Finding(rule="SameIdentity", source=NETWORK.name, text=text)
 
 
 def _clocks(record: Record) -> Iterator[Finding]:
@@ -93,7 +96,7 @@ def _cordon(record: Record) -> Iterator[Finding]:
     if record.seen.annotations.get(ownership.CORDONED):
         text = "new work is kept off it, because it is in maintenance in Consul; k3 discovery takes that back when it is over"
         do = "End the maintenance in Consul when it is over; the command lists what is in it."
-        yield Finding(rule=node_table.CORDONED, source="discovery", text=text, do=do, command="consul maint", on=record.name)
+        yield Finding(rule=node_table.CORDONED, source=DISCOVERY.name, text=text, do=do, command="consul maint", on=record.name)
         return
     word = words.fitted(words.STATES[node_table.CORDONED], record.reading)
     text = "new work is kept off it, and k3 has not done that: a person or another program has"
@@ -111,7 +114,7 @@ def _pressures(record: Record) -> Iterator[Finding]:
     for type_ in _PRESSURES:
         found = node.condition(record.reading.manifest, type_)
         if found is not None and found.status == "True":
-            source = "discovery" if type_.startswith("k3.") else "controller"
+            source = DISCOVERY.name if type_.startswith(DISCOVERY.prefix) else "controller"
             text = f"{type_}: {found.message or found.reason or 'it says no more'}"
             yield _by(record, type_, source, text)
 

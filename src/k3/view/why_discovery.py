@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from k3.core import node, times
+from k3.core.sources import DISCOVERY
 from k3.view import words
 from k3.view.findings import Finding, Record, renewed, stamped
 from k3.view.node_table import NO_OBSERVER
 
-_SOURCE: Final = "discovery"
+_SOURCE: Final = DISCOVERY.name
 _UNOBSERVED: Final = (
     "The store still says Ready=True, but the mirror has not refreshed this Node since {last}: that is longer than {limit},"
     " so no k3 discovery looks at Consul for this store any more."

@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Final
 
 from k3.core import node, phrases, times
+from k3.core.sources import NETWORK
 from k3.view import words
 from k3.view.cells import human_duration
 from k3.view.findings import Asked, Finding, Record, stamped
 from k3.view.node_table import NO_OBSERVER, NOT_ANSWERING
 
-_SOURCE: Final = "network"
+_SOURCE: Final = NETWORK.name
 _LONGEST_SECONDS: Final = 365 * 86_400.0
 """A time to live may be anything that a stranger has written."""
 
