@@ -26,6 +26,10 @@ def meta(key: str, right: Any, op: str = "==") -> dict[str, Any]:
     return {"match": {"op": op, "left": {"meta": {"key": key}}, "right": right}}
 
 
+def vmap(key: Any, *pairs: Any) -> dict[str, Any]:
+    return {"vmap": {"key": key, "data": {"set": list(pairs)}}}
+
+
 DROP, ACCEPT = {"drop": None}, {"accept": None}
 ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
 HERE = Dropped("inet", "f", "c")
@@ -54,6 +58,14 @@ UNKNOWN = {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field":
         ([chain(policy="drop"), rule({"jump": {"target": "x"}}), rule(dport("tcp", 7946), ACCEPT, name="x")], INFO, None),
         ([chain(), rule({"jump": {"target": "x"}}), rule({"return": None}, name="x"), rule(DROP)], INFO, HERE),
         ([chain(), rule({"jump": {"target": "c"}})], INFO, None),
+        (
+            [chain(policy="drop"), rule(vmap({"ct": {"key": "state"}}, ["established", ACCEPT], ["invalid", DROP]))],
+            INFO,
+            BY_POLICY,
+        ),
+        ([chain(policy="drop"), rule(vmap({"meta": {"key": "iifname"}}, ["eth0", ACCEPT]))], INFO, None),
+        ([chain(), rule(vmap({"ip": {}}, ["x", ACCEPT])), rule(DROP)], INFO, None),
+        ([chain(), rule({"goto": {"target": "x"}}), rule(DROP), rule(dport("udp", 1), DROP, name="x")], INFO, None),
         ([chain(family="ip6", policy="drop")], INFO, None),
         ([chain(hook="output", policy="drop")], INFO, None),
         ([chain(), rule({"match": "odd"}, DROP), rule("odd"), {"rule": 3}, {"chain": None}], INFO, None),

@@ -66,21 +66,15 @@ class _Examination:
             )
             away = tasks.create_task(self._consul())
             walls = tasks.create_task(self._part(Subject.FIREWALL, firewall.look(), Firewall(unread="it did not answer")))
-            machine = await self._machine()
-            if machine is not None:
-                await self._lan(machine, kept, walls)
-            seen = await away
+            found = await self._part(Subject.INTERFACES, here.look(self._case), None)
+            machine = await self._lan(found, kept, walls) if found is not None else None
+        self.findings += [*kept.result().findings, *away.result().findings]
+        if (ahead := away.result().ahead_seconds) is not None:
+            self._times["Consul"] = ahead
         if machine is not None:
             self._say(Subject.STORE, lambda: store.agreement(self._case, kept.result(), machine.agent))
-        self.findings += [*kept.result().findings, *seen.findings]
-        if machine is not None and seen.ahead_seconds is not None:
-            self._times["Consul"] = seen.ahead_seconds
-        if machine is not None:
             self._say(Subject.CLOCK, lambda: clock.clock(self._times, machine.agent.ahead_seconds))
         return in_order(self.findings)
-
-    async def _machine(self) -> Machine | None:
-        return await self._part(Subject.INTERFACES, here.look(self._case), None)
 
     async def _consul(self) -> ConsulSeen:
         if self._case.discovery is None:
@@ -88,7 +82,8 @@ class _Examination:
             return ConsulSeen(findings=tuple(consul.found_by_itself(is_open=is_open)))
         return await self._part(Subject.CONSUL, consul.look(self._case.discovery, seconds=FAR_SECONDS), ConsulSeen(findings=()))
 
-    async def _lan(self, machine: Machine, kept: "asyncio.Task[StoreSeen]", walls: "asyncio.Task[Firewall]") -> None:
+    async def _lan(self, machine: Machine, kept: "asyncio.Task[StoreSeen]", walls: "asyncio.Task[Firewall]") -> Machine:
+        """Asks the LAN. Returns this machine with its agent, wherever that was found."""
         service = self._case.network.service
         nothing: tuple[Heard, ...] = ()
         unblocked: tuple[Blocked, ...] = ()
@@ -108,12 +103,17 @@ class _Examination:
             others=tuple(others),
             own_node=mine,
         )
+        self._conclude(seen)
+        return machine
+
+    def _conclude(self, seen: Evidence) -> None:
+        machine, others = seen.machine, seen.others
         self._times = {each.name: each.ahead_seconds for each in others if each.ahead_seconds is not None}
         self._say(Subject.INTERFACES, lambda: surroundings.interfaces(machine))
         self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
         self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
         self._say(Subject.MACHINES, lambda: lan.machines(seen))
-        self._say(Subject.PORT, lambda: port.port(machine, mine))
+        self._say(Subject.PORT, lambda: port.port(machine, seen.own_node))
         self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 

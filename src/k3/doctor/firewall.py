@@ -22,7 +22,14 @@ JUMPS: Final = 16
 _UFW: Final = Path("/etc/ufw/ufw.conf")
 _SYSTEM_PATHS: Final = "/usr/sbin:/sbin"
 _FAMILIES: Final = frozenset({"ip", "inet"})
-_PASSED_OVER: Final = frozenset({"counter", "log", "comment", "mangle"})
+_VERDICTS: Final = {
+    "accept": "accept",
+    "drop": "drop",
+    "reject": "drop",
+    "return": "return",
+    "queue": "unknown",
+    "xt": "unknown",
+}
 
 Protocol = Literal["udp", "tcp"]
 Hook = Literal["input", "output"]
@@ -180,15 +187,27 @@ class _Ruleset:
         for each in expressions:
             if not isinstance(each, dict):
                 return "unknown"
-            if "accept" in each or "return" in each:
-                return "accept" if "accept" in each else "return"
-            if "drop" in each or "reject" in each:
-                return "drop"
+            if plain := next((_VERDICTS[key] for key in each if key in _VERDICTS), ""):
+                return plain
             if (jump := each.get("jump") or each.get("goto")) is not None:
                 target = str(jump.get("target")) if isinstance(jump, dict) else ""
-                return self._walk((*place[:2], target), packet, deep - 1) if deep else "unknown"
-            if "vmap" in each or "queue" in each or "xt" in each:
+                found = self._walk((*place[:2], target), packet, deep - 1) if deep else "unknown"
+                return found or ("return" if "goto" in each else "")  # what `goto` leads to does not come back (nft(8))
+            if isinstance(mapped := each.get("vmap"), dict):
+                return self._mapped(mapped, place, packet, deep)
+        return ""
+
+    def _mapped(self, mapped: Mapping[str, Any], place: tuple[str, str, str], packet: Packet, deep: int) -> str:
+        """Returns the verdict of a map from what the packet has to verdicts; empty where it has no entry for that."""
+        value, data = _value(mapped.get("key"), packet), mapped.get("data")
+        pairs = data.get("set") if isinstance(data, dict) else None
+        if value is None or not isinstance(pairs, list):
+            return "unknown"
+        for pair in pairs if value is not False else ():
+            if not isinstance(pair, list) or len(pair) != 2 or (is_it := _is_in(value, pair[0])) is None:  # noqa: PLR2004 - from and to
                 return "unknown"
+            if is_it:
+                return self._verdict([pair[1]], place, packet, deep)
         return ""
 
 

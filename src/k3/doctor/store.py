@@ -6,9 +6,11 @@ Writes one Lease and deletes it again.
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -36,8 +38,9 @@ _KINDS: Final[Mapping[type[Exception], str]] = {
     Damaged: "The store is damaged",
     StartFailed: "The store cannot be opened here",
 }
+_UNITS: Final = {"etcd": "etcd", "mysql": "mariadb"}
 KEPT_IN: Final = "The list of machines is kept there: without it nothing is written, and what is read grows old."
-_COMMANDS: Final = re.compile(r"`([^`]+)`")
+_COMMANDS: Final = re.compile(r"`((?:etcdctl|kubectl) [^`]+)`")
 _CHMOD: Final = re.compile(r"(chmod \d+ \S+) and (chmod \d+ [^\s,]+)")
 _LAST: Final = re.compile(r": ((?:etcdctl|kubectl|k3|GRANT|CREATE|ALTER) .+)$")
 
@@ -63,12 +66,12 @@ async def look(case: Case, *, seconds: float) -> StoreSeen:
         )
     try:
         async with time_limit(seconds):
-            seen = await _looked_at(storage)
+            seen = await _looked_at(case)
     except TimeoutError:
         error: Exception = Unavailable(f"{one_line(storage.url)} does not answer within {seconds:g} s")
-        return StoreSeen(findings=(*room, _failed(storage, error)))
+        return StoreSeen(findings=(*room, _failed(case, error)))
     except K3Error as raised:
-        return StoreSeen(findings=_causes(room, _failed(storage, raised)))
+        return StoreSeen(findings=_causes(room, _failed(case, raised)))
     return replace(seen, findings=_causes(room, *seen.findings))
 
 
@@ -78,8 +81,8 @@ def _causes(room: Sequence[Finding], *findings: Finding) -> tuple[Finding, ...]:
     return (*room, *(each for each in findings if not (is_full and each.what.startswith(_KINDS[Unavailable]))))
 
 
-async def _looked_at(storage: Storage) -> StoreSeen:
-    store = await connect(storage, reading=True)
+async def _looked_at(case: Case) -> StoreSeen:
+    store = await connect(case.network.storage, reading=True)
     try:
         page = await store.list(
             NODE, limit=limits.LIST_PAGE
@@ -88,9 +91,9 @@ async def _looked_at(storage: Storage) -> StoreSeen:
         try:
             refusal = await write_refusal(store, f"k3-doctor-{uuid4()}")
         except K3Error as error:  # it may be read, and takes no write
-            return StoreSeen(findings=(_failed(storage, error),), id=store.id, nodes=nodes)
+            return StoreSeen(findings=(_failed(case, error),), id=store.id, nodes=nodes)
         facts = await store.facts() if isinstance(store, Telling) else {}
-        told = [*_unreadable(page), _writing(storage, refusal, facts.get("server", ""))]
+        told = [*_unreadable(page), _writing(case, refusal, facts.get("server", ""))]
         return StoreSeen(findings=tuple(told), id=store.id, nodes=nodes)
     finally:
         await store.aclose()
@@ -106,22 +109,27 @@ def _unreadable(page: Page) -> Iterable[Finding]:
             )
 
 
-def _writing(storage: Storage, refusal: str, server: str) -> Finding:
+def _writing(case: Case, refusal: str, server: str) -> Finding:
+    storage = case.network.storage
     where = one_line(storage.url)
     if not refusal:
         return ok(Subject.STORE, f"{where} can be read and written{f', {server}' if server else ''}")
     if storage.file is not None and os.geteuid() != 0:
         return note(Subject.STORE, f"{where} can be read by this user, and is written by its owner, {_owner(storage.file)}.")
-    return _failed(storage, Forbidden(refusal))
+    return _failed(case, Forbidden(refusal))
 
 
-def _failed(storage: Storage, error: Exception) -> Finding:
+def _failed(case: Case, error: Exception) -> Finding:
+    storage = case.network.storage
     said = one_line(str(error))
     kind = next((text for type_, text in _KINDS.items() if isinstance(error, type_)), "The store cannot be used")
-    cause, do = _halves(said)
     found = [*_COMMANDS.findall(said), *(" && ".join(each) for each in _CHMOD.findall(said)), *_LAST.findall(said)]
-    commands = dict.fromkeys([*found, *_for_type(storage, error)])
-    return problem(Subject.STORE, f"{kind}: {cause}.", why=KEPT_IN, do=do or "Look closer:", commands=commands)
+    for command in found:
+        said = said.replace(f": {command}", "")
+    cause, do = _halves(said)
+    do = do.removesuffix(" run.") + " run:" if do.endswith(" run.") else do or "Correct that, and try again:"
+    commands = dict.fromkeys([*found, *_for_type(storage, error), case.reader.command("store check")])
+    return problem(Subject.STORE, f"{kind}: {cause}.", why=KEPT_IN, do=do, commands=commands)
 
 
 def _halves(said: str) -> tuple[str, str]:
@@ -142,34 +150,32 @@ def _owner(file: Path) -> str:
 
 
 def _for_file(file: Path, error: Exception) -> str:
+    path, place = quote(str(file)), quote(str(file.parent))
     if "read-only" in str(error):
-        return f"mount -o remount,rw $(findmnt -n -o TARGET --target {file.parent})"
+        return f"mount -o remount,rw $(findmnt -n -o TARGET --target {place})"
     if "damaged" in str(error) or isinstance(error, Damaged):
-        return f"mv {file} {file}.damaged"
-    return f"ls -ld {file.parent} {file}" if isinstance(error, Forbidden) else f"df -h {file.parent}"
+        return f"mv {path} {path}.damaged"
+    return f"ls -ld {place} {path}" if isinstance(error, Forbidden) else f"df -h {place}"
 
 
 def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
-    """Returns commands that look at a store of this type where it is."""
+    """Returns commands for a store of this type: what starts it where it is on this machine, and what looks at it."""
+    if storage.file is not None:
+        return (_for_file(storage.file, error),)
+    if isinstance(error, Forbidden):
+        return ("kubectl auth can-i --list -n kube-system",) if storage.type == "kubernetes" else ()
     place = urlsplit(storage.url)
-    try:
+    with suppress(ValueError):  # a port that is none, or several endpoints
         host, port = place.hostname or "localhost", place.port
-    except ValueError:
-        return ()
-    if (file := storage.file) is not None:
-        return (_for_file(file, error),)
-    match storage.type:
-        case "etcd":
-            return (f"etcdctl --endpoints={host}:{port or 2379} endpoint health", *_start("etcd", host))
-        case "mysql":
-            return (f"mysqladmin --host={host} --port={port or 3306} ping", *_start("mariadb", host))
-        case "kubernetes":
-            return ("kubectl auth can-i --list -n kube-system",) if isinstance(error, Forbidden) else ("kubectl cluster-info",)
+        looks = {
+            "etcd": f"etcdctl --endpoints={host}:{port or 2379} endpoint health",
+            "mysql": f"mysqladmin --host={host} --port={port or 3306} ping",
+            "kubernetes": "kubectl cluster-info",
+        }
+        is_here = host in {"localhost", "127.0.0.1", "::1"} and storage.type in _UNITS
+        restarts = (f"systemctl restart {_UNITS[storage.type]}",) if is_here else ()
+        return (*restarts, *((looks[storage.type],) if storage.type in looks else ()))
     return ()
-
-
-def _start(unit: str, host: str) -> tuple[str, ...]:
-    return (f"systemctl restart {unit}",) if host in {"localhost", "127.0.0.1", "::1"} else ()
 
 
 def _room(file: Path) -> Iterable[Finding]:
@@ -180,7 +186,7 @@ def _room(file: Path) -> Iterable[Finding]:
     except OSError:
         return
     free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else 1
-    do, commands = "Make room:", (f"df -h {place}", f"du -xh {place} | sort -h | tail")
+    do, commands = "Make room:", (f"df -h {quote(str(place))}", f"du -xh {quote(str(place))} | sort -h | tail")
     if free < FULL_BYTES or not inodes:
         lacks = f"{free // 1024} KiB are free" if inodes else "no more files can be made (no inodes)"
         yield problem(
@@ -198,7 +204,9 @@ def _not_made_yet(case: Case) -> Finding:
         what = f"There is no store at {file} yet: k3 makes it when it starts."
         return note(Subject.STORE, what, do="Start it:", commands=(case.reader.command("network"),))
     what = f"There is no store at {file}, and this user may not make one in {place}."
-    return problem(Subject.STORE, what, why=KEPT_IN, do="Run k3 as the owner of that directory:", commands=(f"ls -ld {place}",))
+    return problem(
+        Subject.STORE, what, why=KEPT_IN, do="Run k3 as the owner of that directory:", commands=(f"ls -ld {quote(str(place))}",)
+    )
 
 
 def agreement(case: Case, seen: StoreSeen, agent: LocalAgent) -> Iterable[Finding]:

@@ -1,0 +1,69 @@
+"""What is said of a store that refuses: k3's own error, taken apart into the cause, what to do, and the command."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from k3.core.errors import Damaged, Forbidden, K3Error, Unavailable
+from k3.doctor import store
+from k3.doctor.finding import Severity, is_healthy
+from k3.doctor.machine import Case
+from k3.settings.structs import NetworkConfig, Reader, Storage
+from k3.stores.etcd.settings import EtcdStorage
+from k3.stores.mysql.settings import MysqlStorage
+from k3.stores.sqlite import SqliteStorage
+
+FILE = SqliteStorage(Path("/srv/my data/k3.db"))
+
+
+def case(storage: Storage) -> Case:
+    return Case(network=NetworkConfig(storage=storage), reader=Reader(" --store URL"), discovery=None, state_dir=Path("/x"))
+
+
+@pytest.mark.parametrize(
+    ("storage", "error", "cause", "do", "command"),
+    [
+        (
+            MysqlStorage(),
+            Forbidden("mysql h:1: user k3 lacks rights on database k3; as administrator run: GRANT ALL ON `k3`.* TO 'k3'@'%';"),
+            "The store refuses this user: mysql h:1: user k3 lacks rights on database k3.",
+            "As administrator run:",
+            "GRANT ALL ON `k3`.* TO 'k3'@'%';",
+        ),
+        (
+            EtcdStorage(),
+            Forbidden("etcd at h denies user a access to /k/: etcdctl role grant-permission ROLE --prefix=true readwrite /k/"),
+            "The store refuses this user: etcd at h denies user a access to /k/.",
+            "Correct that, and try again:",
+            "etcdctl role grant-permission ROLE --prefix=true readwrite /k/",
+        ),
+        (
+            EtcdStorage(),
+            Unavailable("no etcd answers at http://127.0.0.1:2379 (connection refused): start it, or correct the endpoints"),
+            "The store does not answer, or takes no writes: no etcd answers at http://127.0.0.1:2379 (connection refused).",
+            "Start it, or correct the endpoints.",
+            "systemctl restart etcd",
+        ),
+        (
+            FILE,
+            Damaged("/srv/my data/k3.db: the file was emptied while in use; restore a copy"),
+            "The store is damaged: /srv/my data/k3.db: the file was emptied while in use.",
+            "Restore a copy.",
+            "mv '/srv/my data/k3.db' '/srv/my data/k3.db'.damaged",
+        ),
+    ],
+)
+def test_an_error_says_the_cause_what_to_do_and_the_command(
+    storage: Storage, error: K3Error, cause: str, do: str, command: str
+) -> None:
+    found = store._failed(case(storage), error)
+    assert (found.severity, found.what, found.do) == (Severity.PROBLEM, cause, do)
+    assert found.commands[0] == command
+    assert found.commands[-1] == "k3 store check --store URL"
+
+
+async def test_a_store_that_is_not_made_yet_is_no_problem(tmp_path: Path) -> None:
+    seen = await store.look(case(SqliteStorage(tmp_path / "new" / "k3.db")), seconds=5.0)
+    assert is_healthy(seen.findings)
+    assert not os.listdir(tmp_path), "nothing is made by looking"  # noqa: PTH208 - one call
