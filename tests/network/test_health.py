@@ -201,9 +201,16 @@ def connected_from(source: str, port: int) -> bool:
         return True
 
 
-async def test_a_flood_that_fills_the_queue_of_strangers_keeps_out_no_client_that_is_known(server: HealthServer) -> None:
+@pytest.mark.parametrize("was_covering", [False, True])
+async def test_a_flood_that_fills_the_queue_of_strangers_keeps_out_no_client_that_is_known(
+    server: HealthServer, was_covering: bool
+) -> None:
     """Handshakes that the kernel has no place for are lost, and are tried again a second later: too late for a probe."""
     assert (await ask(server.port, get("/info")))[0] == 200
+    if was_covering:
+        server.cover(["lo"])
+        assert (await ask(server.port, get("/info")))[0] == 200
+        server.cover(())
     await asyncio.sleep(2 * health.LOOK_SECONDS)
     flood = [socket.socket() for _ in range(limits.HTTP_BACKLOG + 10)]
     try:

@@ -91,8 +91,7 @@ class HealthServer:
         sock = listening_socket(self._host, self.port)
         self.port = sock.getsockname()[1]
         self._listener = self._listens(sock)
-        self._listener.share()
-        self._reserve()
+        self._reserve(self._listener)
 
     async def run(self) -> None:
         """Tries again and again to take the port while it is shared; then returns."""
@@ -107,12 +106,22 @@ class HealthServer:
 
         For interfaces whose neighbours the kernel routes to by another interface, which is dead.
         """
-        wanted = frozenset(interfaces) if self._listener is not None else frozenset()
+        if self._listener is None or (wanted := frozenset(interfaces)) == self._beside.keys():
+            return
+        # Linux (inet_lhash2_lookup) gives a client to sockets that share before it looks for one of its interface.
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+        self._listener.share(on=True)
         for name in self._beside.keys() - wanted:
             self._beside.pop(name).close()
         for name in wanted - self._beside.keys():
             with suppress(OSError):  # gone meanwhile, or SO_BINDTODEVICE is not allowed: then the routes decide, as before
                 self._beside[name] = self._listens(listening_socket(self._host, self.port, name, shared=True))
+        if self._beside:
+            self._listener.share(on=False)
+        else:
+            self._reserve(self._listener)
 
     async def aclose(self) -> None:
         """Stops listening and drops every connection."""
@@ -175,14 +184,17 @@ class HealthServer:
     def _listeners(self) -> list[Listener]:
         return [each for each in (self._listener, self._reserved, *self._beside.values()) if each is not None]
 
-    def _reserve(self) -> None:
+    def _reserve(self, listener: Listener) -> None:
         """Gives known clients a queue of their own: a flood fills the one of strangers, where a handshake is then lost."""
+        listener.share(on=True)
         with suppress(OSError):
             reserved = self._listens(listening_socket(self._host, self.port, shared=True))
             if reserved.take_over(self._known.newest_first()):
                 self._reserved = reserved
             else:
                 reserved.close()
+        if self._reserved is None:
+            listener.share(on=False)
 
     def _steer_soon(self) -> None:
         if self._reserved is not None and self._steering is None:

@@ -82,10 +82,10 @@ class Listener:
         )
         self._loop.add_reader(sock, self._accept_all)
 
-    def share(self) -> None:
-        """Lets this process listen on the same port a second time; other processes are still told that it is taken."""
+    def share(self, *, on: bool) -> None:
+        """Lets this process listen on the same port again, or no longer; other processes are told that it is taken."""
         # Linux compares the options when the second socket binds (socket(7)); another program's has not set this one.
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(on))
 
     def turn_away(self, origins: Collection[str], *, passing: Collection[str] = ()) -> None:
         """Has the kernel drop what comes from these origins, and from no others; see `packet_filter.drop`."""
