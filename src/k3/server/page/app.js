@@ -21,7 +21,7 @@ import { TimeSlider } from "/page/timeslider.js";
 
 const TOKEN = "k3-token";
 const THEME = "k3-theme";
-/** How often all Machines are looked over for what takes time to find. */
+/** How often it is looked for what takes time to find. */
 const RARELY_MS = 2_000;
 const BAR_MS = 60_000;
 const NO_SELECTOR = "No label selector. Terms look like zone=a, gpu, !old, role in (web,db), joined by commas.";
@@ -32,8 +32,8 @@ class Page {
   #isAsked = false;
   #bars = new WeakMap();
   #opened = null;
-  #lookAt = 0;
-  #isLookedOver = false;
+  #findAt = 0;
+  #isFound = false;
 
   constructor() {
     this.choice = link.read(location);
@@ -64,7 +64,6 @@ class Page {
     byId("search").value = this.choice.words;
     byId("selector").value = this.choice.selector;
     head.makeParts((kind) => this.choose({ kind: this.choice.kind === kind ? "" : kind }));
-    head.showGroups([], this.choice.group);
     this.select(this.choice.selector);
     if (this.choice.at) this.slider.set(Number(this.choice.at) || null);
     void this.follower.run();
@@ -99,9 +98,11 @@ class Page {
     const isAsking = !present.length && standing.kind !== "live";
     head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, when: this.when });
     this.grid.show(chosen(machines, { ...this.choice, selects: this.#selects }), this.choice);
+    head.showGroups(present, this.choice.group);
     head.showNext(standing.kind === "live" && !progress ? present.length : null);
+    this.past.show(present);
     this.#showOpened();
-    this.#isLookedOver = false;
+    this.#isFound = false;
   }
 
   standing() {
@@ -124,18 +125,15 @@ class Page {
     if (document.hidden || this.follower.standing.kind !== "live") return;
     this.grid.tick();
     this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
-    if (!this.#isLookedOver && !this.follower.progress && performance.now() > this.#lookAt) this.#lookOver();
+    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) this.#find();
   }
 
-  /** What has to look at every Machine, and need not be there at once. Of ten thousand it takes 1 % of the time at the most. */
-  #lookOver() {
+  /** Looks every Machine over. Of ten thousand that takes a hundredth of the time at the most. */
+  #find() {
     const began = performance.now();
-    this.#isLookedOver = true;
-    const machines = [...this.fleet.machines.values()];
-    head.showGroups(machines, this.choice.group);
-    this.past.show(machines);
-    this.findings.show(findings(machines.map((each) => each.node), this.past.all(), this.now()));
-    this.#lookAt = performance.now() + Math.max(RARELY_MS, 100 * (performance.now() - began));
+    this.#isFound = true;
+    this.findings.show(findings([...this.fleet.machines.values()].map((each) => each.node), this.past.all(), this.now()));
+    this.#findAt = performance.now() + Math.max(RARELY_MS, 100 * (performance.now() - began));
   }
 
   choose(change) {
