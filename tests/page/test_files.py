@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from k3.server.page import files
 from tests.server.running import Running, running
@@ -93,6 +94,12 @@ async def test_the_page_itself_may_ask_and_write() -> None:
         foreign = own | {"origin": "http://127.0.0.1:1"}
         code, _ = await server.ask("PATCH", "/api/v1/nodes/web1", body, content_type="application/merge-patch+json", **foreign)
         assert code == 403
+
+
+def test_every_file_is_in_the_wheel() -> None:
+    root = _FOLDER.parents[3]
+    packed = {each.distribution_path for each in WheelBuilder(str(root)).recurse_included_files()}
+    assert {f"k3/server/page/{each.name}" for each in _SOURCES} <= packed
 
 
 def test_the_whole_is_small() -> None:

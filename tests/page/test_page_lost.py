@@ -53,6 +53,7 @@ async def test_a_server_that_is_lost_is_said_at_once_and_no_machine_with_it(brow
         await _kubectl(server, machine("web1"), machine("web2"))
         async with browser.tab(server.endpoint + "/") as tab:
             await tab.until(f"{_LIVE} && {_COUNT} === '2 of 2 machines ready'")
+            assert f"See them in a browser: {server.endpoint}/\n" in server.process.text
             server.close()
             began = time.perf_counter()
             await tab.until(f"{_BAR}.startsWith('Not connected since')")
