@@ -126,9 +126,10 @@ def test_a_clone(lan: Lan, tmp_path: Path) -> None:
 
 def test_a_machine_alone_and_who_holds_its_port(lan: Lan, tmp_path: Path) -> None:
     a = Agent(lan, lan.host("a"), tmp_path / "a")
-    a.start().wait_for(ON_THE_LIST)
+    a.start("--listen", "10.77.1.1:7999").wait_for(ON_THE_LIST)
     found = Examined(a.host)
     assert found.wrong == []
+    assert "k3 runs here as a and answers at TCP port 7999" in found.text, "which nobody has told it"
     assert any(each["subject"] == "multicast" and "Nobody else is heard" in each["what"] for each in found.findings)
     a.process.kill(9)
     Examined(a.host).first("agent", "k3 does not run on this machine", command="k3 network")

@@ -118,11 +118,13 @@ class _Examination:
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 
     async def _found_elsewhere(self, machine: Machine, heard: Iterable[Heard], nodes: Iterable[NodeView]) -> Machine:
-        """Asks the agent of this machine at the port that it announces, where it is not at the one that was named."""
-        ports = {said.port for each in heard for said in each.own}
-        ports |= {each.port for each in nodes if each.port and each.id and each.id == machine.identity.id}
-        for port_ in sorted(ports - {machine.agent.port}) if machine.info is None else ():
-            machine = await self._part(Subject.PORT, here.asked_at(machine, port_), machine)
+        """Asks the agent of this machine where it announces itself, if it is not where the command line says."""
+        places = {(said.addresses[0], said.port) for each in heard for said in each.own}
+        mine = [each for each in nodes if each.id and each.id == machine.identity.id]
+        places |= {(each.addresses[0], each.port) for each in mine if each.port and each.addresses}
+        for host, port_ in sorted(places):
+            if machine.info is None:
+                machine = await self._part(Subject.PORT, here.asked_at(machine, host, port_), machine)
         return machine
 
     async def _asked(self, others: list[Other], heard: tuple[Heard, ...], machine: Machine) -> list[Other]:

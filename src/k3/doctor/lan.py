@@ -12,6 +12,7 @@ from k3.doctor.firewall import Firewall, Packet
 from k3.doctor.machine import Machine
 from k3.doctor.others import Other
 from k3.network.hearing import Heard
+from k3.network.links import Links
 from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP
 from k3.network.mdns import PORT
 from k3.network.messages import Impostor, LocalFault, NoAnswer, Refused
@@ -143,6 +144,7 @@ def _lost(heard: Heard, unheard: Sequence[Other]) -> Finding:
     do = (
         "A switch, router or access point between them drops multicast: switch off IGMP snooping there, or have it send IGMP"
         f" queries. If it is a firewall on {first.name} ({first.where}), one of these on that machine opens it."
+        f" {surroundings.CONSUL}"
     )
     made = problem if not heard.machines else warning
     return made(Subject.MULTICAST, what, why=FINDS_BY, do=do, commands=FIREWALLS_UDP.values())
@@ -152,7 +154,7 @@ def _is_on(other: Other, interface: str, seen: Evidence) -> bool:
     """Whether a machine is on the link of this interface."""
     if other.answers_broadcast:
         return other.answers_broadcast == interface
-    links = type(seen.machine.links)(tuple(each for each in seen.machine.links.interfaces if each.name == interface))
+    links = Links(tuple(each for each in seen.machine.links.interfaces if each.name == interface))
     return links.on_link(other.where)
 
 

@@ -121,9 +121,11 @@ def _links(case: Case) -> tuple[Links, str]:
         return link_changes.look(), str(error)
 
 
-async def asked_at(machine: Machine, port: int) -> Machine:
-    """Returns the machine as its agent shows it that listens at another port; as it was where none answers there."""
-    agent = await _local_agent(machine.agent.host, port)
+async def asked_at(machine: Machine, host: str, port: int) -> Machine:
+    """Returns the machine as its agent shows it that listens elsewhere; as it was where none answers there."""
+    if host not in machine.addresses:
+        return machine
+    agent = await _local_agent(host, port)
     if agent.info is None or not agent.info.facts.id:
         return machine
     said = agent.info.facts

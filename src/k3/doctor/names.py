@@ -49,7 +49,7 @@ def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:
     if {mine.id, mine.clone_of} & {theirs.id, theirs.clone_of} - {""}:
         what = f"This machine and {whose} are copies of one disk: they have the same machine id and MAC address."
         why = "k3 keeps them apart by a part of its own; DHCP, journals and other programs take them for one machine."
-        do = "On one of the two run both, give it another host name, and restart k3 there:"
+        do = "On one of the two run this, give it another host name, and restart k3 there:"
         return problem(Subject.IDENTITY, what, why=why, do=do, commands=_new_identity(machine))
     what = f"This machine and {whose} have the same machine id in /etc/machine-id, and different MAC addresses."
     why = "k3 tells them apart. DHCP and other programs may take them for one machine."

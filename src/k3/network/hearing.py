@@ -32,7 +32,7 @@ from k3.network.records import Unacceptable, read_announcement
 from k3.network.standing import plain
 from k3.settings.service_type import ServiceType
 
-LISTEN_SECONDS: Final = 1.6
+LISTEN_SECONDS: Final = 1.5
 ASK_AGAIN_SECONDS: Final = 0.5
 """A packet may be lost; and a machine that has just answered somebody else waits for a second (RFC 6762 §6)."""
 PACKET_BYTES: Final = 9_000
