@@ -13,7 +13,7 @@ from k3.cli.live import Look, Start, show_live
 from k3.cli.looking import find_observed, moments, tell_of_unreadable
 from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
-from k3.cli.printers import Printer, Style, TablePrinter, printer
+from k3.cli.printers import DocumentPrinter, Printer, Style, TablePrinter, printer
 from k3.cli.screen import Notes, noted
 from k3.cli.sorting import Order, parse_order
 from k3.cli.terminal import can_redraw, is_read_by_a_person, may_colour, remark
@@ -88,6 +88,8 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector, notes: Notes | 
             await _follow(store, page, Shown(printed, wanted, lambda: datetime.now(UTC)), found, observed)
         moment = moments(observed)
         printed.everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
+        if isinstance(printed, DocumentPrinter) and _is_whole(chosen, printed):
+            tell_of_unreadable(printed.odd)
         if missing:
             raise _missing(missing, settings)
     finally:
@@ -132,7 +134,8 @@ async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace,
     In each case it is said which Nodes cannot be read. A table is made meanwhile of what nearly all Nodes are: observed.
     """
     if chosen.output not in {"table", "wide"} and not chosen.watch:
-        tell_of_unreadable(page.objects)
+        if not _is_whole(chosen, printed):
+            tell_of_unreadable(page.objects)
         return ()
     if chosen.watch or not isinstance(printed, TablePrinter):
         return await find_observed(store, page)
@@ -146,6 +149,11 @@ async def _observed(store: Store | None, page: Page, chosen: argparse.Namespace,
         if each.name not in observed:
             printed.discard(each.name)
     return observed
+
+
+def _is_whole(chosen: argparse.Namespace, printed: Printer) -> bool:
+    """Whether every Node is printed as a document: then each is read for that, and no second time to see whether it can be."""
+    return isinstance(printed, DocumentPrinter) and not (chosen.names or chosen.selector or chosen.watch)
 
 
 def _ordered(items: list[Object], order: Order | None, moment: Callable[[Object], Moment]) -> list[Object]:

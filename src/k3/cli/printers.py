@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from k3.cli.terminal import answer, answer_in_pieces
+from k3.core import node
 from k3.core.objects import Manifest, Object
 from k3.core.safe_text import printable
 from k3.core.store import ChangeType
@@ -127,6 +128,8 @@ class DocumentPrinter:
         self._separator = separator
         self._single = single
         self._following = following
+        self.odd: list[Object] = []
+        """Nodes of which a stand-in may have been printed: their Ready says that they cannot be read."""
 
     def everything(self, items: Sequence[Object], read: Read) -> None:
         """Prints the document, or one per Node while following."""
@@ -134,9 +137,15 @@ class DocumentPrinter:
             for item in items:
                 self.change("ADDED", item, read)
         elif self._single:
-            answer(self._render(items[0].manifest()))
+            answer(self._render(self._manifest(items[0])))
         else:
-            answer_in_pieces(self._render_list(item.manifest() for item in items))
+            answer_in_pieces(self._render_list(map(self._manifest, items)))
+
+    def _manifest(self, item: Object) -> Manifest:
+        manifest = item.manifest()
+        if node.condition_status(manifest, node.READY) == "Unknown":  # as a stand-in's is
+            self.odd.append(item)
+        return manifest
 
     def change(self, kind: ChangeType, item: Object, read: Read) -> None:
         """Prints one more document. A deleted Node carries the time of its deletion, as in Kubernetes."""
