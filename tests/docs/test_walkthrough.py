@@ -111,7 +111,9 @@ def test_the_readme(lan: Lan) -> None:
     def stop_beta() -> None:
         assert theirs[0].stop() == 0
 
-    agent, _follower = walk("README.md", alpha, {"< .venv/bin/k3 nodes": start_beta, "> .venv/bin/k3 nodes -w": stop_beta})
+    agent, _follower = walk(
+        "README.md", alpha, {"< .venv/bin/k3 nodes": start_beta, "> .venv/bin/k3 nodes -w --append": stop_beta}
+    )
     assert alpha.run(["pkill", "-TERM", "-x", "-P", str(agent.pid), "k3"]).returncode == 0
     agent.wait()
     assert "network.stopped" in agent.text

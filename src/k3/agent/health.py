@@ -18,8 +18,9 @@ from typing import Any, Final, Self
 from k3.agent import facts, http, refusals
 from k3.agent.answering import JSON, TEXT, Connection
 from k3.agent.http import HttpError, Server
-from k3.agent.listener import MAPPED, Listener, listening_socket
+from k3.agent.listener import MAPPED, MEANWHILE, PAUSE_SECONDS, Listener, listening_socket
 from k3.agent.metrics import CONTENT_TYPE, REFUSALS, Counters
+from k3.agent.refusals import Trouble
 from k3.agent.visitors import Known, Pace, Room
 from k3.core import limits
 from k3.core.errors import StartFailed
@@ -206,7 +207,8 @@ class HealthServer:
             self._reserved.take_over(self._known.newest_first())
 
     def _listens(self, sock: socket.socket) -> Listener:
-        return Listener(sock, self._welcome, exhausted=self._room.clear)
+        trouble = Trouble(log, "health.refused", MEANWHILE, longest_pause_seconds=PAUSE_SECONDS)
+        return Listener(sock, self._welcome, trouble=trouble, exhausted=self._room.clear)
 
     def _welcome(self, address: str) -> Connection | None:
         address = address.removeprefix(MAPPED)

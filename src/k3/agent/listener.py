@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 MAPPED: Final = "::ffff:"
 """Before the address of an IPv4 client, at an IPv6 socket (RFC 4291 §2.5.5.2)."""
+MEANWHILE: Final = "connections wait until the kernel lets them in"
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts where the kernel lets nothing in: clients wait no longer than that once it does again."""
 
@@ -61,14 +62,14 @@ class Listener:
         sock: socket.socket,
         welcome: Callable[[str], asyncio.BaseProtocol | None],
         *,
+        trouble: Trouble,
         exhausted: Callable[[], None] = lambda: None,
-        trouble: str = "health.refused",
         tls: Tls | None = None,
     ) -> None:
         """Accepts from now on. `sock` is closed with the listener.
 
         `welcome` is given the client's address, and returns who speaks with it; None: the connection is closed. `exhausted` may
-        let go of descriptors. `trouble` names in the log that the kernel lets nothing in.
+        let go of descriptors. `trouble` says that the kernel lets nothing in.
         """
         self._loop = asyncio.get_running_loop()
         self._sock = sock
@@ -77,9 +78,7 @@ class Listener:
         self._tls = tls
         self._adopting: set[asyncio.Task[None]] = set()
         self._again: asyncio.TimerHandle | None = None
-        self._trouble = Trouble(
-            log, trouble, "connections wait until the kernel lets them in", longest_pause_seconds=PAUSE_SECONDS
-        )
+        self._trouble = trouble
         self._loop.add_reader(sock, self._accept_all)
 
     def share(self, *, on: bool) -> None:

@@ -15,6 +15,7 @@ from k3.cli.network import network_config
 from k3.cli.opening import settings_for_reading
 from k3.cli.terminal import answer, close_streams, may_colour
 from k3.core.safe_text import printable
+from k3.core.sources import DISCOVERY, NETWORK
 from k3.doctor.finding import Finding, Severity, is_healthy
 from k3.doctor.machine import Case
 from k3.settings import options
@@ -27,8 +28,8 @@ _INDENT: Final = " " * 9
 _PATIENCE_SECONDS: Final = 0.2
 _COLOURS: Final = {Severity.PROBLEM: "31", Severity.WARNING: "33", Severity.NOTE: "36", Severity.OK: "32"}
 _FLAGS: Final = {
-    "network": (options.NETWORK, ("listen", "service", "domain", "interface")),
-    "discovery": (options.DISCOVERY, ("consul-addr", "consul-token", "service-name", "service-id", "datacenter")),
+    NETWORK.name: (options.NETWORK, ("listen", "service", "domain", "interface")),
+    DISCOVERY.name: (options.DISCOVERY, ("consul-addr", "consul-token", "service-name", "service-id", "datacenter")),
     "this machine": (options.MACHINE, ("node-name", "register-self")),
 }
 _EXAMPLES: Final = """\

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TextIO
 
+from k3.agent.tasks import time_limit
 from k3.cli.terminal import answer
 from k3.core import limits
 
@@ -122,7 +123,7 @@ class Screen:
             pause = max(FRAME_SECONDS, 2 * (loop.time() - begun))  # a slow machine or line is not drawn to death
             await asyncio.sleep(pause)
             try:
-                async with asyncio.timeout(max(0.0, TICK_SECONDS - pause)):
+                async with time_limit(max(0.0, TICK_SECONDS - pause)):
                     await self.changed.wait()
             except TimeoutError:
                 continue

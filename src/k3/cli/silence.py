@@ -9,6 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from k3.agent.tasks import time_limit
 from k3.core.node import NodeView
 from k3.view.findings import Way
 
@@ -23,7 +24,7 @@ async def way_of_silence(seen: NodeView, *, silent_seconds: float | None) -> Way
     """Returns how a machine is silent. `silent_seconds`: for how long; None: it was never known alive."""
     address = seen.addresses[0]
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with time_limit(CONNECT_SECONDS):
             _, writer = await asyncio.open_connection(address, seen.port)
     except ConnectionRefusedError:
         return "refused"

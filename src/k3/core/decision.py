@@ -117,8 +117,8 @@ def change_between(stored: NodeView, wanted: Manifest, *, identity: str = "") ->
         message = identity or f"another machine answers to {stored.name} now"
         return Transition("IdentityChanged", message, warning=True)
     if stored.is_ready != fresh.is_ready:
-        status = fresh.ready.status if fresh.ready else ""
-        reason = {"True": "NodeReady", "Unknown": "NodeUnknown"}.get(status, "NodeNotReady")
+        is_unknown = fresh.ready is not None and fresh.ready.status == "Unknown"
+        reason = "NodeReady" if fresh.is_ready else "NodeUnknown" if is_unknown else "NodeNotReady"
         return Transition(reason, fresh.ready.message if fresh.ready else "", warning=not fresh.is_ready)
     if stored.addresses != fresh.addresses:
         before, after = (", ".join(each) or "none" for each in (stored.addresses, fresh.addresses))

@@ -21,6 +21,7 @@ from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE
 from k3.core.safe_text import one_line
+from k3.core.sources import NETWORK
 from k3.core.store import Page
 from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, warning
 from k3.doctor.machine import Case, LocalAgent
@@ -202,7 +203,7 @@ def _not_made_yet(case: Case) -> Finding:
     place = next((each for each in file.parents if each.exists()), Path("/"))
     if os.access(place, os.W_OK):
         what = f"There is no store at {file} yet: k3 makes it when it starts."
-        return note(Subject.STORE, what, do="Start it:", commands=(case.reader.command("network"),))
+        return note(Subject.STORE, what, do="Start it:", commands=(case.reader.command(NETWORK.name),))
     what = f"There is no store at {file}, and this user may not make one in {place}."
     return problem(
         Subject.STORE, what, why=KEPT_IN, do="Run k3 as the owner of that directory:", commands=(f"ls -ld {quote(str(place))}",)

@@ -19,7 +19,8 @@ from typing import Final, TypeAlias
 from k3.agent import metrics
 from k3.agent.cache import Cache
 from k3.agent.faults import Faults
-from k3.agent.listener import MAPPED, Listener, Tls, listening_socket
+from k3.agent.listener import MAPPED, MEANWHILE, PAUSE_SECONDS, Listener, Tls, listening_socket
+from k3.agent.refusals import Trouble
 from k3.core import limits
 from k3.core.addresses import authority, parse_address
 from k3.core.errors import StartFailed
@@ -141,7 +142,8 @@ class Serving:
         protocols = Server(self._app, self._know)
         sock = self._bound()
         self.port = sock.getsockname()[1]
-        listener = Listener(sock, lambda _: protocols(), trouble="server.refused", tls=_tls(context))
+        trouble = Trouble(log, "server.refused", MEANWHILE, longest_pause_seconds=PAUSE_SECONDS)
+        listener = Listener(sock, lambda _: protocols(), trouble=trouble, tls=_tls(context))
         log.info("server.listening", extra={"fields": {"url": self.url}})
         self.started.set()
         try:

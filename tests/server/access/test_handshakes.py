@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from k3.agent.listener import Listener, Tls, listening_socket
+from k3.agent.listener import MEANWHILE, Listener, Tls, listening_socket
+from k3.agent.refusals import Trouble
 from k3.server.access import handshakes
 from k3.server.access.certificates import Certificates
 from k3.server.access.settings import AccessSettings
@@ -29,7 +31,9 @@ async def listening(folder: Path) -> AsyncIterator[tuple[int, str]]:
     """A port that speaks TLS to whom it can, and the CA to trust."""
     context = Certificates(AccessSettings(listen=Listen("", 8443), tls=True), folder, frozenset()).context()
     sock = listening_socket("127.0.0.1", 0)
-    listener = Listener(sock, lambda _: Greeter(), tls=Tls(context=context, handshake_seconds=1.0, failed=handshakes.told))
+    tls = Tls(context=context, handshake_seconds=1.0, failed=handshakes.told)
+    trouble = Trouble(logging.getLogger(__name__), "test.refused", MEANWHILE)
+    listener = Listener(sock, lambda _: Greeter(), trouble=trouble, tls=tls)
     try:
         yield sock.getsockname()[1], str(folder / "server" / "ca.crt")
     finally:
