@@ -39,6 +39,7 @@ def of_page(name: str) -> list[Command]:
 def shape(line: str) -> str:
     """The line without what differs from run to run."""
     line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", line.replace(f"{BIN}/", ".venv/bin/"))
+    line = re.sub(r"\bpid \d+", "PID", re.sub(r"\b[0-9a-f]{32}\b", "ID", line))
     return re.sub(r"\s+", " ", re.sub(r"\b\d+(s|m|h)\b", "AGE", line)).strip()
 
 
@@ -60,7 +61,7 @@ def expect(command: Command, process: Process) -> None:
 def stays(command: Command) -> bool:
     """Whether it runs until it is stopped."""
     words = shlex.split(command.text)
-    return words[-2:] in (["make", "run"], ["k3", "network"], ["k3", "up"], ["k3", "server"]) or words[-1] == "-w"
+    return words[-2:] in (["make", "run"], ["k3", "network"], ["k3", "up"], ["k3", "server"]) or "-w" in words
 
 
 def argv(command: Command) -> list[str]:
