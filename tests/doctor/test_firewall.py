@@ -22,6 +22,10 @@ def dport(protocol: str, right: Any, op: str = "==") -> dict[str, Any]:
     return {"match": {"op": op, "left": {"payload": {"protocol": protocol, "field": "dport"}}, "right": right}}
 
 
+def daddr(right: Any) -> dict[str, Any]:
+    return {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": right}}
+
+
 def meta(key: str, right: Any, op: str = "==") -> dict[str, Any]:
     return {"match": {"op": op, "left": {"meta": {"key": key}}, "right": right}}
 
@@ -52,6 +56,13 @@ UNKNOWN = {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field":
         ([chain(policy="drop"), rule({"counter": {"packets": 1}}, dport("tcp", {"range": [7900, 7999]}), ACCEPT)], INFO, None),
         ([chain(policy="drop"), rule(UNKNOWN, ACCEPT)], INFO, None),
         ([chain(), rule(UNKNOWN, DROP)], INFO, None),
+        ([chain(), rule(daddr({"prefix": {"addr": "224.0.0.0", "len": 4}}), DROP)], MDNS, HERE),
+        ([chain(), rule(daddr("224.0.0.251"), DROP)], MDNS, HERE),
+        ([chain(), rule(daddr({"prefix": {"addr": "10.0.0.0", "len": 8}}), DROP)], MDNS, None),
+        ([chain(policy="drop"), rule(daddr({"set": ["224.0.0.251"]}), ACCEPT)], MDNS, None),
+        ([chain(), rule(daddr({"prefix": {"addr": "224.0.0.0", "len": 4}}), DROP)], INFO, None),
+        ([chain(), rule(meta("pkttype", "multicast"), DROP)], MDNS, HERE),
+        ([chain(), rule(meta("pkttype", "broadcast"), DROP)], MDNS, None),
         ([chain(), rule(UNKNOWN, ACCEPT), rule(dport("tcp", 7946), DROP)], INFO, None),
         ([chain(), rule(dport("tcp", "@ports"), DROP)], INFO, None),
         ([chain(), rule({"jump": {"target": "x"}}), rule(dport("tcp", 7946), DROP, name="x")], INFO, HERE),

@@ -91,6 +91,34 @@ def test_who_answers_and_is_not_heard_has_lost_its_multicast() -> None:
     assert heard_by_now([unheard], [later])[0].interface == "eth0"
 
 
+def test_who_is_heard_late_is_heard() -> None:
+    late = replace(WEB2, outcome=ANSWER)
+    found = only(lan.multicast(seen(Heard(interface="eth0"), late)))
+    assert (found.severity, "1 other machine" in found.what) == (Severity.OK, True)
+
+
+def test_multicast_that_only_others_send_is_looked_for_in_the_rules() -> None:
+    found = only(lan.firewall(replace(seen(Heard(interface="eth0")), firewall=wall("input", "udp"))))
+    assert (found.severity, "does not come in on eth0" in found.what) == (Severity.PROBLEM, True)
+    assert found.commands == ("nft insert rule inet f c udp dport 5353 accept",)
+
+
+def test_nobody_is_blamed_for_what_this_machines_firewall_keeps_in() -> None:
+    asked = seen(Heard(interface="eth0", machines=(SAID,)), replace(WEB2, outcome=SILENT))
+    assert not list(lan.machines(replace(asked, firewall=wall("output", "tcp"))))
+    here = machine(ETH0, agent=LocalAgent(host="127.0.0.1", port=7946, is_open=True, is_silent=True, holder="k3 (pid 12)"))
+    found = only(port.port(here, None, is_walled=wall("output", "tcp").is_closed_here(7946)))
+    assert found.severity is Severity.NOTE
+
+
+def wall(hook: str, protocol: str) -> Firewall:
+    """A firewall that drops all of a protocol."""
+    chain = {"family": "inet", "table": "f", "name": "c", "type": "filter", "hook": hook, "policy": "accept"}
+    match = {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": protocol}}
+    rule = {"family": "inet", "table": "f", "chain": "c", "expr": [match, {"drop": None}]}
+    return Firewall(rules=({"chain": chain}, {"rule": rule}))
+
+
 @pytest.mark.parametrize(
     ("outcome", "word"),
     [
@@ -144,6 +172,8 @@ def test_who_holds_the_port() -> None:
     assert (found.severity, "Docker Swarm" in found.why) == (Severity.PROBLEM, True)
     assert found.commands == ("k3 network --listen :7947", "kill 12")
     assert only(port.port(machine(ETH0), None)).severity is Severity.NOTE
+    frozen = replace(other.agent, is_silent=True, is_stopped=True, holder="k3 (pid 12)")
+    assert only(port.port(machine(ETH0, agent=frozen), None)).commands == ("kill -CONT 12",)
 
 
 def test_a_machine_without_an_id_and_one_with_the_same() -> None:
@@ -156,3 +186,7 @@ def test_a_machine_without_an_id_and_one_with_the_same() -> None:
     same = replace(copied, identity=Identity("b" * 32))
     assert only(names.identity(same, [answered])).severity is Severity.PROBLEM
     assert only(names.identity(machine(ETH0), [answered])).severity is Severity.OK
+    twin = replace(WEB2, id="a" * 32, outcome=SILENT)
+    found = only(names.identity(machine(ETH0), [twin]))
+    assert (found.severity, "announces itself with this machine's identity" in found.what) == (Severity.PROBLEM, True)
+    assert not list(lan.machines(seen(Heard(interface="eth0", machines=(SAID,)), twin))), "no firewall is blamed"

@@ -94,7 +94,7 @@ class _Examination:
         nodes = kept.result().nodes if kept.done() else ()
         machine = await self._found_elsewhere(machine, heard.result(), nodes)
         others = await self._asked(known(heard.result(), nodes, machine, self._name), heard.result(), machine)
-        mine = next((each for each in nodes if each.id and each.id == machine.identity.id), None)
+        mine = next((each for each in nodes if _is_own(each, machine)), None)
         seen = Evidence(
             machine=machine,
             firewall=await walls,
@@ -113,7 +113,8 @@ class _Examination:
         self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
         self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
         self._say(Subject.MACHINES, lambda: lan.machines(seen))
-        self._say(Subject.PORT, lambda: port.port(machine, seen.own_node))
+        is_walled = seen.firewall.is_closed_here(machine.agent.port)
+        self._say(Subject.PORT, lambda: port.port(machine, seen.own_node, is_walled=is_walled))
         self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 
@@ -168,6 +169,12 @@ class _Examination:
     def _failed(self, subject: Subject, error: Exception) -> None:
         why = one_line(str(error)) or type(error).__name__
         self.findings.append(note(subject, f"{subject} could not be looked at ({type(error).__name__}: {why})."))
+
+
+def _is_own(seen: NodeView, machine: Machine) -> bool:
+    """Whether a Node is this machine's: a copy of it has the same id, and other addresses."""
+    has_id = bool(seen.id) and seen.id == machine.identity.id
+    return has_id and (not machine.addresses or not seen.addresses or bool(machine.addresses.intersection(seen.addresses)))
 
 
 async def _waited(kept: "asyncio.Task[StoreSeen]") -> None:

@@ -5,6 +5,7 @@ is concluded from what stands behind it: what is said is certain, and what is no
 """
 
 import asyncio
+import ipaddress
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal
 
 from k3.agent.tasks import time_limit
 from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP, FIREWALLS_UDP_OUT
+from k3.network.mdns import GROUP_V4
 
 COMMAND_SECONDS: Final = 1.5
 JUMPS: Final = 16
@@ -37,7 +39,7 @@ Hook = Literal["input", "output"]
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A new packet from, or to, another machine."""
+    """A new packet from, or to, another machine. One of UDP is mDNS over IPv4: sent to the group."""
 
     hook: Hook
     protocol: Protocol
@@ -71,6 +73,11 @@ class Firewall:
     def dropped(self, packet: Packet) -> Dropped | None:
         """Returns where a packet is certainly dropped; None: nowhere, or that cannot be known."""
         return _Ruleset(self.rules).dropped(packet)
+
+    def is_closed_here(self, port: int) -> bool:
+        """Whether this machine itself cannot reach a TCP port of its own."""
+        ways: tuple[Hook, ...] = ("input", "output")
+        return any(self.dropped(Packet(way, "tcp", port, "lo")) is not None for way in ways)
 
     def commands(self, packet: Packet) -> tuple[str, ...]:
         """Returns what lets such packets through: by the program that keeps the rules, else by the rule's own place."""
@@ -239,16 +246,24 @@ def _value(left: object, packet: Packet) -> str | int | Literal[False] | None:
     if not isinstance(left, dict):
         return None
     if isinstance(payload := left.get("payload"), dict):
-        if payload.get("protocol") in {"udp", "tcp", "icmp", "icmpv6"} and payload.get("protocol") != packet.protocol:
-            return False
-        return packet.port if payload.get("field") == "dport" else None
+        return _in_headers(str(payload.get("protocol")), str(payload.get("field")), packet)
     if isinstance(meta := left.get("meta"), dict):
         own = "iif" if packet.hook == "input" else "oif"
         known = {f"{own}name": packet.interface, own: packet.interface, "l4proto": packet.protocol, "nfproto": "ipv4"}
+        if (packet.protocol, packet.hook) == ("udp", "input"):
+            known["pkttype"] = "multicast"
         return known.get(str(meta.get("key")))
     if isinstance(ct := left.get("ct"), dict):
         return "new" if ct.get("key") == "state" else None
     return None
+
+
+def _in_headers(header: str, name: str, packet: Packet) -> str | int | Literal[False] | None:
+    if header in {"udp", "tcp", "icmp", "icmpv6"} and header != packet.protocol:
+        return False
+    if name == "daddr" and packet.protocol == "udp":
+        return GROUP_V4 if header == "ip" else False
+    return packet.port if name == "dport" else None
 
 
 def _is_in(value: str | int, right: object) -> bool | None:
@@ -259,10 +274,23 @@ def _is_in(value: str | int, right: object) -> bool | None:
             return True if True in answers else None if None in answers else False
         case {"range": [int(low), int(high)]}:
             return isinstance(value, int) and low <= value <= high
-        case str() if right.startswith("@"):
-            return None
-        case str() if right.endswith("*"):
-            return str(value).startswith(right[:-1])
-        case str() | int():
+        case {"prefix": {"addr": str(address), "len": int(length)}}:
+            return _is_within(str(value), f"{address}/{length}")
+        case str():
+            return _is_text(str(value), right)
+        case int():
             return value == right
     return None
+
+
+def _is_text(value: str, right: str) -> bool | None:
+    if right.startswith("@"):
+        return None
+    return value.startswith(right[:-1]) if right.endswith("*") else value == right
+
+
+def _is_within(address: str, prefix: str) -> bool | None:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(prefix, strict=False)
+    except ValueError:
+        return None

@@ -48,8 +48,19 @@ def firewall(seen: Evidence) -> Iterable[Finding]:
         yield ok(Subject.FIREWALL, f"no rule of this machine's firewall{keeper} is in the way")
 
 
+def _shut(seen: Evidence) -> list[Blocked]:
+    """Returns where multicast does not get through: what was tried, and what the rules drop only when others have sent it."""
+    found = list(seen.blocked)
+    tried = {each.interface for each in found if not each.why}
+    for each in seen.machine.links.interfaces:
+        is_used = each.running and any(":" not in address for address in each.addresses)
+        if is_used and each.name not in tried and seen.firewall.dropped(Packet("input", "udp", PORT, each.name)) is not None:
+            found.append(Blocked(each.name))
+    return found
+
+
 def _multicast_blocked(seen: Evidence) -> Iterable[Finding]:
-    for each in seen.blocked:
+    for each in _shut(seen):
         packet = Packet("output" if each.why else "input", "udp", PORT, each.interface)
         where = seen.firewall.dropped(packet)
         how = f"cannot be sent on {each.interface} ({each.why})" if each.why else f"does not come in on {each.interface}"
@@ -78,7 +89,7 @@ def _blocks(seen: Evidence, packet: Packet, how: str) -> Iterable[Finding]:
 
 def multicast(seen: Evidence) -> Iterable[Finding]:
     """Gives what is heard of others on each interface."""
-    blocked = {each.interface for each in seen.blocked}
+    blocked = {each.interface for each in _shut(seen)}
     for each in seen.heard:
         if each.interface not in blocked:
             yield _on(each, seen)
@@ -95,11 +106,8 @@ def _on(heard: Heard, seen: Evidence) -> Finding:
             "Stop it, or have it share the port (avahi: disallow-other-stacks=no in /etc/avahi/avahi-daemon.conf); which it is:"
         )
         return problem(Subject.MULTICAST, what, why=FINDS_BY, do=do, commands=("sudo ss -lunp 'sport = :5353'",))
-    if heard.machines:
-        return ok(
-            Subject.MULTICAST,
-            f"{_count(len(heard.machines), 'other machine')} of k3 heard on {name}, and this one hears itself",
-        )
+    if number := max(len(heard.machines), sum(each.interface == name for each in seen.others)):
+        return ok(Subject.MULTICAST, f"{_count(number, 'other machine')} of k3 heard on {name}, and this one hears itself")
     if surroundings.is_on_dockers_bridge(seen.machine):
         what = (
             f"k3 runs in a container whose network ({name}) is a bridge of the container manager, and hears no other machine."
@@ -160,7 +168,7 @@ def _is_on(other: Other, interface: str, seen: Evidence) -> bool:
 
 def machines(seen: Evidence) -> Iterable[Finding]:
     """Gives which of the other machines do not answer, and what is in the way there."""
-    announced = [each for each in seen.others if each.interface or each.answers_broadcast]
+    announced = [each for each in seen.others if each.is_announced and _can_be_judged(each, seen)]
     silent = [each for each in announced if isinstance(each.outcome, NoAnswer)]
     answered = [each for each in seen.others if each.answered]
     for each in silent[:NAMED]:
@@ -182,7 +190,8 @@ def machines(seen: Evidence) -> Iterable[Finding]:
                 )
             case _:
                 pass
-    quiet = [each for each in seen.others if each not in announced and isinstance(each.outcome, NoAnswer)]
+    unannounced = [each for each in seen.others if not each.is_announced and _can_be_judged(each, seen)]
+    quiet = [each for each in unannounced if isinstance(each.outcome, NoAnswer)]
     if quiet:
         what = f"The store calls {_named(quiet)} Ready, and from here {'it does' if len(quiet) == 1 else 'they do'} not answer."
         do = "If it stays so, look whether they are on, and whether this machine's cable or Wi-Fi leads to their network."
@@ -196,6 +205,14 @@ def machines(seen: Evidence) -> Iterable[Finding]:
     yield from _own(seen)
     if answered:
         yield ok(Subject.MACHINES, f"{_count(len(answered), 'other machine')} answered over TCP: {_named(answered)}")
+
+
+def _can_be_judged(other: Other, seen: Evidence) -> bool:
+    """Whether its silence says anything of it: not where this machine's firewall lets no question out, nor of a copy."""
+    if other.id and other.id == seen.machine.identity.id:
+        return False
+    running = [each for each in seen.machine.links.interfaces if each.running]
+    return all(seen.firewall.dropped(Packet("output", "tcp", other.port, each.name)) is None for each in running)
 
 
 def _silent(other: Other, how: str, else_: str) -> Finding:

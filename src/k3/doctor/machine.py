@@ -52,6 +52,13 @@ class LocalAgent:
     """Whether that takes connections and says nothing."""
     holder: str = ""
     """Which one, as far as this user may know: `python3 (pid 123)`."""
+    is_stopped: bool = False
+    """Whether that was stopped by a signal (SIGSTOP), and does nothing until it is let go on."""
+
+    @property
+    def pid(self) -> str:
+        """The process that holds the port; empty: unknown."""
+        return _pid(self.holder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +143,7 @@ async def _local_agent(host: str, port: int) -> LocalAgent:
     """Asks whoever listens at a port of this machine."""
     holder, agent = await asyncio.gather(_holder(port), _ask(LocalAgent(host=host, port=port)))
     is_there = agent.is_open or bool(holder) or await asyncio.to_thread(is_open, host, port)
-    return replace(agent, is_open=is_there, holder=holder)
+    return replace(agent, is_open=is_there, holder=holder, is_stopped=_is_stopped(_pid(holder)))
 
 
 async def _holder(port: int) -> str:
@@ -147,6 +154,18 @@ async def _holder(port: int) -> str:
             return await asyncio.to_thread(facts.holder_of_port, port)
     except (OSError, TimeoutError):
         return ""
+
+
+def _pid(holder: str) -> str:
+    return holder.rpartition("(pid ")[2].removesuffix(")") if "(pid " in holder else ""
+
+
+def _is_stopped(pid: str) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace") if pid else ""
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] == ["T"]  # proc(5): the name, in brackets, may hold anything
 
 
 async def _ask(agent: LocalAgent) -> LocalAgent:

@@ -36,11 +36,27 @@ def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
     copies = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
     for other, answer in copies:
         yield _copy(machine, other, answer)
-    if not copies and machine.identity.clone_of:
+    twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
+    for other in twins:
+        yield _twin(machine, other)
+    if copies or twins:
+        return
+    if machine.identity.clone_of:
         what = "This machine was once found to be a copy of another one's disk, and has an identity of its own since."
         yield note(Subject.IDENTITY, what, do="To end that for every program:", commands=_new_identity(machine))
-    elif not copies:
+    else:
         yield ok(Subject.IDENTITY, "the machine id is this machine's alone, as far as others answer")
+
+
+def _twin(machine: Machine, other: Other) -> Finding:
+    """Returns what is to be said of a machine that says it is this one, and cannot be asked: two of one MAC cannot speak."""
+    what = (
+        f"{other.name} ({other.where}) announces itself with this machine's identity, which is made of its machine id and MAC"
+        " address, and does not answer: one of the two is a copy of the other."
+    )
+    why = "Two machines of one MAC address on one network take each other's packets: neither reaches the other."
+    do = "Give one of the two another MAC address (in a virtual machine's settings), run this on it, and restart k3 there:"
+    return problem(Subject.IDENTITY, what, why=why, do=do, commands=_new_identity(machine))
 
 
 def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:

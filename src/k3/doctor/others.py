@@ -42,6 +42,11 @@ class Other:
         return self.addresses[0]
 
     @property
+    def is_announced(self) -> bool:
+        """Whether it speaks at this moment."""
+        return bool(self.interface or self.answers_broadcast)
+
+    @property
     def answered(self) -> Answered | None:
         """Its answer, if it was one."""
         return self.outcome if isinstance(self.outcome, Answered) else None

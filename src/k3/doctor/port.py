@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from k3.core.node import NodeView
 from k3.doctor.finding import Finding, Subject, note, ok, problem
-from k3.doctor.machine import Machine
+from k3.doctor.machine import LocalAgent, Machine
 
 _ELSEWHERE = "k3 network --listen :{other}"
 _OWN_NAMES = ("k3", "python")
 
 
-def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
-    """Gives who holds the port, and whether k3 runs here."""
+def port(machine: Machine, own_node: NodeView | None, *, is_walled: bool = False) -> Iterable[Finding]:
+    """Gives who holds the port, and whether k3 runs here. `is_walled`: the firewall closes the port to this machine itself."""
     agent = machine.agent
     if not agent.port:
         yield note(Subject.PORT, "k3 takes any free port here (--listen with port 0): who listens there was not looked at.")
@@ -21,7 +21,12 @@ def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
         yield ok(Subject.PORT, f"k3 runs here as {machine.info.facts.node} and answers at TCP port {agent.port}{holder}")
     elif machine.info is not None:
         what = f"TCP port {agent.port} is held by the program that k3 follows{_by(agent.holder)} already."
-        yield _taken(what, agent.port, agent.holder)
+        yield _taken(what, agent)
+    elif is_walled and agent.holder.startswith(_OWN_NAMES):
+        what = (
+            f"The agent here{_by(agent.holder)} was not asked: the firewall closes TCP port {agent.port} to this machine, too."
+        )
+        yield note(Subject.PORT, what)
     elif agent.is_open:
         yield _not_k3(machine)
     elif own_node is not None and (own_node.agent or own_node.seen_by):
@@ -35,30 +40,29 @@ def port(machine: Machine, own_node: NodeView | None) -> Iterable[Finding]:
 
 def _not_k3(machine: Machine) -> Finding:
     agent = machine.agent
+    if agent.is_stopped:
+        what = f"The program at TCP port {agent.port}{_by(agent.holder)} was stopped by a signal (SIGSTOP), and does nothing."
+        why = "Other machines conclude that this one is gone."
+        return problem(Subject.PORT, what, why=why, do="Let it go on:", commands=(f"kill -CONT {agent.pid}",))
     if agent.is_silent and (not agent.holder or agent.holder.startswith(_OWN_NAMES)):
         what = f"The agent here{_by(agent.holder)} does not answer at TCP port {agent.port}: it stands still, or is no k3."
         why = "Other machines conclude that this one is gone."
-        pid = _pid(agent.holder)
-        commands = (f"kill {pid}",) if pid else ()
+        commands = (f"kill {agent.pid}",) if agent.pid else ()
         return problem(
             Subject.PORT, what, why=why, do="Look at its log; stop it and start it again:", commands=(*commands, "k3 network")
         )
-    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder).rstrip(',')}.", agent.port, agent.holder)
+    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder).rstrip(',')}.", agent)
 
 
-def _taken(what: str, number: int, holder: str) -> Finding:
+def _taken(what: str, agent: LocalAgent) -> Finding:
     why = "k3 cannot start here with this port."
-    if holder.startswith("dockerd"):
+    if agent.holder.startswith("dockerd"):
         why += " Docker Swarm uses it, too."
-    find = () if holder else (f"sudo ss -ltnp 'sport = :{number}'",)
-    stop = (f"kill {_pid(holder)}",) if _pid(holder) else ()
+    find = () if agent.holder else (f"sudo ss -ltnp 'sport = :{agent.port}'",)
+    stop = (f"kill {agent.pid}",) if agent.pid else ()
     do = "Give k3 another port, which the others learn by themselves, or stop that program:"
-    return problem(Subject.PORT, what, why=why, do=do, commands=(_ELSEWHERE.format(other=number + 1), *stop, *find))
+    return problem(Subject.PORT, what, why=why, do=do, commands=(_ELSEWHERE.format(other=agent.port + 1), *stop, *find))
 
 
 def _by(holder: str) -> str:
     return f", {holder}," if holder else ""
-
-
-def _pid(holder: str) -> str:
-    return holder.rpartition("(pid ")[2].removesuffix(")") if "(pid " in holder else ""
