@@ -169,6 +169,43 @@ async def test_what_is_searched_selected_sorted_and_grouped_is_in_the_link(page:
     assert await page.value(HEADS) == ["a1", "b1"]
 
 
+@pytest.mark.parametrize("link", ["at=1e99", "at=-5", "state=constructor&sort=constructor&group=constructor", "l=!!", "node=x"])
+async def test_a_link_that_makes_no_sense_shows_all(page: Scene, link: str) -> None:
+    await page.add(machine("web1"), machine("web2"))
+    await page.stage.tab.open(f"{page.stage.server.url}/?{link}")
+    await page.names("web1", "web2")
+
+
+async def test_a_label_named_as_another_group_is_a_group_of_its_own(page: Scene) -> None:
+    await page.add(machine("web1", zone="a"), machine("web2", zone="b", topology_kubernetes_io__zone="c"))
+    await page.names("web1", "web2")
+    await page.value(
+        "{ const g = document.getElementById('group'); g.value = 'label:zone'; g.dispatchEvent(new Event('change')) }"
+    )
+    await page.until(f'JSON.stringify({HEADS}) === \'["a1","b1"]\'')
+    await page.stage.tab.open(page.stage.server.url + "/?group=zone")
+    await page.until(f'JSON.stringify({HEADS}) === \'["c1","(none)1"]\'')
+
+
+async def test_where_nothing_fits_it_says_so(page: Scene) -> None:
+    await page.add(machine("web1"))
+    await page.names("web1")
+    await page.value("document.getElementById('search').focus()")
+    await page.stage.tab.write("nosuch")
+    await page.until("document.getElementById('none').innerText.startsWith('No machine fits')")
+    await page.value("document.querySelector('#none button').click()")
+    await page.names("web1")
+    assert await page.value("document.getElementById('none').hidden && location.search === ''")
+
+
+@pytest.mark.parametrize("width", [390, 720, 790, 1000, 1090])
+async def test_no_width_needs_to_be_scrolled_sideways(page: Scene, width: int) -> None:
+    await page.add(machine("a" * 63, ready="False"))
+    await page.stage.tab.look(width=width, height=500)
+    await page.names("a" * 63)
+    assert await page.value("document.getElementById('table').scrollWidth <= document.getElementById('table').clientWidth")
+
+
 async def test_it_is_used_by_keys_alone(page: Scene) -> None:
     await page.add(*(machine(f"web{number}") for number in range(5)))
     await page.names("web0", "web1", "web2", "web3", "web4")

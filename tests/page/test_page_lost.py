@@ -17,9 +17,10 @@ from k3.core.objects import NODE, Key
 from k3.server.access import tokens
 from k3.stores.memory import MemoryStore
 from tests.page.browser import Browser, Tab, chromium
-from tests.page.machines import machine
+from tests.page.machines import crowd, machine
 from tests.server.running import running, server_process
 from tests.servers.server import Server
+from tests.stores.cutting_proxy import Cut, cutting_proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers("chromium"), pytest.mark.asyncio(loop_scope="module")]
 
@@ -86,6 +87,18 @@ async def test_a_server_that_says_nothing_any_more_is_lost_too(browser: Browser,
             await tab.until(f"{_COUNT} === '2 of 2 machines ready'")
 
 
+async def test_an_answer_that_breaks_off_is_asked_for_again(browser: Browser) -> None:
+    store = MemoryStore()
+    for node in crowd(300):
+        await store.create(Key(NODE, node["metadata"]["name"]), node)
+    async with running(store) as server, cutting_proxy("127.0.0.1", server.port) as proxy, browser.tab() as tab:
+        proxy.cut = Cut(b"GET /api/v1/nodes?", "within")
+        await tab.open(f"http://127.0.0.1:{proxy.port}/")
+        await tab.until(f"{_LIVE} && {_COUNT} === '294 of 300 machines ready'")
+        assert proxy.cuts == 1
+        assert tab.complaints == []
+
+
 async def test_it_asks_for_a_token_and_offers_what_that_allows(browser: Browser) -> None:
     store = MemoryStore()
     view, admin = [tokens.make(role, "", now=datetime.now(UTC)) for role in ("view", "admin")]
@@ -123,3 +136,14 @@ async def _asks_and_shows(tab: Tab, url: str, view: str, admin: str) -> None:
     assert admin not in await tab.value("location.href")
     assert admin not in await tab.value("document.documentElement.outerHTML")
     assert await tab.value("localStorage.length + document.cookie.length") == 0
+    await _takes_a_link_into_the_same_tab(tab, url, view)
+
+
+async def _takes_a_link_into_the_same_tab(tab: Tab, url: str, view: str) -> None:
+    await tab.value("sessionStorage.clear()")
+    await tab.open("about:blank")
+    await tab.open(url)
+    await tab.until(f"document.getElementById('dialog').open && {_BAR}.includes('to those who have a token')")
+    await tab.value(f"void (location.hash = 'token={view}')")
+    await tab.until(f"{_LIVE} && !document.getElementById('dialog').open")
+    assert view not in await tab.value("location.href")

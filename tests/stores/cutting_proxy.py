@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts a connection at a moment of the test's choosing: before or after a certain request went through."""
+"""A TCP proxy that cuts a connection at a moment of the test's choosing: before, within or after a certain answer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-Moment = Literal["before", "after"]
+Moment = Literal["before", "within", "after"]
+_BEGINNING = 1000
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Cut the next connection on which `request` is sent: `before` it reaches the server, or `after` the server answered."""
+    """Cut the next connection on which `request` is sent: `before` it reaches the server, `within` or `after` its answer."""
 
     request: bytes
     moment: Moment
@@ -59,12 +60,15 @@ class _Side(asyncio.Protocol):
 
 
 class _Server(_Side):
-    """Towards the server; once `last`, its next answer is not handed on."""
+    """Towards the server; once `last` is set, no more than the beginning of its next answer is handed on, or nothing."""
 
-    last = False
+    last: Moment | None = None
 
     def data_received(self, data: bytes) -> None:
-        if self.last:
+        if self.last == "within" and self.other is not None and self.other.transport is not None:
+            self.other.send(data[:_BEGINNING])
+            self.other.transport.close()
+        elif self.last:
             self.cut()
         else:
             super().data_received(data)
@@ -91,7 +95,7 @@ class _Client(_Side):
         if cut.moment == "before":
             self.cut()
         else:
-            self._server.last = True
+            self._server.last = cut.moment
             super().data_received(data)
 
 

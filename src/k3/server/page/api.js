@@ -26,22 +26,22 @@ export class Api {
 
   /** Returns a list, or one page of it: `query` may have `limit` and `continue`. */
   async list(path, query = {}, { accept = JSON_TYPE, signal = null } = {}) {
-    return (await this.#ask("GET", withQuery(path, query), { accept, signal })).json();
+    return json(await this.#ask("GET", withQuery(path, query), { accept, signal }));
   }
 
   /** Returns one object. */
   async get(path, { accept = JSON_TYPE, signal = null } = {}) {
-    return (await this.#ask("GET", path, { accept, signal })).json();
+    return json(await this.#ask("GET", path, { accept, signal }));
   }
 
   /** Returns the object as it is after a patch. */
   async patch(path, body, contentType = MERGE_PATCH) {
-    return (await this.#ask("PATCH", path, { body, contentType })).json();
+    return json(await this.#ask("PATCH", path, { body, contentType }));
   }
 
   /** Deletes one object; `body`: DeleteOptions. */
   async remove(path, body = null) {
-    return (await this.#ask("DELETE", path, { body })).json();
+    return json(await this.#ask("DELETE", path, { body }));
   }
 
   /** Whether the server allows this; `resource` is a resource, or one with a subresource: `nodes/status`; no `name`: of all. */
@@ -49,7 +49,7 @@ export class Api {
     const [plural, subresource = ""] = resource.split("/");
     const spec = { resourceAttributes: { verb, resource: plural, subresource, name } };
     const review = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec };
-    const found = await (await this.#ask("POST", REVIEWS, { body: review })).json();
+    const found = await json(await this.#ask("POST", REVIEWS, { body: review }));
     return found.status?.allowed === true;
   }
 
@@ -65,7 +65,7 @@ export class Api {
       rest = lines.pop();
       for (const line of lines) {
         if (!line) continue;
-        const { type, object } = JSON.parse(line);
+        const { type, object } = parsed(line);
         if (type === "ERROR") throw new Refusal(object.code ?? 500, object.message ?? "", object.reason);
         onevent(type, object);
       }
@@ -75,13 +75,14 @@ export class Api {
   /** Looks at the server's machine as `k3 doctor` does; null: this server cannot, or the token may not. */
   async examine() {
     const answer = await this.#ask("POST", "/doctor").catch((error) => (error.code ? null : lost(error)));
-    return answer && (await answer.json());
+    return answer && json(answer);
   }
 
   /** Returns the words of the server about itself: whether it is there and can read its store. Takes at most so long. */
   async ready(milliseconds) {
     const signal = AbortSignal.timeout(milliseconds);
     const answer = await fetch("/readyz", { signal, cache: "no-store", credentials: "omit" }).catch(lost);
+    this.#keepTime(answer);
     return { isReady: answer.ok, text: await answer.text().catch(lost) };
   }
 
@@ -93,10 +94,14 @@ export class Api {
     const wanted = { method, headers, cache: "no-store", signal: AbortSignal.any(limits) };
     if (body !== null) wanted.body = JSON.stringify(body);
     const answer = await fetch(path, wanted).catch(lost);
-    const said = Date.parse(answer.headers.get("Date") ?? "");
-    if (!Number.isNaN(said)) this.aheadMs = said + 500 - Date.now();
+    this.#keepTime(answer);
     if (!answer.ok) throw await refusal(answer);
     return answer;
+  }
+
+  #keepTime(answer) {
+    const said = Date.parse(answer.headers.get("Date") ?? "");
+    if (!Number.isNaN(said)) this.aheadMs = said + 500 - Date.now();
   }
 }
 
@@ -109,6 +114,19 @@ export function pathOf(plural, name, namespace = "") {
 function withQuery(path, query) {
   const said = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined));
   return said.size ? `${path}?${said}` : path;
+}
+
+/** Returns the JSON of an answer. One that breaks off, or is no JSON since something in between gave it, is none of the server's. */
+function json(answer) {
+  return answer.json().catch(lost);
+}
+
+function parsed(line) {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    return lost(error);
+  }
 }
 
 function lost(error) {

@@ -2,7 +2,7 @@
 
 import { Api } from "/page/api.js";
 import { asOf, bar } from "/page/back.js";
-import { chosen, counted, SORTS } from "/page/choice.js";
+import { chosen, counted, KINDS, SORTS } from "/page/choice.js";
 import { columns } from "/page/columns.js";
 import { askForToken, showKeys } from "/page/dialogs.js";
 import { byId, mark, write } from "/page/dom.js";
@@ -16,10 +16,10 @@ import * as head from "/page/head.js";
 import * as link from "/page/link.js";
 import { Past } from "/page/past.js";
 import { parseSelector } from "/page/selector.js";
-import { printable } from "/page/text.js";
 import { TimeSlider } from "/page/timeslider.js";
 
 const TOKEN = "k3-token";
+const UNAUTHORIZED = 401;
 const THEME = "k3-theme";
 /** How often it is looked for what takes time to find. */
 const RARELY_MS = 2_000;
@@ -38,6 +38,8 @@ class Page {
   constructor() {
     this.choice = link.read(location);
     if (!SORTS.includes(this.choice.sort)) this.choice.sort = "state";
+    if (!KINDS.includes(this.choice.kind)) this.choice.kind = "";
+    if (!head.isGroup(this.choice.group)) this.choice.group = "";
     this.api = new Api(takenToken());
     this.fleet = new Fleet();
     this.past = new Past(this.api);
@@ -51,7 +53,8 @@ class Page {
     this.drawer = new Drawer({ root: byId("drawer"), api: this.api, words: WORDS });
     this.drawer.onclose = () => this.closed();
     this.findings = new FindingsView({ root: byId("findings"), onopen: (name) => this.open(name) });
-    this.slider = new TimeSlider({ root: byId("time"), onchange: (when) => this.choose({ at: when === null ? "" : String(when) }) });
+    const onchange = (when) => this.choose({ at: when === null ? "" : String(when) });
+    this.slider = new TimeSlider({ root: byId("time"), onchange, clock: () => this.now() });
   }
 
   start() {
@@ -65,7 +68,7 @@ class Page {
     byId("selector").value = this.choice.selector;
     head.makeParts((kind) => this.choose({ kind: this.choice.kind === kind ? "" : kind }));
     this.select(this.choice.selector);
-    if (this.choice.at) this.slider.set(Number(this.choice.at) || null);
+    if (this.when) this.slider.set(this.when);
     void this.follower.run();
   }
 
@@ -96,8 +99,10 @@ class Page {
     const present = [...this.fleet.machines.values()];
     const machines = this.when ? asOf(present, (name) => this.past.of(name), this.when, this.now()) : present;
     const isAsking = !present.length && standing.kind !== "live";
-    head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, when: this.when });
-    this.grid.show(chosen(machines, { ...this.choice, selects: this.#selects }), this.choice);
+    head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, isDenied: standing.kind === "denied", when: this.when });
+    const fitting = chosen(machines, { ...this.choice, selects: this.#selects });
+    this.grid.show(fitting, this.choice);
+    head.showNone(machines.length > 0 && !fitting.length, () => this.#chooseAll());
     head.showGroups(present, this.choice.group);
     head.showNext(standing.kind === "live" && !progress ? present.length : null, this.api);
     this.past.show(present);
@@ -107,8 +112,9 @@ class Page {
 
   standing() {
     const { standing } = this.follower;
-    const ontoken = () => void this.askForToken(standing.message);
-    head.showStanding(standing, { onagain: () => this.follower.again(), ontoken });
+    const denial = head.denial(standing, this.api.token);
+    const ontoken = () => void this.askForToken(denial);
+    head.showStanding({ ...standing, denial }, { onagain: () => this.follower.again(), ontoken });
     if (standing.kind === "denied" && !this.#isAsked) ontoken();
     if (standing.kind === "live") this.#isAsked = false;
     this.grid.tick();
@@ -151,6 +157,13 @@ class Page {
     this.choose({ selector: text });
   }
 
+  #chooseAll() {
+    byId("search").value = byId("selector").value = "";
+    this.choice.words = this.choice.kind = "";
+    this.select("");
+    byId("search").focus();
+  }
+
   open(name) {
     const machine = this.fleet.machines.get(name);
     if (machine === undefined) return;
@@ -187,12 +200,15 @@ class Page {
 
   async askForToken(why) {
     this.#isAsked = true;
-    const token = await askForToken(printable(why, 300));
-    if (!token) return;
-    sessionStorage.setItem(TOKEN, token);
-    this.api.token = token;
-    this.#isAsked = false;
-    this.follower.again();
+    const token = await askForToken(why);
+    if (token) {
+      sessionStorage.setItem(TOKEN, token);
+      this.#take(token);
+    } else if (this.follower.standing.code === UNAUTHORIZED && this.api.token) {
+      sessionStorage.removeItem(TOKEN); // on the server's own machine none may be wanted
+      this.api.token = "";
+      this.follower.again();
+    }
   }
 
   #showOpened() {
@@ -211,6 +227,21 @@ class Page {
     byId("theme").addEventListener("click", switchTheme);
     byId("keys").addEventListener("click", showKeys);
     addEventListener("keydown", (event) => this.#key(event));
+    addEventListener("hashchange", () => this.#given());
+  }
+
+  /** A link with a token has been opened in this tab, which has the page already. */
+  #given() {
+    const token = takenToken();
+    if (token === this.api.token) return;
+    byId("dialog").close();
+    this.#take(token);
+  }
+
+  #take(token) {
+    this.api.token = token;
+    this.#isAsked = false;
+    this.follower.again();
   }
 
   #key(event) {

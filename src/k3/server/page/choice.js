@@ -5,6 +5,8 @@ export const KINDS = ["notready", "unknown", "suspect", "none", "ready"];
 export const KIND_WORDS = { notready: "not ready", unknown: "unknown", suspect: "in doubt", none: "not known then", ready: "ready" };
 const RANK = Object.fromEntries(KINDS.map((kind, rank) => [kind, rank]));
 const NONE = "(none)";
+/** How a group by a label begins, that has its key behind it: a label may be named `zone`, too. */
+export const LABEL = "label:";
 
 /** By name of a column: what is compared. Texts and numbers are compared as they are; what is missing comes last. */
 const KEYS = {
@@ -58,12 +60,16 @@ function comparison(key, direction) {
 
 const tie = (one, other) => (one.nameKey < other.nameKey ? -1 : one.nameKey > other.nameKey ? 1 : 0);
 
-/** Returns by what a Machine is grouped: `zone`, `source`, `state`, or a label by its key. */
+/** Returns the key of the label that a group is by; empty: it is by something else, or there is none. */
+export const labelOf = (group) => (group.startsWith(LABEL) ? group.slice(LABEL.length) : "");
+
+/** Returns by what a Machine is grouped: `zone`, `source`, `state`, or a label (`label:KEY`). */
 function groupOf(group) {
   if (group === "zone") return (each) => each.zone;
   if (group === "source") return (each) => each.sourceName;
   if (group === "state") return (each) => each.state.label;
-  return (each) => (Object.hasOwn(each.labels, group) ? String(each.labels[group]) : "");
+  const key = labelOf(group);
+  return (each) => (Object.hasOwn(each.labels, key) ? String(each.labels[key]) : "");
 }
 
 function grouped(machines, of) {

@@ -19,6 +19,8 @@ const LOOK_MS = 1_000;
 const HIDDEN_MS = 60_000;
 const DENIED = [401, 403];
 const UNAVAILABLE = 503;
+/** What the server has sent cannot be shown: the page says so, and asks again. */
+const UNREADABLE = 500;
 
 export class Follower extends EventTarget {
   #api;
@@ -55,8 +57,8 @@ export class Follower extends EventTarget {
         if (this.#isAway()) await this.#pause(HIDDEN_MS);
         else await this.#turn();
       } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        await this.#refused(error);
+        if (!(error instanceof Refusal)) reportError(error);
+        await this.#refused(error instanceof Refusal ? error : new Refusal(UNREADABLE, String(error)));
       }
     }
   }

@@ -1,11 +1,15 @@
 /** What is above and below the table: the count, how the connection stands, the groups to choose from, and what to do next. */
 
-import { KIND_WORDS, KINDS, labelKeys } from "/page/choice.js";
+import { KIND_WORDS, KINDS, LABEL, labelKeys, labelOf } from "/page/choice.js";
 import { copyable } from "/page/dialogs.js";
 import { watchFor } from "/page/doctor.js";
 import { byId, make, mark, write } from "/page/dom.js";
 import { clock, count, printable } from "/page/text.js";
 
+const UNAUTHORIZED = 401;
+/** As whom a Kubernetes API knows those who do not say who they are. */
+const ANONYMOUS = "system:anonymous";
+/** By what else than a label. */
 const GROUPS = { "": "No groups", zone: "By zone", source: "By source", state: "By state" };
 
 /** Makes a button for each state, which shows the machines in it alone. */
@@ -23,9 +27,9 @@ export function makeParts(onchoose) {
 }
 
 /** Shows how many there are of each state. `total` are there, though not all may have come yet; `kind` is the state that is chosen. */
-export function showCounts(counts, { total, kind, isAsking, when }) {
+export function showCounts(counts, { total, kind, isAsking, isDenied, when }) {
   const { ready } = counts;
-  write(byId("count"), headline(counts, { total, isAsking, when }));
+  write(byId("count"), headline(counts, { total, isAsking, isDenied, when }));
   for (const button of byId("parts").children) {
     const each = button.dataset.kind;
     button.hidden = each !== kind && !counts[each];
@@ -38,7 +42,8 @@ export function showCounts(counts, { total, kind, isAsking, when }) {
 }
 
 /** Returns the one line that says it all, as far as it is known. */
-function headline(counts, { total, isAsking, when }) {
+function headline(counts, { total, isAsking, isDenied, when }) {
+  if (isDenied) return "Not shown to you";
   if (isAsking) return "Asking the server…";
   if (!total) return "No machines yet";
   const all = count(total, "machine", "machines");
@@ -46,8 +51,15 @@ function headline(counts, { total, isAsking, when }) {
   return `${counts.ready.toLocaleString("en")} of ${all} ${when ? "were ready" : "ready"}`;
 }
 
-/** Shows how the connection stands. */
-export function showStanding({ kind, since, message, code }, { onagain, ontoken }) {
+/** Says why the server shows nothing to whom it knows by `token`, or without one. */
+export function denial({ message, code }, token) {
+  if (!token && (code === UNAUTHORIZED || message.includes(ANONYMOUS))) return "The server shows the machines to those who have a token.";
+  if (code === UNAUTHORIZED) return "The server does not take this token: it may be mistyped, out of date or revoked.";
+  return `The server does not show the machines: ${printable(message, 300)}`;
+}
+
+/** Shows how the connection stands; `denial`: why nothing is shown. */
+export function showStanding({ kind, since, message, denial }, { onagain, ontoken }) {
   const bar = byId("bar");
   document.body.dataset.standing = kind;
   bar.hidden = kind === "live" || kind === "starting";
@@ -60,7 +72,7 @@ export function showStanding({ kind, since, message, code }, { onagain, ontoken 
     lost: ["Not connected since ", at, " — what you see is from then. The machines may be well."],
     store: ["The server has not been able to read its store since ", at, ` — what you see is from then. ${printable(message.trim(), 200)}`],
     refused: ["The server has refused to show more since ", at, ` — what you see is from then. ${printable(message, 200)}`],
-    denied: [code === 401 ? "The server does not take this token." : `The server does not show the machines: ${printable(message, 300)}`],
+    denied: [denial],
   }[kind];
   const isDenied = kind === "denied";
   const button = make("button", { type: "button", onclick: isDenied ? ontoken : onagain }, isDenied ? "Give a token" : "Try now");
@@ -72,14 +84,26 @@ export function showGroups(machines, chosen) {
   const select = byId("group");
   if (document.activeElement === select) return;
   const keys = machines.length ? labelKeys(machines) : [];
-  if (!(chosen in GROUPS) && !keys.includes(chosen)) keys.push(chosen);
+  const key = labelOf(chosen);
+  if (key && !keys.includes(key)) keys.push(key);
   const shape = [chosen, ...keys].join("\n");
   if (shape === select.shape) return;
   select.shape = shape;
   const option = (value, title) => make("option", { value }, title);
-  const labels = make("optgroup", { label: "By label" }, ...keys.map((key) => option(key, printable(key, 80))));
+  const labels = make("optgroup", { label: "By label" }, ...keys.map((each) => option(LABEL + each, printable(each, 80))));
   select.replaceChildren(...Object.entries(GROUPS).map(([value, title]) => option(value, title)), ...(keys.length ? [labels] : []));
   select.value = chosen;
+}
+
+/** Whether Machines can be grouped so. */
+export const isGroup = (group) => Object.hasOwn(GROUPS, group) || labelOf(group) !== "";
+
+/** Says that there are machines, and that none of them fits what is searched and chosen. */
+export function showNone(isNone, onall) {
+  const none = byId("none");
+  if (none.hidden === !isNone) return;
+  none.hidden = !isNone;
+  none.replaceChildren(...(isNone ? [make("span", {}, "No machine fits what is searched and chosen."), make("button", { type: "button", onclick: onall }, "Show all")] : []));
 }
 
 /** Says what a newcomer does next, who has one machine, or none; `machines` is null where that is not known. */

@@ -14,7 +14,7 @@ import { time } from "/page/text.js";
 const SKEW_MS = 5_000;
 /** Of other programs there may be more Events than k3 keeps: so many of the newest are read. */
 const MOST = 256;
-const BY_STATUS = { True: "ready", False: "notready" };
+const BY_STATUS = new Map([["True", "ready"], ["False", "notready"]]);
 const AFTER = { NodeReady: "ready", NodeNotReady: "notready", NodeUnknown: "unknown" };
 /** Events behind which the state may be another one, and that do not say which. */
 const ENTRIES = new Set(["Registered", "Adopted", "NameConflict", "IdentityChanged"]);
@@ -218,7 +218,7 @@ function newestOf(node, marks, now) {
   const since = time(ready.since);
   const earliest = marks.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
   const at = since <= now ? Math.max(since, earliest) : marks.length > 0 && since > now + SKEW_MS ? earliest : now;
-  return { at, state: BY_STATUS[ready.status] ?? "unknown" };
+  return { at, state: BY_STATUS.get(ready.status) ?? "unknown" };
 }
 
 /** Fills in the states that Events left open: by the state that the next one ends, as k3 tells of changes only. */

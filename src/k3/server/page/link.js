@@ -8,7 +8,8 @@ export function read(location) {
   const said = new URLSearchParams(location.search);
   const found = Object.fromEntries(Object.entries(NAMES).map(([key, name]) => [key, said.get(name) ?? ""]));
   const isDown = found.sort.startsWith("-");
-  return { ...found, sort: found.sort.replace(/^-/, "") || DEFAULT_SORT, isDown };
+  const at = /^\d{1,15}$/.test(found.at) ? found.at : ""; // milliseconds that a Date can have
+  return { ...found, at, sort: found.sort.replace(/^-/, "") || DEFAULT_SORT, isDown };
 }
 
 /** Returns the address of a choice. */

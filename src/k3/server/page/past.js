@@ -11,6 +11,9 @@ const PAGE = 1_000;
 const MOST = 20_000;
 /** An agent writes the Event after the Node. */
 const LATER_MS = 800;
+/** A look-up that took long is followed by a rest so many times as long: the server has to look through all Events for it. */
+const REST = 5;
+const LONGEST_REST_MS = 60_000;
 const FEW = 16;
 
 export class Past extends EventTarget {
@@ -19,6 +22,7 @@ export class Past extends EventTarget {
   #marks = new Map();
   #changed = new Set();
   #timer = 0;
+  #waitMs = LATER_MS;
   /** Whether those of all Nodes are here. */
   isWhole = false;
 
@@ -69,28 +73,37 @@ export class Past extends EventTarget {
       this.#marks.set(name, mark);
     }
     if (this.#marks.size > machines.length) this.#forget(new Set(machines.map(({ name }) => name)));
-    if (this.#changed.size && !this.#timer) this.#timer = setTimeout(() => this.#refresh(), LATER_MS);
+    this.#plan();
+  }
+
+  #plan() {
+    if (this.#changed.size && !this.#timer) this.#timer = setTimeout(() => this.#refresh(), this.#waitMs);
   }
 
   #forget(kept) {
     for (const name of this.#marks.keys()) {
       if (kept.has(name)) continue;
       this.#marks.delete(name);
+      this.#changed.delete(name);
       this.#events.delete(name);
     }
   }
 
   async #refresh() {
-    this.#timer = 0;
-    const names = [...this.#changed];
-    this.#changed.clear();
+    const began = performance.now();
+    const isAll = this.isWhole && this.#changed.size > FEW;
+    const names = [...this.#changed].slice(0, isAll ? Infinity : FEW);
+    for (const name of names) this.#changed.delete(name);
     try {
-      if (names.length <= FEW || !this.isWhole) await Promise.all(names.slice(0, FEW).map((name) => this.fetch(name)));
-      else await this.load();
+      if (isAll) await this.load();
+      else await Promise.all(names.map((name) => this.fetch(name)));
       this.dispatchEvent(new Event("change"));
     } catch {
       // the server is away: the list that follows when it is back brings them
     }
+    this.#waitMs = Math.min(Math.max(LATER_MS, REST * (performance.now() - began)), LONGEST_REST_MS);
+    this.#timer = 0;
+    this.#plan();
   }
 }
 

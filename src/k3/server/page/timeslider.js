@@ -13,10 +13,14 @@ const SPANS = [
 
 /** The past that is shown, or now. It is closed at first: one button. */
 export class TimeSlider {
-  /** @param {{root: HTMLElement, onchange: (when: number|null) => void}} options `onchange(null)`: now is to be shown. */
-  constructor({ root, onchange }) {
+  /**
+   * @param {{root: HTMLElement, onchange: (when: number|null) => void, clock?: () => number}} options
+   * `onchange(null)`: now is to be shown; `clock`: the server's time, as the past is told in it, whatever the reader's clock says.
+   */
+  constructor({ root, onchange, clock = Date.now }) {
     this.root = root;
     this.onchange = onchange;
+    this.clock = clock;
     /** @type {number|null} */
     this.when = null;
     this.span = SPANS[0];
@@ -27,7 +31,7 @@ export class TimeSlider {
   /** Shows a moment, or now (null), as if the person had chosen it. */
   set(when) {
     if (when !== null) {
-      const age = Date.now() - when;
+      const age = this.clock() - when;
       this.span = SPANS.find((each) => age <= each.ms) ?? SPANS.at(-1);
       this.#open(true);
     }
@@ -83,13 +87,13 @@ export class TimeSlider {
 
   #slid() {
     const back = (Number(this.range.max) - Number(this.range.value)) * this.span.step;
-    this.#choose(back === 0 ? null : Math.floor((Date.now() - back) / MINUTE_MS) * MINUTE_MS);
+    this.#choose(back === 0 ? null : Math.floor((this.clock() - back) / MINUTE_MS) * MINUTE_MS);
   }
 
   #typed() {
     const when = new Date(this.field.value).getTime();
     if (Number.isNaN(when)) return this.#choose(null);
-    const now = Date.now();
+    const now = this.clock();
     if (now - when > this.span.ms) this.span = SPANS.find((each) => now - when <= each.ms) ?? SPANS.at(-1);
     this.#choose(when >= now ? null : Math.max(when, now - SPANS.at(-1).ms));
   }
@@ -104,7 +108,7 @@ export class TimeSlider {
   }
 
   #draw() {
-    const now = Date.now();
+    const now = this.clock();
     const steps = Math.round(this.span.ms / this.span.step);
     this.range.max = String(steps);
     this.range.value = String(this.when === null ? steps : steps - Math.floor((now - this.when) / this.span.step));
