@@ -5,6 +5,7 @@ Writes one Lease and deletes it again.
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from k3.core.node import NodeView
 from k3.core.objects import NODE
 from k3.core.safe_text import one_line
 from k3.core.store import Page
-from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, warning
+from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, sentence, warning
 from k3.doctor.machine import Case, LocalAgent
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
@@ -121,7 +122,8 @@ def _failed(storage: Storage, error: Exception) -> Finding:
     cause, do = _halves(said)
     found = [*_COMMANDS.findall(said), *(" && ".join(each) for each in _CHMOD.findall(said)), *_LAST.findall(said)]
     commands = dict.fromkeys([*found, *_for_type(storage, error)])
-    return problem(Subject.STORE, f"{kind}: {cause}.", why=KEPT_IN, do=do or "Look closer:", commands=commands)
+    otherwise = "This does it:" if found else "Look closer:" if commands else ""
+    return problem(Subject.STORE, sentence(f"{kind}: {cause}"), why=KEPT_IN, do=do or otherwise, commands=commands)
 
 
 def _halves(said: str) -> tuple[str, str]:
@@ -131,7 +133,7 @@ def _halves(said: str) -> tuple[str, str]:
         cause, separator, do = said.partition("): ")
         cause += ")" if separator else ""
     do = do.rstrip(".")
-    return cause, f"{do[:1].upper()}{do[1:]}{'' if do.endswith('?') else '.'}" if do else ""
+    return cause, sentence(f"{do[:1].upper()}{do[1:]}") if do else ""
 
 
 def _owner(file: Path) -> str:
@@ -145,8 +147,17 @@ def _for_file(file: Path, error: Exception) -> str:
     if "read-only" in str(error):
         return f"mount -o remount,rw $(findmnt -n -o TARGET --target {file.parent})"
     if "damaged" in str(error) or isinstance(error, Damaged):
-        return f"mv {file} {file}.damaged"
-    return f"ls -ld {file.parent} {file}" if isinstance(error, Forbidden) else f"df -h {file.parent}"
+        return _move_away(file)
+    if isinstance(error, Forbidden):
+        return f"ls -ld {file.parent} {file}"
+    return f"df -h {file.parent}" if isinstance(error, Unavailable) else ""
+
+
+def _move_away(file: Path) -> str:
+    """Returns what moves a database with its log, which SQLite would else play into the new one (sqlite.org/wal.html)."""
+    away, name = shlex.quote(f"{file}.damaged"), shlex.quote(f"{file.name}*")
+    found = f"find {shlex.quote(str(file.parent))} -maxdepth 1 -type f -name {name}"
+    return f"mkdir -p {away} && {found} -exec mv -t {away} {{}} +"
 
 
 def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
@@ -157,8 +168,10 @@ def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
     except ValueError:
         return ()
     if (file := storage.file) is not None:
-        return (_for_file(file, error),)
+        return tuple(filter(None, (_for_file(file, error),)))
     match storage.type:
+        case "etcd" | "mysql" if isinstance(error, Forbidden):  # it answers: starting it again would mend nothing
+            pass
         case "etcd":
             return (f"etcdctl --endpoints={host}:{port or 2379} endpoint health", *_start("etcd", host))
         case "mysql":
