@@ -146,4 +146,4 @@ def test_a_full_disk_a_store_that_is_down_and_one_that_is_no_store(lan: Lan) -> 
     Examined(host, "--store", "sqlite:///run/s/k3.db").first("store", "is full", command="df -h /run/s")
     Examined(host, "--store", "etcd://127.0.0.1:23999").first("store", "does not answer", command="etcdctl --endpoints")
     host.run(["sh", "-c", "head -c 5000 /dev/urandom > /run/odd.db"])
-    Examined(host, "--store", "sqlite:///run/odd.db").first("store", "is not a k3 store", command="mv /run/odd.db")
+    Examined(host, "--store", "sqlite:///run/odd.db").first("store", "is not a k3 store", command="mv -t /run/odd.db.damaged")

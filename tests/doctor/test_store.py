@@ -21,6 +21,12 @@ def case(storage: Storage) -> Case:
     return Case(network=NetworkConfig(storage=storage), reader=Reader(" --store URL"), discovery=None, state_dir=Path("/x"))
 
 
+MOVED_AWAY = (
+    "mkdir -p '/srv/my data/k3.db.damaged' && find '/srv/my data' -maxdepth 1 -type f \\( -name k3.db -o -name 'k3.db-*' \\) "
+    "-exec mv -t '/srv/my data/k3.db.damaged' {} +"
+)
+
+
 @pytest.mark.parametrize(
     ("storage", "error", "cause", "do", "command"),
     [
@@ -50,7 +56,7 @@ def case(storage: Storage) -> Case:
             Damaged("/srv/my data/k3.db: the file was emptied while in use; restore a copy"),
             "The store is damaged: /srv/my data/k3.db: the file was emptied while in use.",
             "Restore a copy.",
-            "mv '/srv/my data/k3.db' '/srv/my data/k3.db'.damaged",
+            MOVED_AWAY,
         ),
     ],
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from k3.core.errors import Forbidden, K3Error
+from k3.core.errors import Forbidden, K3Error, Unavailable
+from k3.core.objects import NODE
 from k3.settings.load import Place
 from k3.stores import connect
 from k3.stores.sqlite import SqliteStorage
@@ -163,6 +164,24 @@ async def test_a_reader_of_what_it_owns_may_write(tmp_path: Path) -> None:
     made = await store.create(node("a"), {})
     await store.delete(made.key)
     await store.aclose()
+
+
+async def test_a_reader_makes_no_new_store_where_one_was_deleted(tmp_path: Path) -> None:
+    """The list would be empty, as if every machine were gone, and the new log would spoil the old file when it is back."""
+    path = tmp_path / "k3.db"
+    store = await connect(SqliteStorage(path))
+    await store.create(node("a"), {})
+    await store.aclose()
+    reader = await connect(SqliteStorage(path), reading=True)
+    assert len((await reader.list(NODE)).objects) == 1
+    path.rename(tmp_path / "away")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await reader.list(NODE)
+    assert not path.exists()
+    (tmp_path / "away").rename(path)
+    assert len((await reader.list(NODE)).objects) == 1
+    await reader.aclose()
 
 
 async def test_a_reader_without_the_right_reads_what_a_foreign_user_writes(tmp_path: Path) -> None:

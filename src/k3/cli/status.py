@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from k3.agent.facts import holder_of_port
 from k3.agent.info import Info, parse_info
 from k3.cli import serving
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
@@ -57,6 +58,8 @@ class Status:
 
     is_running: bool = False
     asked_at: str = ""
+    holder: str = ""
+    """The program that listens at the agent's port, where it does not answer as an agent does: `k3 (pid 12)`."""
     node: str = ""
     version: str = ""
     pid: int = 0
@@ -110,10 +113,19 @@ async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
     if info is not None:
         _tell_agent(status, info)
         _tell_figures(status, await _metrics(host, listen.port))
+    elif listen.port:
+        status.holder = await asyncio.to_thread(_holder, listen.port)
     await _look_into_store(status, settings, info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
+
+
+def _holder(port: int) -> str:
+    try:
+        return one_line(holder_of_port(port))
+    except OSError:
+        return ""
 
 
 async def _get(host: str, port: int, path: str, most: int) -> bytes:
@@ -252,6 +264,9 @@ def _lines(status: Status, settings: Settings) -> list[str]:
 
 
 def _agent(status: Status, settings: Settings, now: datetime) -> str:
+    if not status.is_running and status.holder:
+        doctor = settings.reader.command("doctor")
+        return f"none answers at {status.asked_at}, where {status.holder} listens; what is wrong says: {doctor}"
     if not status.is_running:
         return f"none answers at {status.asked_at}; start one with: {settings.reader.command(NETWORK.name)}"
     modules = f", {' and '.join(status.sources)}" if status.sources else ""

@@ -13,7 +13,7 @@ from k3.discovery.catalog import Catalog
 from k3.discovery.local_agent import LocalAgent
 from k3.discovery.options import DiscoveryOptions
 from k3.discovery.sender import Sender
-from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
+from k3.doctor.finding import Finding, Subject, note, ok, problem, sentence, warning
 
 OLDEST: Final = (1, 8)
 NEEDED: Final = "Machines in Consul are found through it, and this one is registered there."
@@ -34,7 +34,7 @@ async def look(options: DiscoveryOptions, *, seconds: float) -> ConsulSeen:
     try:
         sender = Sender(options.consul)
     except ConfigInvalid as error:
-        return ConsulSeen(findings=(problem(Subject.CONSUL, f"{error}.", why=NEEDED),))
+        return ConsulSeen(findings=(problem(Subject.CONSUL, sentence(str(error)), why=NEEDED),))
     visit = _Visit(sender, options)
     try:
         async with time_limit(seconds):
@@ -42,12 +42,12 @@ async def look(options: DiscoveryOptions, *, seconds: float) -> ConsulSeen:
     except TimeoutError:
         visit.findings.append(_away(f"Consul at {where} does not answer within {seconds:g} s.", where))
     except Unavailable as error:
-        visit.findings.append(_away(f"{error}.", where))
+        visit.findings.append(_away(sentence(str(error)), where))
     except Forbidden as error:
         visit.findings.append(_lacking(str(error), "", options))
     except K3Error as error:
         visit.findings.append(
-            problem(Subject.CONSUL, f"{error}.", why=NEEDED, do="Correct --consul-addr, or CONSUL_HTTP_ADDR.")
+            problem(Subject.CONSUL, sentence(str(error)), why=NEEDED, do="Correct --consul-addr, or CONSUL_HTTP_ADDR.")
         )
     finally:
         await sender.aclose()

@@ -67,6 +67,11 @@ def is_healthy(findings: Iterable[Finding]) -> bool:
     return all(each.severity in {Severity.NOTE, Severity.OK} for each in findings)
 
 
+def sentence(text: str) -> str:
+    """Returns a text with the stop that ends it, if it has none."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def problem(subject: Subject, what: str, *, why: str = "", do: str = "", commands: Iterable[str] = ()) -> Finding:
     """Returns the cause of something that does not work."""
     return Finding(severity=Severity.PROBLEM, subject=subject, what=what, why=why, do=do, commands=tuple(commands))

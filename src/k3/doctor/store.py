@@ -23,7 +23,7 @@ from k3.core.objects import NODE
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Page
-from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, warning
+from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, sentence, warning
 from k3.doctor.machine import Case, LocalAgent
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
@@ -130,7 +130,7 @@ def _failed(case: Case, error: Exception) -> Finding:
     cause, do = _halves(said)
     do = do.removesuffix(" run.") + " run:" if do.endswith(" run.") else do or "Correct that, and try again:"
     commands = dict.fromkeys([*found, *_for_type(storage, error), case.reader.command("store check")])
-    return problem(Subject.STORE, f"{kind}: {cause}.", why=KEPT_IN, do=do, commands=commands)
+    return problem(Subject.STORE, sentence(f"{kind}: {cause}"), why=KEPT_IN, do=do, commands=commands)
 
 
 def _halves(said: str) -> tuple[str, str]:
@@ -140,7 +140,7 @@ def _halves(said: str) -> tuple[str, str]:
         cause, separator, do = said.partition("): ")
         cause += ")" if separator else ""
     do = do.rstrip(".")
-    return cause, f"{do[:1].upper()}{do[1:]}{'' if do.endswith('?') else '.'}" if do else ""
+    return cause, sentence(f"{do[:1].upper()}{do[1:]}") if do else ""
 
 
 def _owner(file: Path) -> str:
@@ -155,14 +155,23 @@ def _for_file(file: Path, error: Exception) -> str:
     if "read-only" in str(error):
         return f"mount -o remount,rw $(findmnt -n -o TARGET --target {place})"
     if "damaged" in str(error) or isinstance(error, Damaged):
-        return f"mv {path} {path}.damaged"
-    return f"ls -ld {place} {path}" if isinstance(error, Forbidden) else f"df -h {place}"
+        return _move_away(file)
+    if isinstance(error, Forbidden):
+        return f"ls -ld {place} {path}"
+    return f"df -h {place}" if isinstance(error, Unavailable) else ""
+
+
+def _move_away(file: Path) -> str:
+    """Returns what moves a database with its log, which SQLite would else play into the new one (sqlite.org/wal.html)."""
+    away, name, log = quote(f"{file}.damaged"), quote(file.name), quote(f"{file.name}-*")
+    found = f"find {quote(str(file.parent))} -maxdepth 1 -type f \\( -name {name} -o -name {log} \\)"
+    return f"mkdir -p {away} && {found} -exec mv -t {away} {{}} +"
 
 
 def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
     """Returns commands for a store of this type: what starts it where it is on this machine, and what looks at it."""
     if storage.file is not None:
-        return (_for_file(storage.file, error),)
+        return tuple(filter(None, (_for_file(storage.file, error),)))
     if isinstance(error, Forbidden):
         return ("kubectl auth can-i --list -n kube-system",) if storage.type == "kubernetes" else ()
     place = urlsplit(storage.url)

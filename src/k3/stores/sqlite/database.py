@@ -164,6 +164,10 @@ class DatabaseFile:
         """Makes the file, one process at a time. A log that a deleted database left must not be taken for the new one's."""
         with _locked(self.path.parent):
             before = self._files()
+            if before is None and self._reading and self._opened:
+                # An empty list would be shown as the loss of every machine, and its log would spoil a file that is put back.
+                msg = f"{self.path} is not there any more; an agent makes a new one, or restore a copy"
+                raise Unavailable(msg)
             if before is None:
                 for left in ("-wal", "-shm", "-journal"):
                     self._beside(left).unlink(missing_ok=True)
