@@ -228,6 +228,30 @@ async def test_it_is_used_by_keys_alone(page: Scene) -> None:
     await page.press("t")
 
 
+async def test_the_way_back_closes_the_details(page: Scene) -> None:
+    await page.stage.tab.open(page.stage.server.url + "/?q=web")
+    await page.add(machine("web1"))
+    await page.names("web1")
+    await page.press("j", "Enter")
+    opened = "document.querySelector('dialog.drawer').open && location.search === '?q=web&node=web1'"
+    closed = (
+        "!document.querySelector('dialog.drawer').open && location.search === '?q=web' && document.activeElement.id === 'table'"
+    )
+    await page.until(opened)
+    await page.value("history.back()")
+    await page.until(closed)
+    await page.value("history.forward()")
+    await page.until(opened)
+    length = await page.value("history.length")
+    await page.press("Escape")
+    await page.until(closed)
+    await page.press("Enter")
+    await page.until(opened)
+    assert await page.value("history.length") == length
+    await page.press("Escape")
+    await page.until(closed)
+
+
 async def test_cursor_and_place_stay_while_machines_come_and_change(page: Scene) -> None:
     await page.add(*(machine(f"web{number:03d}") for number in range(60)))
     await page.until("document.getElementById('table').ariaRowCount === '61'")

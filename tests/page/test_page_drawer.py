@@ -255,7 +255,7 @@ async def test_changes_of_the_node_keep_the_persons_place(stage: Stage) -> None:
 
 
 async def test_labels_are_set_and_taken_off(stage: Stage) -> None:
-    """With the keyboard; those that agents write cannot be taken off."""
+    """With the keyboard; those that agents write can be neither taken off nor set."""
     await put(stage, "web1", labels={"role": "web"})
     await shown(stage, "web1")
     await stage.tab.until("isShown('.label-form')")
@@ -272,6 +272,9 @@ async def test_labels_are_set_and_taken_off(stage: Stage) -> None:
     assert "role" not in labels
     await stage.tab.value("panel.editor.key.value = 'not a key'; panel.editor.form.requestSubmit()")
     assert "not a key" in await notice(stage)
+    await stage.tab.value("panel.editor.key.value = 'k3.network/managed=false'; panel.editor.form.requestSubmit()")
+    await stage.tab.until("panel.notice.textContent === 'k3.network/managed is a label that k3 writes itself.'")
+    assert (await metadata(stage, "web1"))["labels"].get("k3.network/managed") != "false"
 
 
 async def test_a_change_is_lost_to_nobody(stage: Stage) -> None:

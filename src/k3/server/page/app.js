@@ -19,6 +19,8 @@ import { parseSelector } from "/page/selector.js";
 import { TimeSlider } from "/page/timeslider.js";
 
 const TOKEN = "k3-token";
+/** What the browser keeps with an address at which the details of a machine were opened by hand. */
+const OPENED = { isOpened: true };
 const UNAUTHORIZED = 401;
 const THEME = "k3-theme";
 /** How often it is looked for what takes time to find. */
@@ -114,7 +116,7 @@ class Page {
     const { standing } = this.follower;
     const denial = head.denial(standing, this.api.token);
     const ontoken = () => void this.askForToken(denial);
-    head.showStanding({ ...standing, denial }, { onagain: () => this.follower.again(), ontoken });
+    head.showStanding({ ...standing, denial, isEmpty: !this.fleet.machines.size }, { onagain: () => this.follower.again(), ontoken });
     if (standing.kind === "denied" && !this.#isAsked) ontoken();
     if (standing.kind === "live") this.#isAsked = false;
     this.grid.tick();
@@ -144,7 +146,7 @@ class Page {
 
   choose(change) {
     Object.assign(this.choice, change);
-    history.replaceState(null, "", link.written(this.choice));
+    history.replaceState(history.state, "", link.written(this.choice));
     this.show();
   }
 
@@ -167,6 +169,7 @@ class Page {
   open(name) {
     const machine = this.fleet.machines.get(name);
     if (machine === undefined) return;
+    if (!this.drawer.isOpen && name !== this.choice.node) history.pushState(OPENED, ""); // the way back closes it
     this.#opened = machine;
     this.grid.moveTo(name);
     this.drawer.show(machine.node, this.past.of(name), machine.isObserved);
@@ -176,7 +179,9 @@ class Page {
 
   closed() {
     this.#opened = null;
-    this.choose({ node: "" });
+    this.choice.node = "";
+    if (history.state?.isOpened) history.back();
+    else this.choose({});
     byId("table").focus({ preventScroll: true });
   }
 
@@ -228,6 +233,19 @@ class Page {
     byId("keys").addEventListener("click", showKeys);
     addEventListener("keydown", (event) => this.#key(event));
     addEventListener("hashchange", () => this.#given());
+    addEventListener("popstate", () => this.#travelled());
+  }
+
+  /** The browser's button for back or forward has been pressed, or the details were closed. */
+  #travelled() {
+    this.#given(); // a new fragment is such a step, too
+    const { node } = link.read(location);
+    if (!node && this.drawer.isOpen) this.drawer.close();
+    else if (node && !this.drawer.isOpen) {
+      this.choice.node = node;
+      this.open(node);
+    }
+    this.choose({});
   }
 
   /** A link with a token has been opened in this tab, which has the page already. */

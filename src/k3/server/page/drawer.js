@@ -20,7 +20,7 @@ const HISTORY_MS = 30_000;
 const COPIED_MS = 2000;
 const YAML_CHARACTERS = 500_000;
 /** What the page says of itself in `data-standing` while what it shows is not what is. */
-const STALE = new Set(["lost", "store"]);
+const STALE = new Set(["lost", "store", "refused", "denied"]);
 
 /** Each part: its title, how it is made, and what it is made of: it is made anew when that has changed. */
 const PARTS = [
@@ -116,7 +116,7 @@ export class Drawer {
       this.editor.danger,
     );
     const name = make("div", { class: "drawer-name" }, this.title, this.chip);
-    const stale = make("p", { class: "drawer-stale" }, "Not connected: this is what was known last.");
+    const stale = make("p", { class: "drawer-stale" }, "Not up to date: this is what was known last.");
     const past = make("p", { class: "drawer-past" }, "The list shows the past; this is the machine as it is now.");
     const top = make("header", { class: "drawer-top" }, make("div", { class: "drawer-title" }, name, closer), stale, past, this.notice);
     const head = make("div", { class: "drawer-head" }, this.meaning, this.tools);

@@ -162,10 +162,12 @@ export class Editor {
     event.preventDefault();
     let [name, value] = [this.key.value.trim(), this.value.value.trim()];
     if (name.includes("=") && value === "") [name, value] = [name.slice(0, name.indexOf("=")), name.slice(name.indexOf("=") + 1)];
+    if (KEPT.test(name)) return this.fail(new Error(`${name} is a label that k3 writes itself.`));
     if (await this.#do((node) => actions.setLabel(this.api, node, name, value), `Set the label ${name}`)) {
       this.form.reset();
       this.key.focus();
     }
+    return undefined;
   }
 
   // ── deletion ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -58,8 +58,8 @@ export function denial({ message, code }, token) {
   return `The server does not show the machines: ${printable(message, 300)}`;
 }
 
-/** Shows how the connection stands; `denial`: why nothing is shown. */
-export function showStanding({ kind, since, message, denial }, { onagain, ontoken }) {
+/** Shows how the connection stands; `denial`: why nothing is shown; `isEmpty`: there is nothing of before, either. */
+export function showStanding({ kind, since, message, denial, isEmpty }, { onagain, ontoken }) {
   const bar = byId("bar");
   document.body.dataset.standing = kind;
   bar.hidden = kind === "live" || kind === "starting";
@@ -72,7 +72,7 @@ export function showStanding({ kind, since, message, denial }, { onagain, ontoke
     lost: ["Not connected since ", at, " — what you see is from then. The machines may be well."],
     store: ["The server has not been able to read its store since ", at, ` — what you see is from then. ${printable(message.trim(), 200)}`],
     refused: ["The server has refused to show more since ", at, ` — what you see is from then. ${printable(message, 200)}`],
-    denied: [denial],
+    denied: [denial, ...(isEmpty ? [] : [" What you see is what was there at ", at, "."])],
   }[kind];
   const isDenied = kind === "denied";
   const button = make("button", { type: "button", onclick: isDenied ? ontoken : onagain }, isDenied ? "Give a token" : "Try now");
