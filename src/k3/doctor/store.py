@@ -120,7 +120,9 @@ def _failed(storage: Storage, error: Exception) -> Finding:
     said = one_line(str(error))
     kind = next((text for type_, text in _KINDS.items() if isinstance(error, type_)), "The store cannot be used")
     cause, do = _halves(said)
-    found = [*_COMMANDS.findall(said), *(" && ".join(each) for each in _CHMOD.findall(said)), *_LAST.findall(said)]
+    last = _LAST.findall(said)  # SQL among them, where names stand between such quotation marks as commands do elsewhere
+    found = [*last, *(() if last else _COMMANDS.findall(said)), *(" && ".join(each) for each in _CHMOD.findall(said))]
+    do = next((do.removesuffix(".").removesuffix(each).rstrip() for each in last), do)
     commands = dict.fromkeys([*found, *_for_type(storage, error)])
     otherwise = "This does it:" if found else "Look closer:" if commands else ""
     return problem(Subject.STORE, sentence(f"{kind}: {cause}"), why=KEPT_IN, do=do or otherwise, commands=commands)
