@@ -112,6 +112,12 @@ def test_old_stamps_where_nobody_writes_accuse_no_clock(said: Mapping[str, float
     assert freshness.unwritten_seconds(nodes, NOW, []) == 190
 
 
+def test_an_agent_that_has_just_ended_has_no_wrong_clock() -> None:
+    """It refreshed one Node a little later than the other, so that one stamp has just become too old and the other has not."""
+    nodes = [machine("a", "b", 2 * TTL + 1), machine("b", "b", 2 * TTL - 1)]
+    assert freshness.wrong_clocks(nodes, NOW, "ab") == []
+
+
 def test_of_the_time_that_a_machine_says_nothing_is_guessed() -> None:
     """Its stamps are as old as its last refresh besides."""
     nodes = [machine("a", "b", HOUR + 30), machine("b", "a", 20)]

@@ -10,7 +10,7 @@ from k3.agent.facts import Identity
 from k3.agent.info import Info
 from k3.core.observation import Facts
 from k3.doctor import lan, names, port, surroundings
-from k3.doctor.finding import Finding, Severity
+from k3.doctor.finding import Finding, Severity, Subject
 from k3.doctor.firewall import Firewall
 from k3.doctor.lan import Evidence
 from k3.doctor.machine import LocalAgent, Machine
@@ -106,9 +106,11 @@ def test_multicast_that_only_others_send_is_looked_for_in_the_rules() -> None:
 def test_nobody_is_blamed_for_what_this_machines_firewall_keeps_in() -> None:
     asked = seen(Heard(interface="eth0", machines=(SAID,)), replace(WEB2, outcome=SILENT))
     assert not list(lan.machines(replace(asked, firewall=wall("output", "tcp"))))
-    here = machine(ETH0, agent=LocalAgent(host="127.0.0.1", port=7946, is_open=True, is_silent=True, holder="k3 (pid 12)"))
+    here = machine(ETH0, agent=LocalAgent(host="127.0.0.1", port=7946, is_open=True, is_closed=True, holder="k3 (pid 12)"))
     found = only(port.port(here, None, is_walled=wall("output", "tcp").is_closed_here(7946)))
     assert found.severity is Severity.NOTE
+    found = only(port.port(here, None))
+    assert (found.severity, found.subject) == (Severity.PROBLEM, Subject.FIREWALL), "who may not read the rules knows it too"
 
 
 def wall(hook: str, protocol: str) -> Firewall:

@@ -307,10 +307,20 @@ def holder_of_port(port: int, proc: Path = Path("/proc"), proc_net: Path = _PROC
     return ""
 
 
+def is_listened_at(port: int, proc_net: Path = _PROC_NET) -> bool:
+    """Whether a process of whatever user listens on a TCP port at every address of this machine."""
+    found = [row for table in ("tcp", "tcp6") for row in _listeners(proc_net / table, port)]
+    return any(not row[1].partition(":")[0].strip("0") for row in found)
+
+
 def _listening(table: Path, port: int) -> list[str]:
+    return [row[9] for row in _listeners(table, port)]
+
+
+def _listeners(table: Path, port: int) -> list[list[str]]:
     suffix = f":{port:04X}"
     rows = (line.split() for line in _lines(table)[1:])
-    return [row[9] for row in rows if len(row) > 9 and row[3] == "0A" and row[1].endswith(suffix)]  # noqa: PLR2004 - the columns of proc(5)
+    return [row for row in rows if len(row) > 9 and row[3] == "0A" and row[1].endswith(suffix)]  # noqa: PLR2004 - the columns of proc(5)
 
 
 def _holds(process: Path, wanted: set[str]) -> bool:

@@ -106,11 +106,12 @@ def wrong_clocks(
 
     `ahead_by_name`: how far the clock of a machine is ahead of the reader's, in seconds, where it has just answered and said
     the time. That decides. Of a machine that has not said it, a stamp in the future is proof, while an old one proves a clock
-    only where an agent is known to write: an agent that lives and cannot write leaves old stamps as well.
+    only where an agent is known to write: an agent that lives and cannot write leaves old stamps as well. So does one that has
+    just ended: some of its stamps grow too old before the others.
 
     Where all of several agents are off by the same, it is the reader's own clock: see `is_readers`.
     """
-    is_written = _is_written(nodes, now)
+    right = {seen.seen_by for seen in nodes if seen.owner and seen.is_ready and agrees(seen, now)}
     ahead: dict[str, float] = {}
     for seen in nodes:
         last = times.parse_timestamp(seen.last_seen)
@@ -121,7 +122,7 @@ def wrong_clocks(
             if abs(said) > SKEW_SECONDS:
                 ahead[seen.seen_by] = said
             continue
-        if off_seconds < 0 and not is_written:
+        if off_seconds < 0 and (not right or seen.seen_by in right):
             continue
         former = ahead.get(seen.seen_by)
         if former is None or abs(off_seconds) < abs(former):

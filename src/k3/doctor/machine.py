@@ -23,6 +23,8 @@ from k3.network.own_identity import OwnIdentity
 from k3.settings.structs import NetworkConfig, Reader
 
 LOCAL_SECONDS: Final = 0.8
+ADDRESSES: Final = 8
+"""At so many of this machine's addresses its agent is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class LocalAgent:
     """Whether that takes connections and says nothing."""
     holder: str = ""
     """Which one, as far as this user may know: `python3 (pid 123)`."""
+    is_closed: bool = False
+    """Whether a program listens there, and connections from this machine itself are not let through."""
     is_stopped: bool = False
     """Whether that was stopped by a signal (SIGSTOP), and does nothing until it is let go on."""
 
@@ -100,6 +104,8 @@ async def look(case: Case) -> Machine:
     links, trouble = _links(case)
     listen = case.network.listen
     agent = await _local_agent(listen.host or "127.0.0.1", listen.port)
+    if agent.holder and agent.info is None and not agent.is_silent and not listen.host:
+        agent = await _at_one_address(agent, links)
     names = tuple(each.name for each in links.interfaces)
     has_id = bool(facts.known_machine_id(case.state_dir))
     own = OwnIdentity(has_parted=True)
@@ -139,11 +145,25 @@ async def asked_at(machine: Machine, host: str, port: int) -> Machine:
     return replace(machine, agent=agent, identity=Identity(said.id, said.clone_of), boot_id=said.system.boot_id)
 
 
+async def _at_one_address(agent: LocalAgent, links: Links) -> LocalAgent:
+    """Returns the agent where it was told to listen at one address only (--listen); as it was where none answers."""
+    places = [address for each in links.interfaces for address in each.addresses][:ADDRESSES]
+    found = await asyncio.gather(*(_ask(LocalAgent(host=place, port=agent.port)) for place in places))
+    return next((replace(each, holder=agent.holder) for each in found if each.info is not None), agent)
+
+
 async def _local_agent(host: str, port: int) -> LocalAgent:
     """Asks whoever listens at a port of this machine."""
     holder, agent = await asyncio.gather(_holder(port), _ask(LocalAgent(host=host, port=port)))
-    is_there = agent.is_open or bool(holder) or await asyncio.to_thread(is_open, host, port)
-    return replace(agent, is_open=is_there, holder=holder, is_stopped=_is_stopped(_pid(holder)))
+    is_let_in = agent.is_open or await asyncio.to_thread(is_open, host, port)
+    is_listened_at = bool(port) and await asyncio.to_thread(facts.is_listened_at, port)
+    return replace(
+        agent,
+        is_open=is_let_in or bool(holder) or is_listened_at,
+        holder=holder,
+        is_closed=is_listened_at and not is_let_in,
+        is_stopped=_is_stopped(_pid(holder)),
+    )
 
 
 async def _holder(port: int) -> str:

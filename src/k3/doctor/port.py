@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from k3.core.node import NodeView
 from k3.doctor.finding import Finding, Subject, note, ok, problem
 from k3.doctor.machine import LocalAgent, Machine
+from k3.network.lookout import FIREWALLS_TCP
 
 _ELSEWHERE = "k3 network --listen :{other}"
 _OWN_NAMES = ("k3", "python")
 
 
 def port(machine: Machine, own_node: NodeView | None, *, is_walled: bool = False) -> Iterable[Finding]:
-    """Gives who holds the port, and whether k3 runs here. `is_walled`: the firewall closes the port to this machine itself."""
+    """Gives who holds the port, and whether k3 runs here. `is_walled`: a rule of the firewall that closes it is known."""
     agent = machine.agent
     if not agent.port:
         yield note(Subject.PORT, "k3 takes any free port here (--listen with port 0): who listens there was not looked at.")
@@ -22,11 +23,8 @@ def port(machine: Machine, own_node: NodeView | None, *, is_walled: bool = False
     elif machine.info is not None:
         what = f"TCP port {agent.port} is held by the program that k3 follows{_by(agent.holder)} already."
         yield _taken(what, agent)
-    elif is_walled and agent.holder.startswith(_OWN_NAMES):
-        what = (
-            f"The agent here{_by(agent.holder)} was not asked: the firewall closes TCP port {agent.port} to this machine, too."
-        )
-        yield note(Subject.PORT, what)
+    elif agent.is_closed and not agent.is_stopped:
+        yield _closed(agent, is_walled=is_walled)
     elif agent.is_open:
         yield _not_k3(machine)
     elif own_node is not None and (own_node.agent or own_node.seen_by):
@@ -36,6 +34,18 @@ def port(machine: Machine, own_node: NodeView | None, *, is_walled: bool = False
     else:
         what = f"k3 does not run on this machine (nothing listens at TCP port {agent.port}): it is on no list."
         yield note(Subject.AGENT, what, do="Start it:", commands=("k3 network",))
+
+
+def _closed(agent: LocalAgent, *, is_walled: bool) -> Finding:
+    if is_walled:
+        what = (
+            f"The agent here{_by(agent.holder)} was not asked: the firewall closes TCP port {agent.port} to this machine, too."
+        )
+        return note(Subject.PORT, what)
+    what = f"This machine's own firewall closes TCP port {agent.port}: a program listens there, and is not reached from here."
+    commands = [command.replace("PORT", str(agent.port)) for command in FIREWALLS_TCP.values()]
+    do = "Let it through; one of these does it."
+    return problem(Subject.FIREWALL, what, why="Other machines conclude that this one is gone.", do=do, commands=commands)
 
 
 def _not_k3(machine: Machine) -> Finding:

@@ -124,7 +124,8 @@ def _failed(case: Case, error: Exception) -> Finding:
     storage = case.network.storage
     said = one_line(str(error))
     kind = next((text for type_, text in _KINDS.items() if isinstance(error, type_)), "The store cannot be used")
-    found = [*_COMMANDS.findall(said), *(" && ".join(each) for each in _CHMOD.findall(said)), *_LAST.findall(said)]
+    last = _LAST.findall(said)  # SQL among them, where names stand between such quotation marks as commands do elsewhere
+    found = [*last, *(() if last else _COMMANDS.findall(said)), *(" && ".join(each) for each in _CHMOD.findall(said))]
     for command in found:
         said = said.replace(f": {command}", "")
     cause, do = _halves(said)
