@@ -21,6 +21,7 @@ def case(storage: Storage) -> Case:
     return Case(network=NetworkConfig(storage=storage), reader=Reader(" --store URL"), discovery=None, state_dir=Path("/x"))
 
 
+SQL = "CREATE DATABASE IF NOT EXISTS `nodb`; GRANT SELECT ON `nodb`.* TO 'k3'@'%';"
 MOVED_AWAY = (
     "mkdir -p '/srv/my data/k3.db.damaged' && find '/srv/my data' -maxdepth 1 -type f \\( -name k3.db -o -name 'k3.db-*' \\) "
     "-exec mv -t '/srv/my data/k3.db.damaged' {} +"
@@ -49,6 +50,20 @@ MOVED_AWAY = (
             Unavailable("no etcd answers at http://127.0.0.1:2379 (connection refused): start it, or correct the endpoints"),
             "The store does not answer, or takes no writes: no etcd answers at http://127.0.0.1:2379 (connection refused).",
             "Start it, or correct the endpoints.",
+            "systemctl restart etcd",
+        ),
+        (
+            MysqlStorage(),
+            Forbidden(f"no database nodb; as administrator run: {SQL}"),
+            "The store refuses this user: no database nodb.",
+            "As administrator run:",
+            SQL,
+        ),
+        (
+            EtcdStorage(),
+            Unavailable("it hangs; is it https:// there?"),
+            "The store does not answer, or takes no writes: it hangs.",
+            "Is it https:// there?",
             "systemctl restart etcd",
         ),
         (
