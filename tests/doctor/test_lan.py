@@ -25,6 +25,7 @@ UP = netlink.IFF_UP | netlink.IFF_RUNNING | netlink.IFF_MULTICAST
 ETH0 = Interface(name="eth0", index=2, mac="", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",))
 WEB2 = Other(name="web2", id="b" * 32, addresses=("10.0.0.2",), port=7946, interface="eth0")
 SAID = Announcement(instance="web2", node="web2", addresses=("10.0.0.2",), port=7946, id="b" * 32)
+START = "k3 network"
 ANSWER = Answered(facts=Facts(node="web2", id="b" * 32), endpoint=Endpoint("10.0.0.2", 7946), group=0)
 SILENT = NoAnswer("no answer in time")
 
@@ -61,6 +62,11 @@ def wireless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The kernel calls eth0 Wi-Fi."""
     (tmp_path / "eth0" / "phy80211").mkdir(parents=True)
     monkeypatch.setattr(surroundings, "_CLASS", tmp_path)
+
+
+def test_an_agent_is_started_on_the_store_that_was_named() -> None:
+    start = "k3 network --store etcd://10.0.0.5:2379"
+    assert only(port.port(machine(ETH0), None, start)).commands == (start,)
 
 
 def test_silence_is_no_problem() -> None:
@@ -107,9 +113,9 @@ def test_nobody_is_blamed_for_what_this_machines_firewall_keeps_in() -> None:
     asked = seen(Heard(interface="eth0", machines=(SAID,)), replace(WEB2, outcome=SILENT))
     assert not list(lan.machines(replace(asked, firewall=wall("output", "tcp"))))
     here = machine(ETH0, agent=LocalAgent(host="127.0.0.1", port=7946, is_open=True, is_closed=True, holder="k3 (pid 12)"))
-    found = only(port.port(here, None, is_walled=wall("output", "tcp").is_closed_here(7946)))
+    found = only(port.port(here, None, START, is_walled=wall("output", "tcp").is_closed_here(7946)))
     assert found.severity is Severity.NOTE
-    found = only(port.port(here, None))
+    found = only(port.port(here, None, START))
     assert (found.severity, found.subject) == (Severity.PROBLEM, Subject.FIREWALL), "who may not read the rules knows it too"
 
 
@@ -170,12 +176,12 @@ def test_a_second_interface_without_its_carrier_is_a_warning_and_dockers_is_noth
 
 def test_who_holds_the_port() -> None:
     other = machine(ETH0, agent=LocalAgent(host="127.0.0.1", port=7946, is_open=True, holder="dockerd (pid 12)"))
-    found = only(port.port(other, None))
+    found = only(port.port(other, None, START))
     assert (found.severity, "Docker Swarm" in found.why) == (Severity.PROBLEM, True)
     assert found.commands == ("k3 network --listen :7947", "kill 12")
-    assert only(port.port(machine(ETH0), None)).severity is Severity.NOTE
+    assert only(port.port(machine(ETH0), None, START)).severity is Severity.NOTE
     frozen = replace(other.agent, is_silent=True, is_stopped=True, holder="k3 (pid 12)")
-    assert only(port.port(machine(ETH0, agent=frozen), None)).commands == ("kill -CONT 12",)
+    assert only(port.port(machine(ETH0, agent=frozen), None, START)).commands == ("kill -CONT 12",)
 
 
 def test_a_machine_without_an_id_and_one_with_the_same() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Host, until
+from tests.lab import Host, Lan, until
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.servers("curl")]
 
@@ -55,6 +55,15 @@ def test_what_runs_here_is_found_wherever_it_listens(host: Host) -> None:
     up.stop()
     assert status(host)[0] == 3
     assert "no server of k3 answers" in host.run(["k3", "open"]).stderr
+
+
+def test_an_agent_at_one_address_is_found(lan: Lan) -> None:
+    host = lan.host("alpha")
+    agent = host.start(["k3", "network", "--listen", f"{lan.address(host)}:7946"])
+    until(lambda: status(host)[1]["isRunning"], every_seconds=0.2, what=lambda: agent.text)
+    assert f"pid {agent.pid}, for " in host.run(["k3", "status"]).stdout
+    assert host.run(["k3", "doctor"]).returncode == 0
+    assert agent.stop() == 0
 
 
 def check_that_the_page_may_ask_the_doctor(host: Host, page: str) -> None:

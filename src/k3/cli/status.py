@@ -46,6 +46,7 @@ NAMED: Final = 8
 """So many peers are named; the others are counted."""
 _LEASES: Final = "k3-discovery-"
 _SAMPLE: Final = re.compile(r'(k3_[a-z_]+)(?:\{source="([a-z0-9-]+)"\})? ([0-9.e+-]+)')
+_LOOPBACK: Final = "127.0.0.1"
 _EXAMPLES: Final = """\
   k3 status
   k3 status -o json
@@ -107,18 +108,30 @@ def run(arguments: list[str]) -> int:
 async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
     listen = Listen.parse(values_of(chosen, options.NETWORK, settings, os.environ, section=NETWORK.name).text("listen"))
     address = parse_address(listen.host)
-    host = "127.0.0.1" if address is None or address.is_unspecified else listen.host
+    host = _LOOPBACK if address is None or address.is_unspecified else listen.host
     status = Status(asked_at=authority(host, listen.port))
     info = await _info(host, listen.port)
+    if info is None and listen.port:
+        status.holder = await asyncio.to_thread(_holder, listen.port)
+        if status.holder and host == _LOOPBACK:  # it may have been told to listen at one address only
+            host, info = await _elsewhere(listen.port)
     if info is not None:
+        status.asked_at = authority(host, listen.port)
         _tell_agent(status, info)
         _tell_figures(status, await _metrics(host, listen.port))
-    elif listen.port:
-        status.holder = await asyncio.to_thread(_holder, listen.port)
     await _look_into_store(status, settings, info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
+
+
+async def _elsewhere(port: int) -> tuple[str, Info | None]:
+    """Returns at which address of this machine's an agent answers, and what; None where none does."""
+    from k3.network import link_changes  # noqa: PLC0415 - loaded only where nobody answers on loopback
+
+    places = [each for interface in link_changes.look().interfaces for each in interface.addresses][: limits.PEER_ADDRESSES]
+    answers = await asyncio.gather(*(_info(place, port) for place in places))
+    return next(((place, info) for place, info in zip(places, answers, strict=True) if info), (_LOOPBACK, None))
 
 
 def _holder(port: int) -> str:

@@ -113,8 +113,9 @@ class _Examination:
         self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
         self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
         self._say(Subject.MACHINES, lambda: lan.machines(seen))
+        start = self._case.reader.command("network")
         is_walled = seen.firewall.is_closed_here(machine.agent.port)
-        self._say(Subject.PORT, lambda: port.port(machine, seen.own_node, is_walled=is_walled))
+        self._say(Subject.PORT, lambda: port.port(machine, seen.own_node, start, is_walled=is_walled))
         self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 

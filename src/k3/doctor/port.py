@@ -11,8 +11,11 @@ _ELSEWHERE = "k3 network --listen :{other}"
 _OWN_NAMES = ("k3", "python")
 
 
-def port(machine: Machine, own_node: NodeView | None, *, is_walled: bool = False) -> Iterable[Finding]:
-    """Gives who holds the port, and whether k3 runs here. `is_walled`: a rule of the firewall that closes it is known."""
+def port(machine: Machine, own_node: NodeView | None, start: str, *, is_walled: bool = False) -> Iterable[Finding]:
+    """Gives who holds the port, and whether k3 runs here.
+
+    `start` is the command that starts it; `is_walled`: a rule of the firewall that closes the port is known.
+    """
     agent = machine.agent
     if not agent.port:
         yield note(Subject.PORT, "k3 takes any free port here (--listen with port 0): who listens there was not looked at.")
@@ -26,14 +29,14 @@ def port(machine: Machine, own_node: NodeView | None, *, is_walled: bool = False
     elif agent.is_closed and not agent.is_stopped:
         yield _closed(agent, is_walled=is_walled)
     elif agent.is_open:
-        yield _not_k3(machine)
+        yield _not_k3(machine, start)
     elif own_node is not None and (own_node.agent or own_node.seen_by):
         what = f"k3 does not run on this machine, which is {own_node.name} in the store."
         why = "It answers nobody: after its time to live it is NotReady on every list."
-        yield problem(Subject.AGENT, what, why=why, do="Start it:", commands=("k3 network", "systemctl start k3"))
+        yield problem(Subject.AGENT, what, why=why, do="Start it:", commands=(start, "systemctl start k3"))
     else:
         what = f"k3 does not run on this machine (nothing listens at TCP port {agent.port}): it is on no list."
-        yield note(Subject.AGENT, what, do="Start it:", commands=("k3 network",))
+        yield note(Subject.AGENT, what, do="Start it:", commands=(start,))
 
 
 def _closed(agent: LocalAgent, *, is_walled: bool) -> Finding:
@@ -48,7 +51,7 @@ def _closed(agent: LocalAgent, *, is_walled: bool) -> Finding:
     return problem(Subject.FIREWALL, what, why="Other machines conclude that this one is gone.", do=do, commands=commands)
 
 
-def _not_k3(machine: Machine) -> Finding:
+def _not_k3(machine: Machine, start: str) -> Finding:
     agent = machine.agent
     if agent.is_stopped:
         what = f"The program at TCP port {agent.port}{_by(agent.holder)} was stopped by a signal (SIGSTOP), and does nothing."
@@ -59,7 +62,7 @@ def _not_k3(machine: Machine) -> Finding:
         why = "Other machines conclude that this one is gone."
         commands = (f"kill {agent.pid}",) if agent.pid else ()
         return problem(
-            Subject.PORT, what, why=why, do="Look at its log; stop it and start it again:", commands=(*commands, "k3 network")
+            Subject.PORT, what, why=why, do="Look at its log; stop it and start it again:", commands=(*commands, start)
         )
     return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder).rstrip(',')}.", agent)
 
