@@ -47,6 +47,7 @@ NAMED: Final = 8
 _LEASES: Final = "k3-discovery-"
 _SAMPLE: Final = re.compile(r'(k3_[a-z_]+)(?:\{source="([a-z0-9-]+)"\})? ([0-9.e+-]+)')
 _LOOPBACK: Final = "127.0.0.1"
+_NO_LINKS: Final = "none: no other machine of this LAN can be found"
 _EXAMPLES: Final = """\
   k3 status
   k3 status -o json
@@ -263,7 +264,7 @@ def _lines(status: Status, settings: Settings) -> list[str]:
         rows += [
             ("Identity", status.id),
             ("Answers at", ", ".join([status.asked_at, *status.addresses])),
-            ("Links", ", ".join(status.links) or "none: no other machine can be found"),
+            ("Links", ", ".join(status.links) or _NO_LINKS if NETWORK.name in status.sources else ""),
         ]
     rows += [
         ("Store", _store(status, now)),
