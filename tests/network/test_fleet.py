@@ -50,7 +50,7 @@ def test_everybody_sees_everybody_ready(count: int, shared: bool) -> None:
 @SHARED
 @TTL
 @pytest.mark.parametrize("power", [True, False], ids=["killed", "no-power"])
-@pytest.mark.parametrize("count", [2, 3, 20])
+@pytest.mark.parametrize("count", [2, 3, 10])
 @pytest.mark.slow
 def test_a_dead_machine_is_suspected_soon_and_down_at_its_ttl(count: int, ttl: float, shared: bool, power: bool) -> None:
     fleet = running(count, ttl=ttl, shared=shared)
@@ -232,7 +232,7 @@ def test_an_observer_that_is_cut_off_blames_nobody() -> None:
     assert states == {"Unknown ObserverLost"}
 
 
-@pytest.mark.parametrize(("count", "ttl"), [(2, 90.0), (10, 90.0), (100, 90.0), (10, 5.0)])
+@pytest.mark.parametrize(("count", "ttl"), [(2, 90.0), (10, 90.0), (40, 90.0), (10, 5.0)])
 @pytest.mark.slow
 def test_on_one_store_the_work_per_machine_does_not_depend_on_their_number(count: int, ttl: float) -> None:
     fleet = Fleet(count, ttl=ttl, shared=True)
@@ -251,14 +251,14 @@ def test_on_one_store_the_work_per_machine_does_not_depend_on_their_number(count
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_hundred_machines() -> None:
+def test_a_hundred_machines() -> None:
     """Its cost grows with the square of their number; `benchmarks/shared.py` looks at a thousand."""
-    fleet = Fleet(200, ttl=90.0, shared=True)
+    fleet = Fleet(100, ttl=90.0, shared=True)
     fleet.resume()
     fleet.run(16)
     store = fleet.hosts[0].store
     probes, writes = sum(host.probes for host in fleet.hosts), store.writes.total()
-    dead = fleet.hosts[:2]
+    dead = fleet.hosts[:1]
     died = fleet.now
     fleet.kill(*dead)
     fleet.run(93)
@@ -269,7 +269,7 @@ def test_two_hundred_machines() -> None:
         down = [at for what in ("Ready=False", "Ready=Unknown") for at in store.times(host.name, what, since=died)]
         assert len(down) == 1
         assert 90 - 46 <= down[0] - died <= 92
-    assert not false_alarms(fleet, *fleet.hosts[2:])
+    assert not false_alarms(fleet, *fleet.hosts[1:])
 
 
 def test_after_an_outage_the_word_of_who_reached_a_machine_counts_whoever_is_back_first() -> None:
