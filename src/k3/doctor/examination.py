@@ -15,6 +15,7 @@ from k3.agent import facts
 from k3.agent.tasks import time_limit
 from k3.core.node import NodeView
 from k3.core.safe_text import one_line
+from k3.core.sources import NETWORK
 from k3.doctor import clock, consul, firewall, lan, names, port, store, surroundings
 from k3.doctor import machine as here
 from k3.doctor.consul import ConsulSeen
@@ -113,7 +114,7 @@ class _Examination:
         self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
         self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
         self._say(Subject.MACHINES, lambda: lan.machines(seen))
-        start = self._case.reader.command("network")
+        start = self._case.reader.command(NETWORK.name)
         is_walled = seen.firewall.is_closed_here(machine.agent.port)
         self._say(Subject.PORT, lambda: port.port(machine, seen.own_node, start, is_walled=is_walled))
         self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
