@@ -49,6 +49,12 @@ def ids_by_address(agent: Agent) -> dict[str, str]:
     return {address: view.id for view in seen for address in view.addresses if address.startswith("10.77.")}
 
 
+def name_of(agent: Agent) -> str:
+    """The name under which an agent is on its own list now; a clone may take another one until it has settled."""
+    own = agent.lan.address(agent.host)
+    return next((name for name in ready_names(agent) if own in newest(agent, name).view.addresses), "")
+
+
 def assert_two_machines(machines: Fleet, *, can_meet: bool = True) -> None:
     """Every list has one Node for each machine, with an id of its own; both owners know what to do."""
     wanted = {agent.lan.address(agent.host) for agent in machines.agents}
@@ -66,8 +72,8 @@ def assert_two_machines(machines: Fleet, *, can_meet: bool = True) -> None:
         line = one.process.wait_for(TOLD)
         assert f"address={other.lan.address(other.host)}" in line
         assert "systemd-machine-id-setup" in line
-        name = next(name for name in ready_names(one) if one.lan.address(one.host) in newest(one, name).view.addresses)
-        until(lambda one=one, name=name: (name, "Warning") in events(one, "IdentityCloned"), what="the Warning Event")  # type: ignore[misc]
+        until(lambda one=one: (name_of(one), "Warning") in events(one, "IdentityCloned"), what="the Warning Event")  # type: ignore[misc]
+        name = name_of(one)
         if can_meet:  # who cannot reach the other one may say of it that it does not answer, which comes first
             until(lambda one=one, name=name: "Ready (a clone)" in one.run("nodes", name).stdout, what="it in the list")  # type: ignore[misc]
         condition = newest(one, name).condition("k3.network/Cloned")
