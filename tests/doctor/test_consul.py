@@ -10,6 +10,7 @@ from k3.discovery.settings import from_flags
 from k3.doctor import consul
 from k3.doctor.consul import ConsulSeen
 from k3.doctor.finding import Severity, is_healthy
+from k3.settings.structs import Reader
 from tests.discovery.consul_lab import LOCKED, ROOT, eventually, policy_token, special_agent
 
 pytestmark = [pytest.mark.servers("consul"), pytest.mark.slow]
@@ -21,7 +22,7 @@ ENOUGH = 'service "k3-node" { policy = "write" } node_prefix "" { policy = "read
 async def look(address: str, token: str = "", *, datacenter: str = "") -> ConsulSeen:
     datacenters = (datacenter,) if datacenter else ()
     options = DiscoveryOptions(name="a", consul=from_flags(address, token, {}), datacenters=datacenters)
-    return await consul.look(options, seconds=SECONDS)
+    return await consul.look(options, Reader(), seconds=SECONDS)
 
 
 def first(seen: ConsulSeen) -> str:

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from k3.cli.doctor import _json, _lines
+from k3.cli.doctor import _lines
 from k3.doctor.clock import clock
-from k3.doctor.finding import Finding, Severity, Subject, in_order, is_healthy, note, ok, problem, warning
+from k3.doctor.finding import Finding, Severity, Subject, document, in_order, is_healthy, note, ok, problem, warning
 
 
 def said(findings: list[Finding]) -> list[tuple[Severity, str]]:
@@ -32,9 +32,9 @@ def test_text_and_json_say_the_same() -> None:
     assert "\x1b" not in text
     assert text.startswith("problem  machines: a\\x1b[31m is odd\n         Why: it is\n         Do:  look\n           curl x\n")
     assert "1 problem." in text
-    document = json.loads(_json([hostile]))
-    assert document["healthy"] is False
-    assert document["findings"][0] | {"what": ""} == {
+    told = json.loads(json.dumps(document([hostile])))
+    assert told["healthy"] is False
+    assert told["findings"][0] | {"what": ""} == {
         "severity": "problem",
         "subject": "machines",
         "what": "",

@@ -16,7 +16,7 @@ from k3.cli.opening import settings_for_reading
 from k3.cli.terminal import answer, close_streams, may_colour
 from k3.core.safe_text import printable
 from k3.core.sources import DISCOVERY, NETWORK
-from k3.doctor.finding import Finding, Severity, is_healthy
+from k3.doctor.finding import Finding, Severity, document, is_healthy
 from k3.doctor.machine import Case
 from k3.settings import options
 from k3.settings.load import here
@@ -63,7 +63,9 @@ def run(arguments: list[str]) -> int:
     from k3.doctor.examination import examine  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
     found = _in_time(examine(case))
-    answer(_json(found) if chosen.output == "json" else "".join(_lines(found, is_all=chosen.all)))
+    answer(
+        json.dumps(document(found), indent=2) + "\n" if chosen.output == "json" else "".join(_lines(found, is_all=chosen.all))
+    )
     code = 0 if is_healthy(found) else WRONG
     _leave_what_hangs(code)
     return code
@@ -87,11 +89,6 @@ def _leave_what_hangs(code: int) -> None:
     if any(each.is_alive() for each in others):
         close_streams()
         os._exit(code)
-
-
-def _json(found: Sequence[Finding]) -> str:
-    document = {"healthy": is_healthy(found), "findings": [each.document() for each in found]}
-    return json.dumps(document, indent=2) + "\n"
 
 
 def _lines(found: Sequence[Finding], *, is_all: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k3.doctor.examination import examine
-from k3.doctor.finding import is_healthy
+from k3.doctor.finding import document
 from k3.doctor.machine import Case
 from k3.server.serving import Examine
 
@@ -30,8 +30,7 @@ def examining(case: Case) -> Examine:
         async with alone:
             if not looks or clock() - looks[-1].at > SHARED_SECONDS:
                 found = await examine(case)
-                document = {"healthy": is_healthy(found), "findings": [each.document() for each in found]}
-                looks[:] = [_Look(clock(), document)]
+                looks[:] = [_Look(clock(), document(found))]
             return looks[-1].document
 
     return look

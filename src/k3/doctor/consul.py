@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from k3.agent.tasks import time_limit
 from k3.core.errors import ConfigInvalid, Forbidden, Invalid, K3Error, NotFound, Unavailable
+from k3.core.sources import DISCOVERY
 from k3.discovery.catalog import Catalog
 from k3.discovery.local_agent import LocalAgent
 from k3.discovery.options import DiscoveryOptions
 from k3.discovery.sender import Sender
 from k3.doctor.finding import Finding, Subject, note, ok, problem, sentence, warning
+from k3.settings.structs import Reader
 
 OLDEST: Final = (1, 8)
 NEEDED: Final = "Machines in Consul are found through it, and this one is registered there."
@@ -28,14 +30,14 @@ class ConsulSeen:
     """How far the clock of its agent is ahead of this process's; None: it has not said."""
 
 
-async def look(options: DiscoveryOptions, *, seconds: float) -> ConsulSeen:
+async def look(options: DiscoveryOptions, reader: Reader, *, seconds: float) -> ConsulSeen:
     """Looks at Consul for so long. Raises for nothing that it does."""
     where = options.consul.where
     try:
         sender = Sender(options.consul)
     except ConfigInvalid as error:
         return ConsulSeen(findings=(problem(Subject.CONSUL, sentence(str(error)), why=NEEDED),))
-    visit = _Visit(sender, options)
+    visit = _Visit(sender, options, reader)
     try:
         async with time_limit(seconds):
             await visit.run()
@@ -64,9 +66,10 @@ def _away(what: str, where: str) -> Finding:
 class _Visit:
     """One look at a Consul agent: question after question, until one has no answer."""
 
-    def __init__(self, sender: Sender, options: DiscoveryOptions) -> None:
+    def __init__(self, sender: Sender, options: DiscoveryOptions, reader: Reader) -> None:
         self._sender = sender
         self._options = options
+        self._reader = reader
         self._agent = LocalAgent(sender)
         self._catalog = Catalog(sender)
         self.findings: list[Finding] = []
@@ -154,7 +157,9 @@ class _Visit:
         if await self._agent.own_service(service_id) is not None:
             return ok(Subject.CONSUL, f"this machine is registered in Consul as {service_id}")
         what = f"This machine is not registered in Consul (as {service_id}): k3 does that when it runs."
-        return note(Subject.CONSUL, what, do="Start it:", commands=("k3 discovery", "k3 up"))
+        return note(
+            Subject.CONSUL, what, do="Start it:", commands=(self._reader.command(DISCOVERY.name), self._reader.command("up"))
+        )
 
 
 def _allowed(body: bytes) -> list[bool] | None:
@@ -186,10 +191,13 @@ def _ahead(date: str) -> float | None:
     return (at - datetime.now(UTC)).total_seconds() if at.tzinfo else None
 
 
-def found_by_itself(*, is_open: bool) -> Iterable[Finding]:
+def found_by_itself(reader: Reader, *, is_open: bool) -> Iterable[Finding]:
     """Gives a word on a Consul agent that runs here and that k3 was not told of."""
     if is_open:
         what = "Something listens at 127.0.0.1:8500, Consul's port, and k3 was told nothing of Consul."
         yield note(
-            Subject.CONSUL, what, do="To find machines through it too:", commands=("k3 up --consul-addr localhost:8500",)
+            Subject.CONSUL,
+            what,
+            do="To find machines through it too:",
+            commands=(reader.command("up --consul-addr localhost:8500"),),
         )

@@ -80,8 +80,10 @@ class _Examination:
     async def _consul(self) -> ConsulSeen:
         if self._case.discovery is None:
             is_open = await asyncio.to_thread(here.is_open, "127.0.0.1", CONSUL_PORT)
-            return ConsulSeen(findings=tuple(consul.found_by_itself(is_open=is_open)))
-        return await self._part(Subject.CONSUL, consul.look(self._case.discovery, seconds=FAR_SECONDS), ConsulSeen(findings=()))
+            return ConsulSeen(findings=tuple(consul.found_by_itself(self._case.reader, is_open=is_open)))
+        return await self._part(
+            Subject.CONSUL, consul.look(self._case.discovery, self._case.reader, seconds=FAR_SECONDS), ConsulSeen(findings=())
+        )
 
     async def _lan(self, machine: Machine, kept: "asyncio.Task[StoreSeen]", walls: "asyncio.Task[Firewall]") -> Machine:
         """Asks the LAN. Returns this machine with its agent, wherever that was found."""

@@ -1,6 +1,6 @@
 """What the doctor says: one finding for each thing looked at, the causes before what follows from them. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
@@ -65,6 +65,11 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 def is_healthy(findings: Iterable[Finding]) -> bool:
     """Whether nothing was found to be wrong."""
     return all(each.severity in {Severity.NOTE, Severity.OK} for each in findings)
+
+
+def document(findings: Sequence[Finding]) -> dict[str, object]:
+    """Returns all of it for programs: what `k3 doctor -o json` prints."""
+    return {"healthy": is_healthy(findings), "findings": [each.document() for each in findings]}
 
 
 def sentence(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 from k3.agent import facts
 from k3.core.errors import Invalid
+from k3.core.sources import NETWORK
 from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
 from k3.doctor.machine import Case, Machine
 from k3.doctor.others import Other
@@ -88,7 +89,7 @@ def names(case: Case, machine: Machine, others: Iterable[Other]) -> Iterable[Fin
     try:
         wanted = network.node_name or facts.default_node_name()
     except Invalid as error:
-        commands = ("hostnamectl set-hostname web1", "k3 network --node-name web1")
+        commands = _named(case, "web1")
         yield problem(
             Subject.NAME, f"{error}.", why="k3 does not start here without a name.", do="Give one:", commands=commands
         )
@@ -109,18 +110,22 @@ def names(case: Case, machine: Machine, others: Iterable[Other]) -> Iterable[Fin
         )
     ]
     for other, name in found:
-        yield _namesake(wanted, running, other, name)
+        yield _namesake(case, (wanted, running), other, name)
     if not found and running != wanted and naming.is_second_name(running, wanted, machine.identity.id):
         what = f"This machine goes by {running}, since another one has the name {wanted}."
-        yield problem(Subject.NAME, what, why=_WHY, do="Give this one another name, and restart k3:", commands=_rename(wanted))
+        yield problem(
+            Subject.NAME, what, why=_WHY, do="Give this one another name, and restart k3:", commands=_rename(case, wanted)
+        )
     if not found and running == wanted:
-        yield _by_itself(wanted, is_chosen=bool(network.node_name))
+        yield _by_itself(case, wanted)
 
 
 _WHY: Final = "Names tell machines apart: commands, labels and histories of one may be taken for the other's."
 
 
-def _namesake(wanted: str, running: str, other: Other, name: str) -> Finding:
+def _namesake(case: Case, own: tuple[str, str], other: Other, name: str) -> Finding:
+    """Returns what is to be said of a machine that has this one's name. `own`: the name this one wants, and goes by."""
+    wanted, running = own
     what = f"Another machine, at {other.where}, also has the name {wanted}"
     if running != wanted:
         what += f": this one goes by {running} meanwhile"
@@ -131,16 +136,21 @@ def _namesake(wanted: str, running: str, other: Other, name: str) -> Finding:
         f"{what}.",
         why=_WHY,
         do="Give one of the two another name, and restart k3 there:",
-        commands=_rename(wanted),
+        commands=_rename(case, wanted),
     )
 
 
-def _rename(name: str) -> tuple[str, ...]:
-    other = f"{name.partition('.')[0]}-2"
-    return (f"hostnamectl set-hostname {other}", f"k3 network --node-name {other}")
+def _rename(case: Case, name: str) -> tuple[str, ...]:
+    return _named(case, f"{name.partition('.')[0]}-2")
 
 
-def _by_itself(name: str, *, is_chosen: bool) -> Finding:
+def _named(case: Case, name: str) -> tuple[str, ...]:
+    """Returns what gives this machine a name: for every program, and for k3 alone."""
+    return (f"hostnamectl set-hostname {name}", case.reader.command(f"{NETWORK.name} --node-name {name}"))
+
+
+def _by_itself(case: Case, name: str) -> Finding:
+    is_chosen = bool(case.network.node_name)
     if not is_chosen and name in _NOWHERE:
         what = f"This machine has no host name of its own: it is called {name}."
         return warning(
@@ -148,9 +158,11 @@ def _by_itself(name: str, *, is_chosen: bool) -> Finding:
             what,
             why=_WHY,
             do="Give it one:",
-            commands=("hostnamectl set-hostname web1", "k3 network --node-name web1"),
+            commands=_named(case, "web1"),
         )
     if not is_chosen and name in OF_MANY:
         what = f"This machine is called {name}, as many are when they are new."
-        return note(Subject.NAME, what, why=_WHY, do="Give it a name of its own before there are two:", commands=_rename(name))
+        return note(
+            Subject.NAME, what, why=_WHY, do="Give it a name of its own before there are two:", commands=_rename(case, name)
+        )
     return ok(Subject.NAME, f"no other machine that is heard has the name {name}")

@@ -7,7 +7,6 @@ from k3.doctor.finding import Finding, Subject, note, ok, problem
 from k3.doctor.machine import LocalAgent, Machine
 from k3.network.lookout import FIREWALLS_TCP
 
-_ELSEWHERE = "k3 network --listen :{other}"
 _OWN_NAMES = ("k3", "python")
 
 
@@ -25,7 +24,7 @@ def port(machine: Machine, own_node: NodeView | None, start: str, *, is_walled: 
         yield ok(Subject.PORT, f"k3 runs here as {machine.info.facts.node} and answers at TCP port {agent.port}{holder}")
     elif machine.info is not None:
         what = f"TCP port {agent.port} is held by the program that k3 follows{_by(agent.holder)} already."
-        yield _taken(what, agent)
+        yield _taken(what, agent, start)
     elif agent.is_closed and not agent.is_stopped:
         yield _closed(agent, is_walled=is_walled)
     elif agent.is_open:
@@ -64,17 +63,17 @@ def _not_k3(machine: Machine, start: str) -> Finding:
         return problem(
             Subject.PORT, what, why=why, do="Look at its log; stop it and start it again:", commands=(*commands, start)
         )
-    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder).rstrip(',')}.", agent)
+    return _taken(f"TCP port {agent.port} is held by another program{_by(agent.holder).rstrip(',')}.", agent, start)
 
 
-def _taken(what: str, agent: LocalAgent) -> Finding:
+def _taken(what: str, agent: LocalAgent, start: str) -> Finding:
     why = "k3 cannot start here with this port."
     if agent.holder.startswith("dockerd"):
         why += " Docker Swarm uses it, too."
     find = () if agent.holder else (f"sudo ss -ltnp 'sport = :{agent.port}'",)
     stop = (f"kill {agent.pid}",) if agent.pid else ()
     do = "Give k3 another port, which the others learn by themselves, or stop that program:"
-    return problem(Subject.PORT, what, why=why, do=do, commands=(_ELSEWHERE.format(other=agent.port + 1), *stop, *find))
+    return problem(Subject.PORT, what, why=why, do=do, commands=(f"{start} --listen :{agent.port + 1}", *stop, *find))
 
 
 def _by(holder: str) -> str:

@@ -94,17 +94,17 @@ async def _looked_at(case: Case) -> StoreSeen:
         except K3Error as error:  # it may be read, and takes no write
             return StoreSeen(findings=(_failed(case, error),), id=store.id, nodes=nodes)
         facts = await store.facts() if isinstance(store, Telling) else {}
-        told = [*_unreadable(page), _writing(case, refusal, facts.get("server", ""))]
+        told = [*_unreadable(case, page), _writing(case, refusal, facts.get("server", ""))]
         return StoreSeen(findings=tuple(told), id=store.id, nodes=nodes)
     finally:
         await store.aclose()
 
 
-def _unreadable(page: Page) -> Iterable[Finding]:
+def _unreadable(case: Case, page: Page) -> Iterable[Finding]:
     for item in page.objects:
         if item.unreadable:
             what = f"{item.key} in the store cannot be read: {one_line(item.unreadable)}."
-            commands = (f"k3 delete node {item.key.name}",)
+            commands = (case.reader.command(f"delete node {quote(item.key.name)}"),)
             yield warning(
                 Subject.STORE, what, why="It is left out of every list.", do="Repair it, or remove it:", commands=commands
             )
