@@ -8,12 +8,13 @@ import pytest
 
 from k3.agent.facts import Identity
 from k3.agent.info import Info
+from k3.agent.local import LocalAgent
 from k3.core.observation import Facts
 from k3.doctor import lan, names, port, surroundings
 from k3.doctor.finding import Finding, Severity, Subject
 from k3.doctor.firewall import Firewall
 from k3.doctor.lan import Evidence
-from k3.doctor.machine import LocalAgent, Machine
+from k3.doctor.machine import Machine
 from k3.doctor.others import Other, heard_by_now
 from k3.network import netlink
 from k3.network.hearing import Heard

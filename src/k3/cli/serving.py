@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from k3.cli.flags import values_of
 from k3.core import limits
-from k3.core.addresses import authority, parse_address
+from k3.core.addresses import authority
 from k3.daemon import served
 from k3.server.access.settings import AccessSettings
 from k3.settings import options
@@ -21,9 +21,8 @@ def candidates(chosen: argparse.Namespace, settings: Settings) -> list[str]:
     """Returns the URLs where a server may be, the likeliest first. Raises ConfigInvalid."""
     said = values_of(chosen, options.SERVER, settings, os.environ, section="server")
     access = AccessSettings.parse(said)
-    address = parse_address(access.listen.host)
-    host = "127.0.0.1" if address is None or address.is_unspecified else access.listen.host
-    configured = f"{'https' if access.tls else 'http'}://{authority(host, access.listen.port)}"
+    listen = access.listen
+    configured = f"{'https' if access.tls else 'http'}://{authority(listen.local_host, listen.port)}"
     place = here()
     recorded = served.found([place.state_directory, place.system_state])
     return list(dict.fromkeys([configured, *recorded] if said.is_given("listen") else [*recorded, configured]))

@@ -15,16 +15,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from k3.agent.facts import holder_of_port
-from k3.agent.info import Info, parse_info
+from k3.agent.info import Info
 from k3.cli import serving
 from k3.cli.flags import Parser, add_options, add_store_flags, values_of
 from k3.cli.looking import find_observed, moments
 from k3.cli.opening import open_existing, settings_for_reading
 from k3.cli.terminal import answer
 from k3.core import limits
-from k3.core.addresses import authority, parse_address
-from k3.core.errors import Invalid, K3Error
+from k3.core.addresses import authority
+from k3.core.errors import K3Error
 from k3.core.objects import LEASE, NODE, Object
 from k3.core.safe_text import one_line, printable
 from k3.core.sources import DISCOVERY, NETWORK
@@ -46,7 +45,6 @@ NAMED: Final = 8
 """So many peers are named; the others are counted."""
 _LEASES: Final = "k3-discovery-"
 _SAMPLE: Final = re.compile(r'(k3_[a-z_]+)(?:\{source="([a-z0-9-]+)"\})? ([0-9.e+-]+)')
-_LOOPBACK: Final = "127.0.0.1"
 _NO_LINKS: Final = "none: no other machine of this LAN can be found"
 _EXAMPLES: Final = """\
   k3 status
@@ -108,63 +106,37 @@ def run(arguments: list[str]) -> int:
 
 async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
     listen = Listen.parse(values_of(chosen, options.NETWORK, settings, os.environ, section=NETWORK.name).text("listen"))
-    address = parse_address(listen.host)
-    host = _LOOPBACK if address is None or address.is_unspecified else listen.host
-    status = Status(asked_at=authority(host, listen.port))
-    info = await _info(host, listen.port)
-    if info is None and listen.port:
-        status.holder = await asyncio.to_thread(_holder, listen.port)
-        if status.holder and host == _LOOPBACK:  # it may have been told to listen at one address only
-            host, info = await _elsewhere(listen.port)
-    if info is not None:
-        status.asked_at = authority(host, listen.port)
-        _tell_agent(status, info)
-        _tell_figures(status, await _metrics(host, listen.port))
-    await _look_into_store(status, settings, info)
+    from k3.agent import local  # noqa: PLC0415 - its parser of HTTP is loaded only where an agent is asked
+
+    agent = await local.find(listen, _own_addresses, seconds=ASK_SECONDS)
+    status = Status(asked_at=authority(agent.host, agent.port), holder=one_line(agent.holder))
+    if agent.info is not None:
+        _tell_agent(status, agent.info)
+        _tell_figures(status, await _metrics(agent.host, agent.port))
+    await _look_into_store(status, settings, agent.info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
 
 
-async def _elsewhere(port: int) -> tuple[str, Info | None]:
-    """Returns at which address of this machine's an agent answers, and what; None where none does."""
+def _own_addresses() -> tuple[str, ...]:
     from k3.network import link_changes  # noqa: PLC0415 - loaded only where nobody answers on loopback
 
-    places = [each for interface in link_changes.look().interfaces for each in interface.addresses][: limits.PEER_ADDRESSES]
-    answers = await asyncio.gather(*(_info(place, port) for place in places))
-    return next(((place, info) for place, info in zip(places, answers, strict=True) if info), (_LOOPBACK, None))
-
-
-def _holder(port: int) -> str:
-    try:
-        return one_line(holder_of_port(port))
-    except OSError:
-        return ""
-
-
-async def _get(host: str, port: int, path: str, most: int) -> bytes:
-    """Returns what the agent answers; nothing where it does not."""
-    from k3.agent import http  # noqa: PLC0415 - its parser of HTTP is loaded only where an agent is asked
-
-    server = http.Server(host=host, port=port)
-    try:
-        found = await http.get(server, path, timeout_seconds=ASK_SECONDS, answer_bytes=most)
-    except (OSError, http.HttpError):
-        return b""
-    return found.body if found.status == 200 else b""  # noqa: PLR2004 - RFC 9110 §15.3.1
-
-
-async def _info(host: str, port: int) -> Info | None:
-    try:
-        return parse_info(await _get(host, port, "/info", limits.INFO_BYTES))
-    except Invalid:  # another program, or none at all
-        return None
+    return link_changes.look().addresses
 
 
 async def _metrics(host: str, port: int) -> dict[tuple[str, str], float]:
     """Returns the agent's figures that have no label but `source`, by name and source."""
-    text = (await _get(host, port, "/metrics", limits.STATUS_FIGURES_BYTES)).decode("ascii", "replace")
-    found = (_SAMPLE.fullmatch(line) for line in text.splitlines())
+    from k3.agent import http  # noqa: PLC0415 - the same
+
+    server = http.Server(host=host, port=port)
+    try:
+        answer = await http.get(server, "/metrics", timeout_seconds=ASK_SECONDS, answer_bytes=limits.STATUS_FIGURES_BYTES)
+    except (OSError, http.HttpError):
+        return {}
+    if answer.status != 200:  # noqa: PLR2004 - RFC 9110 §15.3.1
+        return {}
+    found = (_SAMPLE.fullmatch(line) for line in answer.body.decode("ascii", "replace").splitlines())
     return {(each[1], each[2] or ""): float(each[3]) for each in found if each}
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
-from k3.agent import facts
+from k3.agent import facts, local
 from k3.agent.tasks import time_limit
 from k3.core.node import NodeView
 from k3.core.safe_text import one_line
@@ -79,7 +79,7 @@ class _Examination:
 
     async def _consul(self) -> ConsulSeen:
         if self._case.discovery is None:
-            is_open = await asyncio.to_thread(here.is_open, "127.0.0.1", CONSUL_PORT)
+            is_open = await asyncio.to_thread(local.is_open, "127.0.0.1", CONSUL_PORT)
             return ConsulSeen(findings=tuple(consul.found_by_itself(self._case.reader, is_open=is_open)))
         return await self._part(
             Subject.CONSUL, consul.look(self._case.discovery, self._case.reader, seconds=FAR_SECONDS), ConsulSeen(findings=())

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from k3.agent.local import LocalAgent
 from k3.core.node import NodeView
 from k3.doctor.finding import Finding, Subject, note, ok, problem
-from k3.doctor.machine import LocalAgent, Machine
+from k3.doctor.machine import Machine
 from k3.network.lookout import FIREWALLS_TCP
 
 _OWN_NAMES = ("k3", "python")

@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from k3.agent.local import LocalAgent
 from k3.agent.tasks import time_limit
 from k3.core import freshness, limits, node
 from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
@@ -24,7 +25,7 @@ from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Page
 from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, sentence, warning
-from k3.doctor.machine import Case, LocalAgent
+from k3.doctor.machine import Case
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
 from k3.stores import connect

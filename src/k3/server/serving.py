@@ -22,7 +22,7 @@ from k3.agent.faults import Faults
 from k3.agent.listener import MAPPED, MEANWHILE, PAUSE_SECONDS, Listener, Tls, listening_socket
 from k3.agent.refusals import Trouble
 from k3.core import limits
-from k3.core.addresses import authority, parse_address
+from k3.core.addresses import authority
 from k3.core.errors import StartFailed
 from k3.core.objects import LEASE, NODE, TOKEN, Object
 from k3.core.store import Store
@@ -116,9 +116,7 @@ class Serving:
     def url(self) -> str:
         """Returns where it is served, for a client on this machine."""
         scheme = "https" if self._settings.tls else "http"
-        address = parse_address(self._settings.listen.host)
-        host = "127.0.0.1" if address is None or address.is_unspecified else self._settings.listen.host
-        return f"{scheme}://{authority(host, self.port)}"
+        return f"{scheme}://{authority(self._settings.listen.local_host, self.port)}"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

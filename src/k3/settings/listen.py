@@ -36,6 +36,12 @@ class Listen:
             raise bad_value(_FLAG, text, f"{_EXPECTED}{_meant(text)}")
         return cls(found[1] or found[2] or "", port)
 
+    @property
+    def local_host(self) -> str:
+        """Returns the address at which a client on this machine reaches it."""
+        address = parse_address(self.host)
+        return _LOOPBACK["localhost"] if address is None or address.is_unspecified else self.host
+
     def __str__(self) -> str:
         """Returns it as people write it."""
         return authority(self.host, self.port)
