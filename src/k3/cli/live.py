@@ -31,7 +31,7 @@ _Place = tuple[int, Any, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Layout:
     """What the person wants of the table."""
 
     columns: Sequence[Column[Reading]]
@@ -53,10 +53,10 @@ class Start:
     wanted: Callable[[Object], bool]
 
 
-async def show_live(store: Store, page: Page, start: Start, look: Look, notes: Notes) -> int:
+async def show_live(store: Store, page: Page, start: Start, layout: Layout, notes: Notes) -> int:
     """Draws the table until a signal or a key ends it; returns the exit code that this means."""
     screen = Screen(notes)
-    table = LiveTable(look, screen.changed.set)
+    table = LiveTable(layout, screen.changed.set)
     shown = Shown(table, start.wanted, lambda: datetime.now(UTC))
 
     def resumed() -> None:
@@ -86,11 +86,11 @@ def _note(notes: Notes, away_since: datetime | None) -> str:
 class LiveTable:
     """The Nodes of one table, and how much of it fits."""
 
-    def __init__(self, look: Look, changed: Callable[[], None]) -> None:
+    def __init__(self, layout: Layout, changed: Callable[[], None]) -> None:
         """`changed` is called where there is something to draw."""
-        self._look = look
+        self._layout = layout
         self._changed = changed
-        self._table = Table([column.title for column in look.columns], headers=False)
+        self._table = Table([column.title for column in layout.columns], headers=False)
         self._items: dict[str, Object] = {}
         self._places: dict[str, _Place] = {}
         self._states: dict[str, str] = {}
@@ -130,23 +130,23 @@ class LiveTable:
     def frame(self, size: Size, note: str) -> list[str]:
         """Returns the lines that fill a terminal, at the most. `note` is something to be told."""
         self._settle(size.lines)
-        look, width = self._look, max(1, size.columns - 1)
-        lines = [cut(self._headline(), width)] if look.headers else []
-        if note or look.headers:
-            lines.append(coloured(cut(printable(note), width), "yellow" if look.is_coloured else ""))
+        layout, width = self._layout, max(1, size.columns - 1)
+        lines = [cut(self._headline(), width)] if layout.headers else []
+        if note or layout.headers:
+            lines.append(coloured(cut(printable(note), width), "yellow" if layout.is_coloured else ""))
         if not self._items:
-            return [*lines, cut(look.empty, width)][: size.lines]
+            return [*lines, cut(layout.empty, width)][: size.lines]
         return [*lines, *self._body(size.lines - len(lines), width)][: size.lines]
 
     def _body(self, lines: int, width: int) -> list[str]:
         """Returns titles, rows, and, where not all fit, how many more there are."""
-        room = max(0, lines - self._look.headers)
+        room = max(0, lines - self._layout.headers)
         if (total := len(self._items)) > room:
             room = max(0, room - 1)
         readings = [self._reading(name) for name in self._first[:room]]
-        rows = [[column.cell(reading) for column in self._look.columns] for reading in readings]
-        tints = [colour_of(reading.state) if self._look.is_coloured else "" for reading in readings]
-        body = self._table.lines(rows, tints, titles=self._look.headers, width=width)
+        rows = [[column.cell(reading) for column in self._layout.columns] for reading in readings]
+        tints = [colour_of(reading.state) if self._layout.is_coloured else "" for reading in readings]
+        body = self._table.lines(rows, tints, titles=self._layout.headers, width=width)
         return body if total == len(rows) else [*body, cut(self._more(total, len(rows)), width)]
 
     def _more(self, total: int, shown: int) -> str:
@@ -157,7 +157,7 @@ class LiveTable:
         total = len(self._items)
         states = ", ".join(f"{self._counts[state]:,} {state}" for state in sorted(self._counts, key=_by_word))
         said = f"{total:,} Node{'' if total == 1 else 's'}{': ' if states else ''}{states}"
-        return f"{said}   (q ends)   {self._look.where}"
+        return f"{said}   (q ends)   {self._layout.where}"
 
     def _reading(self, name: str) -> Reading:
         if self._read is None:
@@ -168,7 +168,7 @@ class LiveTable:
         """Works out the places of the Nodes that have changed, and which Nodes come first."""
         for name in self._stale:
             reading = self._reading(name)
-            place = _rank(reading.state), self._look.order.key(reading) if self._look.order else (), name
+            place = _rank(reading.state), self._layout.order.key(reading) if self._layout.order else (), name
             state = str(reading.state).replace(f",{CORDONED}", "")
             if self._places.get(name) != place or self._states.get(name) != state:
                 self._places[name], self._states[name] = place, state

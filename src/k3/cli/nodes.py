@@ -9,7 +9,7 @@ from typing import Final
 from k3.cli.empty import not_found, nothing
 from k3.cli.flags import Parser, add_store_flags
 from k3.cli.follow import TICK_SECONDS, Shown, follow, tick
-from k3.cli.live import Look, Start, show_live
+from k3.cli.live import Layout, Start, show_live
 from k3.cli.looking import find_observed, moments, tell_of_unreadable
 from k3.cli.names import node_names
 from k3.cli.opening import open_existing, settings_for_reading
@@ -83,8 +83,8 @@ async def _nodes(chosen: argparse.Namespace, selector: Selector, notes: Notes | 
         found = _ordered(found, chosen.sort_by, moments(observed))
         if chosen.watch and store is not None:
             if notes is not None:
-                look = await _look(chosen, settings, store)
-                return await show_live(store, page, Start(found, observed, wanted), look, notes)
+                layout = await _layout(chosen, settings, store)
+                return await show_live(store, page, Start(found, observed, wanted), layout, notes)
             await _follow(store, page, Shown(printed, wanted, lambda: datetime.now(UTC)), found, observed)
         moment = moments(observed)
         printed.everything(found, lambda item: node_table.read(item.manifest(), moment(item)))
@@ -106,8 +106,8 @@ async def _follow(store: Store, page: Page, shown: Shown, found: Sequence[Object
         tasks.create_task(follow(store, NODE, page, shown))
 
 
-async def _look(chosen: argparse.Namespace, settings: Settings, store: Store) -> Look:
-    return Look(
+async def _layout(chosen: argparse.Namespace, settings: Settings, store: Store) -> Layout:
+    return Layout(
         columns=_columns(chosen),
         order=chosen.sort_by,
         headers=not chosen.no_headers,

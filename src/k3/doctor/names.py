@@ -71,9 +71,8 @@ def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:
     what = f"This machine and {whose} have the same machine id in /etc/machine-id, and different MAC addresses."
     why = "k3 tells them apart. DHCP and other programs may take them for one machine."
     boot = machine.info.facts.system.boot_id if machine.info else ""
-    made = (
-        note if boot and boot == theirs.system.boot_id else warning
-    )  # one kernel: containers of one machine, which may share it
+    is_one_kernel = bool(boot) and boot == theirs.system.boot_id
+    made = note if is_one_kernel else warning  # containers of one machine may share its id
     return made(
         Subject.IDENTITY, what, why=why, do="On one of the two run this, and restart k3:", commands=_new_identity(machine)
     )

@@ -86,9 +86,8 @@ def _causes(room: Sequence[Finding], *findings: Finding) -> tuple[Finding, ...]:
 async def _looked_at(case: Case) -> StoreSeen:
     store = await connect(case.network.storage, reading=True)
     try:
-        page = await store.list(
-            NODE, limit=limits.LIST_PAGE
-        )  # a few machines tell what is wrong; a large store would take long
+        # A few machines tell what is wrong; all of a large store would take long.
+        page = await store.list(NODE, limit=limits.LIST_PAGE)
         nodes = tuple(node.view(item) for item in page.objects if not item.unreadable)
         try:
             refusal = await write_refusal(store, f"k3-doctor-{uuid4()}")
