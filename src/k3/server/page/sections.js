@@ -138,7 +138,7 @@ function evidenceRows(node, notes, prefix, isOwner, now) {
 
 function seenAgo(at, now) {
   if (at - now > SKEW_MS) return make("span", {}, make("strong", { class: "doubt" }, `${duration(at - now)} in the future`), ": a clock is wrong");
-  return ago(at);
+  return ageOf(at);
 }
 
 /** @param {Seen} seen */
@@ -171,7 +171,7 @@ export function eventList({ events, words, node }) {
     return make(
       "li",
       { class: "event", "data-type": event.type === "Warning" ? "warning" : "normal" },
-      make("div", { class: "event-head" }, make("strong", { title: wordOf(words?.reasons, event.reason, node)?.means ?? null }, printable(event.reason, 120)), times, make("span", { class: "quiet" }, Number.isNaN(at) ? "no time" : ago(at))),
+      make("div", { class: "event-head" }, make("strong", { title: wordOf(words?.reasons, event.reason, node)?.means ?? null }, printable(event.reason, 120)), times, make("span", { class: "quiet" }, Number.isNaN(at) ? "no time" : ageOf(at))),
       make("div", { class: "machine-text" }, printable(event.message)),
     );
   });
@@ -186,7 +186,7 @@ export function facts({ node }) {
   const rows = Object.entries(names).map(([key, title]) => [title, printable(info[key], TEXT)]);
   rows.push(...Object.entries(capacity).slice(0, MOST).map(([key, value]) => [printable(key, 120), printable(amount(value), 60)]));
   const made = states.createdAt(node);
-  rows.push(["Node made", Number.isNaN(made) ? "" : ago(made)]);
+  rows.push(["Node made", Number.isNaN(made) ? "" : ageOf(made)]);
   const taints = Array.isArray(node.spec?.taints) ? node.spec.taints.map(mapping) : [];
   rows.push(...taints.slice(0, MOST).map(({ key, value, effect }) => ["Taint", printable(`${key}${value ? `=${value}` : ""}:${effect}`, TEXT)]));
   return pairs(rows);
@@ -230,13 +230,13 @@ export function copyButton(text, what) {
 }
 
 /** How long ago, kept current by `tick`; the moment itself is its title. */
-export function ago(at) {
+export function ageOf(at) {
   return make("time", { datetime: new Date(at).toISOString(), "data-at": at, title: new Date(at).toLocaleString("en-GB") });
 }
 
-/** For how long something has been so; as `ago`. */
+/** For how long something has been so; as `ageOf`. */
 export function lasting(at) {
-  const made = ago(at);
+  const made = ageOf(at);
   made.dataset.lasting = "";
   return made;
 }
