@@ -6,8 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tests import source
+
+pytestmark = source.READERS
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "src"
 
 
 def contract(id_: str) -> dict[str, Any]:
@@ -17,8 +19,8 @@ def contract(id_: str) -> dict[str, Any]:
 
 
 def docstrings() -> dict[str, str]:
-    files = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in SOURCE.rglob("*.py")}
-    return {name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for name, path in files.items()}
+    names = {name: ".".join(("k3", *Path(name).with_suffix("").parts)) for name in source.trees()}
+    return {names[name]: ast.get_docstring(tree) or "" for name, tree in source.trees().items()}
 
 
 def test_what_calls_itself_pure_is_held_to_it() -> None:
@@ -27,8 +29,8 @@ def test_what_calls_itself_pure_is_held_to_it() -> None:
 
 
 def test_the_root_holds_packages_only() -> None:
-    loose = {path.name for path in (SOURCE / "k3").iterdir() if path.is_file()}
+    loose = {path.name for path in source.SOURCE.iterdir() if path.is_file()}
     assert loose <= {"__init__.py", "__main__.py", "py.typed"}
-    packages = {path.name for path in (SOURCE / "k3").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    packages = {path.name for path in source.SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     layers = {each.strip() for layer in contract("layers")["layers"] for each in layer.split("|")}
     assert packages == layers

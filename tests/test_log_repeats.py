@@ -16,6 +16,7 @@ from k3.agent.log_repeats import MINUTE_SECONDS, ORIGINS, Repeats
 from k3.core import limits
 from k3.settings.structs import LogSettings
 from tests.docs import sources
+from tests.source import READERS
 
 
 class Clock:
@@ -49,6 +50,7 @@ def told(repeats: Repeats, *records: logging.LogRecord) -> list[dict[str, Any]]:
     return [each.fields for each in records if repeats.filter(each)]  # type: ignore[attr-defined]
 
 
+@READERS
 def test_every_event_that_is_counted_is_one_that_is_logged() -> None:
     assert set(ORIGINS) <= sources.events()
 

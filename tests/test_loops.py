@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-SOURCE: Final = Path(__file__).parent.parent / "src" / "k3"
+from tests import source
+
+pytestmark = source.READERS
+
 WAITS: Final = ("sleep", "wait", "pause")
 ELSEWHERE: Final = {
     "agent/reconciler.py: _work": "waits for the next Node, and an error ends that one",
@@ -39,12 +41,8 @@ def waits(loop: ast.AST) -> bool:
 
 
 def loops() -> Iterator[tuple[str, ast.AST]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(found, ast.AsyncFunctionDef):
-                for each in ast.walk(found):
-                    if isinstance(each, ast.While):
-                        yield f"{path.relative_to(SOURCE)}: {found.name}", each
+    for name, found in source.nodes(ast.AsyncFunctionDef):
+        yield from ((f"{name}: {found.name}", each) for each in ast.walk(found) if isinstance(each, ast.While))
 
 
 def test_every_loop_that_goes_on_after_an_error_waits() -> None:

@@ -211,12 +211,12 @@ async def test_what_one_source_says_of_a_node_does_not_replace_what_another_says
     assert node.view(await store.get(WEB)).owner == "network"
 
 
-async def test_ten_thousand_nodes_of_one_source_do_not_keep_the_other_waiting(store: Store) -> None:
+async def test_a_thousand_nodes_of_one_source_do_not_keep_the_other_waiting(store: Store) -> None:
     done: list[str] = []
     both = reconciler(store)
     busy = both.writer(Author(name="discovery", decide=discovery_policy.decide, on_outcome=lambda *_: done.append("discovery")))
     quick = both.writer(Author(name="network", decide=decide, on_outcome=lambda *_: done.append("network")))
-    for number in range(10_000):
+    for number in range(1_000):
         assert busy.submit(mirrored(f"m{number}"), now())
     assert quick.submit(alive(), now())
     async with running(both):

@@ -3,10 +3,12 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-SOURCE: Final = Path(__file__).parent.parent / "src"
+from tests import source
+
+pytestmark = source.READERS
+
 FIELDS: Final = 4
 """More of them are given by name."""
 METHODS: Final = 25
@@ -16,10 +18,7 @@ US: Final = re.compile(r"\b(we|us|our|ours|ourselves)\b", re.IGNORECASE)
 
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(found, ast.ClassDef):
-                yield f"{path.relative_to(SOURCE)}: {found.name}", found
+    yield from ((f"{name}: {found.name}", found) for name, found in source.nodes(ast.ClassDef))
 
 
 def is_positional_record(found: ast.ClassDef) -> bool:
@@ -46,11 +45,10 @@ def test_no_class_does_too_much() -> None:
 
 
 def test_docstrings_name_their_subject() -> None:
-    nodes = (
-        (path.relative_to(SOURCE), found)
-        for path in sorted(SOURCE.rglob("*.py"))
-        for found in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    said = {
+        f"{path}: {getattr(found, 'name', 'module')}"
+        for path, found in source.nodes(ast.AST)
         if isinstance(found, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    )
-    said = {f"{path}: {getattr(found, 'name', 'module')}" for path, found in nodes if US.search(ast.get_docstring(found) or "")}
+        and US.search(ast.get_docstring(found) or "")
+    }
     assert said == set()

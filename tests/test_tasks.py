@@ -5,12 +5,11 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import k3
 from k3.agent.tasks import gather, time_limit, time_limit_at
+from tests import source
 
 
 async def fail(error: Exception) -> None:
@@ -169,14 +168,15 @@ def goes_on_with_a_mark(tree: ast.AST) -> bool:
     return False
 
 
+@source.READERS
 def test_every_module_keeps_to_it() -> None:
     """In `k3.testing` a test's own guards are asyncio's: nobody goes on behind them."""
-    for path in sorted(Path(k3.__file__).parent.rglob("*.py")):
-        if path.name == "tasks.py" or "testing" in path.parts:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        assert {"timeout", "timeout_at", "wait_for"}.isdisjoint(names_of_asyncio(tree)), f"{path}: use agent.tasks.time_limit"
-        assert not goes_on_with_a_mark(tree), f"{path}: use k3.agent.tasks.gather"
+    for name, tree in source.trees().items():
+        if name != "agent/tasks.py" and not name.startswith("testing/"):
+            assert {"timeout", "timeout_at", "wait_for"}.isdisjoint(names_of_asyncio(tree)), (
+                f"{name}: use agent.tasks.time_limit"
+            )
+            assert not goes_on_with_a_mark(tree), f"{name}: use k3.agent.tasks.gather"
 
 
 def test_the_rule_finds_what_it_forbids() -> None:

@@ -20,6 +20,7 @@ from k3.view.cells import Moment
 from k3.view.reasons import NOTHING, OTHERS_REASONS, OWN_REASONS, SITUATIONS, Word
 from tests.cli.conftest import kubelet_node, node
 from tests.docs import sources
+from tests.source import READERS
 
 NOW = datetime.now(UTC)
 TABLES = {"states": words.STATES, "conditions": words.CONDITIONS, "reasons": words.REASONS, "situations": SITUATIONS}
@@ -39,6 +40,7 @@ def down(reason: str, message: str = "", status: str = "False", **changes: Any) 
     return manifest
 
 
+@READERS
 def test_every_reason_that_the_code_writes_has_an_entry_and_no_entry_is_unused() -> None:
     rows = {reason for row in SOURCES.values() for reason in row.reasons | row.original_reasons}
     written = sources.reasons() | rows
@@ -46,6 +48,7 @@ def test_every_reason_that_the_code_writes_has_an_entry_and_no_entry_is_unused()
     assert not OWN_REASONS.keys() & OTHERS_REASONS.keys()
 
 
+@READERS
 def test_what_the_sources_may_write_into_ready_is_what_they_write() -> None:
     """So that the search for reasons is known to find them."""
     assert {reason for row in SOURCES.values() for reason in row.reasons} <= sources.reasons()

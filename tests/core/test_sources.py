@@ -1,9 +1,7 @@
 """A third source: one row in the table, and everything that reads Nodes knows its Nodes."""
 
 import ast
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,8 +14,8 @@ from k3.core.sources import DISCOVERY, NETWORK, SOURCES, SourceRow
 from k3.network import policy
 from k3.view import node_table
 from k3.view.cells import Moment
+from tests.source import READERS, trees
 
-SOURCE = Path(__file__).parent.parent.parent / "src" / "k3"
 ROWS: Final = (NETWORK, DISCOVERY)
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 HOSTS = SourceRow(
@@ -111,19 +109,18 @@ def in_imports(tree: ast.AST) -> set[str]:
     return {row.name for row in ROWS if row.name.upper() in imported}
 
 
-def modules() -> Iterator[tuple[str, ast.AST]]:
-    for path in SOURCE.rglob("*.py"):
-        yield str(path.relative_to(SOURCE)), ast.parse(path.read_text(encoding="utf-8"))
-
-
+@READERS
 def test_nothing_but_the_table_and_their_own_commands_names_a_source() -> None:
-    found = {name for name, tree in modules() if name.partition("/")[0] not in _NAMED_THERE and in_texts(tree)}
+    found = {name for name, tree in trees().items() if name.partition("/")[0] not in _NAMED_THERE and in_texts(tree)}
     assert found <= _COMMANDS
 
 
+@READERS
 @pytest.mark.parametrize("source", [row.name for row in ROWS])
 def test_a_source_does_not_name_another_one(source: str) -> None:
     found = {
-        name for name, tree in modules() if name.partition("/")[0] == source and (in_texts(tree) | in_imports(tree)) - {source}
+        name
+        for name, tree in trees().items()
+        if name.partition("/")[0] == source and (in_texts(tree) | in_imports(tree)) - {source}
     }
     assert found == set()

@@ -2,11 +2,10 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from tests.docs.pages import ROOT
+from tests import source
 
 GAP = "…"
 """Stands in a text for what is known only when it is printed."""
@@ -16,26 +15,18 @@ _LOGS = frozenset({"debug", "info", "warning", "error", "exception", "log", "say
 
 
 @cache
-def _trees() -> tuple[ast.Module, ...]:
-    found = ROOT / "src" / "k3"
-    files = sorted(file for file in found.rglob("*.py") if file.parent != found / "testing")
-    return tuple(ast.parse(file.read_text(encoding="utf-8")) for file in files)
-
-
-def _nodes() -> Iterator[ast.AST]:
-    for tree in _trees():
-        yield from ast.walk(tree)
-
-
-@cache
 def events() -> frozenset[str]:
     """Names of events: what is handed to a logging method, or made a `Note` or a `Trouble`."""
     found = set()
-    for node in _nodes():
-        if isinstance(node, ast.Call) and _is_log(node.func):
+    for name, node in source.nodes(ast.Call):
+        if _is_log(node.func) and not _is_for_tests(name):
             texts = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
             found |= {text for text in texts if _EVENT.fullmatch(text)}
     return frozenset(found)
+
+
+def _is_for_tests(name: str) -> bool:
+    return name.startswith("testing/")
 
 
 def _is_log(function: ast.expr) -> bool:
@@ -48,7 +39,9 @@ def _is_log(function: ast.expr) -> bool:
 def texts() -> tuple[str, ...]:
     """Every literal, with a gap for each value that is put in."""
     found = []
-    for node in _nodes():
+    for name, node in source.nodes(ast.JoinedStr, ast.Constant):
+        if _is_for_tests(name):
+            continue
         if isinstance(node, ast.JoinedStr):
             found.append("".join(str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -75,8 +68,8 @@ def reasons() -> frozenset[str]:
     condition, handed on) is nothing that the code chose.
     """
     found: set[str] = set()
-    for tree in _trees():
-        if not any(_reasons_in(node) for node in ast.walk(tree)):
+    for name, tree in source.trees().items():
+        if _is_for_tests(name) or not any(_reasons_in(node) for node in ast.walk(tree)):
             continue
         outer = _assigned(tree.body)
         for function in [tree, *(each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))]:

@@ -23,6 +23,7 @@ from k3.settings import load as settings
 from k3.settings import options
 from tests.docs import sources, states
 from tests.docs.pages import ROOT, Page, bare, commands, page, pages
+from tests.source import READERS
 
 ALL_PAGES = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -189,6 +190,7 @@ def test_the_page_about_the_file_has_every_key_with_its_default(tmp_path: Path) 
     assert not found.notes
 
 
+@READERS
 def test_every_refusal_shown_is_said(tmp_path: Path) -> None:
     (table,) = page("docs/configuration.md").tables("the file says")
     written = [
@@ -270,6 +272,7 @@ def test_reading_flags_have_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown | {"--store", "--config", "--log-level", "--log-format"} == _flags(_parser_of(["nodes"], monkeypatch))
 
 
+@READERS
 def test_environment_names_are_read() -> None:
     named = {code for one in pages() for code in one.codes if re.fullmatch(r"[A-Z0-9]+(_[A-Z0-9]+)+", code)}
     of_the_tests = {"K3_REQUIRE_SERVERS", "K3_TEST_CONSUL", "K3_TEST_ETCD", "K3_TEST_MARIADBD", "TIME_WAIT"}
@@ -280,6 +283,7 @@ def test_environment_names_are_read() -> None:
 # --- events, errors, reasons, times
 
 
+@READERS
 def test_every_event_has_a_row_and_every_row_an_event() -> None:
     rows = [row for one in pages() for table in one.tables("event") for row in table if bare(row[0])]
     documented = [bare(row[0])[0] for row in rows]
@@ -288,6 +292,7 @@ def test_every_event_has_a_row_and_every_row_an_event() -> None:
     assert sources.events() - set(documented) == set(), "not documented"
 
 
+@READERS
 @pytest.mark.parametrize(
     "line", [bare(row[0])[0] for table in page("docs/network.md").tables("line") for row in table], ids=lambda line: line[:40]
 )
