@@ -47,13 +47,15 @@ def _tried(parser: Parser, data: bytes) -> tuple[bool, float]:
     began = time.thread_time()
     try:
         found = parser.read(data)
+        took = time.thread_time() - began
     except parser.refuses as refusal:
+        took = time.thread_time() - began
         said, taken = str(refusal) if isinstance(refusal, K3Error) else "", False
     else:
         parser.check(found)
         said, taken = "", True
     assert len(said) <= REFUSAL_CHARACTERS, "what a person is told is not as long as what came"
-    return taken, time.thread_time() - began
+    return taken, took
 
 
 def text_of(data: bytes) -> str:

@@ -260,7 +260,13 @@ async def test_a_cluster_loses_its_leader_and_its_quorum(
 # --- watches
 
 
-async def test_a_cut_watch_resumes_where_it_was(server: Server, storage: EtcdStorage) -> None:
+def stay_cut_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test does during a cut may take longer, on a busy machine, than a watch that is cut waits."""
+    monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", HANG_SECONDS)
+
+
+async def test_a_cut_watch_resumes_where_it_was(server: Server, storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stay_cut_for_long(monkeypatch)
     async with cable(server) as wire, opened(storage) as other, opened(storage, endpoints=(wire.endpoint,)) as store:
         start = (await store.list(NODE)).revision
         async with store.watch(NODE, start) as events:
@@ -271,11 +277,6 @@ async def test_a_cut_watch_resumes_where_it_was(server: Server, storage: EtcdSto
                 made += [await other.create(node(f"n{round_}-{number}"), {}) for number in range(30)]
                 await wire.plug_in()
                 assert [change.object for change in await changes_until(events, made[-1].revision)] == made[-30:]
-
-
-def stay_cut_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test does during a cut may take longer, on a busy machine, than a watch that is cut waits."""
-    monkeypatch.setattr(limits, "STORE_TIMEOUT_SECONDS", HANG_SECONDS)
 
 
 async def test_a_watch_cut_while_catching_up_misses_and_repeats_nothing(
