@@ -28,6 +28,11 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("k3")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest begin first, so that no worker is left with them at the end while the others have none."""
+    items.sort(key=lambda item: item.get_closest_marker(needs.NETNS) is None)
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay until the process ends: looking for garbage among them is a sixth of what the fast tests cost."""
     gc.collect()
