@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from k3.core import limits
+from k3.core.errors import Unavailable
 from k3.core.store import Store
-from k3.discovery import sender, watch
+from k3.discovery import catalog, sender, watch
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.settings import from_flags
 from tests.discovery.answering import reply
@@ -221,6 +222,15 @@ async def test_an_answer_without_end_is_none(odd: str, connect: Connect, store: 
         await view.all_show(UP, "web2", "web3")
 
 
+async def test_a_list_that_does_not_end_is_called_that(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "LIST_SECONDS", 1.0)
+    async with odd_consul(entry("web1")) as server:
+        said, server.drips = DRIPS["space without end"]
+        server.say(HEALTH, said)
+        with pytest.raises(Unavailable, match=r"began a list and had not ended it 1 s later"):
+            await connect(from_flags(server.address, "", {})).catalog.health("k3-node", datacenter="dc1", index=0)
+
+
 ODD_HEADERS = {
     "none": "X: y\r\n",
     "negative": "X-Consul-Index: -5\r\n",
@@ -283,7 +293,12 @@ FLOODS = {
 
 @pytest.mark.parametrize("odd", FLOODS)
 @pytest.mark.slow
-async def test_a_large_odd_answer_takes_no_more_room_than_an_element(odd: str, connect: Connect, store: Store) -> None:
+async def test_a_large_odd_answer_takes_no_more_room_than_an_element(
+    odd: str, connect: Connect, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To read it with every allocation traced takes many times as long.
+    monkeypatch.setattr(sender, "LIST_SECONDS", 240.0)
+    monkeypatch.setattr(catalog, "CALL_SECONDS", 240.0)
     async with odd_consul(entry("web1")) as server:
         consul = connect(from_flags(server.address, "", {}))
         server.say(HEALTH, f"HTTP/1.1 200 OK\r\nContent-Length: {len(FLOODS[odd])}\r\n\r\n".encode() + FLOODS[odd])

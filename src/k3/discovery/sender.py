@@ -20,7 +20,7 @@ from k3.core.documents import DECODER, is_too_deep
 from k3.core.errors import Forbidden, Invalid
 from k3.discovery.elements import Collector, Elements, NoList
 from k3.discovery.settings import ConsulSettings
-from k3.discovery.troubles import REFUSED, no_answer, refusal
+from k3.discovery.troubles import REFUSED, no_answer, refusal, unfinished
 
 T = TypeVar("T")
 
@@ -99,8 +99,11 @@ class Sender:
         request, bound = self._request("GET", target), limits.HTTP_ANSWER_BYTES
         async with self._http.stream(request, timeout_seconds=timeout_seconds, bound=bound) as (head, pieces):
             if head.status == _OK:
-                async with time_limit(LIST_SECONDS):
-                    return head.headers, await self._collected(pieces, collector)
+                try:
+                    async with time_limit(LIST_SECONDS):
+                        return head.headers, await self._collected(pieces, collector)
+                except TimeoutError:
+                    raise unfinished(self.where, after_seconds=LIST_SECONDS) from None
             body = await anext(pieces, b"")
         raise refusal(head.status, body, self.where)
 

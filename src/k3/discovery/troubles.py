@@ -54,6 +54,11 @@ def no_answer(error: OSError | HttpError, where: str, *, waited_seconds: float) 
     return _unreachable(error, where)
 
 
+def unfinished(where: str, *, after_seconds: float) -> Unavailable:
+    """Returns the error of a list that has begun to come and does not end."""
+    return Unavailable(f"Consul at {where} began a list and had not ended it {after_seconds:.0f} s later")
+
+
 def _unreachable(error: OSError, where: str) -> K3Error:
     match error:
         case ssl.SSLCertVerificationError():
