@@ -7,7 +7,15 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent.parent
 PAGE: Final = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 NAMED: Final = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
-ATTACKERS: Final = ("A LAN neighbour", "A user of the store", "A user of Consul", "A local user", "An HTTP client")
+ATTACKERS: Final = (
+    "A LAN neighbour",
+    "A user of the store",
+    "A user of Consul",
+    "A local user",
+    "An HTTP client",
+    "A client of the Kubernetes API",
+    "A visitor of the page",
+)
 
 
 def test_every_test_that_is_named_is_there() -> None:

@@ -27,7 +27,7 @@ from tests.servers.mariadb import Mariadb, mariadb_server
 from tests.servers.server import Server
 from tests.stores.etcd_lab import add_users, encoded, gateway
 from tests.system.agents import Watcher, is_ready
-from tests.system.test_far_stores import PASSWORD, file_of, refreshed
+from tests.system.test_far_stores import environment, file_of, password_of, refreshed
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -81,8 +81,40 @@ def users_wanted(server: Server) -> Iterator[None]:
     """Logins are demanded, of which the agents know none; then no longer."""
     server.site.call(lambda: add_users(server, "/kubernetes"))
     yield
+    administer(server, "disable", {})
+
+
+def administer(server: Server, what: str, body: Mapping[str, object]) -> None:
+    """As the administrator does, by `etcdctl` for example."""
     token = call(server, "auth/authenticate", {"name": "root", "password": "root-secret"})["token"]
-    call(server, "auth/disable", {}, token)
+    call(server, f"auth/{what}", body, token)
+
+
+SPAN = {"key": encoded("/kubernetes/"), "range_end": encoded("/kubernetes0")}
+
+
+@contextlib.contextmanager
+def may_do_nothing(server: Server) -> Iterator[None]:
+    """The role of the agents' user has lost the prefix."""
+    administer(server, "role/revoke", {"role": "k3", **SPAN})
+    yield
+    administer(server, "role/grant", {"name": "k3", "perm": {"permType": "READWRITE", **SPAN}})
+
+
+@contextlib.contextmanager
+def may_write_nothing(server: Server) -> Iterator[None]:
+    """It may read the prefix, and write there no more."""
+    administer(server, "role/grant", {"name": "k3", "perm": {"permType": "READ", **SPAN}})
+    yield
+    administer(server, "role/grant", {"name": "k3", "perm": {"permType": "READWRITE", **SPAN}})
+
+
+@contextlib.contextmanager
+def another_password(server: Server) -> Iterator[None]:
+    """The password of the agents' user is another one, and then theirs again; etcd forgets their logins for it."""
+    administer(server, "user/changepw", {"name": "k3", "password": "another-secret"})
+    yield
+    administer(server, "user/changepw", {"name": "k3", "password": "k3-secret"})
 
 
 # --- MariaDB
@@ -143,6 +175,12 @@ ETCD = [
     Trouble(befall=no_space, says="is full (NOSPACE alarm)", lists=True),
     Trouble(befall=users_wanted, says="wants a user: set storage.etcd.username", lists=False),
 ]
+RIGHTS = "denies user k3 access to /kubernetes/: etcdctl role grant-permission ROLE --prefix=true readwrite /kubernetes/"
+ETCD_OF_USERS = [
+    Trouble(befall=may_do_nothing, says=RIGHTS, lists=False),
+    Trouble(befall=may_write_nothing, says=RIGHTS, lists=True, of_rights=True),
+    Trouble(befall=another_password, says="refuses user k3: unknown name or wrong password", lists=False),
+]
 MARIADB = [
     Trouble(befall=tables_locked, says="does somebody hold a lock", lists=False),
     Trouble(befall=counter_held, says="does somebody hold a lock", lists=True),
@@ -159,9 +197,8 @@ class Scene:
         self._lan = lan
         self._reader = reader
         self._opening = file_of(reader, url)
-        env = PASSWORD if url.startswith("mysql") else None
         argv = ["k3", "network", "--peer-ttl", f"{TTL.seconds}s", "--store", url]
-        self.agents = {host: host.start(argv, env=env) for host in hosts}
+        self.agents = {host: host.start(argv, env=environment(url)) for host in hosts}
         for process in self.agents.values():
             process.wait_for("This machine is on the list", guard_seconds=30)
         self.api = reader.start(["k3", "server", "--listen", f"127.0.0.1:{API_PORT}", *self._opening])
@@ -243,13 +280,14 @@ class Scene:
 def play(lan: Lan, server: Server, url: str, troubles: Sequence[Trouble]) -> None:
     """One trouble after the other, each with new agents: a second one within the minute would be told of later (ADR 46)."""
     hosts, reader = [lan.host("a"), lan.host("b")], lan.host("reader")
+    password = password_of(url)
     for trouble in troubles:
         scene = Scene(lan, server, url, hosts, reader)
         with scene.watcher:
             scene.meets(trouble)
         for process in (*scene.agents.values(), scene.api):
             assert "Traceback" not in process.text
-            assert Mariadb.password not in process.text
+            assert not password or password not in process.text
             process.kill()
 
 
@@ -258,6 +296,14 @@ def test_an_etcd_that_is_full_and_one_that_wants_users(lan: Lan) -> None:
     far = lan.host("far")
     with etcd_server(f"--quota-backend-bytes={QUOTA_BYTES}", "--bcrypt-cost=4", lan=lan, host=far) as server:
         play(lan, server, f"etcd://{server.address}:{server.port}", ETCD)
+
+
+@pytest.mark.servers("etcd")
+def test_an_etcd_whose_user_loses_its_rights_or_its_password(lan: Lan) -> None:
+    far = lan.host("far")
+    with etcd_server("--bcrypt-cost=4", lan=lan, host=far) as server:
+        server.site.call(lambda: add_users(server, "/kubernetes"))
+        play(lan, server, f"etcd://k3@{server.address}:{server.port}", ETCD_OF_USERS)
 
 
 @pytest.mark.servers("mariadb")

@@ -35,20 +35,31 @@ PLACES = [
     pytest.param(on_etcd, marks=pytest.mark.servers("etcd"), id="etcd"),
     pytest.param(on_mariadb, marks=pytest.mark.servers("mariadb"), id="mariadb"),
 ]
-PASSWORD = {"K3_STORE_PASSWORD": Mariadb.password}
+
+
+def password_of(url: str) -> str:
+    """That of the user in the URL; empty: there is none."""
+    if url.startswith("mysql"):
+        return Mariadb.password
+    return "k3-secret" if "@" in url else ""  # as `add_users` sets it
+
+
+def environment(url: str) -> dict[str, str]:
+    """Of a process that opens the store."""
+    return {"K3_STORE_PASSWORD": password} if (password := password_of(url)) else {}
 
 
 def start(host: Host, url: str) -> Process:
-    env = PASSWORD if url.startswith("mysql") else None
-    return host.start(["k3", "network", "--peer-ttl", "5s", "--store", url], env=env)
+    return host.start(["k3", "network", "--peer-ttl", "5s", "--store", url], env=environment(url))
 
 
 def file_of(reader: Host, url: str) -> list[str]:
     """How the reader opens the store: the password stands in a file, as it should."""
-    if not url.startswith("mysql"):
+    if not (password := password_of(url)):
         return ["--store", url]
     path = reader.path("/run/k3.yaml")
-    path.write_text(f"storage:\n  type: mysql\n  mysql: {{password: {Mariadb.password}}}\n", encoding="utf-8")
+    kind = url.partition(":")[0]
+    path.write_text(f"storage:\n  type: {kind}\n  {kind}: {{password: {password}}}\n", encoding="utf-8")
     return ["--config", "/run/k3.yaml", "--store", url]
 
 

@@ -208,12 +208,14 @@ class HealthServer:
 
     def _listens(self, sock: socket.socket) -> Listener:
         trouble = Trouble(log, "health.refused", MEANWHILE, longest_pause_seconds=PAUSE_SECONDS)
-        return Listener(sock, self._welcome, trouble=trouble, exhausted=self._room.clear)
+        return Listener(sock, self._connection, trouble=trouble, admits=self._admits, exhausted=self._room.clear)
 
-    def _welcome(self, address: str) -> Connection | None:
+    def _admits(self, address: str) -> bool:
+        return self._visits(self._known.origin(address.removeprefix(MAPPED)))
+
+    def _connection(self, address: str) -> Connection:
         address = address.removeprefix(MAPPED)
-        origin = self._known.origin(address)
-        return Connection(self, address, origin) if self._visits(origin) else None
+        return Connection(self, address, self._known.origin(address))
 
     def _visits(self, origin: str) -> bool:
         now = self._clock()

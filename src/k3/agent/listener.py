@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 MAPPED: Final = "::ffff:"
 """Before the address of an IPv4 client, at an IPv6 socket (RFC 4291 §2.5.5.2)."""
 MEANWHILE: Final = "connections wait until the kernel lets them in"
+SILENT_SECONDS: Final = 1
+"""A client is let in as soon as it says something or hangs up, and after this time if it does neither (ADR 61)."""
 PAUSE_SECONDS: Final = 1.0
 """Between two attempts where the kernel lets nothing in: clients wait no longer than that once it does again."""
 
@@ -60,20 +62,22 @@ class Listener:
     def __init__(
         self,
         sock: socket.socket,
-        welcome: Callable[[str], asyncio.BaseProtocol | None],
+        protocols: Callable[[str], asyncio.BaseProtocol],
         *,
         trouble: Trouble,
+        admits: Callable[[str], bool] = lambda _: True,
         exhausted: Callable[[], None] = lambda: None,
         tls: Tls | None = None,
     ) -> None:
         """Accepts from now on. `sock` is closed with the listener.
 
-        `welcome` is given the client's address, and returns who speaks with it; None: the connection is closed. `exhausted` may
-        let go of descriptors. `trouble` says that the kernel lets nothing in.
+        `protocols` is given a client's address, and returns who speaks with it. `admits` is asked before, for each that has
+        come; False: it is closed. `exhausted` may let go of descriptors. `trouble` says that the kernel lets nothing in.
         """
         self._loop = asyncio.get_running_loop()
         self._sock = sock
-        self._welcome = welcome
+        self._protocols = protocols
+        self._admits = admits
         self._exhausted = exhausted
         self._tls = tls
         self._adopting: set[asyncio.Task[None]] = set()
@@ -120,16 +124,20 @@ class Listener:
                     self._pause(error)
                 return
             self._trouble.ends()
-            protocol = self._welcome(address[0])
-            if protocol is None:
-                connection.close()
-                continue
             connection.settimeout(0)  # `accept` gives a blocking socket, whatever the listening one is
-            task = self._loop.create_task(self._adopt(connection, address[0], protocol))
-            self._adopting.add(task)
-            task.add_done_callback(self._adopting.discard)
+            if not self._admits(address[0]):
+                connection.close()
+            elif (ended := _gone(connection)) is not None:
+                connection.close()
+                if self._tls is not None:
+                    self._tls.failed(address[0], ended)
+            else:
+                task = self._loop.create_task(self._adopt(connection, address[0]))
+                self._adopting.add(task)
+                task.add_done_callback(self._adopting.discard)
 
-    async def _adopt(self, connection: socket.socket, address: str, protocol: asyncio.BaseProtocol) -> None:
+    async def _adopt(self, connection: socket.socket, address: str) -> None:
+        protocol = self._protocols(address)
         try:
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: protocol, connection)
@@ -157,6 +165,16 @@ class Listener:
 
     def _resume(self) -> None:
         self._loop.add_reader(self._sock, self._accept_all)
+
+
+def _gone(connection: socket.socket) -> OSError | None:
+    """Returns how a client has ended the connection without a word, if it has: to find out costs far less than a transport."""
+    try:
+        return None if connection.recv(1, socket.MSG_PEEK) else ConnectionResetError()
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        return error
 
 
 def listening_socket(host: str, port: int, interface: str = "", *, shared: bool = False) -> socket.socket:
@@ -188,6 +206,9 @@ def _bound(family: socket.AddressFamily, host: str, port: int, interface: str, *
         if family == socket.AF_INET6:
             # So `::` takes IPv4 as well, whatever net.ipv6.bindv6only says.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+        with suppress(OSError):  # a sandbox may not know it: then each is let in at once
+            # In all protocols served here the client speaks first. Until it does, it waits in the kernel (tcp(7), ADR 61).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, SILENT_SECONDS)
         sock.bind((host, port))
         sock.listen(limits.HTTP_BACKLOG)
     except BaseException:

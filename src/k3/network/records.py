@@ -81,7 +81,7 @@ def read_announcement(
         raise Unacceptable(Reason.NODE)
     if not 0 < port <= limits.PORT or _number(values, "port", limits.PORT) not in {0, port}:
         raise Unacceptable(Reason.PORT)
-    reachable = _on_link(addresses, links)
+    reachable = _on_link(tuple(addresses), links)
     if not reachable:
         raise Unacceptable(Reason.ADDRESS)
     return Announcement(
@@ -135,7 +135,8 @@ def _matching(values: dict[str, str], key: str, allowed: re.Pattern[str]) -> str
     return text
 
 
-def _on_link(addresses: Iterable[HeardAddress], links: Links) -> tuple[str, ...]:
+@lru_cache(maxsize=256)  # four fifths of what reading an announcement costs, and many may be at one place
+def _on_link(addresses: tuple[HeardAddress, ...], links: Links) -> tuple[str, ...]:
     literals = dict.fromkeys(_literal(address, links) for address in addresses)
     reachable = [each for each in literals if links.on_link(each)]
     # Link-local addresses mean something else on every machine: only where there is no other.
