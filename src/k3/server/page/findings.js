@@ -21,13 +21,19 @@ const SHOWN = 50;
  * @returns {Finding[]} by kind, then by name
  */
 export function findings(nodes, events = [], now = Date.now()) {
-  const seen = Array.from(nodes, (node) => read(node, now));
+  const seen = Array.from(nodes, (node) => {
+    const each = memory.get(node) ?? read(node);
+    each.agrees = each.source === null || (Number.isNaN(each.lastSeen) ? !each.isReady : !states.isAhead(each.lastSeen, now) && now <= each.until);
+    return each;
+  });
   const found = [...conflicts(seen, [...events], now), ...seen.flatMap(cloned), ...clocks(seen, now), ...seen.flatMap(unreadable)];
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || (a.node < b.node ? -1 : a.node > b.node ? 1 : 0));
 }
 
-/** What counts here of one Node. It is asked of thousands at once, so each thing is worked out once. */
-function read(node, now) {
+/** What counts here of each Node, worked out once: thousands are asked about again and again. */
+const memory = new WeakMap();
+
+function read(node) {
   const ready = states.condition(node, "Ready");
   const source = states.owner(node, ready);
   const notes = states.annotations(node);
@@ -36,12 +42,13 @@ function read(node, now) {
   const isReady = source !== null && ready?.status === "True";
   const lastSeen = states.lastSeen(node, source, ready);
   const hasMore = node?.status?.conditions?.length > 1;
-  return {
+  const made = {
     ready,
     source,
     name: states.nameOf(node),
     isReady,
-    agrees: states.agrees(node, source, lastSeen, isReady, now),
+    agrees: true,
+    until: states.believedUntil(node, source, lastSeen),
     isReachable: !hasMore || states.condition(node, "k3.network/Reachable")?.status !== "False",
     cloned: hasMore ? states.condition(node, "k3.network/Cloned") : null,
     id: note("id"),
@@ -50,6 +57,8 @@ function read(node, now) {
     runs: [note("agent"), note("boot")].filter(Boolean),
     lastSeen,
   };
+  memory.set(node, made);
+  return made;
 }
 
 function conflicts(seen, events, now) {

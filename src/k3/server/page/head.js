@@ -1,6 +1,6 @@
 /** What is above and below the table: the count, how the connection stands, the groups to choose from, and what to do next. */
 
-import { KIND_WORDS, KINDS, LABEL, labelKeys, labelOf } from "/page/choice.js";
+import { KIND_WORDS, KINDS, LABEL, labelOf } from "/page/choice.js";
 import { copyable } from "/page/dialogs.js";
 import { watchFor } from "/page/doctor.js";
 import { byId, make, mark, write } from "/page/dom.js";
@@ -79,11 +79,11 @@ export function showStanding({ kind, since, message, denial, isEmpty }, { onagai
   bar.replaceChildren(make("span", {}, ...words), button);
 }
 
-/** Shows by what the machines may be grouped: `chosen`, and all labels that they have. */
-export function showGroups(machines, chosen) {
+/** Shows by what the machines may be grouped: `chosen`, and labels by their `labelKeys`. */
+export function showGroups(labelKeys, chosen) {
   const select = byId("group");
   if (document.activeElement === select) return;
-  const keys = machines.length ? labelKeys(machines) : [];
+  const keys = [...labelKeys];
   const key = labelOf(chosen);
   if (key && !keys.includes(key)) keys.push(key);
   const shape = [chosen, ...keys].join("\n");
