@@ -13,6 +13,7 @@ from k3.core.objects import EVENT, NODE, Key, Object
 from k3.core.store import modify
 from k3.server.access import tokens
 from k3.server.access.identity import Role
+from k3.view import words
 from tests.page.pasts import event, machine, ready
 from tests.page.stage import Stage, staged
 
@@ -270,8 +271,9 @@ async def test_labels_are_set_and_taken_off(stage: Stage) -> None:
     labels = (await metadata(stage, "web1"))["labels"]
     assert labels["zone"] == "rack1"
     assert "role" not in labels
-    await stage.tab.value("panel.editor.key.value = 'not a key'; panel.editor.form.requestSubmit()")
-    assert "not a key" in await notice(stage)
+    for typed, odd in (("not a key", "key"), ("zone=rack 1", "value")):
+        await stage.tab.value(f"panel.editor.key.value = {typed!r}; panel.editor.form.requestSubmit()")
+        await stage.tab.until(f"panel.notice.textContent === {json.dumps(words.LABELS[odd])}")
     await stage.tab.value("panel.editor.key.value = 'k3.network/managed=false'; panel.editor.form.requestSubmit()")
     await stage.tab.until("panel.notice.textContent === 'k3.network/managed is a label that k3 writes itself.'")
     assert (await metadata(stage, "web1"))["labels"].get("k3.network/managed") != "false"

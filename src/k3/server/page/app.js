@@ -139,6 +139,7 @@ class Page {
     if (standing.kind === "denied" && !this.#isAsked) ontoken();
     if (standing.kind === "live") this.#isAsked = false;
     this.grid.tick();
+    this.drawer.stand();
     this.changed();
   }
 
