@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.servers("chromium"), pytest.mark.asy
 WORDS: Final = {
     "states": {"Ready": {"means": "It is well.", "do": "Nothing."}},
     "reasons": {
-        "PeerUnreachable": {"means": "It was silent.", "do": "Open port PORT.", "command": "curl http://ADDRESS:PORT/info"}
+        "PeerUnreachable": {"means": "It was silent.", "do": "Open port PORT.", "command": "curl http://ADDRESS:PORT/info"},
+        "PeerLeft": {
+            "means": "It left.",
+            "do": "Look there.",
+            "command": "curl -m 3 --interface eth0 http://ADDRESS:PORT/info",
+        },
     },
     "conditions": {},
 }
@@ -366,17 +371,21 @@ async def test_on_a_phone_it_is_the_whole_window(stage: Stage) -> None:
     await put(
         stage,
         "web1",
+        ready("False", datetime.now(UTC), "PeerLeft", "it said goodbye"),
         labels={"a.very.long.key.that.does.not.end/and-goes-on": "x" * 63},
         notes={"example.com/long": "y" * 2000},
     )
-    await stage.tab.look(width=390, height=844)
+    await stage.tab.look(width=320, height=640)
     await shown(stage, "web1")
     await stage.tab.value("panel.raw.open = true")
     sizes = await stage.tab.value(
         "[panel.dialog.getBoundingClientRect().width, panel.dialog.scrollWidth, panel.dialog.clientWidth]"
     )
-    assert sizes[0] == 390
+    assert sizes[0] == 320
     assert sizes[1] == sizes[2]
+    seen = "[...panel.dialog.querySelectorAll('*')].filter((each) => each.checkVisibility() && !each.closest('code, pre'))"
+    assert await stage.tab.value("isShown('.meaning .command code') && isShown('.drawer-tools button')")
+    assert await stage.tab.value(f"{seen}.filter((each) => each.getBoundingClientRect().right > 320).map(String)") == []
     await stage.tab.value("panel.dialog.scrollTop = 1000")
     assert await stage.tab.value("panel.title.getBoundingClientRect().top < 60 && panel.title.getBoundingClientRect().top >= 0")
     await stage.tab.look()
