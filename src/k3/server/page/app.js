@@ -8,7 +8,7 @@ import { askForToken, showKeys } from "/page/dialogs.js";
 import { byId, mark, write } from "/page/dom.js";
 import { Drawer } from "/page/drawer.js";
 import { WORDS } from "/page/facts.js";
-import { findings, FindingsView } from "/page/findings.js";
+import { findings, FindingsView, prepare } from "/page/findings.js";
 import { Fleet } from "/page/fleet.js";
 import { Follower } from "/page/follow.js";
 import { Grid } from "/page/grid.js";
@@ -23,7 +23,6 @@ const TOKEN = "k3-token";
 /** What the browser keeps with an address at which the details of a machine were opened by hand. */
 const OPENED = { isOpened: true };
 const UNAUTHORIZED = 401;
-const THEME = "k3-theme";
 /** How often it is looked for what takes time to find. */
 const RARELY_MS = 2_000;
 const BAR_MS = 60_000;
@@ -105,10 +104,10 @@ class Page {
     const { machines } = this.fleet;
     const names = this.fleet.changed();
     const order = this.#ordered(names);
+    const items = order.items();
+    this.grid.show(items, (name) => order.placeOf(name), this.choice); // first, as it reads how far the table is scrolled
     const isAsking = !machines.size && standing.kind !== "live";
     head.showCounts(order.counts, { total: progress?.total ?? machines.size, kind: this.choice.kind, isAsking, isDenied: standing.kind === "denied", when: this.when });
-    const items = order.items();
-    this.grid.show(items, (name) => order.placeOf(name), this.choice);
     head.showNone(machines.size > 0 && !items.length, () => this.#chooseAll());
     head.showGroups(order.labelKeys, this.choice.group);
     head.showNext(standing.kind === "live" && !progress ? machines.size : null, this.api);
@@ -153,14 +152,17 @@ class Page {
     if (document.hidden || this.follower.standing.kind !== "live") return;
     this.grid.tick();
     this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
-    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) this.#find();
+    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) void this.#find();
   }
 
   /** Looks every Machine over. Of ten thousand that takes a hundredth of the time at the most. */
-  #find() {
-    const began = performance.now();
+  async #find() {
     this.#isFound = true;
-    this.findings.show(findings(Array.from(this.fleet.machines.values(), (each) => each.node), this.past.all(), this.now()));
+    this.#findAt = Infinity;
+    const nodes = Array.from(this.fleet.machines.values(), (each) => each.node);
+    await prepare(nodes);
+    const began = performance.now();
+    this.findings.show(findings(nodes, this.past.all(), this.now()));
     this.#findAt = performance.now() + Math.max(RARELY_MS, 100 * (performance.now() - began));
   }
 
@@ -254,7 +256,7 @@ class Page {
     byId("search").addEventListener("input", (event) => this.choose({ words: event.target.value }));
     byId("selector").addEventListener("input", (event) => this.select(event.target.value));
     byId("group").addEventListener("change", (event) => this.choose({ group: event.target.value }));
-    byId("theme").addEventListener("click", switchTheme);
+    byId("theme").addEventListener("click", head.switchTheme);
     byId("keys").addEventListener("click", showKeys);
     addEventListener("keydown", (event) => this.#key(event));
     addEventListener("hashchange", () => this.#given());
@@ -299,7 +301,7 @@ class Page {
       l: () => byId("selector").focus(),
       j: () => this.#move(1),
       k: () => this.#move(-1),
-      t: switchTheme,
+      t: head.switchTheme,
       "?": showKeys,
     }[event.key];
     if (!does) return;
@@ -336,13 +338,5 @@ function takenToken() {
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
-function switchTheme() {
-  const root = document.documentElement;
-  const former = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  root.dataset.theme = former === "dark" ? "light" : "dark";
-  localStorage.setItem(THEME, root.dataset.theme);
-}
-
-const theme = localStorage.getItem(THEME);
-if (theme) document.documentElement.dataset.theme = theme;
+head.showTheme();
 new Page().start();

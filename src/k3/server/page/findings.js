@@ -13,6 +13,7 @@ const KINDS = Object.keys(TITLES);
 const SECOND_NAME = /^(.+)-([0-9a-f]{6})$/;
 const CONFLICTS = new Set(["NameConflict", "IdentityChanged"]);
 const SHOWN = 50;
+const TURN_MS = 8;
 
 /**
  * @param {Iterable<any>} nodes all there are
@@ -22,7 +23,7 @@ const SHOWN = 50;
  */
 export function findings(nodes, events = [], now = Date.now()) {
   const seen = Array.from(nodes, (node) => {
-    const each = memory.get(node) ?? read(node);
+    const each = known(node);
     each.agrees = each.source === null || (Number.isNaN(each.lastSeen) ? !each.isReady : !states.isAhead(each.lastSeen, now) && now <= each.until);
     return each;
   });
@@ -30,8 +31,24 @@ export function findings(nodes, events = [], now = Date.now()) {
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || (a.node < b.node ? -1 : a.node > b.node ? 1 : 0));
 }
 
+/** Reads the Nodes that have not been read yet, a few at a time, so that nobody waits for it. */
+export async function prepare(nodes) {
+  let began = performance.now();
+  for (const node of nodes) {
+    known(node);
+    if (performance.now() - began < TURN_MS) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    began = performance.now();
+  }
+}
+
 /** What counts here of each Node, worked out once: thousands are asked about again and again. */
 const memory = new WeakMap();
+
+function known(node) {
+  if (!memory.has(node)) memory.set(node, read(node));
+  return memory.get(node);
+}
 
 function read(node) {
   const ready = states.condition(node, "Ready");
@@ -42,7 +59,7 @@ function read(node) {
   const isReady = source !== null && ready?.status === "True";
   const lastSeen = states.lastSeen(node, source, ready);
   const hasMore = node?.status?.conditions?.length > 1;
-  const made = {
+  return {
     ready,
     source,
     name: states.nameOf(node),
@@ -57,8 +74,6 @@ function read(node) {
     runs: [note("agent"), note("boot")].filter(Boolean),
     lastSeen,
   };
-  memory.set(node, made);
-  return made;
 }
 
 function conflicts(seen, events, now) {

@@ -60,7 +60,7 @@ export class Grid {
     if (this.#cursor && placeOf(this.#cursor) === undefined) this.#cursor = this.#nearest(this.#cursorPlace ?? 0);
     this.#cursorPlace = placeOf(this.#cursor);
     mark(this.#root, "aria-rowcount", items.length + 1);
-    this.#body.style.height = `${items.length * this.#rowHeight}px`;
+    this.#stretch();
     for (const each of this.#head.children) {
       const isIt = each.dataset.id === sort;
       mark(each, "aria-sort", isIt ? (isDown ? "descending" : "ascending") : each.firstChild.tagName === "BUTTON" ? "none" : null);
@@ -121,11 +121,17 @@ export class Grid {
     if (height !== this.#rowHeight) {
       const anchor = this.#anchor();
       this.#rowHeight = height;
-      this.#body.style.height = `${this.#items.length * height}px`;
+      this.#stretch();
       for (const row of this.#rows.values()) row.place = -1;
       this.#restore(anchor);
     }
     this.#draw();
+  }
+
+  /** Makes room for all rows. Where they are as many as before, nothing is written, which would cost a layout. */
+  #stretch() {
+    const height = `${this.#items.length * this.#rowHeight}px`;
+    if (this.#body.style.height !== height) this.#body.style.height = height;
   }
 
   #later() {

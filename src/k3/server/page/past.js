@@ -46,16 +46,22 @@ export class Past extends EventTarget {
 
   /** Lists the Events about all Nodes. Whatever the server refuses, there is then no history, and nothing else is lost. */
   async load() {
-    const found = [];
+    const found = new Map();
+    let count = 0;
     let page = { metadata: {} };
     do {
       page = await this.#api.list(EVENTS, { limit: PAGE, continue: page.metadata.continue ?? "" });
-      for (const event of page.items) if (isAboutNode(event)) found.push(kept(event));
-    } while (page.metadata.continue && found.length < MOST);
+      for (const event of page.items.filter(isAboutNode)) {
+        const { name } = event.involvedObject;
+        if (!found.has(name)) found.set(name, []);
+        found.get(name).push(kept(event));
+        count += 1;
+      }
+    } while (page.metadata.continue && count < MOST);
     this.#revision = page.metadata.resourceVersion;
     this.isWhole = !page.metadata.continue;
-    this.#events = Map.groupBy(found, (event) => event.involvedObject.name);
-    this.#count = found.length;
+    this.#events = found;
+    this.#count = count;
     this.#tell(null);
   }
 
