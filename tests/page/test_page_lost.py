@@ -77,7 +77,7 @@ async def test_a_server_that_is_lost_is_said_at_once_and_no_machine_with_it(brow
             assert await tab.value(seen) == former, "ages stand still"
             hindered = "each.disabled && each.title.startsWith('Nothing can be changed')"
             assert await tab.value(f"{_CHANGERS}.every((each) => {hindered})")
-            assert "Nothing can be changed until the server answers again." in await tab.value(f"{_DRAWER}.innerText")
+            assert "Nothing can be changed until it is up to date again." in await tab.value(f"{_DRAWER}.innerText")
             await asyncio.to_thread(server.start)
             await tab.until(f"{_LIVE} && document.getElementById('bar').hidden")
             await tab.until(

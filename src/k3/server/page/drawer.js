@@ -21,7 +21,7 @@ const COPIED_MS = 2000;
 const YAML_CHARACTERS = 500_000;
 /** What the page says of itself in `data-standing` while what it shows is not what is. */
 const STALE = new Set(["lost", "store", "refused", "denied"]);
-const HINDRANCE = "Nothing can be changed until the server answers again.";
+const HINDRANCE = "Nothing can be changed until it is up to date again.";
 
 /** Each part: its title, how it is made, and what it is made of: it is made anew when that has changed. */
 const PARTS = [
