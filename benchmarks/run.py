@@ -2,7 +2,7 @@
 
 A part that fails is reported as failed. With `--only`, the other parts keep their last results, each with its own date.
 
-PYTHONPATH=src:. python benchmarks/run.py [--quick] [--only NAME]...
+PYTHONPATH=src:. python benchmarks/run.py [--quick] [--churn SECONDS] [--only NAME]...
 """
 
 import argparse
@@ -35,6 +35,8 @@ NEED_ROOT: Final = frozenset(NETWORK)
 """They make hosts."""
 SHORTEN: Final = frozenset({*NETWORK, *DISCOVERY, "server", "page"})
 """They know a short run."""
+CHURN: Final = frozenset({"page"})
+"""They have machines come and go, for as long as is wanted."""
 GUARD_SECONDS: Final = 1_800.0
 LAST_WORDS: Final = 400
 ERROR: Final = re.compile(r"[\w.]*(Error|Exception|Group|Exit|Unavailable|Forbidden|Failed|Skipped)\b")
@@ -44,21 +46,23 @@ Skipped, or Failed under K3_REQUIRE_SERVERS=1: its server is not on this machine
 """
 
 
-def command(name: str, *, quick: bool) -> list[str]:
+def command(name: str, *, quick: bool, churn_seconds: float) -> list[str]:
     """How a part is run; those that make hosts as root."""
     argv = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py")]
     if quick and name in SHORTEN:
         argv.append("--quick")
+    if churn_seconds and name in CHURN:
+        argv += ["--churn", str(churn_seconds)]
     if name in NEED_ROOT and os.geteuid() != 0 and shutil.which("sudo"):
         argv = ["sudo", "env", f"PYTHONPATH={ROOT / 'src'}:{ROOT}", "PYTHONDONTWRITEBYTECODE=1", *argv]
     return argv
 
 
-def run_part(name: str, *, quick: bool) -> Part:
+def run_part(name: str, *, quick: bool, churn_seconds: float) -> Part:
     """Run one part to its end."""
     began = datetime.now(UTC)
     process = subprocess.Popen(
-        command(name, quick=quick),
+        command(name, quick=quick, churn_seconds=churn_seconds),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         stdout=subprocess.PIPE,
@@ -67,12 +71,13 @@ def run_part(name: str, *, quick: bool) -> Part:
         start_new_session=True,
     )
     why = ""
+    guard_seconds = GUARD_SECONDS + churn_seconds
     try:
-        output, errors = process.communicate(timeout=GUARD_SECONDS)
+        output, errors = process.communicate(timeout=guard_seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         output, errors = process.communicate()
-        why = f"not done within {GUARD_SECONDS:.0f} s"
+        why = f"not done within {guard_seconds:.0f} s"
     if not why and process.returncode:
         lines = [line for line in errors.splitlines() if ERROR.match(line)] or ["no word of why"]
         why = f"exit code {process.returncode}: {lines[-1][:LAST_WORDS]}".replace(f"{ROOT}/", "")
@@ -101,12 +106,15 @@ def load() -> dict[str, Part]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="Measure k3, each figure beside something else in the same run.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter windows")
+    parser.add_argument(
+        "--churn", type=float, default=0.0, metavar="SECONDS", help="how long machines come and go before the page"
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be repeated")
     chosen = parser.parse_args(arguments)
     parts = load() if chosen.only else {}
     for name in chosen.only or PARTS:
         print(f"{name} ...", end=" ", flush=True)
-        part = run_part(name, quick=chosen.quick)
+        part = run_part(name, quick=chosen.quick, churn_seconds=chosen.churn)
         parts[name] = part
         print(part.summary, flush=True)
     ordered = [parts[name] for name in PARTS if name in parts]

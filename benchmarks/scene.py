@@ -37,9 +37,19 @@ _PACKET_BYTES: Final = 9_000
 
 def is_quick() -> bool:
     """Whether `--quick` was given: fewer rounds, shorter windows."""
+    return bool(_given().quick)
+
+
+def churn_seconds(else_seconds: float) -> float:
+    """How long machines come and go (`--churn`)."""
+    return _given().churn or else_seconds
+
+
+def _given() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    return bool(parser.parse_args().quick)
+    parser.add_argument("--churn", type=float, default=0.0)
+    return parser.parse_args()
 
 
 def role(host: Host, part: str, *arguments: str) -> Process:

@@ -13,6 +13,7 @@ from k3.core.objects import EVENT, NODE, Key, Object
 from k3.core.store import modify
 from k3.server.access import tokens
 from k3.server.access.identity import Role
+from k3.view import words
 from tests.page.pasts import event, machine, ready
 from tests.page.stage import Stage, staged
 
@@ -20,7 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.servers("chromium"), pytest.mark.asy
 WORDS: Final = {
     "states": {"Ready": {"means": "It is well.", "do": "Nothing."}},
     "reasons": {
-        "PeerUnreachable": {"means": "It was silent.", "do": "Open port PORT.", "command": "curl http://ADDRESS:PORT/info"}
+        "PeerUnreachable": {"means": "It was silent.", "do": "Open port PORT.", "command": "curl http://ADDRESS:PORT/info"},
+        "PeerLeft": {
+            "means": "It left.",
+            "do": "Look there.",
+            "command": "curl -m 3 --interface eth0 http://ADDRESS:PORT/info",
+        },
     },
     "conditions": {},
 }
@@ -270,8 +276,9 @@ async def test_labels_are_set_and_taken_off(stage: Stage) -> None:
     labels = (await metadata(stage, "web1"))["labels"]
     assert labels["zone"] == "rack1"
     assert "role" not in labels
-    await stage.tab.value("panel.editor.key.value = 'not a key'; panel.editor.form.requestSubmit()")
-    assert "not a key" in await notice(stage)
+    for typed, odd in (("not a key", "key"), ("zone=rack 1", "value")):
+        await stage.tab.value(f"panel.editor.key.value = {typed!r}; panel.editor.form.requestSubmit()")
+        await stage.tab.until(f"panel.notice.textContent === {json.dumps(words.LABELS[odd])}")
     await stage.tab.value("panel.editor.key.value = 'k3.network/managed=false'; panel.editor.form.requestSubmit()")
     await stage.tab.until("panel.notice.textContent === 'k3.network/managed is a label that k3 writes itself.'")
     assert (await metadata(stage, "web1"))["labels"].get("k3.network/managed") != "false"
@@ -364,17 +371,21 @@ async def test_on_a_phone_it_is_the_whole_window(stage: Stage) -> None:
     await put(
         stage,
         "web1",
+        ready("False", datetime.now(UTC), "PeerLeft", "it said goodbye"),
         labels={"a.very.long.key.that.does.not.end/and-goes-on": "x" * 63},
         notes={"example.com/long": "y" * 2000},
     )
-    await stage.tab.look(width=390, height=844)
+    await stage.tab.look(width=320, height=640)
     await shown(stage, "web1")
     await stage.tab.value("panel.raw.open = true")
     sizes = await stage.tab.value(
         "[panel.dialog.getBoundingClientRect().width, panel.dialog.scrollWidth, panel.dialog.clientWidth]"
     )
-    assert sizes[0] == 390
+    assert sizes[0] == 320
     assert sizes[1] == sizes[2]
+    seen = "[...panel.dialog.querySelectorAll('*')].filter((each) => each.checkVisibility() && !each.closest('code, pre'))"
+    assert await stage.tab.value("isShown('.meaning .command code') && isShown('.drawer-tools button')")
+    assert await stage.tab.value(f"{seen}.filter((each) => each.getBoundingClientRect().right > 320).map(String)") == []
     await stage.tab.value("panel.dialog.scrollTop = 1000")
     assert await stage.tab.value("panel.title.getBoundingClientRect().top < 60 && panel.title.getBoundingClientRect().top >= 0")
     await stage.tab.look()

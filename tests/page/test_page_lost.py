@@ -26,6 +26,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.servers("chromium"), pytest.mark.asy
 
 _COUNT: Final = "document.getElementById('count').innerText"
 _BAR: Final = "document.getElementById('bar').innerText"
+_DRAWER: Final = "document.querySelector('dialog.drawer')"
+_CHANGERS: Final = (
+    f"[...{_DRAWER}.querySelectorAll('button')].filter((each) => each.checkVisibility()"
+    " && /^(Cordon|Add a note|Set label|Delete this Node)/.test(each.innerText))"
+)
+"""The buttons that change the machine which is opened."""
 _LIVE: Final = "document.body.dataset.standing === 'live'"
 
 
@@ -55,6 +61,9 @@ async def test_a_server_that_is_lost_is_said_at_once_and_no_machine_with_it(brow
         async with browser.tab(server.endpoint + "/") as tab:
             await tab.until(f"{_LIVE} && {_COUNT} === '2 of 2 machines ready'")
             assert f"See them in a browser: {server.endpoint}/\n" in server.process.text
+            await tab.press("j")
+            await tab.press("Enter")
+            await tab.until(f"{_CHANGERS}.length > 2 && {_CHANGERS}.every((each) => !each.disabled)")
             server.close()
             began = time.perf_counter()
             await tab.until(f"{_BAR}.startsWith('Not connected since')")
@@ -66,8 +75,14 @@ async def test_a_server_that_is_lost_is_said_at_once_and_no_machine_with_it(brow
             former = await tab.value(seen)
             await asyncio.sleep(2.5)
             assert await tab.value(seen) == former, "ages stand still"
+            hindered = "each.disabled && each.title.startsWith('Nothing can be changed')"
+            assert await tab.value(f"{_CHANGERS}.every((each) => {hindered})")
+            assert "Nothing can be changed until it is up to date again." in await tab.value(f"{_DRAWER}.innerText")
             await asyncio.to_thread(server.start)
             await tab.until(f"{_LIVE} && document.getElementById('bar').hidden")
+            await tab.until(
+                f"{_CHANGERS}.length > 2 && {_CHANGERS}.every((each) => !each.disabled && !each.title.startsWith('No'))"
+            )
             await _kubectl(server, machine("web3", ready="False"))
             await tab.until(f"{_COUNT} === '2 of 3 machines ready'")
             assert tab.complaints == []

@@ -14,7 +14,7 @@ from k3.core.errors import Invalid
 from k3.core.objects import Manifest, copied
 from k3.core.safe_text import printable
 from k3.server.patching.merge_patch import patched
-from k3.view import node_table
+from k3.view import node_table, words
 from k3.view.cells import Moment, human_duration
 from k3.view.selector import parse_selector
 from tests.page.machines import machine, of_a_controller, with_condition
@@ -126,6 +126,19 @@ async def test_a_label_selector_means_the_same(stage: Stage) -> None:
             assert answer is None, text
         else:
             assert answer == [selector.matches(each) for each in _LABELS], text
+
+
+async def test_what_a_label_may_be_is_what_kubernetes_takes(stage: Stage) -> None:
+    prefixes = ("", "/", "a/", "example.com/", "A/", "a..b/", "a/b/", "-a/", f"{'a' * 253}/", f"{'a' * 254}/")
+    texts = ("", "rack", "Rack_1.b-c", "a b", "-a", "a-", ".", "ä", "x" * 63, "x" * 64, "a\n")
+    labels = [
+        *itertools.product((prefix + text for prefix in prefixes for text in texts), ("", "1")),
+        *(("a", text) for text in texts),
+    ]
+    found = await stage.of("selector", "labels.map(([key, value]) => m.oddPart(key, value))", labels=labels)
+    assert set(found) == {"", "key", "value"}
+    for (key, value), odd in zip(labels, found, strict=True):
+        assert words.LABELS.get(odd, "") == words.of_label(key, value), (key, value)
 
 
 async def test_lengths_and_points_of_time_are_written_and_read_alike(stage: Stage) -> None:

@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from k3.core.objects import Key, Kind, Manifest, Object
 
+Place = tuple[str, str]
+"""Namespace and name: lists are in this order."""
+
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 

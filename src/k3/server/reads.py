@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from k3.core.errors import Expired
-from k3.server.entries import Entry
+from k3.server.entries import Entry, Place
 from k3.server.options import ReadOptions
 from k3.server.schema import json_text
 from k3.server.selectors import Selection
 from k3.server.shapes import LIST_END, Shape, list_of
 from k3.server.status import Refused, bad_request, expired
 from k3.server.turns import TURN_SECONDS
-from k3.server.window import Place, Snapshot, Window
+from k3.server.window import Snapshot, Window
 
 TURN: Final = 200
 """Objects that are written before it is looked whether others should get their turn."""
@@ -103,6 +103,8 @@ def too_large(asked: int, current: int) -> Refused:
 async def page(window: Window, namespace: str, wanted: Selection, options: ReadOptions, origin: Origin) -> Page:
     """Returns what a list request asks for. Raises Refused, Unavailable."""
     after: Place | None = None
+    if (subject := wanted.subject) is not None:
+        await window.about()
     if options.continue_:
         revision, after = _read_token(options.continue_)
         await wait_for(window, revision, origin)
@@ -113,6 +115,8 @@ async def page(window: Window, namespace: str, wanted: Selection, options: ReadO
     else:
         found = await snapshot(window, options.revision, origin)
     limit = 0 if options.revision == 0 and after is None else options.limit  # as a kube-apiserver answers from its cache
+    if subject is not None:
+        found = window.narrowed(found, subject)
     return _cut(found, namespace, wanted, limit, after)
 
 

@@ -32,6 +32,8 @@ FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 }
 """The fields that a kind may be selected by, besides its name and namespace."""
 
+SUBJECTS: Final = ("involvedObject.name", "involvedObject.uid")
+"""The fields that say what an Event is about: there is an index of them (`k3.server.subjects`)."""
 
 _ALL: Final = Selector()
 
@@ -62,6 +64,11 @@ class Selection:
         """Returns the one name that is wanted; empty: not only one."""
         return next((term.value for term in self.fields if term.field == "metadata.name" and term.is_equal), "")
 
+    @property
+    def subject(self) -> FieldTerm | None:
+        """Returns the one thing that the objects are about; None: not only one."""
+        return next((term for term in self.fields if term.field in SUBJECTS and term.is_equal), None)
+
     def matches(self, entry: Entry) -> bool:
         """Whether the client wants this object."""
         if self.labels.terms and not self.labels.matches(entry.labels):
@@ -77,7 +84,7 @@ class Selection:
                 found = entry.key.namespace
             else:
                 manifest = entry.manifest() if manifest is None else manifest
-                found = _field(manifest, term.field)
+                found = field_of(manifest, term.field)
             if (found == term.value) != term.is_equal:
                 return False
         return True
@@ -144,7 +151,8 @@ _SPECIAL: Final[Mapping[str, Callable[[Manifest], str]]] = {
 }
 
 
-def _field(manifest: Manifest, field: str) -> str:
+def field_of(manifest: Manifest, field: str) -> str:
+    """Returns what selectors see of a field; an empty text where it is absent."""
     if (special := _SPECIAL.get(field)) is not None:
         return special(manifest)
     *path, last = field.split(".")

@@ -10,9 +10,9 @@ from k3.agent.cache import Cache, Listed
 from k3.agent.faults import Faults
 from k3.core.objects import NODE, Key, Kind, Manifest, Object
 from k3.core.store import Store, pages
-from k3.server.entries import Entry, encoded
+from k3.server.entries import Entry, Place, encoded
 from k3.server.resources import FIXED, NAMESPACE, NAMESPACES, STORED
-from k3.server.window import Place, Snapshot, Window, feed
+from k3.server.window import Snapshot, Window, feed
 
 SINCE_EVER: Final = "1970-01-01T00:00:00Z"
 FIXED_REVISION: Final = 1

@@ -23,16 +23,15 @@ from k3.core import limits
 from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Key, Kind
 from k3.core.store import Bookmark, Change
-from k3.server.entries import Entry
+from k3.server.entries import Entry, Place
+from k3.server.selectors import FieldTerm
+from k3.server.subjects import Subjects
 from k3.server.turns import in_turns
 
 FRESH_SECONDS: Final = 3.0
 """How long a reader waits for the window to get as far as the store, as at a Kubernetes API server."""
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
-
-Place = tuple[str, str]
-"""Namespace and name: lists are in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +106,7 @@ class Window:
         """The revision behind which all changes are kept."""
         self._places: list[Place] = []
         self._entries: dict[Place, Entry] = {}
+        self._subjects: Subjects | None = None
         self._kept: deque[Happening] = deque()
         self._moved = asyncio.Event()
 
@@ -119,6 +119,7 @@ class Window:
         if not is_same or listed.revision < self.revision:
             self._entries = {place: Entry(item) for place, item in found.items()}
             self._places = sorted(self._entries)
+            self._subjects = None
             self._kept.clear()
             self._oldest = self.revision = listed.revision
             self.cut(Expired(f"the history before revision {listed.revision} is not known here"))
@@ -142,6 +143,11 @@ class Window:
             self._entries[place] = shown
             if before is None:
                 insort(self._places, place)
+        if self._subjects is not None:
+            if now is None:
+                self._subjects.drop(place)
+            else:
+                self._subjects.put(place, now)
         happening = Happening(shown, now, before)
         self._keep(happening)
         for watch in self.watches:
@@ -199,6 +205,18 @@ class Window:
     def now(self) -> Snapshot:
         """Returns all objects as they are now: to be read before the caller waits for anything."""
         return Snapshot(self.revision, self._places, self._entries)
+
+    async def about(self) -> None:
+        """Makes ready what `narrowed` needs."""
+        if self._subjects is None:
+            self._subjects = Subjects(self._entries)
+        await self._subjects.catch_up()
+
+    def narrowed(self, found: Snapshot, term: FieldTerm) -> Snapshot:
+        """Returns a snapshot of the objects that are about one thing; any other than that of now is returned as it is."""
+        if self._subjects is None or found.entries is not self._entries:
+            return found
+        return Snapshot(found.revision, self._subjects.places((term.field, term.value)), found.entries)
 
     def as_of(self, revision: int) -> Snapshot:
         """Returns all objects as they were at a revision. Raises Expired where that is no longer known."""

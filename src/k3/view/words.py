@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from k3.core import phrases
+from k3.core import name_rules, phrases
 from k3.core.addresses import authority, parse_address
 from k3.core.documents import UNREADABLE
 from k3.core.node import NodeView
@@ -105,6 +105,18 @@ CONDITIONS: Final[Mapping[str, Word]] = {
 REASONS: Final[Mapping[str, Word]] = {**OWN_REASONS, **OTHERS_REASONS}
 """Of Ready, of the other conditions and of Events."""
 
+LABELS: Final[Mapping[str, str]] = {
+    "key": (
+        "The key of a label is made of letters, digits, '-', '_' and '.', begins and ends with a letter or digit, and has at "
+        "most 63 characters; a domain and a slash may stand before it: rack, example.com/rack."
+    ),
+    "value": (
+        "The value of a label is made of letters, digits, '-', '_' and '.', begins and ends with a letter or digit, and has at "
+        "most 63 characters, or is empty: it has no spaces."
+    ),
+}
+"""What is wrong with a label that a person has typed, by the part that Kubernetes does not take."""
+
 _OTHER: Final = Word(
     "Another program wrote this reason, and k3 does not know its meaning.", "Ask that program.", "kubectl describe node NAME"
 )
@@ -118,6 +130,12 @@ def to_json() -> dict[str, dict[str, dict[str, str | bool]]]:
     """
     tables = {"states": STATES, "conditions": CONDITIONS, "reasons": REASONS, "situations": SITUATIONS}
     return {title: {key: word.to_json() for key, word in table.items()} for title, table in tables.items()}
+
+
+def of_label(key: str, value: str) -> str:
+    """Returns what is wrong with a label that a person has typed; empty: nothing."""
+    odd = "key" if name_rules.label_key(key) else "value" if name_rules.label_value(value) else ""
+    return LABELS.get(odd, "")
 
 
 def of_reason(reason: str) -> Word:

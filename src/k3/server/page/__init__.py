@@ -7,6 +7,7 @@
     fleet.js     the Nodes as the page knows them, and whether an agent looks after each
     states.js    what a Node says of itself: state, last seen, source (the same rules as `k3.view.node_table`)
     choice.js    which Nodes are shown, in which order and groups; selector.js has the label selectors
+    order.js     which of them are shown where, kept up to date change by change
     grid.js      the table, of which only what is in sight exists; columns.js has its cells
     head.js      the count, how the connection stands, and what a newcomer does next
     link.js      all that is chosen, as the address of the page

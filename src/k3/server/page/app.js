@@ -2,18 +2,19 @@
 
 import { Api } from "/page/api.js";
 import { asOf, bar } from "/page/back.js";
-import { chosen, counted, KINDS, SORTS } from "/page/choice.js";
+import { KINDS, SORTS } from "/page/choice.js";
 import { columns } from "/page/columns.js";
 import { askForToken, showKeys } from "/page/dialogs.js";
 import { byId, mark, write } from "/page/dom.js";
 import { Drawer } from "/page/drawer.js";
 import { WORDS } from "/page/facts.js";
-import { findings, FindingsView } from "/page/findings.js";
+import { findings, FindingsView, prepare } from "/page/findings.js";
 import { Fleet } from "/page/fleet.js";
 import { Follower } from "/page/follow.js";
 import { Grid } from "/page/grid.js";
 import * as head from "/page/head.js";
 import * as link from "/page/link.js";
+import { Order } from "/page/order.js";
 import { Past } from "/page/past.js";
 import { parseSelector } from "/page/selector.js";
 import { TimeSlider } from "/page/timeslider.js";
@@ -22,15 +23,17 @@ const TOKEN = "k3-token";
 /** What the browser keeps with an address at which the details of a machine were opened by hand. */
 const OPENED = { isOpened: true };
 const UNAUTHORIZED = 401;
-const THEME = "k3-theme";
 /** How often it is looked for what takes time to find. */
 const RARELY_MS = 2_000;
 const BAR_MS = 60_000;
+/** Where more than this part of the Machines has changed at once, all are put in order anew. */
+const MANY = 0.1;
 const NO_SELECTOR = "No label selector. Terms look like zone=a, gpu, !old, role in (web,db), joined by commas.";
 
 class Page {
   #isWaiting = false;
   #selects = () => true;
+  #order = null;
   #isAsked = false;
   #bars = new WeakMap();
   #opened = null;
@@ -61,7 +64,7 @@ class Page {
 
   start() {
     this.fleet.addEventListener("change", () => this.changed());
-    this.past.addEventListener("change", () => this.pastChanged());
+    this.past.addEventListener("change", ({ detail }) => this.pastChanged(detail));
     this.follower.addEventListener("standing", () => this.standing());
     this.follower.addEventListener("listed", () => this.listed());
     setInterval(() => this.tick(), 1_000);
@@ -98,18 +101,33 @@ class Page {
 
   show() {
     const { standing, progress } = this.follower;
-    const present = [...this.fleet.machines.values()];
-    const machines = this.when ? asOf(present, (name) => this.past.of(name), this.when, this.now()) : present;
-    const isAsking = !present.length && standing.kind !== "live";
-    head.showCounts(counted(machines), { total: progress?.total ?? present.length, kind: this.choice.kind, isAsking, isDenied: standing.kind === "denied", when: this.when });
-    const fitting = chosen(machines, { ...this.choice, selects: this.#selects });
-    this.grid.show(fitting, this.choice);
-    head.showNone(machines.length > 0 && !fitting.length, () => this.#chooseAll());
-    head.showGroups(present, this.choice.group);
-    head.showNext(standing.kind === "live" && !progress ? present.length : null, this.api);
-    this.past.show(present);
+    const { machines } = this.fleet;
+    const names = this.fleet.changed();
+    const order = this.#ordered(names);
+    const items = order.items();
+    this.grid.show(items, (name) => order.placeOf(name), this.choice); // first, as it reads how far the table is scrolled
+    const isAsking = !machines.size && standing.kind !== "live";
+    head.showCounts(order.counts, { total: progress?.total ?? machines.size, kind: this.choice.kind, isAsking, isDenied: standing.kind === "denied", when: this.when });
+    head.showNone(machines.size > 0 && !items.length, () => this.#chooseAll());
+    head.showGroups(order.labelKeys, this.choice.group);
+    head.showNext(standing.kind === "live" && !progress ? machines.size : null, this.api);
+    this.past.show(names, machines);
     this.#showOpened();
-    this.#isFound = false;
+    this.#isFound &&= !names.size;
+  }
+
+  /** Returns all Machines in order; of those that have changed, it is seen to now. */
+  #ordered(names) {
+    const { machines } = this.fleet;
+    if (this.#order === null || names.size > MANY * machines.size) {
+      this.#order = new Order(Array.from(machines.values(), (each) => this.#asOf(each)), { ...this.choice, selects: this.#selects });
+    } else for (const name of names) this.#order.put(name, this.#asOf(machines.get(name)));
+    return this.#order;
+  }
+
+  /** Returns a Machine as it is, or was at the moment that is shown. */
+  #asOf(machine) {
+    return this.when && machine !== undefined ? asOf(machine, this.past.of(machine.name), this.when, this.now()) : machine;
   }
 
   standing() {
@@ -120,6 +138,7 @@ class Page {
     if (standing.kind === "denied" && !this.#isAsked) ontoken();
     if (standing.kind === "live") this.#isAsked = false;
     this.grid.tick();
+    this.drawer.stand();
     this.changed();
   }
 
@@ -133,19 +152,23 @@ class Page {
     if (document.hidden || this.follower.standing.kind !== "live") return;
     this.grid.tick();
     this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
-    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) this.#find();
+    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) void this.#find();
   }
 
   /** Looks every Machine over. Of ten thousand that takes a hundredth of the time at the most. */
-  #find() {
-    const began = performance.now();
+  async #find() {
     this.#isFound = true;
-    this.findings.show(findings([...this.fleet.machines.values()].map((each) => each.node), this.past.all(), this.now()));
+    this.#findAt = Infinity;
+    const nodes = Array.from(this.fleet.machines.values(), (each) => each.node);
+    await prepare(nodes);
+    const began = performance.now();
+    this.findings.show(findings(nodes, this.past.all(), this.now()));
     this.#findAt = performance.now() + Math.max(RARELY_MS, 100 * (performance.now() - began));
   }
 
   choose(change) {
     Object.assign(this.choice, change);
+    if (Object.keys(change).some((key) => key !== "node")) this.#order = null;
     history.replaceState(history.state, "", link.written(this.choice));
     this.show();
   }
@@ -174,7 +197,7 @@ class Page {
     this.grid.moveTo(name);
     this.drawer.show(machine.node, this.past.of(name), machine.isObserved);
     this.choose({ node: name });
-    if (!this.past.isWhole) this.past.fetch(name).then(() => this.pastChanged(), () => {});
+    if (!this.past.isWhole) this.past.fetch(name).catch(() => {});
   }
 
   closed() {
@@ -185,11 +208,15 @@ class Page {
     byId("table").focus({ preventScroll: true });
   }
 
-  pastChanged() {
-    this.#bars = new WeakMap();
+  /** The past of some Machines is another one now; `names` is null: of all. */
+  pastChanged(names) {
+    if (names === null) this.#bars = new WeakMap();
+    else for (const name of names) this.#bars.delete(this.fleet.machines.get(name));
     this.grid.refresh();
-    if (this.#opened) this.drawer.update(this.#opened.node, this.past.of(this.#opened.name), this.#opened.isObserved);
-    if (this.when) this.changed();
+    this.#isFound = false;
+    const isOpened = this.#opened && (names === null || names.has(this.#opened.name));
+    if (isOpened) this.drawer.update(this.#opened.node, this.past.of(this.#opened.name), this.#opened.isObserved);
+    if (this.when) this.fleet.touch(names ?? this.fleet.machines.keys());
   }
 
   /** The history of a Machine, made anew once a minute. */
@@ -229,7 +256,7 @@ class Page {
     byId("search").addEventListener("input", (event) => this.choose({ words: event.target.value }));
     byId("selector").addEventListener("input", (event) => this.select(event.target.value));
     byId("group").addEventListener("change", (event) => this.choose({ group: event.target.value }));
-    byId("theme").addEventListener("click", switchTheme);
+    byId("theme").addEventListener("click", head.switchTheme);
     byId("keys").addEventListener("click", showKeys);
     addEventListener("keydown", (event) => this.#key(event));
     addEventListener("hashchange", () => this.#given());
@@ -274,7 +301,7 @@ class Page {
       l: () => byId("selector").focus(),
       j: () => this.#move(1),
       k: () => this.#move(-1),
-      t: switchTheme,
+      t: head.switchTheme,
       "?": showKeys,
     }[event.key];
     if (!does) return;
@@ -311,13 +338,5 @@ function takenToken() {
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
-function switchTheme() {
-  const root = document.documentElement;
-  const former = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  root.dataset.theme = former === "dark" ? "light" : "dark";
-  localStorage.setItem(THEME, root.dataset.theme);
-}
-
-const theme = localStorage.getItem(THEME);
-if (theme) document.documentElement.dataset.theme = theme;
+head.showTheme();
 new Page().start();

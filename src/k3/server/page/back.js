@@ -35,11 +35,9 @@ function gradient(slots) {
   return `linear-gradient(90deg, ${stops.map(({ state, from, to }) => `var(--bar-${state}) ${from} ${to}`).join(", ")})`;
 }
 
-/** Returns the Machines as they were at a moment, as far as their Events tell; each has the state of then. */
-export function asOf(machines, eventsOf, when, now) {
-  return machines.map((machine) => {
-    const kind = stateAt(known(machine, eventsOf(machine.name), now), when);
-    const state = { ...machine.state, kind, label: LABELS[kind], reason: "", message: "", remark: "", isCordoned: false };
-    return Object.defineProperty(Object.create(machine), "state", { value: state });
-  });
+/** Returns a Machine as it was at a moment, as far as its Events tell: with the state of then. */
+export function asOf(machine, events, when, now) {
+  const kind = stateAt(known(machine, events, now), when);
+  const state = { ...machine.state, kind, label: LABELS[kind], reason: "", message: "", remark: "", isCordoned: false };
+  return Object.create(machine, { state: { value: state }, text: { value: undefined, writable: true } });
 }

@@ -21,6 +21,7 @@ const COPIED_MS = 2000;
 const YAML_CHARACTERS = 500_000;
 /** What the page says of itself in `data-standing` while what it shows is not what is. */
 const STALE = new Set(["lost", "store", "refused", "denied"]);
+const HINDRANCE = "Nothing can be changed until it is up to date again.";
 
 /** Each part: its title, how it is made, and what it is made of: it is made anew when that has changed. */
 const PARTS = [
@@ -62,6 +63,7 @@ export class Drawer {
     this.node = null;
     this.update(node, events, isObserved);
     this.editor.begin(node);
+    this.stand();
     if (this.dialog.open) return;
     this.root.hidden = false;
     this.before = document.activeElement;
@@ -83,6 +85,11 @@ export class Drawer {
     this.isObserved = isObserved;
     this.#draw();
     return undefined;
+  }
+
+  /** The connection to the server stands in another way now. */
+  stand() {
+    this.editor.hinder(STALE.has(document.body.dataset.standing) ? HINDRANCE : "");
   }
 
   close() {
@@ -116,7 +123,7 @@ export class Drawer {
       this.editor.danger,
     );
     const name = make("div", { class: "drawer-name" }, this.title, this.chip);
-    const stale = make("p", { class: "drawer-stale" }, "Not up to date: this is what was known last.");
+    const stale = make("p", { class: "drawer-stale" }, `Not up to date: this is what was known last. ${HINDRANCE}`);
     const past = make("p", { class: "drawer-past" }, "The list shows the past; this is the machine as it is now.");
     const top = make("header", { class: "drawer-top" }, make("div", { class: "drawer-title" }, name, closer), stale, past, this.notice);
     const head = make("div", { class: "drawer-head" }, this.meaning, this.tools);

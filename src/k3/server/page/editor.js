@@ -1,7 +1,9 @@
 // The parts of the drawer by which a person changes a Node. Each is there only where the server says that the person may.
 
 import * as actions from "/page/actions.js";
-import { make, write } from "/page/dom.js";
+import { make, mark, write } from "/page/dom.js";
+import { LABELS } from "/page/facts.js";
+import { oddPart } from "/page/selector.js";
 import { annotations, labels, nameOf, owner } from "/page/states.js";
 import { printable } from "/page/text.js";
 
@@ -18,6 +20,8 @@ export class Editor {
     Object.assign(this, { api, may, fail, done, say });
     this.node = null;
     this.isAllowed = { patch: false, delete: false };
+    /** Why nothing can be changed now; empty: it can. */
+    this.hindrance = "";
     this.cordon = make("button", { type: "button", class: "small", onclick: () => this.#cordon() });
     this.#buildNote();
     this.#buildLabels();
@@ -29,7 +33,17 @@ export class Editor {
     this.isEditing = false;
     this.confirm.hidden = true;
     this.form.reset();
+    this.isAllowed = { patch: false, delete: false };
     this.#allow(nameOf(node));
+  }
+
+  /** Nothing can be changed from now on, for a reason, or (an empty one) it can again: what is allowed may be another by then. */
+  hinder(why) {
+    if (why === this.hindrance) return;
+    this.hindrance = why;
+    this.labelsKey = undefined;
+    this.#draw();
+    if (!why && this.node !== null) this.#allow(nameOf(this.node));
   }
 
   /** The Node as it is now. */
@@ -43,7 +57,6 @@ export class Editor {
   }
 
   async #allow(name) {
-    this.isAllowed = { patch: false, delete: false };
     this.#draw();
     const ask = (verb) => this.may(verb, "nodes", name).catch(() => false);
     const [patch, remove] = await Promise.all([ask("patch"), ask("delete")]);
@@ -63,6 +76,12 @@ export class Editor {
     this.form.hidden = !patch;
     this.#drawNote(patch);
     this.#drawLabels(patch);
+    const parts = [this.note, this.labels, this.danger].flatMap((part) => [...part.querySelectorAll("button:not(.harmless)")]);
+    for (const button of [this.cordon, ...parts]) {
+      button.disabled = this.hindrance !== "";
+      const hasTitle = button === this.cordon || button.matches(".take");
+      if (this.hindrance || !hasTitle) mark(button, "title", this.hindrance || null);
+    }
   }
 
   /** Does something to the Node as the person sees it, once at a time, and shows how that went. */
@@ -95,7 +114,7 @@ export class Editor {
     this.noteText = make("p", { class: "machine-text note-text" });
     this.noteEdit = make("button", { type: "button", class: "small", onclick: () => this.#editNote(true) });
     this.noteField = make("textarea", { rows: 3, maxlength: 4000, "aria-label": "Note" });
-    const buttons = make("div", { class: "buttons" }, make("button", { type: "submit", class: "small primary" }, "Save"), make("button", { type: "button", class: "small", onclick: () => this.#editNote(false) }, "Cancel"));
+    const buttons = make("div", { class: "buttons" }, make("button", { type: "submit", class: "small primary" }, "Save"), make("button", { type: "button", class: "small harmless", onclick: () => this.#editNote(false) }, "Cancel"));
     this.noteForm = make("form", { class: "note-form", onsubmit: (event) => this.#saveNote(event) }, this.noteField, buttons);
     this.noteForm.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -162,6 +181,8 @@ export class Editor {
     event.preventDefault();
     let [name, value] = [this.key.value.trim(), this.value.value.trim()];
     if (name.includes("=") && value === "") [name, value] = [name.slice(0, name.indexOf("=")), name.slice(name.indexOf("=") + 1)];
+    const odd = oddPart(name, value);
+    if (odd) return this.fail(new Error(LABELS[odd]));
     if (KEPT.test(name)) return this.fail(new Error(`${name} is a label that k3 writes itself.`));
     if (await this.#do((node) => actions.setLabel(this.api, node, name, value), `Set the label ${name}`)) {
       this.form.reset();
@@ -176,7 +197,7 @@ export class Editor {
     this.ask = make("button", { type: "button", class: "small danger", onclick: () => this.#askToDelete() }, "Delete this Node…");
     this.question = make("p", { id: "delete-question" });
     this.sure = make("button", { type: "button", class: "small danger filled", onclick: () => this.#delete() });
-    this.not = make("button", { type: "button", class: "small", onclick: () => this.#askToDelete(false) }, "Keep it");
+    this.not = make("button", { type: "button", class: "small harmless", onclick: () => this.#askToDelete(false) }, "Keep it");
     this.confirm = make("div", { class: "confirm", role: "alertdialog", "aria-labelledby": "delete-question", hidden: true }, this.question, make("div", { class: "buttons" }, this.sure, this.not));
     this.confirm.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;

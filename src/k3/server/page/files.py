@@ -101,5 +101,5 @@ def _facts() -> str:
         }
         for row in SOURCES.values()
     ]
-    facts = {"SOURCES": sources, "UNREADABLE": UNREADABLE, "WORDS": words.to_json()}
+    facts = {"SOURCES": sources, "UNREADABLE": UNREADABLE, "WORDS": words.to_json(), "LABELS": words.LABELS}
     return "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in facts.items())

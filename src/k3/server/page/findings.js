@@ -13,6 +13,7 @@ const KINDS = Object.keys(TITLES);
 const SECOND_NAME = /^(.+)-([0-9a-f]{6})$/;
 const CONFLICTS = new Set(["NameConflict", "IdentityChanged"]);
 const SHOWN = 50;
+const TURN_MS = 8;
 
 /**
  * @param {Iterable<any>} nodes all there are
@@ -21,13 +22,35 @@ const SHOWN = 50;
  * @returns {Finding[]} by kind, then by name
  */
 export function findings(nodes, events = [], now = Date.now()) {
-  const seen = Array.from(nodes, (node) => read(node, now));
+  const seen = Array.from(nodes, (node) => {
+    const each = known(node);
+    each.agrees = each.source === null || (Number.isNaN(each.lastSeen) ? !each.isReady : !states.isAhead(each.lastSeen, now) && now <= each.until);
+    return each;
+  });
   const found = [...conflicts(seen, [...events], now), ...seen.flatMap(cloned), ...clocks(seen, now), ...seen.flatMap(unreadable)];
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || (a.node < b.node ? -1 : a.node > b.node ? 1 : 0));
 }
 
-/** What counts here of one Node. It is asked of thousands at once, so each thing is worked out once. */
-function read(node, now) {
+/** Reads the Nodes that have not been read yet, a few at a time, so that nobody waits for it. */
+export async function prepare(nodes) {
+  let began = performance.now();
+  for (const node of nodes) {
+    known(node);
+    if (performance.now() - began < TURN_MS) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    began = performance.now();
+  }
+}
+
+/** What counts here of each Node, worked out once: thousands are asked about again and again. */
+const memory = new WeakMap();
+
+function known(node) {
+  if (!memory.has(node)) memory.set(node, read(node));
+  return memory.get(node);
+}
+
+function read(node) {
   const ready = states.condition(node, "Ready");
   const source = states.owner(node, ready);
   const notes = states.annotations(node);
@@ -41,7 +64,8 @@ function read(node, now) {
     source,
     name: states.nameOf(node),
     isReady,
-    agrees: states.agrees(node, source, lastSeen, isReady, now),
+    agrees: true,
+    until: states.believedUntil(node, source, lastSeen),
     isReachable: !hasMore || states.condition(node, "k3.network/Reachable")?.status !== "False",
     cloned: hasMore ? states.condition(node, "k3.network/Cloned") : null,
     id: note("id"),

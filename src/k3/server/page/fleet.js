@@ -26,6 +26,7 @@ class Machine {
     this.source = source;
     this.sourceName = states.isUnreadable(source, ready) ? "unreadable" : source?.name ?? "controller";
     this.state = states.state(node, isObserved, ready, source);
+    this.readySince = ready?.since ?? "";
     this.lastSeen = states.lastSeen(node, source, ready);
     this.address = states.addresses(node, "InternalIP")[0] ?? states.addresses(node, "ExternalIP")[0] ?? "";
     this.created = states.createdAt(node);
@@ -34,9 +35,14 @@ class Machine {
     this.shownName = printable(this.name, 253);
   }
 
-  /** What sorting by name compares: numbers in it by their size. Names have few characters, so this is made when it is asked for. */
+  /** What sorting by name compares: numbers in it by their size. Made when it is asked for, once, as all that follows. */
   get nameKey() {
-    return (this.key ??= this.name.replace(/\d+/g, (digits) => digits.padStart(12, "0")));
+    return (this.key ??= padded(this.name, 12));
+  }
+
+  /** What sorting by address compares. */
+  get addressKey() {
+    return (this.numbers ??= padded(this.address, 3));
   }
 
   /** What is searched. */
@@ -48,12 +54,13 @@ class Machine {
     ].join("\n").toLowerCase());
   }
 
-  /** Whether the time stamp of a Node that is called Ready has become too old to be believed. */
-  isDoubtful(now) {
-    return this.isObserved && this.isStoredReady && this.source !== null
-      && !states.agrees(this.node, this.source, this.lastSeen, true, now) && !states.isAhead(this.lastSeen, now);
+  /** From when on the time stamp of a Node that is called Ready is too old to be believed, in milliseconds. */
+  get doubtfulAt() {
+    return (this.until ??= this.isObserved && this.isStoredReady && this.source !== null ? states.believedUntil(this.node, this.source, this.lastSeen) : Infinity);
   }
 }
+
+const padded = (text, digits) => text.replace(/\d+/g, (each) => each.padStart(digits, "0"));
 
 export class Fleet extends EventTarget {
   constructor() {
@@ -66,21 +73,36 @@ export class Fleet extends EventTarget {
   #wait = ASK_AGAIN_MS;
   #askAt = 0;
   #doubted = 0;
+  #changed = new Set();
+
+  /** Returns the names of the Machines that have come, gone or changed since this was asked last. */
+  changed() {
+    const found = this.#changed;
+    this.#changed = new Set();
+    return found;
+  }
+
+  /** Some Machines are to be shown anew. */
+  touch(names) {
+    for (const name of names) this.#changed.add(name);
+    this.#tell();
+  }
 
   /** Takes in rows of the server's table: `{object, cells}`; `place` is where a row has the state. */
   take(rows, place) {
-    for (const { object, cells } of rows) this.#put(object, cells[place]);
+    for (const { object, cells } of rows) this.#put(object, !isLost(object, cells[place]));
     this.#tell();
   }
 
   /** There is no such Node any more. */
   drop(name) {
-    if (this.machines.delete(name)) this.#tell();
+    this.#remove(name);
+    this.#tell();
   }
 
   /** Keeps the Nodes of a whole list, and no others. */
   keep(names) {
-    for (const name of this.machines.keys()) if (!names.has(name)) this.machines.delete(name);
+    for (const name of this.machines.keys()) if (!names.has(name)) this.#remove(name);
     this.#askAt = 0;
     this.#tell();
   }
@@ -91,32 +113,35 @@ export class Fleet extends EventTarget {
    */
   async settle(ask, now) {
     if (now < this.#askAt) return;
-    const doubted = [...this.machines.values()].filter((each) => each.isDoubtful(now)).map((each) => each.name);
+    const doubted = [...this.machines.values()].filter((each) => each.doubtfulAt < now).map((each) => each.name);
     if (doubted.length > this.#doubted) this.#askAgain();
     this.#doubted = doubted.length;
     this.#askAt = now + this.#wait;
     if (!doubted.length) return;
     this.#wait = Math.min(2 * this.#wait, ASK_RARELY_MS);
-    let isChanged = false;
     for (const [name, word] of await ask(doubted.length <= FEW ? doubted : null)) {
       const former = this.machines.get(name);
-      if (former === undefined || isLost(former.node, word) === !former.isObserved) continue;
-      this.machines.set(name, new Machine(former.node, !isLost(former.node, word)));
-      isChanged = true;
+      if (former !== undefined && isLost(former.node, word) === former.isObserved) this.#put(former.node, !former.isObserved);
     }
-    if (isChanged) this.#tell();
+    this.#tell();
   }
 
   #askAgain() {
     this.#wait = ASK_AGAIN_MS;
   }
 
-  #put(node, word) {
-    this.machines.set(states.nameOf(node), new Machine(node, !isLost(node, word)));
+  #put(node, isObserved) {
+    const machine = new Machine(node, isObserved);
+    this.machines.set(machine.name, machine);
+    this.#changed.add(machine.name);
+  }
+
+  #remove(name) {
+    if (this.machines.delete(name)) this.#changed.add(name);
   }
 
   #tell() {
-    this.dispatchEvent(new Event("change"));
+    if (this.#changed.size) this.dispatchEvent(new Event("change"));
   }
 }
 

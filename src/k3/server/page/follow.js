@@ -9,7 +9,7 @@ import { Refusal, TABLE_TYPE } from "/page/api.js";
 const NODES = "/api/v1/nodes";
 /** The first page of the list is short, so that something is to be seen at once. */
 const FIRST_PAGE = 200;
-const PAGE = 2_500;
+const PAGE = 1_000;
 const RETRY_MS = [300, 600, 1_000, 2_000, 4_000];
 /** A server from which nothing has come for so long is asked whether it is there, and has so long to answer. */
 const QUIET_MS = 2_000;
@@ -71,12 +71,16 @@ export class Follower extends EventTarget {
 
   /** Returns pairs of a name and the word of the server's table, for some Nodes, or all. */
   async words(names) {
-    const table = (query) => this.#api.list(NODES, { includeObject: "Object", ...query }, { accept: TABLE_TYPE });
-    const tables = await Promise.all(names === null ? [table({})] : names.map((name) => table({ fieldSelector: `metadata.name=${name}` })));
-    return tables.flatMap(({ rows, columnDefinitions }) => {
+    const found = [];
+    const ask = async (query) => {
+      const { metadata, columnDefinitions, rows } = await this.#api.list(NODES, { includeObject: "Object", ...query }, { accept: TABLE_TYPE });
       const place = placeOf(columnDefinitions);
-      return (rows ?? []).map(({ object, cells }) => [object.metadata.name, cells[place]]);
-    });
+      found.push(...(rows ?? []).map(({ object, cells }) => [object.metadata.name, cells[place]]));
+      return metadata.continue;
+    };
+    if (names !== null) await Promise.all(names.map((name) => ask({ fieldSelector: `metadata.name=${name}` })));
+    else for (let next = ""; next !== undefined; ) next = await ask({ limit: PAGE, continue: next });
+    return found;
   }
 
   async #turn() {

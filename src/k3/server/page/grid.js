@@ -17,7 +17,8 @@ export class Grid {
   #head;
   #body;
   #items = [];
-  #places = new Map();
+  #placeOf = () => undefined;
+  #cursorPlace = undefined;
   #rows = new Map();
   #spare = [];
   #made = 0;
@@ -48,16 +49,18 @@ export class Grid {
     return this.#cursor;
   }
 
-  /** Shows other items, or the same ones in another order: Machines, and heads of groups. */
-  show(items, { sort, isDown }) {
+  /**
+   * Shows other items, or the same ones in another order: Machines, and heads of groups. `placeOf(name)`: where a Machine is among
+   * them; undefined: it is not.
+   */
+  show(items, placeOf, { sort, isDown }) {
     const anchor = this.#anchor();
-    const former = this.#places.get(this.#cursor);
     this.#items = items;
-    this.#places = new Map();
-    items.forEach((each, place) => each.name !== undefined && this.#places.set(each.name, place));
-    if (this.#cursor && !this.#places.has(this.#cursor)) this.#cursor = this.#nearest(former ?? 0);
+    this.#placeOf = placeOf;
+    if (this.#cursor && placeOf(this.#cursor) === undefined) this.#cursor = this.#nearest(this.#cursorPlace ?? 0);
+    this.#cursorPlace = placeOf(this.#cursor);
     mark(this.#root, "aria-rowcount", items.length + 1);
-    this.#body.style.height = `${items.length * this.#rowHeight}px`;
+    this.#stretch();
     for (const each of this.#head.children) {
       const isIt = each.dataset.id === sort;
       mark(each, "aria-sort", isIt ? (isDown ? "descending" : "ascending") : each.firstChild.tagName === "BUTTON" ? "none" : null);
@@ -82,9 +85,10 @@ export class Grid {
 
   /** Puts the cursor on a Machine, and it into sight. */
   moveTo(name) {
-    const place = this.#places.get(name);
+    const place = this.#placeOf(name);
     if (place === undefined) return;
     this.#cursor = name;
+    this.#cursorPlace = place;
     this.#reveal(place);
     this.#draw();
   }
@@ -92,7 +96,7 @@ export class Grid {
   /** Moves the cursor by some rows. */
   moveBy(rows) {
     if (!this.#items.length) return;
-    const from = this.#places.get(this.#cursor) ?? (rows > 0 ? -1 : this.#items.length);
+    const from = this.#cursorPlace ?? (rows > 0 ? -1 : this.#items.length);
     const step = Math.sign(rows);
     let to = Math.max(0, Math.min(this.#items.length - 1, from + rows));
     while (this.#items[to]?.name === undefined && this.#items[to + step]) to += step;
@@ -117,11 +121,17 @@ export class Grid {
     if (height !== this.#rowHeight) {
       const anchor = this.#anchor();
       this.#rowHeight = height;
-      this.#body.style.height = `${this.#items.length * height}px`;
+      this.#stretch();
       for (const row of this.#rows.values()) row.place = -1;
       this.#restore(anchor);
     }
     this.#draw();
+  }
+
+  /** Makes room for all rows. Where they are as many as before, nothing is written, which would cost a layout. */
+  #stretch() {
+    const height = `${this.#items.length * this.#rowHeight}px`;
+    if (this.#body.style.height !== height) this.#body.style.height = height;
   }
 
   #later() {
@@ -132,16 +142,17 @@ export class Grid {
   #anchor() {
     const { scrollTop, clientHeight } = this.#root;
     if (scrollTop <= 0) return null;
-    const at = this.#places.get(this.#cursor);
+    const at = this.#cursorPlace;
     const offset = at === undefined ? -1 : at * this.#rowHeight - scrollTop;
     if (offset >= 0 && offset < clientHeight - this.#headHeight) return { name: this.#cursor, offset };
     const first = Math.ceil(scrollTop / this.#rowHeight);
-    const item = this.#items.slice(first, first + 5).find((each) => each.name !== undefined);
-    return item ? { name: item.name, offset: this.#places.get(item.name) * this.#rowHeight - scrollTop } : null;
+    const place = this.#items[first]?.name === undefined ? first + 1 : first; // behind the head of a group is a Machine
+    const item = this.#items[place];
+    return item ? { name: item.name, offset: place * this.#rowHeight - scrollTop } : null;
   }
 
   #restore(anchor) {
-    const place = anchor && this.#places.get(anchor.name);
+    const place = anchor && this.#placeOf(anchor.name);
     if (place !== null && place !== undefined) this.#root.scrollTop = place * this.#rowHeight - anchor.offset;
   }
 
@@ -170,7 +181,7 @@ export class Grid {
     for (let place = first; place < last; place += 1) this.#drawRow(place);
     while (this.#spare.length > 2 * MARGIN) this.#spare.pop().element.remove();
     for (const row of this.#spare) row.element.hidden = true;
-    const at = this.#rows.get(this.#places.get(this.#cursor));
+    const at = this.#rows.get(this.#cursorPlace);
     mark(this.#root, "aria-activedescendant", at ? at.element.id : null);
   }
 

@@ -1,16 +1,31 @@
-/** What is above and below the table: the count, how the connection stands, the groups to choose from, and what to do next. */
+/** What is above and below the table: the count, how the connection stands, the groups to choose from, what to do next, and light or dark. */
 
-import { KIND_WORDS, KINDS, LABEL, labelKeys, labelOf } from "/page/choice.js";
+import { KIND_WORDS, KINDS, LABEL, labelOf } from "/page/choice.js";
 import { copyable } from "/page/dialogs.js";
 import { watchFor } from "/page/doctor.js";
 import { byId, make, mark, write } from "/page/dom.js";
 import { clock, count, printable } from "/page/text.js";
 
 const UNAUTHORIZED = 401;
+const THEME = "k3-theme";
 /** As whom a Kubernetes API knows those who do not say who they are. */
 const ANONYMOUS = "system:anonymous";
 /** By what else than a label. */
 const GROUPS = { "": "No groups", zone: "By zone", source: "By source", state: "By state" };
+
+/** Shows light or dark as the person has chosen it before; else the system says it. */
+export function showTheme() {
+  const theme = localStorage.getItem(THEME);
+  if (theme) document.documentElement.dataset.theme = theme;
+}
+
+/** Shows dark in place of light, or light in place of dark, from now on. */
+export function switchTheme() {
+  const root = document.documentElement;
+  const former = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = former === "dark" ? "light" : "dark";
+  localStorage.setItem(THEME, root.dataset.theme);
+}
 
 /** Makes a button for each state, which shows the machines in it alone. */
 export function makeParts(onchoose) {
@@ -79,11 +94,11 @@ export function showStanding({ kind, since, message, denial, isEmpty }, { onagai
   bar.replaceChildren(make("span", {}, ...words), button);
 }
 
-/** Shows by what the machines may be grouped: `chosen`, and all labels that they have. */
-export function showGroups(machines, chosen) {
+/** Shows by what the machines may be grouped: `chosen`, and labels by their `labelKeys`. */
+export function showGroups(labelKeys, chosen) {
   const select = byId("group");
   if (document.activeElement === select) return;
-  const keys = machines.length ? labelKeys(machines) : [];
+  const keys = [...labelKeys];
   const key = labelOf(chosen);
   if (key && !keys.includes(key)) keys.push(key);
   const shape = [chosen, ...keys].join("\n");

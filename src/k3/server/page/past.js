@@ -1,24 +1,27 @@
 /**
- * Events about Nodes, for their history. They are listed once the Nodes are there, and those of a Node again when its state has
- * changed: a second watch would take one more of the six connections that a browser has for a server.
+ * Events about Nodes, for their history. They are listed once the Nodes are there, and what has been written since is asked for when
+ * a Node has changed its state: by a watch that ends after a second, as a browser has six connections for a server.
  */
-
-import { condition } from "/page/states.js";
 
 const EVENTS = "/api/v1/namespaces/default/events";
 const PAGE = 1_000;
-/** With more than so many, those of a Node are fetched when it is opened. */
+/** So many are kept. Where there are more, those of a Node are fetched when it is opened or has changed. */
 const MOST = 20_000;
 /** An agent writes the Event after the Node. */
 const LATER_MS = 800;
-/** A look-up that took long is followed by a rest so many times as long: the server has to look through all Events for it. */
+const WATCH_SECONDS = 1;
+const LONGEST_MS = 30_000;
+/** Fetching that took long is followed by a rest so many times as long. */
 const REST = 5;
 const LONGEST_REST_MS = 60_000;
 const FEW = 16;
+const FORGOTTEN = 410;
 
 export class Past extends EventTarget {
   #api;
   #events = new Map();
+  #count = 0;
+  #revision = "";
   #marks = new Map();
   #changed = new Set();
   #timer = 0;
@@ -36,43 +39,47 @@ export class Past extends EventTarget {
     return this.#events.get(name) ?? [];
   }
 
-  /** Returns all Events that are known. */
-  all() {
-    return [...this.#events.values()].flat();
+  /** Gives all Events that are known. */
+  *all() {
+    for (const some of this.#events.values()) yield* some;
   }
 
   /** Lists the Events about all Nodes. Whatever the server refuses, there is then no history, and nothing else is lost. */
   async load() {
     const found = new Map();
-    let next = "";
     let count = 0;
+    let page = { metadata: {} };
     do {
-      const page = await this.#api.list(EVENTS, { limit: PAGE, continue: next });
-      for (const event of page.items) add(found, event);
-      count += page.items.length;
-      next = page.metadata.continue ?? "";
-    } while (next && count < MOST);
-    this.isWhole = !next;
+      page = await this.#api.list(EVENTS, { limit: PAGE, continue: page.metadata.continue ?? "" });
+      for (const event of page.items.filter(isAboutNode)) {
+        const { name } = event.involvedObject;
+        if (!found.has(name)) found.set(name, []);
+        found.get(name).push(kept(event));
+        count += 1;
+      }
+    } while (page.metadata.continue && count < MOST);
+    this.#revision = page.metadata.resourceVersion;
+    this.isWhole = !page.metadata.continue;
     this.#events = found;
-    this.dispatchEvent(new Event("change"));
+    this.#count = count;
+    this.#tell(null);
   }
 
   /** Fetches the Events of one Node. */
   async fetch(name) {
-    const found = new Map();
-    const { items } = await this.#api.list(EVENTS, { fieldSelector: `involvedObject.name=${name}` });
-    for (const event of items) add(found, event);
-    this.#events.set(name, found.get(name) ?? []);
+    const { items } = await this.#api.list(EVENTS, { fieldSelector: `involvedObject.kind=Node,involvedObject.name=${name}` });
+    this.#keep(name, items.map(kept));
+    this.#tell(new Set([name]));
   }
 
-  /** The Machines as they are now: what has changed its state is looked up a little later. */
-  show(machines) {
-    for (const { name, node } of machines) {
-      const mark = condition(node, "Ready")?.since ?? "";
-      if (this.#marks.has(name) && this.#marks.get(name) !== mark) this.#changed.add(name);
-      this.#marks.set(name, mark);
+  /** Some Machines have come, gone or changed: of those whose state has changed, the Events are looked up a little later. */
+  show(names, machines) {
+    for (const name of names) {
+      const mark = machines.get(name)?.readySince;
+      if (mark !== this.#marks.get(name) && mark !== undefined && (this.isWhole || this.#marks.has(name))) this.#changed.add(name);
+      if (mark === undefined) this.#marks.delete(name);
+      else this.#marks.set(name, mark);
     }
-    if (this.#marks.size > machines.length) this.#forget(new Set(machines.map(({ name }) => name)));
     this.#plan();
   }
 
@@ -80,43 +87,66 @@ export class Past extends EventTarget {
     if (this.#changed.size && !this.#timer) this.#timer = setTimeout(() => this.#refresh(), this.#waitMs);
   }
 
-  #forget(kept) {
-    for (const name of this.#marks.keys()) {
-      if (kept.has(name)) continue;
-      this.#marks.delete(name);
-      this.#changed.delete(name);
-      this.#events.delete(name);
-    }
-  }
-
   async #refresh() {
     const began = performance.now();
-    const isAll = this.isWhole && this.#changed.size > FEW;
-    const names = [...this.#changed].slice(0, isAll ? Infinity : FEW);
+    const names = [...this.#changed].slice(0, this.isWhole ? Infinity : FEW);
     for (const name of names) this.#changed.delete(name);
+    this.#waitMs = LATER_MS;
     try {
-      if (isAll) await this.load();
+      if (this.isWhole) await this.#follow();
       else await Promise.all(names.map((name) => this.fetch(name)));
-      this.dispatchEvent(new Event("change"));
-    } catch {
-      // the server is away: the list that follows when it is back brings them
+    } catch (refusal) {
+      // where the server is away, the list that follows when it is back brings them
+      if (refusal.code === FORGOTTEN) await this.load().catch(() => {});
     }
-    this.#waitMs = Math.min(Math.max(LATER_MS, REST * (performance.now() - began)), LONGEST_REST_MS);
+    if (!this.isWhole) this.#waitMs = Math.min(Math.max(LATER_MS, REST * (performance.now() - began)), LONGEST_REST_MS);
     this.#timer = 0;
     this.#plan();
   }
+
+  /** Takes in what has been written since. */
+  async #follow() {
+    const names = new Set();
+    const take = (type, event) => {
+      this.#revision = event.metadata.resourceVersion;
+      if (!isAboutNode(event)) return;
+      const { name } = event.involvedObject;
+      const others = this.of(name).filter((each) => each.metadata.name !== event.metadata.name);
+      this.#keep(name, type === "DELETED" ? others : [...others, kept(event)]);
+      names.add(name);
+    };
+    const query = { resourceVersion: this.#revision, timeoutSeconds: WATCH_SECONDS };
+    await this.#api.watch(EVENTS, query, take, AbortSignal.timeout(LONGEST_MS));
+    if (names.size) this.#tell(names);
+  }
+
+  /** Keeps the Events of a Node; where there are too many, those of which nothing was heard for the longest time go. */
+  #keep(name, events) {
+    this.#count += events.length - this.of(name).length;
+    this.#events.delete(name);
+    this.#events.set(name, events);
+    for (const [other, some] of this.#events) {
+      if (this.#count <= MOST) break;
+      this.isWhole = false;
+      this.#count -= some.length;
+      this.#events.delete(other);
+    }
+  }
+
+  /** `names`: whose past is another one now; null: everybody's. */
+  #tell(names) {
+    this.dispatchEvent(new CustomEvent("change", { detail: names }));
+  }
 }
 
-/** Keeps of an Event what is shown of it: there may be many. */
-function add(found, event) {
-  const { involvedObject = {}, metadata = {}, ...rest } = event;
-  const { reason, type, message, firstTimestamp, lastTimestamp, eventTime, count, source, series } = rest;
-  if (involvedObject.kind !== "Node" || typeof involvedObject.name !== "string") return;
-  if (!found.has(involvedObject.name)) found.set(involvedObject.name, []);
+const isAboutNode = ({ involvedObject }) => involvedObject?.kind === "Node" && typeof involvedObject.name === "string";
+
+/** Returns of an Event what is shown of it: there may be many. */
+function kept({ involvedObject, metadata, reason, type, message, firstTimestamp, lastTimestamp, eventTime, count, source, series }) {
   const { name, creationTimestamp, resourceVersion } = metadata;
-  found.get(involvedObject.name).push({
+  return {
     metadata: { name, creationTimestamp, resourceVersion },
     involvedObject: { kind: "Node", name: involvedObject.name, uid: involvedObject.uid },
     reason, type, message, firstTimestamp, lastTimestamp, eventTime, count, source, series,
-  });
+  };
 }

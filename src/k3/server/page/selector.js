@@ -1,4 +1,4 @@
-/** Label selectors as `kubectl -l` takes them: `a=b,c!=d,e in (x,y),f notin (z),g,!h`. Pure; as `k3.view.selector`. */
+/** Label selectors, and what a label may be, as `kubectl -l` takes them: `a=b,c!=d,e in (x,y),f notin (z),g,!h`. Pure; as `k3.view.selector`. */
 
 const KEY = "(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?";
 const VALUE = "(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?";
@@ -7,7 +7,18 @@ const TERM = new RegExp(
 );
 const WHOLE_VALUE = new RegExp(`^${VALUE}$`);
 const VALUE_CHARACTERS = 63;
+const PREFIX_PART = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
+const PREFIX_CHARACTERS = 253;
 const LONGEST = 10_000;
+
+/** Returns which part of a label Kubernetes does not take, `key` or `value`; empty: it takes both. As `k3.core.name_rules`. */
+export function oddPart(key, value) {
+  const isText = (text) => text.length <= VALUE_CHARACTERS && WHOLE_VALUE.test(text);
+  const [name, prefix, ...more] = key.split("/").reverse();
+  const isPrefix = prefix === undefined || (prefix.length <= PREFIX_CHARACTERS && prefix.split(".").every((each) => PREFIX_PART.test(each)));
+  if (more.length || !isPrefix || !name || !isText(name)) return "key";
+  return isText(value) ? "" : "value";
+}
 
 /** Returns a function that says whether labels are selected; null: the text is no selector. A blank one selects all. */
 export function parseSelector(text) {

@@ -59,11 +59,8 @@ export function lastSeen(node, source, ready = condition(node, "Ready")) {
   return time(source === null ? ready?.heartbeat : annotations(node)[`${source.prefix}lastSeen`]);
 }
 
-/** Whether a time stamp is neither too old nor in the future: else the clock that wrote it, or the reader's, is wrong. */
-export function agrees(node, source, seen, isReady, now) {
-  if (source === null || Number.isNaN(seen)) return source === null || !isReady;
-  return now - seen >= -SKEW_MS && now - seen <= unobservedMs(node, source);
-}
+/** Returns until when the time stamp of a Node that is called Ready is believed, in milliseconds. */
+export const believedUntil = (node, source, seen) => (Number.isNaN(seen) ? -Infinity : seen + unobservedMs(node, source));
 
 /** Whether a time stamp lies in the future. */
 export const isAhead = (seen, now) => seen - now > SKEW_MS;
