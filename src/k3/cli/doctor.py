@@ -6,7 +6,8 @@ import json
 import os
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from k3.cli.discovery import discovery_options, is_consul_named
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: list[str]) -> int:
     """Prints what was found. Returns 0 where nothing is wrong, else 1."""
+    began = time.monotonic()
     chosen = parser().parse_args(arguments)
     settings = settings_for_reading(chosen)
     case = Case(
@@ -60,9 +62,9 @@ def run(arguments: list[str]) -> int:
         discovery=discovery_options(chosen, settings, os.environ) if is_consul_named(chosen, settings) else None,
         state_dir=here().state_directory,
     )
-    from k3.doctor.examination import examine  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
+    from k3.doctor.examination import SECONDS, examine  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    found = _in_time(examine(case))
+    found = _in_time(lambda: examine(case, seconds=SECONDS - (time.monotonic() - began)))
     answer(
         json.dumps(document(found), indent=2) + "\n" if chosen.output == "json" else "".join(_lines(found, is_all=chosen.all))
     )
@@ -71,12 +73,11 @@ def run(arguments: list[str]) -> int:
     return code
 
 
-def _in_time(examination: Any) -> list[Finding]:  # noqa: ANN401 - a coroutine
+def _in_time(examination: Callable[[], Coroutine[Any, Any, list[Finding]]]) -> list[Finding]:
     """Runs the examination, and does not wait for a thread that hangs in a resolver or on a dead disk."""
     loop = asyncio.new_event_loop()
     try:
-        found: list[Finding] = loop.run_until_complete(examination)
-        return found
+        return loop.run_until_complete(examination())
     finally:
         loop.close()
 
@@ -125,6 +126,9 @@ def _label(severity: Severity) -> str:
 def _sum(found: Sequence[Finding]) -> str:
     if is_healthy(found):
         return "Nothing is wrong, as far as can be seen from here."
+    if not any(each.severity in {Severity.PROBLEM, Severity.WARNING} for each in found):
+        given_up = ", ".join(dict.fromkeys(str(each.subject) for each in found if each.is_unfinished))
+        return f"Nothing is found to be wrong, and not everything was looked at: {given_up}."
     problems = sum(each.severity is Severity.PROBLEM for each in found)
     warnings = sum(each.severity is Severity.WARNING for each in found)
     counted = [

@@ -63,10 +63,9 @@ class Machine:
         return frozenset(each for interface in self.links.interfaces for each in interface.addresses)
 
 
-async def look(case: Case) -> Machine:
-    """Looks at this machine. Raises OSError where the kernel does not show its interfaces."""
+async def look(case: Case, links: Links, trouble: str) -> Machine:
+    """Looks at this machine, whose links are known. Raises OSError where the kernel does not show its interfaces."""
     entries, addresses = netlink.tables()
-    links, trouble = _links(case)
     agent = await local.find(case.network.listen, lambda: links.addresses)
     names = tuple(each.name for each in links.interfaces)
     has_id = bool(facts.known_machine_id(case.state_dir))
@@ -89,7 +88,8 @@ async def look(case: Case) -> Machine:
     )
 
 
-def _links(case: Case) -> tuple[Links, str]:
+def links_of(case: Case) -> tuple[Links, str]:
+    """Returns the links that k3 would use here, and why the interfaces that a person named cannot be. Raises OSError."""
     try:
         return link_changes.read(case.network.interfaces), ""
     except K3Error as error:

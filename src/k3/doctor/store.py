@@ -3,6 +3,7 @@
 Writes one Lease and deletes it again.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from k3.agent import host_names
 from k3.agent.local import LocalAgent
 from k3.agent.tasks import time_limit
 from k3.core import freshness, limits, node
@@ -24,7 +26,7 @@ from k3.core.objects import NODE
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Page
-from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, sentence, warning
+from k3.doctor.finding import LOOK_UP_SHARE, Finding, Severity, Subject, look_up_commands, note, ok, problem, sentence, warning
 from k3.doctor.machine import Case
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
@@ -66,15 +68,45 @@ async def look(case: Case, *, seconds: float) -> StoreSeen:
         return StoreSeen(
             findings=(note(Subject.STORE, "The store is in the memory of one process: no other one can read it."),)
         )
-    try:
-        async with time_limit(seconds):
-            seen = await _looked_at(case)
-    except TimeoutError:
-        error: Exception = Unavailable(f"{one_line(storage.url)} does not answer within {seconds:g} s")
-        return StoreSeen(findings=(*room, _failed(case, error)))
-    except K3Error as raised:
-        return StoreSeen(findings=_causes(room, _failed(case, raised)))
+    async with asyncio.TaskGroup() as tasks:
+        nameless = tasks.create_task(_unknown(storage, seconds=seconds * LOOK_UP_SHARE))
+        try:
+            async with time_limit(seconds):
+                seen = await _looked_at(case)
+        except TimeoutError:
+            return StoreSeen(findings=(*room, _silent(case, await nameless, seconds)))
+        except K3Error as raised:
+            return StoreSeen(findings=_causes(room, _failed(case, raised)))
+        finally:
+            nameless.cancel()
     return replace(seen, findings=_causes(room, *seen.findings))
+
+
+def _hosts(storage: Storage) -> list[str]:
+    """Returns the hosts that a store's URL names; an etcd cluster's has several, with commas between them."""
+    if storage.file is not None:
+        return []
+    places = urlsplit(storage.url).netloc.rpartition("@")[2].split(",")
+    with suppress(ValueError):
+        return [host for each in places if (host := urlsplit(f"//{each}").hostname)]
+    return []
+
+
+async def _unknown(storage: Storage, *, seconds: float) -> tuple[str, str]:
+    """Returns a host of which none of the store's has an address, and why; empty texts where one has."""
+    hosts = _hosts(storage)
+    found = await asyncio.gather(*(host_names.unknown(host, seconds=seconds) for host in hosts))
+    return (hosts[0], found[0]) if found and all(found) else ("", "")
+
+
+def _silent(case: Case, nameless: tuple[str, str], seconds: float) -> Finding:
+    """Returns what is to be said of a store that gave no answer: its name has no address, or it is silent."""
+    (host, why), url = nameless, one_line(case.network.storage.url)
+    if not why:
+        return _failed(case, Unavailable(f"{url} does not answer within {seconds:g} s"))
+    what = f"The store {url} cannot be looked for: {why}."
+    do = "Correct its URL, or see why the name is not found:"
+    return problem(Subject.STORE, what, why=KEPT_IN, do=do, commands=look_up_commands(host))
 
 
 def _causes(room: Sequence[Finding], *findings: Finding) -> tuple[Finding, ...]:
