@@ -91,8 +91,14 @@ def test_two_machines_and_what_stands_between_them(two: tuple[Agent, Agent]) -> 
     lan.drop_multicast()
     Examined(a.host).first("multicast", "Multicast is lost between eth0 and b (10.77.1.2)", command="ufw allow 5353/udp")
     lan.drop_multicast(between=False)
+    lan.cut(a.host)
+    Examined(a.host).first("interfaces", "eth0 has no carrier", command="ip link show eth0")
+    assert "Not well:   The interface eth0 has no carrier" in a.run("status").stdout
     a.host.ip("link set eth0 down")
     Examined(a.host).first("interfaces", "eth0 is down", command="ip link set eth0 up")
+    status = a.run("status")
+    assert "Not well:   The interface eth0 is down\nWhat to do: k3 doctor says it\n" in status.stdout
+    assert status.returncode == 1
     a.host.ip(
         "link delete eth0", "link add docker0 type bridge", "link set docker0 up", "address add 172.17.0.1/16 dev docker0"
     )
@@ -145,6 +151,9 @@ def test_a_full_disk_a_store_that_is_down_and_one_that_is_no_store(lan: Lan) -> 
     host = lan.host("a")
     host.run(["sh", "-c", "mkdir -p /run/s && mount -t tmpfs -o size=1500k none /run/s && dd if=/dev/zero of=/run/s/b bs=1k"])
     Examined(host, "--store", "sqlite:///run/s/k3.db").first("store", "is full", command="df -h /run/s")
+    assert "Not well:   The disk that holds the store is full: 0 KiB are free at /run/s" in (
+        host.run(["k3", "status", "--store", "sqlite:///run/s/k3.db"]).stdout
+    )
     Examined(host, "--store", "etcd://127.0.0.1:23999").first("store", "does not answer", command="etcdctl --endpoints")
     host.run(["sh", "-c", "head -c 5000 /dev/urandom > /run/odd.db"])
     Examined(host, "--store", "sqlite:///run/odd.db").first("store", "is not a k3 store", command="mv -t /run/odd.db.damaged")

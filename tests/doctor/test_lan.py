@@ -16,6 +16,7 @@ from k3.doctor.firewall import Firewall
 from k3.doctor.lan import Evidence
 from k3.doctor.machine import Machine
 from k3.doctor.others import Other, heard_by_now
+from k3.doctor.surroundings import Network
 from k3.network import netlink
 from k3.network.hearing import Heard
 from k3.network.links import Interface, Links
@@ -33,11 +34,12 @@ SILENT = NoAnswer("no answer in time")
 
 def machine(*interfaces: Interface, entries: tuple[LinkEntry, ...] = (), **changed: Any) -> Machine:
     made = Machine(
-        links=Links(interfaces),
-        entries=entries,
-        addressed=frozenset(each.index for each in interfaces if each.addresses),
-        routed=("eth0",),
-        trouble="",
+        network=Network(
+            links=Links(interfaces),
+            entries=entries,
+            addressed=frozenset(each.index for each in interfaces if each.addresses),
+            routed=("eth0",),
+        ),
         identity=Identity("a" * 32),
         has_machine_id=True,
         is_same_installation=lambda _: False,
@@ -162,7 +164,7 @@ def entry(name: str, flags: int = UP, **more: Any) -> LinkEntry:
     ],
 )
 def test_why_no_interface_can_be_used(entries: tuple[LinkEntry, ...], word: str) -> None:
-    found = only(surroundings.interfaces(machine(entries=entries)))
+    found = only(surroundings.interfaces(machine(entries=entries).network))
     assert found.severity is Severity.PROBLEM
     assert word in found.what
     assert found.commands or found.do
@@ -170,9 +172,11 @@ def test_why_no_interface_can_be_used(entries: tuple[LinkEntry, ...], word: str)
 
 def test_a_second_interface_without_its_carrier_is_a_warning_and_dockers_is_nothing() -> None:
     dead = replace(ETH0, name="eth1", index=3, running=False, addresses=("10.1.0.1",), prefixes=("10.1.0.0/24",))
-    found = list(surroundings.interfaces(machine(ETH0, dead)))
+    found = list(surroundings.interfaces(machine(ETH0, dead).network))
     assert [each.severity for each in found] == [Severity.OK, Severity.WARNING]
-    assert all(each.severity is Severity.OK for each in surroundings.interfaces(machine(ETH0, replace(dead, name="docker0"))))
+    assert all(
+        each.severity is Severity.OK for each in surroundings.interfaces(machine(ETH0, replace(dead, name="docker0"))).network
+    )
 
 
 def test_who_holds_the_port() -> None:

@@ -11,8 +11,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from k3.agent.info import Info
@@ -29,6 +31,7 @@ from k3.core.safe_text import one_line, printable
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
 from k3.core.times import parse_timestamp, timestamp
+from k3.doctor.finding import Severity
 from k3.settings import options
 from k3.settings.listen import Listen
 from k3.settings.structs import Settings
@@ -113,10 +116,22 @@ async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
     if agent.info is not None:
         _tell_agent(status, agent.info)
         _tell_figures(status, await _metrics(agent.host, agent.port))
+    _tell_of_this_machine(status, settings.storage.file)
     await _look_into_store(status, settings, agent.info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
+
+
+def _tell_of_this_machine(status: Status, file: Path | None) -> None:
+    """Says what `k3 doctor` finds wrong with the interfaces, and with the disk that holds a file store."""
+    from k3.doctor import disk, surroundings  # noqa: PLC0415 - netlink is loaded only where a status is asked for
+
+    found = list(disk.room(file)) if file is not None else []
+    with suppress(OSError):
+        found += surroundings.interfaces(surroundings.look())
+    wrong = (each for each in found if each.severity in {Severity.PROBLEM, Severity.WARNING})
+    status.doubts += [one_line(each.what.removesuffix(".")) for each in wrong]
 
 
 def _own_addresses() -> tuple[str, ...]:
@@ -161,6 +176,8 @@ def _tell_figures(status: Status, figures: Mapping[tuple[str, str], float]) -> N
     if figures.get(("k3_store_up", "")) == 0:
         silent = timedelta(seconds=figures.get(("k3_store_silent_seconds", ""), 0))
         status.doubts.append(f"the agent's store has not answered it for {human_duration(silent)}")
+    elif figures.get(("k3_store_writable", "")) == 0:
+        status.doubts.append("the agent's store takes no writes")
     elif lag := figures.get(("k3_store_lag_revisions", "")):
         status.doubts.append(f"the agent's store is {lag:.0f} revisions behind with what it shows the agent")
 
@@ -245,6 +262,7 @@ def _lines(status: Status, settings: Settings) -> list[str]:
         ("Leads", _leads(status)),
         ("Page", f"{status.page}/" if status.page else f"no server runs; start one with: {settings.reader.command('up')}"),
         *(("Not well", doubt) for doubt in status.doubts),
+        ("What to do", f"{settings.reader.command('doctor')} says it" if status.doubts else ""),
     ]
     return [f"{title + ':':<12}{text}\n" for title, text in rows if text]
 

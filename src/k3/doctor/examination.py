@@ -88,15 +88,15 @@ class _Examination:
         nothing: tuple[Heard, ...] = ()
         unblocked: tuple[Blocked, ...] = ()
         try:
-            links, trouble = here.links_of(self._case)
+            network = surroundings.look(self._case.network.interfaces)
         except OSError as error:
             self._failed(Subject.INTERFACES, error)
             return None
-        hearing = hear(links, service, seconds=self._at_most(LISTEN_SECONDS))
+        hearing = hear(network.links, service, seconds=self._at_most(LISTEN_SECONDS))
         async with asyncio.TaskGroup() as tasks:
             heard = tasks.create_task(self._part(Subject.MULTICAST, hearing, nothing))
-            blocked = tasks.create_task(self._part(Subject.MULTICAST, multicast.blocked(links), unblocked))
-            looked = tasks.create_task(self._part(Subject.PORT, here.look(self._case, links, trouble), None))
+            blocked = tasks.create_task(self._part(Subject.MULTICAST, multicast.blocked(network.links), unblocked))
+            looked = tasks.create_task(self._part(Subject.PORT, here.look(self._case, network), None))
             tasks.create_task(_waited(kept, self._at_most(NODES_SECONDS)))
         machine = looked.result()
         if machine is None:
@@ -119,7 +119,7 @@ class _Examination:
     def _conclude(self, seen: Evidence) -> None:
         machine, others = seen.machine, seen.others
         self._times = {each.name: each.ahead_seconds for each in others if each.ahead_seconds is not None}
-        self._say(Subject.INTERFACES, lambda: surroundings.interfaces(machine))
+        self._say(Subject.INTERFACES, lambda: surroundings.interfaces(machine.network))
         self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
         self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
         self._say(Subject.MACHINES, lambda: lan.machines(seen))

@@ -108,7 +108,7 @@ def _on(heard: Heard, seen: Evidence) -> Finding:
         return problem(Subject.MULTICAST, what, why=FINDS_BY, do=do, commands=("sudo ss -lunp 'sport = :5353'",))
     if number := max(len(heard.machines), sum(each.interface == name for each in seen.others)):
         return ok(Subject.MULTICAST, f"{_count(number, 'other machine')} of k3 heard on {name}, and this one hears itself")
-    if surroundings.is_on_dockers_bridge(seen.machine):
+    if surroundings.is_on_dockers_bridge(seen.machine.network):
         what = (
             f"k3 runs in a container whose network ({name}) is a bridge of the container manager, and hears no other machine."
         )

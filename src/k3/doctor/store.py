@@ -26,6 +26,8 @@ from k3.core.objects import NODE
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Page
+from k3.doctor import disk
+from k3.doctor.disk import KEPT_IN
 from k3.doctor.finding import LOOK_UP_SHARE, Finding, Severity, Subject, look_up_commands, note, ok, problem, sentence, warning
 from k3.doctor.machine import Case
 from k3.settings.load import is_there
@@ -34,8 +36,6 @@ from k3.stores import connect
 from k3.stores.check import Telling, write_refusal
 from k3.view.cells import human_duration
 
-FULL_BYTES: Final = 1024 * 1024
-LOW_BYTES: Final = 32 * 1024 * 1024
 _KINDS: Final[Mapping[type[Exception], str]] = {
     Forbidden: "The store refuses this user",
     Unavailable: "The store does not answer, or takes no writes",
@@ -43,7 +43,6 @@ _KINDS: Final[Mapping[type[Exception], str]] = {
     StartFailed: "The store cannot be opened here",
 }
 _UNITS: Final = {"etcd": "etcd", "mysql": "mariadb"}
-KEPT_IN: Final = "The list of machines is kept there: without it nothing is written, and what is read grows old."
 _COMMANDS: Final = re.compile(r"`((?:etcdctl|kubectl) [^`]+)`")
 _CHMOD: Final = re.compile(r"(chmod \d+ \S+) and (chmod \d+ [^\s,]+)")
 _LAST: Final = re.compile(r": ((?:etcdctl|kubectl|k3|GRANT|CREATE|ALTER) .+)$")
@@ -61,7 +60,7 @@ class StoreSeen:
 async def look(case: Case, *, seconds: float) -> StoreSeen:
     """Looks at the store for so long. Raises for nothing that a store does."""
     storage = case.network.storage
-    room = tuple(_room(storage.file)) if storage.file is not None else ()
+    room = tuple(disk.room(storage.file)) if storage.file is not None else ()
     if storage.file is not None and not is_there(storage.file):
         return StoreSeen(findings=(*room, _not_made_yet(case)))
     if storage.is_private:
@@ -221,25 +220,6 @@ def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
     return ()
 
 
-def _room(file: Path) -> Iterable[Finding]:
-    """Gives what is to be said of the disk that holds a file."""
-    place = next((each for each in file.parents if each.exists()), Path("/"))
-    try:
-        disk = os.statvfs(place)
-    except OSError:
-        return
-    free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else 1
-    do, commands = "Make room:", (f"df -h {quote(str(place))}", f"du -xh {quote(str(place))} | sort -h | tail")
-    if free < FULL_BYTES or not inodes:
-        lacks = f"{free // 1024} KiB are free" if inodes else "no more files can be made (no inodes)"
-        yield problem(
-            Subject.STORE, f"The disk that holds the store is full: {lacks} at {place}.", why=KEPT_IN, do=do, commands=commands
-        )
-    elif free < LOW_BYTES:
-        what = f"The disk that holds the store is almost full: {free // 1024 // 1024} MiB are free at {place}."
-        yield warning(Subject.STORE, what, why=KEPT_IN, do=do, commands=commands)
-
-
 def _not_made_yet(case: Case) -> Finding:
     file = case.network.storage.file or Path()
     place = next((each for each in file.parents if each.exists()), Path("/"))
@@ -261,6 +241,8 @@ def agreement(case: Case, seen: StoreSeen, agent: LocalAgent) -> Iterable[Findin
         what = f"The agent of k3 on this machine uses another store than {one_line(case.network.storage.url)}, looked at here."
         yield note(Subject.STORE, what, do="Give the same one: k3 doctor --store URL.")
         return
+    if any(each.severity is Severity.PROBLEM for each in seen.findings):
+        return  # it follows from that
     silent = freshness.unwritten_seconds(seen.nodes, datetime.now(UTC), ())
     if silent and abs(agent.ahead_seconds) <= freshness.SKEW_SECONDS:
         span = human_duration(timedelta(seconds=round(silent)))
