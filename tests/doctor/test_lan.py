@@ -174,9 +174,8 @@ def test_a_second_interface_without_its_carrier_is_a_warning_and_dockers_is_noth
     dead = replace(ETH0, name="eth1", index=3, running=False, addresses=("10.1.0.1",), prefixes=("10.1.0.0/24",))
     found = list(surroundings.interfaces(machine(ETH0, dead).network))
     assert [each.severity for each in found] == [Severity.OK, Severity.WARNING]
-    assert all(
-        each.severity is Severity.OK for each in surroundings.interfaces(machine(ETH0, replace(dead, name="docker0"))).network
-    )
+    docker = machine(ETH0, replace(dead, name="docker0")).network
+    assert all(each.severity is Severity.OK for each in surroundings.interfaces(docker))
 
 
 def test_who_holds_the_port() -> None:

@@ -188,7 +188,8 @@ class DatabaseFile:
     def _open(self, before: Files | None) -> Database:
         # With an isolation level, Python's sqlite3 would begin deferred transactions by itself.
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
-        return self._checked(database, before, self._set_up)
+        is_to_be_made = not self._reading or before is None or before.is_empty
+        return self._checked(database, before, self._set_up if is_to_be_made else self._set_up_for_reading)
 
     def _checked(self, database: Database, before: Files | None, set_up: Callable[[Database], None]) -> Database:
         """Returns the connection, set up, if it is to the file of `before`; else closes it."""
@@ -348,6 +349,13 @@ class DatabaseFile:
             _use_wal(database)
         self._identify(database)
 
+    def _set_up_for_reading(self, database: Database) -> None:
+        """Sets up a file that is there. A reader begins no store in it: its empty list would be shown for the lost one."""
+        if not database.tables():
+            with _locked(self.path.parent):  # who makes a store holds this until its tables are there
+                self._check_tables(database)
+        self._set_up(database)
+
     def _identify(self, database: Database) -> None:
         """Learns which store it is. Raises what `_check_tables` and `Database.head` do."""
         self._check_tables(database)
@@ -355,7 +363,12 @@ class DatabaseFile:
 
     def _check_tables(self, database: Database) -> None:
         """Raises StartFailed where the file is another program's, Damaged where a table is gone."""
-        missing = sorted(_NAMES - database.tables())
+        tables = database.tables()
+        missing = sorted(_NAMES - tables)
+        if not tables and not database.rows("PRAGMA application_id")[0][0]:
+            name = self.path.name
+            what = f"it has no tables, as a copy of {name} has that was made without {name}-wal, where the data were"
+            raise self._place.damaged(what)
         if len(missing) == len(_NAMES) or database.rows("PRAGMA application_id")[0][0]:
             msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
             raise StartFailed(msg)
