@@ -89,7 +89,7 @@ def test_two_machines_and_what_stands_between_them(two: tuple[Agent, Agent]) -> 
     there.first("machines", "a announces itself at 10.77.1.1:7946", command="ufw allow 7946/tcp")
     opened(a.host)
     lan.drop_multicast()
-    Examined(a.host).first("multicast", "Multicast is lost between eth0 and b (10.77.1.2)", command="ufw allow 5353/udp")
+    Examined(a.host).first("multicast", "Multicast is lost between eth0 and b (10.77.1.2)", command="ufw allow out 5353/udp")
     lan.drop_multicast(between=False)
     lan.cut(a.host)
     Examined(a.host).first("interfaces", "eth0 has no carrier", command="ip link show eth0")

@@ -9,6 +9,8 @@ import pytest
 from k3.agent.facts import Identity
 from k3.agent.info import Info
 from k3.agent.local import LocalAgent
+from k3.core import node
+from k3.core.node import NodeView
 from k3.core.observation import Facts
 from k3.doctor import lan, names, port, surroundings
 from k3.doctor.finding import Finding, Severity, Subject
@@ -202,3 +204,56 @@ def test_a_machine_without_an_id_and_one_with_the_same() -> None:
     found = only(names.identity(machine(ETH0), [twin]))
     assert (found.severity, "announces itself with this machine's identity" in found.what) == (Severity.PROBLEM, True)
     assert not list(lan.machines(seen(Heard(interface="eth0", machines=(SAID,)), twin))), "no firewall is blamed"
+
+
+def known(name: str, *, id_: str = "c" * 32, address: str = "10.0.0.9", last_seen: str = "", status: str = "False") -> NodeView:
+    notes = {"id": id_, "port": "7946", "seen-by": "web1", **({"lastSeen": last_seen} if last_seen else {})}
+    ready = {"type": "Ready", "status": status, "reason": "PeerUnreachable", "message": "no answer", "lastTransitionTime": ""}
+    manifest = {
+        "metadata": {
+            "labels": {"k3.network/managed": "true"},
+            "annotations": {f"k3.network/{key}": text for key, text in notes.items()},
+        },
+        "status": {"addresses": [{"type": "InternalIP", "address": address}], "conditions": [ready]},
+    }
+    return node.view_manifest(name, manifest)
+
+
+def test_a_machine_that_is_there_and_shuts_everybody_out_is_told_by_who_does_not_hear_it() -> None:
+    down = known("web3")
+    shut = Other(name="web3", id=down.id, addresses=down.addresses, port=7946, node=down, outcome=SILENT)
+    (found,) = lan.machines(replace(seen(Heard(interface="eth0"), replace(shut, way="filtered")), nodes=(down,)))
+    assert found.severity is Severity.PROBLEM
+    assert found.commands[0] == "ufw allow 5353/udp"
+    assert "ufw allow 7946/tcp" in found.commands
+    (found,) = lan.machines(replace(seen(Heard(interface="eth0"), replace(shut, way="gone")), nodes=(down,)))
+    assert found.severity is Severity.NOTE, "it may simply be off"
+    assert (found.what, found.commands) == ("The store does not call web3 Ready.", ("k3 why",))
+
+
+def test_who_takes_the_connection_is_not_behind_a_firewall() -> None:
+    busy = replace(WEB2, outcome=SILENT, way="hangs")
+    (found,) = lan.machines(seen(Heard(interface="eth0"), busy))
+    assert found.severity is Severity.WARNING
+    assert "takes the connection" in found.what
+
+
+@pytest.mark.parametrize(
+    ("broadcast", "first", "number"), [("eth0", "ufw allow out 5353/udp", 3), ("", "ufw allow out 5353/udp", 6)]
+)
+def test_multicast_that_is_not_heard_may_be_kept_in_on_the_other_side(broadcast: str, first: str, number: int) -> None:
+    unheard = replace(WEB2, interface="", answers_broadcast=broadcast, outcome=ANSWER)
+    (found,) = lan.multicast(seen(Heard(interface="eth0"), unheard))
+    assert found.commands[0] == first
+    assert len(found.commands) == number
+
+
+def test_a_node_of_this_machines_id_that_never_answered_is_a_copy() -> None:
+    here = machine(ETH0)
+    own = known("web1", id_=here.identity.id, address="10.0.0.1", last_seen="2026-11-27T19:00:00Z", status="True")
+    copy = known("web2", id_=here.identity.id)
+    found = only(names.identity(here, (), own, (own, copy)))
+    assert found.severity is Severity.PROBLEM
+    assert "web2 (10.0.0.9) has announced itself with this machine's identity" in found.what
+    former = known("web0", id_=here.identity.id, last_seen="2026-11-27T18:00:00Z")
+    assert only(names.identity(here, (), own, (own, former))).severity is Severity.OK, "it may be this machine's former name"

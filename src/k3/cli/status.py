@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,7 @@ from k3.settings.listen import Listen
 from k3.settings.structs import Settings
 from k3.view import node_table
 from k3.view.cells import human_duration, text_at
+from k3.view.findings import copies
 from k3.view.node_table import Reading
 
 DOUBTS: Final = 1
@@ -222,6 +223,10 @@ def _tell_of_nodes(status: Status, info: Info, readings: Mapping[str, Reading]) 
     status.last_write = max((each.view.last_seen for each in ours), default="")
     status.doubted = sorted(name for name, each in readings.items() if each.view.is_ready and not each.view.is_reachable)
     own = readings.get(status.node)
+    views = [replace(each.view, name=name) for name, each in readings.items()]
+    for each in copies(replace(own.view, name=status.node), views) if own else ():
+        where = each.addresses[0] if each.addresses else "?"
+        status.doubts.append(f"{each.name} ({where}) has this machine's id: a copy of it, or this machine under another name")
     if own is None:
         status.doubts.append(f"{status.node} is not on the list (was it started with --register-self=false?)")
     elif not own.state.is_well:

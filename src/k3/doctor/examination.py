@@ -112,6 +112,7 @@ class _Examination:
             heard=heard.result(),
             others=tuple(others),
             own_node=mine,
+            nodes=tuple(nodes),
         )
         self._conclude(seen)
         return machine
@@ -126,7 +127,7 @@ class _Examination:
         start = self._case.reader.command(NETWORK.name)
         is_walled = seen.firewall.is_closed_here(machine.agent.port)
         self._say(Subject.PORT, lambda: port.port(machine, seen.own_node, start, is_walled=is_walled))
-        self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
+        self._say(Subject.IDENTITY, lambda: names.identity(machine, others, seen.own_node, seen.nodes))
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 
     async def _found_elsewhere(self, machine: Machine, heard: Iterable[Heard], nodes: Iterable[NodeView]) -> Machine:
@@ -165,7 +166,8 @@ class _Examination:
             async with time_limit(max(LEAST_SECONDS, self._until - asyncio.get_running_loop().time())):
                 return await work
         except TimeoutError:
-            self.findings.append(unfinished(subject))
+            if (given_up := unfinished(subject)) not in self.findings:
+                self.findings.append(given_up)
         except Exception as error:  # noqa: BLE001 - one part costs the others nothing
             self._failed(subject, error)
         return otherwise

@@ -1,10 +1,11 @@
 """Whether this machine's name and identity are its own: two machines of one name, and copies of one disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from k3.agent import facts
 from k3.core.errors import Invalid
+from k3.core.node import NodeView
 from k3.core.sources import NETWORK
 from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
 from k3.doctor.machine import Case, Machine
@@ -12,6 +13,7 @@ from k3.doctor.others import Other
 from k3.doctor.surroundings import is_in_container
 from k3.network import naming
 from k3.network.messages import Answered
+from k3.view import findings
 
 OF_MANY: Final = frozenset(
     {
@@ -23,8 +25,10 @@ OF_MANY: Final = frozenset(
 _NOWHERE: Final = ("localhost", "localhost.localdomain")
 
 
-def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
-    """Gives which machines are copies of this one."""
+def identity(
+    machine: Machine, others: Iterable[Other], own_node: NodeView | None = None, nodes: Sequence[NodeView] = ()
+) -> Iterable[Finding]:
+    """Gives which machines are copies of this one. `own_node`: this machine, as the store shows it among `nodes`."""
     if not machine.has_machine_id and machine.info is not None:
         yield note(Subject.IDENTITY, "This user cannot see the machine id that k3 goes by here: copies were not looked for.")
         return
@@ -40,7 +44,10 @@ def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
     twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
     for other in twins:
         yield _twin(machine, other)
-    if copies or twins:
+    recorded = _recorded(machine, own_node, nodes) if not (copies or twins) else []
+    for seen in recorded:
+        yield _recorded_twin(machine, seen)
+    if copies or twins or recorded:
         return
     if machine.identity.clone_of:
         what = "This machine was once found to be a copy of another one's disk, and has an identity of its own since."
@@ -49,15 +56,36 @@ def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
         yield ok(Subject.IDENTITY, "the machine id is this machine's alone, as far as others answer")
 
 
+def _recorded(machine: Machine, own_node: NodeView | None, nodes: Sequence[NodeView]) -> list[NodeView]:
+    """Returns which Nodes have this machine's id, are at other addresses, and were heard without ever having answered."""
+    if own_node is None:
+        return []
+    found = findings.copies(own_node, nodes)
+    return [each for each in found if each.is_unproven and machine.addresses.isdisjoint(each.addresses)]
+
+
+def _recorded_twin(machine: Machine, seen: NodeView) -> Finding:
+    where = seen.addresses[0] if seen.addresses else "an address that is not known"
+    what = (
+        f"{seen.name} ({where}) has announced itself with this machine's identity, which is made of its machine id and MAC"
+        " address, and has never answered: one of the two is a copy of the other."
+    )
+    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
+
+
+_TAKEN: Final = "Two machines of one MAC address on one network take each other's packets: neither reaches the other."
+_ANOTHER_MAC: Final = (
+    "Give one of the two another MAC address (in a virtual machine's settings), run this on it, and restart k3 there:"
+)
+
+
 def _twin(machine: Machine, other: Other) -> Finding:
     """Returns what is to be said of a machine that says it is this one, and cannot be asked: two of one MAC cannot speak."""
     what = (
         f"{other.name} ({other.where}) announces itself with this machine's identity, which is made of its machine id and MAC"
         " address, and does not answer: one of the two is a copy of the other."
     )
-    why = "Two machines of one MAC address on one network take each other's packets: neither reaches the other."
-    do = "Give one of the two another MAC address (in a virtual machine's settings), run this on it, and restart k3 there:"
-    return problem(Subject.IDENTITY, what, why=why, do=do, commands=_new_identity(machine))
+    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
 
 
 def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:

@@ -171,7 +171,7 @@ def asked(record: Record, found: Asked) -> Finding:
     texts = {
         "answered": "it gives the right answer",
         "another": f"{why} answers there",
-        "refused": "the connection is refused, so no k3 listens there",
+        "refused": "the connection is refused: no k3 listens there, or a firewall there refuses",
         "odd": f"what answers there is not k3 ({why})",
         "hangs": "it takes the connection and gives no answer",
         "filtered": "its hardware address is found on this link, but nothing comes back from the port",
