@@ -257,3 +257,16 @@ def test_a_node_of_this_machines_id_that_never_answered_is_a_copy() -> None:
     assert "web2 (10.0.0.9) has announced itself with this machine's identity" in found.what
     former = known("web0", id_=here.identity.id, last_seen="2026-11-27T18:00:00Z")
     assert only(names.identity(here, (), own, (own, former))).severity is Severity.OK, "it may be this machine's former name"
+
+
+def test_two_others_that_announce_one_identity_are_copies() -> None:
+    another = replace(WEB2, name="web3", addresses=("10.0.0.3",))
+    found = only(names.identity(machine(ETH0), (WEB2, another)))
+    assert "web2 (10.0.0.2) and web3 (10.0.0.3) announce themselves with one identity" in found.what
+    assert only(names.identity(machine(ETH0), (WEB2, replace(another, interface="")))).severity is Severity.OK
+
+
+def test_legacy_tables_that_were_not_followed_are_told_and_never_called_well() -> None:
+    found = only(lan.firewall(replace(seen(Heard(interface="eth0")), firewall=Firewall(unfollowed="filter"))))
+    assert found.severity is Severity.NOTE
+    assert "Legacy tables of iptables are loaded here (filter); their rules were not followed" in found.what

@@ -45,7 +45,13 @@ def firewall(seen: Evidence) -> Iterable[Finding]:
     yield from found
     if seen.firewall.unread:
         yield note(Subject.FIREWALL, f"The firewall's rules were not looked at: {seen.firewall.unread}.")
-    elif not found:
+    if seen.firewall.unfollowed:
+        what = (
+            f"Legacy tables of iptables are loaded here ({seen.firewall.unfollowed}); their rules were not followed, since the"
+            " command iptables-legacy-save is not here, or does not answer."
+        )
+        yield note(Subject.FIREWALL, what, do="Look at them:", commands=("iptables-legacy -S", "iptables -S"))
+    if not (found or seen.firewall.unread or seen.firewall.unfollowed):
         keeper = f" ({seen.firewall.keeper})" if seen.firewall.keeper else ""
         yield ok(Subject.FIREWALL, f"no rule of this machine's firewall{keeper} is in the way")
 

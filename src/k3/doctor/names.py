@@ -38,22 +38,53 @@ def identity(
         why = "k3 keeps one in its state directory; where that does not last, it is a new machine after every start."
         yield made(Subject.IDENTITY, what, why=why, do="Make one:", commands=("systemd-machine-id-setup",))
         return
-    copies = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
-    for other, answer in copies:
-        yield _copy(machine, other, answer)
-    twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
-    for other in twins:
-        yield _twin(machine, other)
-    recorded = _recorded(machine, own_node, nodes) if not (copies or twins) else []
-    for seen in recorded:
-        yield _recorded_twin(machine, seen)
-    if copies or twins or recorded:
+    found = list(_copies(machine, tuple(others), own_node, nodes))
+    yield from found
+    if found:
         return
     if machine.identity.clone_of:
         what = "This machine was once found to be a copy of another one's disk, and has an identity of its own since."
         yield note(Subject.IDENTITY, what, do="To end that for every program:", commands=_new_identity(machine))
     else:
         yield ok(Subject.IDENTITY, "the machine id is this machine's alone, as far as others answer")
+
+
+def _copies(
+    machine: Machine, others: Sequence[Other], own_node: NodeView | None, nodes: Sequence[NodeView]
+) -> Iterable[Finding]:
+    """Gives the copies of this machine: by their answers, else by what they announce, else by what is recorded."""
+    answered = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
+    for other, answer in answered:
+        yield _copy(machine, other, answer)
+    twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
+    for other in twins:
+        yield _twin(machine, other)
+    for one, another in _pairs(machine, others):
+        yield _copies_elsewhere(one, another)
+    if not (answered or twins):
+        for seen in _recorded(machine, own_node, nodes):
+            yield _recorded_twin(machine, seen)
+
+
+def _pairs(machine: Machine, others: Iterable[Other]) -> list[tuple[Other, Other]]:
+    """Returns other machines that announce themselves with one id at this moment, two and two."""
+    first: dict[str, Other] = {}
+    found = []
+    for each in others:
+        if each.is_announced and each.id and each.id != machine.identity.id:
+            former = first.setdefault(each.id, each)
+            if former.name != each.name and set(former.addresses).isdisjoint(each.addresses):
+                found.append((former, each))
+    return found
+
+
+def _copies_elsewhere(one: Other, another: Other) -> Finding:
+    what = (
+        f"{one.name} ({one.where}) and {another.name} ({another.where}) announce themselves with one identity, which is made of"
+        " machine id and MAC address: one of the two is a copy of the other."
+    )
+    commands = ("rm -f /etc/machine-id /var/lib/dbus/machine-id && systemd-machine-id-setup",)
+    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=commands)
 
 
 def _recorded(machine: Machine, own_node: NodeView | None, nodes: Sequence[NodeView]) -> list[NodeView]:

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -189,7 +190,7 @@ class DatabaseFile:
         # With an isolation level, Python's sqlite3 would begin deferred transactions by itself.
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
         is_to_be_made = not self._reading or before is None or before.is_empty
-        return self._checked(database, before, self._set_up if is_to_be_made else self._set_up_for_reading)
+        return self._checked(database, before, partial(self._set_up, may_begin=is_to_be_made))
 
     def _checked(self, database: Database, before: Files | None, set_up: Callable[[Database], None]) -> Database:
         """Returns the connection, set up, if it is to the file of `before`; else closes it."""
@@ -339,22 +340,19 @@ class DatabaseFile:
             f"{self.path}-wal was removed while in use; the file is opened anew once no connection has the old one"
         )
 
-    def _set_up(self, database: Database) -> None:
+    def _set_up(self, database: Database, *, may_begin: bool) -> None:
+        """Sets up a file. A reader begins no store in one that is there: its empty list would be shown for the lost one."""
         for pragma in _PRAGMAS:
             database.execute(f"PRAGMA {pragma}")
-        if not database.tables():
+        if not database.tables() and may_begin:
             database.make_tables(self._clock(), self._new_uid)
+        elif not database.tables():
+            with _locked(self.path.parent):  # who makes a store holds this until its tables are there
+                self._check_tables(database)
         self._check_tables(database)
         if database.rows("PRAGMA journal_mode")[0][0] != b"wal":  # a copy that was made by another program
             _use_wal(database)
         self._identify(database)
-
-    def _set_up_for_reading(self, database: Database) -> None:
-        """Sets up a file that is there. A reader begins no store in it: its empty list would be shown for the lost one."""
-        if not database.tables():
-            with _locked(self.path.parent):  # who makes a store holds this until its tables are there
-                self._check_tables(database)
-        self._set_up(database)
 
     def _identify(self, database: Database) -> None:
         """Learns which store it is. Raises what `_check_tables` and `Database.head` do."""
