@@ -131,6 +131,25 @@ def test_a_clone(lan: Lan, tmp_path: Path) -> None:
         agent.close()
 
 
+def test_a_clone_with_the_same_hardware_address(lan: Lan, tmp_path: Path) -> None:
+    """Each takes the other's packets: they hear each other announce, and never answer."""
+    agents = [Agent(lan, lan.host(name, machine_id="c" * 32), tmp_path / name) for name in ("one", "other")]
+    mac = lan.nic(agents[0].host).mac
+    agents[1].host.ip("link set eth0 down", f"link set eth0 address {mac}", "link set eth0 up")
+    for agent in agents:
+        agent.start().wait_for(ON_THE_LIST)
+    for agent, copy in (agents, reversed(agents)):
+        agent.process.wait_for("never answered")
+        Examined(agent.host).first("identity", copy.name, "is a copy of the other", command="systemd-machine-id-setup")
+        why = agent.run("why", copy.name).stdout
+        assert f"has {agent.name} (the machine at {lan.address(agent.host)}:7946): a copy of this machine" in " ".join(
+            why.split()
+        )
+        assert f"{copy.name} ({lan.address(copy.host)}) has this machine's id" in agent.run("status").stdout
+    for agent in agents:
+        agent.close()
+
+
 def test_a_machine_alone_and_who_holds_its_port(lan: Lan, tmp_path: Path) -> None:
     a = Agent(lan, lan.host("a"), tmp_path / "a")
     a.start("--listen", "10.77.1.1:7999").wait_for(ON_THE_LIST)

@@ -130,7 +130,8 @@ def _tell_of_this_machine(status: Status, file: Path | None) -> None:
 
     found = list(disk.room(file)) if file is not None else []
     with suppress(OSError):
-        found += surroundings.interfaces(surroundings.look())
+        network = surroundings.look()
+        found += surroundings.interfaces(network) if network.others else ()  # with none at all, `Links` says so
     wrong = (each for each in found if each.severity in {Severity.PROBLEM, Severity.WARNING})
     status.doubts += [one_line(each.what.removesuffix(".")) for each in wrong]
 

@@ -38,6 +38,11 @@ class Network:
     trouble: str = ""
     """Why the interfaces that a person named cannot be used; empty: they can, or none was named."""
 
+    @property
+    def others(self) -> tuple[LinkEntry, ...]:
+        """All interfaces but loopback."""
+        return tuple(each for each in self.entries if not each.flags & netlink.IFF_LOOPBACK)
+
 
 def look(named: Sequence[str] = ()) -> Network:
     """Reads the kernel's tables; `named` are the interfaces that k3 was told to use. Raises OSError."""
@@ -114,7 +119,7 @@ def interfaces(network: Network) -> Iterable[Finding]:
 
 def _none(network: Network) -> Finding:
     """Returns why no interface can be used, the likeliest one first."""
-    others = [each for each in network.entries if not each.flags & netlink.IFF_LOOPBACK]
+    others = network.others
     own = [each for each in others if not is_of_containers(each.name) and not _is_tunnel(each)]
     why = "Without it no other machine is found, and none finds this one."
     if not others:
