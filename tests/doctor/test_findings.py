@@ -1,6 +1,9 @@
 """What is said, in which order, and whose clock is called wrong."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -75,3 +78,10 @@ def test_what_was_not_finished_is_not_taken_for_well() -> None:
     assert given_up.document()["unfinished"] is True
     assert "unfinished" not in note(Subject.STORE, "x").document()
     assert "not everything was looked at: store" in "".join(_lines([given_up], is_all=False))
+
+
+def test_the_time_that_loading_took_is_counted() -> None:
+    code = "import time; time.sleep(0.3); from k3.cli import doctor; print(doctor._running_seconds())"
+    began = time.monotonic()
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 0.3 <= float(shown) <= time.monotonic() - began + 0.1

@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 SECONDS: Final = 4.5
 """What the whole command may take until it prints, loading its modules included."""
+LEAST_IN_ALL_SECONDS: Final = 2.0
+"""So long the looks are given, however long the modules took to load: less would not be enough to hear anybody."""
 FAR_SECONDS: Final = 3.0
 """For the store and for Consul."""
 NODES_SECONDS: Final = 2.0
@@ -57,7 +59,7 @@ class _Examination:
         self.findings: list[Finding] = []
         self._times: dict[str, float] = {}
         """How far other clocks are ahead of this process's, in seconds."""
-        self._until = asyncio.get_running_loop().time() + seconds
+        self._until = asyncio.get_running_loop().time() + max(LEAST_IN_ALL_SECONDS, seconds)
 
     async def run(self) -> list[Finding]:
         """Looks at everything."""
