@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 SECONDS: Final = 4.5
 """What the whole command may take until it prints, loading its modules included."""
-LEAST_IN_ALL_SECONDS: Final = 2.0
-"""So long the looks are given, however long the modules took to load: less would not be enough to hear anybody."""
+LEAST_IN_ALL_SECONDS: Final = 3.2
+"""So long the looks are given, however long the modules took to load: enough to hear the others, and to ask them."""
 FAR_SECONDS: Final = 3.0
 """For the store and for Consul."""
 NODES_SECONDS: Final = 2.0
