@@ -267,7 +267,7 @@ def test_the_only_other_agent_is_named_and_of_several_none_is_accused() -> None:
 @pytest.mark.parametrize(
     ("way", "do", "command", "on"),
     [
-        ("refused", "Start k3 on that machine again.", "k3 network", "web1"),
+        ("refused", "Start k3 on that machine again; if it runs there", "k3 network", "web1"),
         ("answered", "Wait a minute; if it stays so,", "k3 nodes -w", ""),
         ("another", "If the machine is gone for good,", "k3 delete node web1", ""),
         ("odd", "Look which program has the port", "ss -ltnp sport = :7946", "web1"),
@@ -416,3 +416,35 @@ def test_an_odd_node_is_explained_like_any_other(odd: Manifest) -> None:
     found = why(odd)
     assert found.cause.text
     assert found.to_json()
+
+
+SILENT = ("False", "PeerUnreachable", "announced, but 10.0.0.7:7946 never answered: firewall?")
+
+
+def with_id_of_web1(name: str, *condition: str) -> Fleet:
+    manifest = network(*condition)
+    return Fleet.of([other("beta"), nodes.view_manifest(name, manifest), nodes.view_manifest("web1", network())], Clocks())
+
+
+def test_a_machine_whose_id_another_one_has_may_be_a_copy() -> None:
+    found = why(network(*SILENT, lastSeen=None), fleet=with_id_of_web1("web2"), asked=Asked("gone"))
+    assert "has web2 (the machine at 10.0.0.7:7946): a copy of this machine, or this machine under another" in found.cause.text
+    assert found.do.startswith("Give one of the two another hardware address")
+    assert "systemd-machine-id-setup" in found.command
+    well = why(network(), fleet=with_id_of_web1("web2", *SILENT))
+    assert well.is_well
+    assert [each.rule for each in well.besides] == ["SameId"]
+
+
+@pytest.mark.parametrize(
+    "former",
+    [
+        ("False", "PeerUnreachable", phrases.renamed("web2", "web1")),
+        ("False", "PeerLeft", "said goodbye"),
+        ("False", "NodeShutdown", "k3 network was stopped"),
+    ],
+)
+def test_a_former_name_of_the_same_machine_is_no_copy(former: tuple[str, str, str]) -> None:
+    assert why(network(), fleet=with_id_of_web1("web2", *former)).besides == ()
+    found = why(network(*SILENT, lastSeen=None), fleet=with_id_of_web1("web2", *former))
+    assert "same id" not in found.cause.text

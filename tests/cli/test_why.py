@@ -60,8 +60,9 @@ def test_the_cause_comes_first_and_what_mends_it_next(k3: K3, store: StoreFile, 
     assert paragraphs[1].startswith(
         f"Ready=False, because an agent asked http://127.0.0.1:{closed_port}/info and had no answer"
     )
-    assert paragraphs[2].endswith("What to do: Start k3 on that machine again. on web1: k3 network")
-    assert "the connection is refused, so no k3 listens there" in paragraphs[3]
+    assert "What to do: Start k3 on that machine again; if it runs there, open TCP port" in paragraphs[2]
+    assert paragraphs[2].endswith("on web1: k3 network")
+    assert "the connection is refused: no k3 listens there, or a firewall there refuses" in paragraphs[3]
     assert "events NodeNotReady at" in paragraphs[3]
 
 

@@ -1,12 +1,15 @@
 """What is said, in which order, and whose clock is called wrong."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
 from k3.cli.doctor import _lines
 from k3.doctor.clock import clock
-from k3.doctor.finding import Finding, Severity, Subject, document, in_order, is_healthy, note, ok, problem, warning
+from k3.doctor.finding import Finding, Severity, Subject, document, in_order, is_healthy, note, ok, problem, unfinished, warning
 
 
 def said(findings: list[Finding]) -> list[tuple[Severity, str]]:
@@ -67,3 +70,18 @@ def test_text_and_json_say_the_same() -> None:
 )
 def test_whose_clock_is_wrong(ahead: dict[str, float], local: float, found: list[tuple[Severity, str]]) -> None:
     assert said(clock(ahead, local)) == found
+
+
+def test_what_was_not_finished_is_not_taken_for_well() -> None:
+    given_up = unfinished(Subject.STORE)
+    assert not is_healthy([ok(Subject.CLOCK, "x"), given_up])
+    assert given_up.document()["unfinished"] is True
+    assert "unfinished" not in note(Subject.STORE, "x").document()
+    assert "not everything was looked at: store" in "".join(_lines([given_up], is_all=False))
+
+
+def test_the_time_that_loading_took_is_counted() -> None:
+    code = "import time; time.sleep(0.3); from k3.cli import doctor; print(doctor._running_seconds())"
+    began = time.monotonic()
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 0.3 <= float(shown) <= time.monotonic() - began + 0.1

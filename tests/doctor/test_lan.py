@@ -9,6 +9,8 @@ import pytest
 from k3.agent.facts import Identity
 from k3.agent.info import Info
 from k3.agent.local import LocalAgent
+from k3.core import node
+from k3.core.node import NodeView
 from k3.core.observation import Facts
 from k3.doctor import lan, names, port, surroundings
 from k3.doctor.finding import Finding, Severity, Subject
@@ -16,6 +18,7 @@ from k3.doctor.firewall import Firewall
 from k3.doctor.lan import Evidence
 from k3.doctor.machine import Machine
 from k3.doctor.others import Other, heard_by_now
+from k3.doctor.surroundings import Network
 from k3.network import netlink
 from k3.network.hearing import Heard
 from k3.network.links import Interface, Links
@@ -33,11 +36,12 @@ SILENT = NoAnswer("no answer in time")
 
 def machine(*interfaces: Interface, entries: tuple[LinkEntry, ...] = (), **changed: Any) -> Machine:
     made = Machine(
-        links=Links(interfaces),
-        entries=entries,
-        addressed=frozenset(each.index for each in interfaces if each.addresses),
-        routed=("eth0",),
-        trouble="",
+        network=Network(
+            links=Links(interfaces),
+            entries=entries,
+            addressed=frozenset(each.index for each in interfaces if each.addresses),
+            routed=("eth0",),
+        ),
         identity=Identity("a" * 32),
         has_machine_id=True,
         is_same_installation=lambda _: False,
@@ -162,7 +166,7 @@ def entry(name: str, flags: int = UP, **more: Any) -> LinkEntry:
     ],
 )
 def test_why_no_interface_can_be_used(entries: tuple[LinkEntry, ...], word: str) -> None:
-    found = only(surroundings.interfaces(machine(entries=entries)))
+    found = only(surroundings.interfaces(machine(entries=entries).network))
     assert found.severity is Severity.PROBLEM
     assert word in found.what
     assert found.commands or found.do
@@ -170,9 +174,10 @@ def test_why_no_interface_can_be_used(entries: tuple[LinkEntry, ...], word: str)
 
 def test_a_second_interface_without_its_carrier_is_a_warning_and_dockers_is_nothing() -> None:
     dead = replace(ETH0, name="eth1", index=3, running=False, addresses=("10.1.0.1",), prefixes=("10.1.0.0/24",))
-    found = list(surroundings.interfaces(machine(ETH0, dead)))
+    found = list(surroundings.interfaces(machine(ETH0, dead).network))
     assert [each.severity for each in found] == [Severity.OK, Severity.WARNING]
-    assert all(each.severity is Severity.OK for each in surroundings.interfaces(machine(ETH0, replace(dead, name="docker0"))))
+    docker = machine(ETH0, replace(dead, name="docker0")).network
+    assert all(each.severity is Severity.OK for each in surroundings.interfaces(docker))
 
 
 def test_who_holds_the_port() -> None:
@@ -199,3 +204,69 @@ def test_a_machine_without_an_id_and_one_with_the_same() -> None:
     found = only(names.identity(machine(ETH0), [twin]))
     assert (found.severity, "announces itself with this machine's identity" in found.what) == (Severity.PROBLEM, True)
     assert not list(lan.machines(seen(Heard(interface="eth0", machines=(SAID,)), twin))), "no firewall is blamed"
+
+
+def known(name: str, *, id_: str = "c" * 32, address: str = "10.0.0.9", last_seen: str = "", status: str = "False") -> NodeView:
+    notes = {"id": id_, "port": "7946", "seen-by": "web1", **({"lastSeen": last_seen} if last_seen else {})}
+    ready = {"type": "Ready", "status": status, "reason": "PeerUnreachable", "message": "no answer", "lastTransitionTime": ""}
+    manifest = {
+        "metadata": {
+            "labels": {"k3.network/managed": "true"},
+            "annotations": {f"k3.network/{key}": text for key, text in notes.items()},
+        },
+        "status": {"addresses": [{"type": "InternalIP", "address": address}], "conditions": [ready]},
+    }
+    return node.view_manifest(name, manifest)
+
+
+def test_a_machine_that_is_there_and_shuts_everybody_out_is_told_by_who_does_not_hear_it() -> None:
+    down = known("web3")
+    shut = Other(name="web3", id=down.id, addresses=down.addresses, port=7946, node=down, outcome=SILENT)
+    (found,) = lan.machines(replace(seen(Heard(interface="eth0"), replace(shut, way="filtered")), nodes=(down,)))
+    assert found.severity is Severity.PROBLEM
+    assert found.commands[0] == "ufw allow 5353/udp"
+    assert "ufw allow 7946/tcp" in found.commands
+    (found,) = lan.machines(replace(seen(Heard(interface="eth0"), replace(shut, way="gone")), nodes=(down,)))
+    assert found.severity is Severity.NOTE, "it may simply be off"
+    assert (found.what, found.commands) == ("The store does not call web3 Ready.", ("k3 why",))
+
+
+def test_who_takes_the_connection_is_not_behind_a_firewall() -> None:
+    busy = replace(WEB2, outcome=SILENT, way="hangs")
+    (found,) = lan.machines(seen(Heard(interface="eth0"), busy))
+    assert found.severity is Severity.WARNING
+    assert "takes the connection" in found.what
+
+
+@pytest.mark.parametrize(
+    ("broadcast", "first", "number"), [("eth0", "ufw allow out 5353/udp", 3), ("", "ufw allow out 5353/udp", 6)]
+)
+def test_multicast_that_is_not_heard_may_be_kept_in_on_the_other_side(broadcast: str, first: str, number: int) -> None:
+    unheard = replace(WEB2, interface="", answers_broadcast=broadcast, outcome=ANSWER)
+    (found,) = lan.multicast(seen(Heard(interface="eth0"), unheard))
+    assert found.commands[0] == first
+    assert len(found.commands) == number
+
+
+def test_a_node_of_this_machines_id_that_never_answered_is_a_copy() -> None:
+    here = machine(ETH0)
+    own = known("web1", id_=here.identity.id, address="10.0.0.1", last_seen="2026-11-27T19:00:00Z", status="True")
+    copy = known("web2", id_=here.identity.id)
+    found = only(names.identity(here, (), own, (own, copy)))
+    assert found.severity is Severity.PROBLEM
+    assert "web2 (10.0.0.9) has announced itself with this machine's identity" in found.what
+    former = known("web0", id_=here.identity.id, last_seen="2026-11-27T18:00:00Z")
+    assert only(names.identity(here, (), own, (own, former))).severity is Severity.OK, "it may be this machine's former name"
+
+
+def test_two_others_that_announce_one_identity_are_copies() -> None:
+    another = replace(WEB2, name="web3", addresses=("10.0.0.3",))
+    found = only(names.identity(machine(ETH0), (WEB2, another)))
+    assert "web2 (10.0.0.2) and web3 (10.0.0.3) announce themselves with one identity" in found.what
+    assert only(names.identity(machine(ETH0), (WEB2, replace(another, interface="")))).severity is Severity.OK
+
+
+def test_legacy_tables_that_were_not_followed_are_told_and_never_called_well() -> None:
+    found = only(lan.firewall(replace(seen(Heard(interface="eth0")), firewall=Firewall(unfollowed="filter"))))
+    assert found.severity is Severity.NOTE
+    assert "Legacy tables of iptables are loaded here (filter); their rules were not followed" in found.what

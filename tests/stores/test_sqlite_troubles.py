@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from k3.core import limits
-from k3.core.errors import Expired, K3Error, NotFound, StartFailed, Unavailable
+from k3.core.errors import Damaged, Expired, K3Error, NotFound, StartFailed, Unavailable
 from k3.core.objects import NODE, Object
 from k3.core.store import Store
 from k3.stores import connect
@@ -87,6 +87,20 @@ async def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path:
     before = path.read_bytes()
     assert "another program" in await refusal(path, StartFailed)
     assert path.read_bytes() == before
+
+
+async def test_a_copy_without_its_log_is_told_as_one_and_left_alone(store: Store, path: Path, tmp_path: Path) -> None:
+    await store.create(node("a"), {})
+    copy = tmp_path / "copy.db"
+    shutil.copy(path, copy)
+    before = copy.read_bytes()
+    with pytest.raises(Damaged, match=r"it has no tables, as a copy of copy.db has that was made without copy.db-wal"):
+        await connect(SqliteStorage(copy), reading=True)
+    assert copy.read_bytes() == before
+    shutil.copy(f"{path}-wal", f"{copy}-wal")
+    reader = await connect(SqliteStorage(copy), reading=True)
+    assert [each.key.name for each in (await reader.list(NODE)).objects] == ["a"]
+    await reader.aclose()
 
 
 async def test_a_store_of_a_newer_k3_is_refused(store: Store, path: Path) -> None:

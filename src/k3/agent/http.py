@@ -11,13 +11,14 @@ import asyncio
 import math
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 import h11
 
+from k3.agent import host_names
 from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.addresses import authority
@@ -284,16 +285,31 @@ class Http:
 
     async def _open(self) -> _Connection:
         server = self._server
+        places = () if server.socket_path else await self._places()
         async with time_limit(limits.HTTP_CONNECT_SECONDS):
             if server.socket_path:
                 return _Connection(*await asyncio.open_unix_connection(server.socket_path, limit=READ_BYTES))
-            name = (server.server_name or server.host) if server.tls else None
-            # `limit`: with twice that unread, asyncio stops reading from the socket, so a long answer takes bounded memory.
-            reader, writer = await asyncio.open_connection(
-                server.host, server.port, ssl=server.tls, server_hostname=name, limit=READ_BYTES
-            )
+            reader, writer = await self._connected(places)
         _watch_over(writer.get_extra_info("socket"))
         return _Connection(reader, writer)
+
+    async def _places(self) -> Sequence[str]:
+        """Returns the server's addresses. Looked up before, so that a name without any is not told as a silent server."""
+        seconds = limits.HTTP_CONNECT_SECONDS
+        return await host_names.addresses(self._server.host, self._server.port, seconds=seconds)
+
+    async def _connected(self, places: Sequence[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connects to the first address that takes it. Raises the error of the one that is best."""
+        server = self._server
+        name = (server.server_name or server.host) if server.tls else None
+        failure: OSError = OSError("it has no address")
+        for number, place in enumerate(places):
+            try:
+                # `limit`: with twice that unread, asyncio stops reading from the socket: a long answer takes bounded memory.
+                return await asyncio.open_connection(place, server.port, ssl=server.tls, server_hostname=name, limit=READ_BYTES)
+            except OSError as error:
+                failure = failure if number else error
+        raise failure
 
     async def aclose(self) -> None:
         """Closes the kept connections; requests under way are for their callers to cancel."""

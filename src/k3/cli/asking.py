@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from k3.cli.silence import way_of_silence
 from k3.core import freshness, times
 from k3.core.node import NodeView
+from k3.doctor.silence import way_of_silence
 from k3.network.messages import READER, SILENT, Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 from k3.view.cells import clock_offset, human_duration
 from k3.view.findings import Asked
@@ -78,7 +78,7 @@ async def ask_one(seen: NodeView, now: datetime) -> Asked | None:
     if isinstance(found, NoAnswer) and (found.why == SILENT or found.why in _UNREACHABLE):
         last = times.parse_timestamp(seen.last_seen)
         silent_seconds = abs((now - last).total_seconds()) if last else None
-        return Asked(await way_of_silence(seen, silent_seconds=silent_seconds))
+        return Asked(await way_of_silence(seen.addresses[0], seen.port, silent_seconds=silent_seconds))
     return _asked(found, seen.name)
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from k3.cli.discovery import discovery_options, is_consul_named
@@ -24,6 +26,8 @@ from k3.settings.load import here
 WRONG: Final = 1
 """The exit code where something is wrong."""
 _WIDTH: Final = 100
+_STARTTIME: Final = 19
+"""Where /proc/self/stat says when the process began, counted behind its name (proc(5): field 22, in ticks since the boot)."""
 _INDENT: Final = " " * 9
 _PATIENCE_SECONDS: Final = 0.2
 _COLOURS: Final = {Severity.PROBLEM: "31", Severity.WARNING: "33", Severity.NOTE: "36", Severity.OK: "32"}
@@ -60,9 +64,9 @@ def run(arguments: list[str]) -> int:
         discovery=discovery_options(chosen, settings, os.environ) if is_consul_named(chosen, settings) else None,
         state_dir=here().state_directory,
     )
-    from k3.doctor.examination import examine  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
+    from k3.doctor.examination import SECONDS, examine  # noqa: PLC0415 - a mistake in the flags is told before zeroconf is loaded
 
-    found = _in_time(examine(case))
+    found = _in_time(lambda: examine(case, seconds=SECONDS - _running_seconds()))
     answer(
         json.dumps(document(found), indent=2) + "\n" if chosen.output == "json" else "".join(_lines(found, is_all=chosen.all))
     )
@@ -71,12 +75,20 @@ def run(arguments: list[str]) -> int:
     return code
 
 
-def _in_time(examination: Any) -> list[Finding]:  # noqa: ANN401 - a coroutine
+def _running_seconds() -> float:
+    """Returns for how long this process has run: loading its modules is most of that on a busy machine. 0: not known."""
+    try:
+        began = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[_STARTTIME]
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(began) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):  # another system than Linux
+        return 0.0
+
+
+def _in_time(examination: Callable[[], Coroutine[Any, Any, list[Finding]]]) -> list[Finding]:
     """Runs the examination, and does not wait for a thread that hangs in a resolver or on a dead disk."""
     loop = asyncio.new_event_loop()
     try:
-        found: list[Finding] = loop.run_until_complete(examination)
-        return found
+        return loop.run_until_complete(examination())
     finally:
         loop.close()
 
@@ -125,6 +137,9 @@ def _label(severity: Severity) -> str:
 def _sum(found: Sequence[Finding]) -> str:
     if is_healthy(found):
         return "Nothing is wrong, as far as can be seen from here."
+    if not any(each.severity in {Severity.PROBLEM, Severity.WARNING} for each in found):
+        given_up = ", ".join(dict.fromkeys(str(each.subject) for each in found if each.is_unfinished))
+        return f"Nothing is found to be wrong, and not everything was looked at: {given_up}."
     problems = sum(each.severity is Severity.PROBLEM for each in found)
     warnings = sum(each.severity is Severity.WARNING for each in found)
     counted = [

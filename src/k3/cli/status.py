@@ -11,8 +11,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from k3.agent.info import Info
@@ -29,11 +31,13 @@ from k3.core.safe_text import one_line, printable
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
 from k3.core.times import parse_timestamp, timestamp
+from k3.doctor.finding import Severity
 from k3.settings import options
 from k3.settings.listen import Listen
 from k3.settings.structs import Settings
 from k3.view import node_table
 from k3.view.cells import human_duration, text_at
+from k3.view.findings import copies
 from k3.view.node_table import Reading
 
 DOUBTS: Final = 1
@@ -113,10 +117,23 @@ async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
     if agent.info is not None:
         _tell_agent(status, agent.info)
         _tell_figures(status, await _metrics(agent.host, agent.port))
+    _tell_of_this_machine(status, settings.storage.file)
     await _look_into_store(status, settings, agent.info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
+
+
+def _tell_of_this_machine(status: Status, file: Path | None) -> None:
+    """Says what `k3 doctor` finds wrong with the interfaces, and with the disk that holds a file store."""
+    from k3.doctor import disk, surroundings  # noqa: PLC0415 - netlink is loaded only where a status is asked for
+
+    found = list(disk.room(file)) if file is not None else []
+    with suppress(OSError):
+        network = surroundings.look()
+        found += surroundings.interfaces(network) if network.others else ()  # with none at all, `Links` says so
+    wrong = (each for each in found if each.severity in {Severity.PROBLEM, Severity.WARNING})
+    status.doubts += [one_line(each.what.removesuffix(".")) for each in wrong]
 
 
 def _own_addresses() -> tuple[str, ...]:
@@ -161,6 +178,8 @@ def _tell_figures(status: Status, figures: Mapping[tuple[str, str], float]) -> N
     if figures.get(("k3_store_up", "")) == 0:
         silent = timedelta(seconds=figures.get(("k3_store_silent_seconds", ""), 0))
         status.doubts.append(f"the agent's store has not answered it for {human_duration(silent)}")
+    elif figures.get(("k3_store_writable", "")) == 0:
+        status.doubts.append("the agent's store takes no writes")
     elif lag := figures.get(("k3_store_lag_revisions", "")):
         status.doubts.append(f"the agent's store is {lag:.0f} revisions behind with what it shows the agent")
 
@@ -205,6 +224,10 @@ def _tell_of_nodes(status: Status, info: Info, readings: Mapping[str, Reading]) 
     status.last_write = max((each.view.last_seen for each in ours), default="")
     status.doubted = sorted(name for name, each in readings.items() if each.view.is_ready and not each.view.is_reachable)
     own = readings.get(status.node)
+    views = [replace(each.view, name=name) for name, each in readings.items()]
+    for each in copies(replace(own.view, name=status.node), views) if own else ():
+        where = each.addresses[0] if each.addresses else "?"
+        status.doubts.append(f"{each.name} ({where}) has this machine's id: a copy of it, or this machine under another name")
     if own is None:
         status.doubts.append(f"{status.node} is not on the list (was it started with --register-self=false?)")
     elif not own.state.is_well:
@@ -245,6 +268,7 @@ def _lines(status: Status, settings: Settings) -> list[str]:
         ("Leads", _leads(status)),
         ("Page", f"{status.page}/" if status.page else f"no server runs; start one with: {settings.reader.command('up')}"),
         *(("Not well", doubt) for doubt in status.doubts),
+        ("What to do", f"{settings.reader.command('doctor')} says it" if status.doubts else ""),
     ]
     return [f"{title + ':':<12}{text}\n" for title, text in rows if text]
 

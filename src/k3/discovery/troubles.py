@@ -9,7 +9,9 @@ import os
 import socket
 import ssl
 from typing import Final
+from urllib.parse import urlsplit
 
+from k3.agent.host_names import why_unknown
 from k3.agent.http import HttpError, LongAnswer, NotHttp
 from k3.core import limits
 from k3.core.errors import Forbidden, Invalid, K3Error, NotFound, Unavailable
@@ -70,7 +72,8 @@ def _unreachable(error: OSError, where: str) -> K3Error:
             why = reason.lower().replace("_", " ")
             return Forbidden(f"{where}: TLS failed ({why}); does it want CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY?")
         case socket.gaierror():
-            return Unavailable(f"Consul at {where}: the host name is not known")
+            host = urlsplit(where).hostname or where
+            return Unavailable(f"cannot reach Consul at {where}: {why_unknown(host, error)}; see --consul-addr, and your DNS")
         case PermissionError() if error.errno in {errno.EACCES, errno.EPERM}:
             return Forbidden(f"Consul at {where}: this user may not connect ({error.strerror})")
     why = os.strerror(error.errno).lower() if error.errno else error.strerror or "no answer"

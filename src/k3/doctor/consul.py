@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from k3.agent import host_names
 from k3.agent.tasks import time_limit
 from k3.core.errors import ConfigInvalid, Forbidden, Invalid, K3Error, NotFound, Unavailable
 from k3.core.sources import DISCOVERY
@@ -14,7 +15,8 @@ from k3.discovery.catalog import Catalog
 from k3.discovery.local_agent import LocalAgent
 from k3.discovery.options import DiscoveryOptions
 from k3.discovery.sender import Sender
-from k3.doctor.finding import Finding, Subject, note, ok, problem, sentence, warning
+from k3.discovery.settings import ConsulSettings
+from k3.doctor.finding import LOOK_UP_SHARE, Finding, Subject, look_up_commands, note, ok, problem, sentence, warning
 from k3.settings.structs import Reader
 
 OLDEST: Final = (1, 8)
@@ -40,6 +42,8 @@ async def look(options: DiscoveryOptions, reader: Reader, *, seconds: float) -> 
     visit = _Visit(sender, options, reader)
     try:
         async with time_limit(seconds):
+            if why := await _unknown(options.consul, seconds=seconds * LOOK_UP_SHARE):
+                return ConsulSeen(findings=(_nameless(options.consul, why),))
             await visit.run()
     except TimeoutError:
         visit.findings.append(_away(f"Consul at {where} does not answer within {seconds:g} s.", where))
@@ -54,6 +58,16 @@ async def look(options: DiscoveryOptions, reader: Reader, *, seconds: float) -> 
     finally:
         await sender.aclose()
     return ConsulSeen(findings=tuple(visit.findings), ahead_seconds=visit.ahead_seconds)
+
+
+async def _unknown(consul: ConsulSettings, *, seconds: float) -> str:
+    return "" if consul.scheme == "unix" else await host_names.unknown(consul.host, seconds=seconds)
+
+
+def _nameless(consul: ConsulSettings, why: str) -> Finding:
+    what = f"Consul at {consul.where} cannot be looked for: {why}."
+    do = "Correct --consul-addr, or CONSUL_HTTP_ADDR; or see why the name is not found:"
+    return problem(Subject.CONSUL, what, why=NEEDED, do=do, commands=look_up_commands(consul.host))
 
 
 def _away(what: str, where: str) -> Finding:

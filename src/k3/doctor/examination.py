@@ -2,9 +2,11 @@
 
 Theory of operation
 -------------------
-What is asked of the LAN, of this machine, of the store and of Consul is asked at the same time. Then the machines that became
-known are asked who they are. Each part has its own time, the longest path of which is `SECONDS`; a part that fails in a way
-that was not foreseen becomes a note, and costs the others nothing. What is concluded is in the module of each subject.
+What is asked of the LAN, of this machine, of the store and of Consul is asked at the same time: all that is needed before is
+which interfaces there are. Then the machines that became known are asked who they are. There is one time for the whole,
+`SECONDS` from when the command was given; each part has its share of it, and what is not finished then is said to be
+unfinished, and is not taken for well. A part that fails in a way that was not foreseen becomes a note, and costs the others
+nothing. What is concluded is in the module of each subject.
 """
 
 import asyncio
@@ -19,56 +21,54 @@ from k3.core.sources import NETWORK
 from k3.doctor import clock, consul, firewall, lan, names, port, store, surroundings
 from k3.doctor import machine as here
 from k3.doctor.consul import ConsulSeen
-from k3.doctor.finding import Finding, Subject, in_order, note
+from k3.doctor.finding import Finding, Subject, in_order, note, unfinished
 from k3.doctor.firewall import Firewall
 from k3.doctor.lan import Evidence
 from k3.doctor.machine import Case, Machine
 from k3.doctor.others import ASK_SECONDS, Other, ask, heard_by_now, known
 from k3.doctor.store import StoreSeen
 from k3.network import multicast
-from k3.network.hearing import Heard, hear
+from k3.network.hearing import LISTEN_SECONDS, Heard, hear
 from k3.network.multicast import Blocked
 
 T = TypeVar("T")
 
-SECONDS: Final = 4.0
-"""What the examination may take."""
+SECONDS: Final = 4.5
+"""What the whole command may take until it prints, loading its modules included."""
+LEAST_IN_ALL_SECONDS: Final = 3.2
+"""So long the looks are given, however long the modules took to load: enough to hear the others, and to ask them."""
 FAR_SECONDS: Final = 3.0
 """For the store and for Consul."""
-NEAR_SECONDS: Final = 2.5
-"""For what is asked on this machine and on the LAN."""
 NODES_SECONDS: Final = 2.0
 """So long the store is waited for before the machines that it knows are asked; those that are heard do not wait longer."""
 LEAST_SECONDS: Final = 0.5
-"""So long other machines are given to answer, however late it is."""
+"""So long each question is given to be answered, however late it is."""
 CONSUL_PORT: Final = 8500
 
 
-async def examine(case: Case) -> list[Finding]:
-    """Returns what was found, the worst first and causes before what follows from them. Takes at most `SECONDS`."""
-    return await _Examination(case).run()
+async def examine(case: Case, *, seconds: float = SECONDS) -> list[Finding]:
+    """Returns what was found, the worst first and causes before what follows from them. `seconds`: what is left for it."""
+    return await _Examination(case, seconds).run()
 
 
 class _Examination:
     """One look. What could not be looked at is in `findings`."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, seconds: float) -> None:
         self._case = case
         self.findings: list[Finding] = []
         self._times: dict[str, float] = {}
         """How far other clocks are ahead of this process's, in seconds."""
-        self._until = asyncio.get_running_loop().time() + SECONDS
+        self._until = asyncio.get_running_loop().time() + max(LEAST_IN_ALL_SECONDS, seconds)
 
     async def run(self) -> list[Finding]:
         """Looks at everything."""
+        far = self._at_most(FAR_SECONDS)
         async with asyncio.TaskGroup() as tasks:
-            kept = tasks.create_task(
-                self._part(Subject.STORE, store.look(self._case, seconds=FAR_SECONDS), StoreSeen(findings=()))
-            )
-            away = tasks.create_task(self._consul())
+            kept = tasks.create_task(self._part(Subject.STORE, store.look(self._case, seconds=far), StoreSeen(findings=())))
+            away = tasks.create_task(self._consul(far))
             walls = tasks.create_task(self._part(Subject.FIREWALL, firewall.look(), Firewall(unread="it did not answer")))
-            found = await self._part(Subject.INTERFACES, here.look(self._case), None)
-            machine = await self._lan(found, kept, walls) if found is not None else None
+            machine = await self._lan(kept, walls)
         self.findings += [*kept.result().findings, *away.result().findings]
         if (ahead := away.result().ahead_seconds) is not None:
             self._times["Consul"] = ahead
@@ -77,23 +77,32 @@ class _Examination:
             self._say(Subject.CLOCK, lambda: clock.clock(self._times, machine.agent.ahead_seconds))
         return in_order(self.findings)
 
-    async def _consul(self) -> ConsulSeen:
+    async def _consul(self, seconds: float) -> ConsulSeen:
         if self._case.discovery is None:
             is_open = await asyncio.to_thread(local.is_open, "127.0.0.1", CONSUL_PORT)
             return ConsulSeen(findings=tuple(consul.found_by_itself(self._case.reader, is_open=is_open)))
-        return await self._part(
-            Subject.CONSUL, consul.look(self._case.discovery, self._case.reader, seconds=FAR_SECONDS), ConsulSeen(findings=())
-        )
+        look = consul.look(self._case.discovery, self._case.reader, seconds=seconds)
+        return await self._part(Subject.CONSUL, look, ConsulSeen(findings=()))
 
-    async def _lan(self, machine: Machine, kept: "asyncio.Task[StoreSeen]", walls: "asyncio.Task[Firewall]") -> Machine:
-        """Asks the LAN. Returns this machine with its agent, wherever that was found."""
+    async def _lan(self, kept: "asyncio.Task[StoreSeen]", walls: "asyncio.Task[Firewall]") -> Machine | None:
+        """Looks at this machine and asks the LAN. Returns the machine with its agent, wherever that was found."""
         service = self._case.network.service
         nothing: tuple[Heard, ...] = ()
         unblocked: tuple[Blocked, ...] = ()
+        try:
+            network = surroundings.look(self._case.network.interfaces)
+        except OSError as error:
+            self._failed(Subject.INTERFACES, error)
+            return None
+        hearing = hear(network.links, service, seconds=self._at_most(LISTEN_SECONDS))
         async with asyncio.TaskGroup() as tasks:
-            heard = tasks.create_task(self._part(Subject.MULTICAST, hear(machine.links, service), nothing))
-            blocked = tasks.create_task(self._part(Subject.MULTICAST, multicast.blocked(machine.links), unblocked))
-            tasks.create_task(_waited(kept))
+            heard = tasks.create_task(self._part(Subject.MULTICAST, hearing, nothing))
+            blocked = tasks.create_task(self._part(Subject.MULTICAST, multicast.blocked(network.links), unblocked))
+            looked = tasks.create_task(self._part(Subject.PORT, here.look(self._case, network), None))
+            tasks.create_task(_waited(kept, self._at_most(NODES_SECONDS)))
+        machine = looked.result()
+        if machine is None:
+            return None
         nodes = kept.result().nodes if kept.done() else ()
         machine = await self._found_elsewhere(machine, heard.result(), nodes)
         others = await self._asked(known(heard.result(), nodes, machine, self._name), heard.result(), machine)
@@ -105,6 +114,7 @@ class _Examination:
             heard=heard.result(),
             others=tuple(others),
             own_node=mine,
+            nodes=tuple(nodes),
         )
         self._conclude(seen)
         return machine
@@ -112,14 +122,14 @@ class _Examination:
     def _conclude(self, seen: Evidence) -> None:
         machine, others = seen.machine, seen.others
         self._times = {each.name: each.ahead_seconds for each in others if each.ahead_seconds is not None}
-        self._say(Subject.INTERFACES, lambda: surroundings.interfaces(machine))
+        self._say(Subject.INTERFACES, lambda: surroundings.interfaces(machine.network))
         self._say(Subject.FIREWALL, lambda: lan.firewall(seen))
         self._say(Subject.MULTICAST, lambda: lan.multicast(seen))
         self._say(Subject.MACHINES, lambda: lan.machines(seen))
         start = self._case.reader.command(NETWORK.name)
         is_walled = seen.firewall.is_closed_here(machine.agent.port)
         self._say(Subject.PORT, lambda: port.port(machine, seen.own_node, start, is_walled=is_walled))
-        self._say(Subject.IDENTITY, lambda: names.identity(machine, others))
+        self._say(Subject.IDENTITY, lambda: names.identity(machine, others, seen.own_node, seen.nodes))
         self._say(Subject.NAME, lambda: names.names(self._case, machine, others))
 
     async def _found_elsewhere(self, machine: Machine, heard: Iterable[Heard], nodes: Iterable[NodeView]) -> Machine:
@@ -134,7 +144,7 @@ class _Examination:
 
     async def _asked(self, others: list[Other], heard: tuple[Heard, ...], machine: Machine) -> list[Other]:
         """Asks the other machines who they are, and meanwhile listens again for those that were not heard."""
-        seconds = self._left
+        seconds = self._at_most(ASK_SECONDS)
         later: tuple[Heard, ...] = ()
         async with asyncio.TaskGroup() as tasks:
             answers = tasks.create_task(self._part(Subject.MACHINES, ask(others, seconds=seconds), others))
@@ -148,18 +158,18 @@ class _Examination:
         """The name that this machine is to have, as far as it can have one."""
         return self._case.network.node_name or facts.hostname()
 
-    @property
-    def _left(self) -> float:
-        """The time for a question to other machines, in seconds."""
-        return min(ASK_SECONDS, max(LEAST_SECONDS, self._until - asyncio.get_running_loop().time()))
+    def _at_most(self, seconds: float) -> float:
+        """Returns how long a question may take that is put now: so many seconds, or what is left of the time."""
+        return min(seconds, max(LEAST_SECONDS, self._until - asyncio.get_running_loop().time() - LEAST_SECONDS))
 
     async def _part(self, subject: Subject, work: Awaitable[T], otherwise: T) -> T:
         """Returns what a part found; `otherwise` where it took too long or failed."""
         try:
-            async with time_limit(NEAR_SECONDS if subject not in {Subject.STORE, Subject.CONSUL} else FAR_SECONDS + 0.5):
+            async with time_limit(max(LEAST_SECONDS, self._until - asyncio.get_running_loop().time())):
                 return await work
         except TimeoutError:
-            self.findings.append(note(subject, f"The look at {subject} took too long, and was given up."))
+            if (given_up := unfinished(subject)) not in self.findings:
+                self.findings.append(given_up)
         except Exception as error:  # noqa: BLE001 - one part costs the others nothing
             self._failed(subject, error)
         return otherwise
@@ -181,5 +191,5 @@ def _is_own(seen: NodeView, machine: Machine) -> bool:
     return has_id and (not machine.addresses or not seen.addresses or bool(machine.addresses.intersection(seen.addresses)))
 
 
-async def _waited(kept: "asyncio.Task[StoreSeen]") -> None:
-    await asyncio.wait([kept], timeout=NODES_SECONDS)
+async def _waited(kept: "asyncio.Task[StoreSeen]", seconds: float) -> None:
+    await asyncio.wait([kept], timeout=seconds)

@@ -3,6 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from shlex import quote
+from typing import Final
+
+LOOK_UP_SHARE: Final = 0.8
+"""So much of the time for a question a host name may take to be looked up: the rest is for saying that it has no address."""
 
 
 @unique
@@ -47,12 +52,15 @@ class Finding:
     do: str = ""
     commands: tuple[str, ...] = ()
     """Each does it by itself, unless `do` says otherwise: the first that fits this machine is enough."""
+    is_unfinished: bool = False
+    """Whether the look was not finished in time, so that nothing is known of its subject."""
 
     def document(self) -> dict[str, object]:
         """Returns it for programs. Texts that are empty are left out."""
         texts = {"what": self.what, "why": self.why, "do": self.do}
         found: dict[str, object] = {"severity": str(self.severity), "subject": str(self.subject)}
         found |= {key: text for key, text in texts.items() if text}
+        found |= {"unfinished": True} if self.is_unfinished else {}
         return found | ({"commands": list(self.commands)} if self.commands else {})
 
 
@@ -63,8 +71,8 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def is_healthy(findings: Iterable[Finding]) -> bool:
-    """Whether nothing was found to be wrong."""
-    return all(each.severity in {Severity.NOTE, Severity.OK} for each in findings)
+    """Whether everything was looked at, and nothing was found to be wrong."""
+    return all(each.severity in {Severity.NOTE, Severity.OK} and not each.is_unfinished for each in findings)
 
 
 def document(findings: Sequence[Finding]) -> dict[str, object]:
@@ -75,6 +83,11 @@ def document(findings: Sequence[Finding]) -> dict[str, object]:
 def sentence(text: str) -> str:
     """Returns a text with the stop that ends it, if it has none."""
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def look_up_commands(host: str) -> tuple[str, ...]:
+    """Returns what shows why a host name has no address: the look-up itself, and who is asked."""
+    return (f"getent hosts {quote(host)}", "cat /etc/resolv.conf")
 
 
 def problem(subject: Subject, what: str, *, why: str = "", do: str = "", commands: Iterable[str] = ()) -> Finding:
@@ -95,3 +108,10 @@ def note(subject: Subject, what: str, *, why: str = "", do: str = "", commands: 
 def ok(subject: Subject, what: str) -> Finding:
     """Returns something that is as it should be."""
     return Finding(severity=Severity.OK, subject=subject, what=what)
+
+
+def unfinished(subject: Subject) -> Finding:
+    """Returns that a look was given up: whether its subject is well is not known."""
+    what = f"The look at {subject} was not finished in time: whether it is well is not known."
+    do = "Look again when this machine is less busy."
+    return Finding(severity=Severity.NOTE, subject=subject, what=what, do=do, is_unfinished=True)

@@ -1,4 +1,6 @@
-"""What this machine's own firewall does to k3's packets: which program keeps it, and what its nftables rules say. Reads only.
+"""What this machine's own firewall does to k3's packets: which program keeps it, and what its rules say. Reads only.
+
+The rules are those of nftables, and of iptables' legacy tables, which nftables does not show.
 
 The rules are walked as the kernel walks them, with one packet in mind. Where a rule says more than is understood here, nothing
 is concluded from what stands behind it: what is said is certain, and what is not said may still be so.
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from k3.agent.tasks import time_limit
+from k3.doctor.iptables import LEGACY, translated
 from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP, FIREWALLS_UDP_OUT
 from k3.network.mdns import GROUP_V4
 
@@ -23,7 +26,9 @@ JUMPS: Final = 16
 """As deep as the kernel follows (NFT_JUMP_STACK_SIZE)."""
 _UFW: Final = Path("/etc/ufw/ufw.conf")
 _SYSTEM_PATHS: Final = "/usr/sbin:/sbin"
-_FAMILIES: Final = frozenset({"ip", "inet"})
+_LEGACY_TABLES: Final = Path("/proc/net/ip_tables_names")
+"""Which legacy tables are loaded: only root may read it."""
+_FAMILIES: Final = frozenset({"ip", "inet", LEGACY})
 _VERDICTS: Final = {
     "accept": "accept",
     "drop": "drop",
@@ -57,8 +62,16 @@ class Dropped:
     by_policy: bool = False
 
     def __str__(self) -> str:
+        kind = "legacy iptables table" if self.family == LEGACY else f"nftables table {self.family}"
         how = "lets only certain packets through, and not this one" if self.by_policy else "has a rule that drops it"
-        return f"chain {self.chain} of the nftables table {self.family} {self.table} {how}"
+        return f"chain {self.chain} of the {kind} {self.table} {how}"
+
+    def opening(self, packet: Packet) -> str:
+        """Returns the command that lets such packets through."""
+        if self.family == LEGACY:
+            table = "" if self.table == "filter" else f"-t {self.table} "
+            return f"iptables-legacy {table}-I {self.chain} -p {packet.protocol} --dport {packet.port} -j ACCEPT"
+        return f"nft insert rule {self.family} {self.table} {self.chain} {packet.protocol} dport {packet.port} accept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,8 @@ class Firewall:
     """`ufw` or `firewalld`, where one of them is active."""
     rules: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     unread: str = ""
+    unfollowed: str = ""
+    """The legacy tables of iptables that are loaded and could not be read."""
 
     def dropped(self, packet: Packet) -> Dropped | None:
         """Returns where a packet is certainly dropped; None: nowhere, or that cannot be known."""
@@ -90,15 +105,17 @@ class Firewall:
         if self.keeper in by_name:
             return (by_name[self.keeper],)
         if (place := self.dropped(packet)) is not None:
-            rule = f"{packet.protocol} dport {packet.port} accept"
-            return (f"nft insert rule {place.family} {place.table} {place.chain} {rule}",)
+            return (place.opening(packet),)
+        if self.unfollowed:  # then no rule of nftables lets through what one of those drops
+            place = Dropped(LEGACY, "filter", packet.hook.upper())
+            return (place.opening(packet), *by_name.values())
         return tuple(by_name.values())
 
 
 async def look() -> Firewall:
     """Looks which firewall is active, and what its rules are."""
-    keeper, (rules, unread) = await asyncio.gather(_keeper(), _rules())
-    return Firewall(keeper=keeper, rules=rules, unread=unread)
+    keeper, (rules, unread), (legacy, unfollowed) = await asyncio.gather(_keeper(), _rules(), _legacy_rules())
+    return Firewall(keeper=keeper, rules=(*rules, *legacy), unread=unread, unfollowed=unfollowed)
 
 
 async def _keeper() -> str:
@@ -122,6 +139,19 @@ async def _rules() -> tuple[tuple[Mapping[str, Any], ...], str]:
         return tuple(each for each in found if isinstance(each, dict)), ""
     except (ValueError, KeyError, TypeError):
         return (), "the command nft refuses to list them"
+
+
+async def _legacy_rules() -> tuple[tuple[Mapping[str, Any], ...], str]:
+    """Returns the rules of iptables' legacy tables; or which of these are loaded, where they cannot be read."""
+    try:
+        tables = ", ".join(sorted(_LEGACY_TABLES.read_text(encoding="ascii", errors="replace").split()))
+    except OSError:
+        return (), ""
+    for command in ("iptables-legacy-save", "iptables-save") if tables else ():
+        code, said = await _run(command)
+        if code == 0 and "-nft" not in said.partition("\n")[0]:  # the second one may be that of nftables
+            return tuple(translated(said)), ""
+    return (), tables
 
 
 async def _run(*words: str) -> tuple[int | None, str]:

@@ -13,7 +13,7 @@ from k3.doctor.machine import Machine
 from k3.doctor.others import Other
 from k3.network.hearing import Heard
 from k3.network.links import Links
-from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP
+from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP, FIREWALLS_UDP_OUT
 from k3.network.mdns import PORT
 from k3.network.messages import Impostor, LocalFault, NoAnswer, Refused
 from k3.network.multicast import Blocked
@@ -35,6 +35,8 @@ class Evidence:
     others: tuple[Other, ...]
     own_node: NodeView | None = None
     """This machine, as the store shows it."""
+    nodes: tuple[NodeView, ...] = ()
+    """All that was read in the store."""
 
 
 def firewall(seen: Evidence) -> Iterable[Finding]:
@@ -43,7 +45,13 @@ def firewall(seen: Evidence) -> Iterable[Finding]:
     yield from found
     if seen.firewall.unread:
         yield note(Subject.FIREWALL, f"The firewall's rules were not looked at: {seen.firewall.unread}.")
-    elif not found:
+    if seen.firewall.unfollowed:
+        what = (
+            f"Legacy tables of iptables are loaded here ({seen.firewall.unfollowed}); their rules were not followed, since the"
+            " command iptables-legacy-save is not here, or does not answer."
+        )
+        yield note(Subject.FIREWALL, what, do="Look at them:", commands=("iptables-legacy -S", "iptables -S"))
+    if not (found or seen.firewall.unread or seen.firewall.unfollowed):
         keeper = f" ({seen.firewall.keeper})" if seen.firewall.keeper else ""
         yield ok(Subject.FIREWALL, f"no rule of this machine's firewall{keeper} is in the way")
 
@@ -108,7 +116,7 @@ def _on(heard: Heard, seen: Evidence) -> Finding:
         return problem(Subject.MULTICAST, what, why=FINDS_BY, do=do, commands=("sudo ss -lunp 'sport = :5353'",))
     if number := max(len(heard.machines), sum(each.interface == name for each in seen.others)):
         return ok(Subject.MULTICAST, f"{_count(number, 'other machine')} of k3 heard on {name}, and this one hears itself")
-    if surroundings.is_on_dockers_bridge(seen.machine):
+    if surroundings.is_on_dockers_bridge(seen.machine.network):
         what = (
             f"k3 runs in a container whose network ({name}) is a bridge of the container manager, and hears no other machine."
         )
@@ -149,13 +157,17 @@ def _lost(heard: Heard, unheard: Sequence[Other]) -> Finding:
     if surroundings.is_wireless(name):
         do = f"Switch client isolation off in the access point. {surroundings.CONSUL}"
         return problem(Subject.MULTICAST, what, why=FINDS_BY, do=do)
+    # Who answers a broadcast lets questions in: then its firewall keeps nothing but what it sends to the group.
+    lets_in = all(each.answers_broadcast for each in unheard)
+    commands = [*FIREWALLS_UDP_OUT.values(), *(() if lets_in else FIREWALLS_UDP.values())]
+    ways = "out" if lets_in else "out, and in"
     do = (
         "A switch, router or access point between them drops multicast: switch off IGMP snooping there, or have it send IGMP"
-        f" queries. If it is a firewall on {first.name} ({first.where}), one of these on that machine opens it."
-        f" {surroundings.CONSUL}"
+        f" queries. If it is a firewall on {first.name} ({first.where}), these on that machine open it, {ways}; one for each"
+        f" way is enough. {surroundings.CONSUL}"
     )
     made = problem if not heard.machines else warning
-    return made(Subject.MULTICAST, what, why=FINDS_BY, do=do, commands=FIREWALLS_UDP.values())
+    return made(Subject.MULTICAST, what, why=FINDS_BY, do=do, commands=commands)
 
 
 def _is_on(other: Other, interface: str, seen: Evidence) -> bool:
@@ -172,7 +184,7 @@ def machines(seen: Evidence) -> Iterable[Finding]:
     silent = [each for each in announced if isinstance(each.outcome, NoAnswer)]
     answered = [each for each in seen.others if each.answered]
     for each in silent[:NAMED]:
-        yield _silent(each, "does not answer there", "one in between")
+        yield _hanging(each) if each.way == "hangs" else _silent(each, "does not answer there", "one in between")
     for each in announced:
         match each.outcome:
             case Refused():
@@ -191,6 +203,8 @@ def machines(seen: Evidence) -> Iterable[Finding]:
             case _:
                 pass
     unannounced = [each for each in seen.others if not each.is_announced and _can_be_judged(each, seen)]
+    yield from _away(unannounced, seen)
+    unannounced = [each for each in unannounced if not each.is_away]
     quiet = [each for each in unannounced if isinstance(each.outcome, NoAnswer)]
     if quiet:
         what = f"The store calls {_named(quiet)} Ready, and from here {'it does' if len(quiet) == 1 else 'they do'} not answer."
@@ -207,12 +221,39 @@ def machines(seen: Evidence) -> Iterable[Finding]:
         yield ok(Subject.MACHINES, f"{_count(len(answered), 'other machine')} answered over TCP: {_named(answered)}")
 
 
+def _away(unannounced: Sequence[Other], seen: Evidence) -> Iterable[Finding]:
+    """Gives what is known of machines that are not heard and that the store does not call Ready."""
+    shut = [each for each in unannounced if each.is_away and each.way == "filtered"]
+    for each in shut[:NAMED]:
+        what = f"{each.name} is on this network at {each.where}, is not heard, and TCP port {each.port} there does not answer."
+        do = f"A firewall on {each.name} keeps it closed. On {each.name} run those that fit, for multicast and for the port:"
+        commands = [*FIREWALLS_UDP.values(), *(command.replace("PORT", str(each.port)) for command in FIREWALLS_TCP.values())]
+        yield problem(Subject.MACHINES, what, why=REACHES_BY, do=do, commands=commands)
+    told = {each.name for each in shut} | {each.name for each in seen.others if not each.is_away}
+    own = seen.machine.identity.id
+    down = [each.name for each in seen.nodes if _is_down(each) and each.id != own and each.name not in told]
+    if down:
+        shown = ", ".join(sorted(down)[:NAMED]) + (f" and {len(down) - NAMED} more" if len(down) > NAMED else "")
+        what = f"The store does not call {shown} Ready."
+        yield note(Subject.MACHINES, what, do="Ask why:", commands=("k3 why",))
+
+
+def _is_down(seen: NodeView) -> bool:
+    return seen.owner is not None and seen.ready is not None and not seen.is_ready
+
+
 def _can_be_judged(other: Other, seen: Evidence) -> bool:
     """Whether its silence says anything of it: not where this machine's firewall lets no question out, nor of a copy."""
     if other.id and other.id == seen.machine.identity.id:
         return False
     running = [each for each in seen.machine.links.interfaces if each.running]
     return all(seen.firewall.dropped(Packet("output", "tcp", other.port, each.name)) is None for each in running)
+
+
+def _hanging(other: Other) -> Finding:
+    what = f"{other.name} at {authority(other.where, other.port)} takes the connection, and does not answer in time."
+    do = f"k3 stands still on {other.name}, or that machine, or this one, is very busy. Look at the process there:"
+    return warning(Subject.MACHINES, what, why=REACHES_BY, do=do, commands=("ps -o pid,stat,args -C k3",))
 
 
 def _silent(other: Other, how: str, else_: str) -> Finding:

@@ -8,12 +8,10 @@ from k3.agent import facts, local
 from k3.agent.facts import Identity
 from k3.agent.info import Info
 from k3.agent.local import LocalAgent
-from k3.core.errors import K3Error
 from k3.discovery.options import DiscoveryOptions
-from k3.network import link_changes, netlink
+from k3.doctor.surroundings import Network
 from k3.network.links import Links
 from k3.network.messages import Answered
-from k3.network.netlink import LinkEntry
 from k3.network.own_identity import OwnIdentity
 from k3.settings.structs import NetworkConfig, Reader
 
@@ -34,14 +32,7 @@ class Case:
 class Machine:
     """The machine, as far as it can be known without changing anything."""
 
-    links: Links
-    entries: tuple[LinkEntry, ...]
-    addressed: frozenset[int]
-    """The interfaces that have an address, by index."""
-    routed: tuple[str, ...]
-    """Those that default routes leave through."""
-    trouble: str
-    """Why the interfaces that a person named cannot be used; empty: they can, or none was named."""
+    network: Network
     identity: Identity
     has_machine_id: bool
     is_same_installation: Callable[[Answered], bool] = field(repr=False)
@@ -51,6 +42,11 @@ class Machine:
     new_identity: str
     """What a person does about a copy."""
     agent: LocalAgent
+
+    @property
+    def links(self) -> Links:
+        """The interfaces that k3 uses."""
+        return self.network.links
 
     @property
     def info(self) -> Info | None:
@@ -63,10 +59,9 @@ class Machine:
         return frozenset(each for interface in self.links.interfaces for each in interface.addresses)
 
 
-async def look(case: Case) -> Machine:
-    """Looks at this machine. Raises OSError where the kernel does not show its interfaces."""
-    entries, addresses = netlink.tables()
-    links, trouble = _links(case)
+async def look(case: Case, network: Network) -> Machine:
+    """Looks at this machine, whose interfaces are known."""
+    links = network.links
     agent = await local.find(case.network.listen, lambda: links.addresses)
     names = tuple(each.name for each in links.interfaces)
     has_id = bool(facts.known_machine_id(case.state_dir))
@@ -75,11 +70,7 @@ async def look(case: Case) -> Machine:
         own.learn(case.state_dir, names)
     running = agent.info.facts if agent.info else None
     return Machine(
-        links=links,
-        entries=entries,
-        addressed=frozenset(each.index for each in addresses),
-        routed=facts.default_route_interfaces(),
-        trouble=trouble,
+        network=network,
         identity=Identity(running.id, running.clone_of) if running else own.identity if has_id else Identity(""),
         has_machine_id=has_id,
         is_same_installation=own.is_sealed if has_id else lambda _: False,
@@ -87,13 +78,6 @@ async def look(case: Case) -> Machine:
         new_identity=facts.new_identity_advice(case.state_dir),
         agent=agent,
     )
-
-
-def _links(case: Case) -> tuple[Links, str]:
-    try:
-        return link_changes.read(case.network.interfaces), ""
-    except K3Error as error:
-        return link_changes.look(), str(error)
 
 
 async def asked_at(machine: Machine, host: str, port: int) -> Machine:

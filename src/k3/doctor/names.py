@@ -1,10 +1,11 @@
 """Whether this machine's name and identity are its own: two machines of one name, and copies of one disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from k3.agent import facts
 from k3.core.errors import Invalid
+from k3.core.node import NodeView
 from k3.core.sources import NETWORK
 from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
 from k3.doctor.machine import Case, Machine
@@ -12,6 +13,7 @@ from k3.doctor.others import Other
 from k3.doctor.surroundings import is_in_container
 from k3.network import naming
 from k3.network.messages import Answered
+from k3.view import findings
 
 OF_MANY: Final = frozenset(
     {
@@ -23,8 +25,10 @@ OF_MANY: Final = frozenset(
 _NOWHERE: Final = ("localhost", "localhost.localdomain")
 
 
-def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
-    """Gives which machines are copies of this one."""
+def identity(
+    machine: Machine, others: Iterable[Other], own_node: NodeView | None = None, nodes: Sequence[NodeView] = ()
+) -> Iterable[Finding]:
+    """Gives which machines are copies of this one. `own_node`: this machine, as the store shows it among `nodes`."""
     if not machine.has_machine_id and machine.info is not None:
         yield note(Subject.IDENTITY, "This user cannot see the machine id that k3 goes by here: copies were not looked for.")
         return
@@ -34,13 +38,9 @@ def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
         why = "k3 keeps one in its state directory; where that does not last, it is a new machine after every start."
         yield made(Subject.IDENTITY, what, why=why, do="Make one:", commands=("systemd-machine-id-setup",))
         return
-    copies = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
-    for other, answer in copies:
-        yield _copy(machine, other, answer)
-    twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
-    for other in twins:
-        yield _twin(machine, other)
-    if copies or twins:
+    found = list(_copies(machine, tuple(others), own_node, nodes))
+    yield from found
+    if found:
         return
     if machine.identity.clone_of:
         what = "This machine was once found to be a copy of another one's disk, and has an identity of its own since."
@@ -49,15 +49,74 @@ def identity(machine: Machine, others: Iterable[Other]) -> Iterable[Finding]:
         yield ok(Subject.IDENTITY, "the machine id is this machine's alone, as far as others answer")
 
 
+def _copies(
+    machine: Machine, others: Sequence[Other], own_node: NodeView | None, nodes: Sequence[NodeView]
+) -> Iterable[Finding]:
+    """Gives the copies of this machine: by their answers, else by what they announce, else by what is recorded."""
+    answered = [(each, answer) for each in others if (answer := each.answered) and machine.is_same_installation(answer)]
+    for other, answer in answered:
+        yield _copy(machine, other, answer)
+    twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
+    for other in twins:
+        yield _twin(machine, other)
+    for one, another in _pairs(machine, others):
+        yield _copies_elsewhere(one, another)
+    if not (answered or twins):
+        for seen in _recorded(machine, own_node, nodes):
+            yield _recorded_twin(machine, seen)
+
+
+def _pairs(machine: Machine, others: Iterable[Other]) -> list[tuple[Other, Other]]:
+    """Returns other machines that announce themselves with one id at this moment, two and two."""
+    first: dict[str, Other] = {}
+    found = []
+    for each in others:
+        if each.is_announced and each.id and each.id != machine.identity.id:
+            former = first.setdefault(each.id, each)
+            if former.name != each.name and set(former.addresses).isdisjoint(each.addresses):
+                found.append((former, each))
+    return found
+
+
+def _copies_elsewhere(one: Other, another: Other) -> Finding:
+    what = (
+        f"{one.name} ({one.where}) and {another.name} ({another.where}) announce themselves with one identity, which is made of"
+        " machine id and MAC address: one of the two is a copy of the other."
+    )
+    commands = ("rm -f /etc/machine-id /var/lib/dbus/machine-id && systemd-machine-id-setup",)
+    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=commands)
+
+
+def _recorded(machine: Machine, own_node: NodeView | None, nodes: Sequence[NodeView]) -> list[NodeView]:
+    """Returns which Nodes have this machine's id, are at other addresses, and were heard without ever having answered."""
+    if own_node is None:
+        return []
+    found = findings.copies(own_node, nodes)
+    return [each for each in found if each.is_unproven and machine.addresses.isdisjoint(each.addresses)]
+
+
+def _recorded_twin(machine: Machine, seen: NodeView) -> Finding:
+    where = seen.addresses[0] if seen.addresses else "an address that is not known"
+    what = (
+        f"{seen.name} ({where}) has announced itself with this machine's identity, which is made of its machine id and MAC"
+        " address, and has never answered: one of the two is a copy of the other."
+    )
+    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
+
+
+_TAKEN: Final = "Two machines of one MAC address on one network take each other's packets: neither reaches the other."
+_ANOTHER_MAC: Final = (
+    "Give one of the two another MAC address (in a virtual machine's settings), run this on it, and restart k3 there:"
+)
+
+
 def _twin(machine: Machine, other: Other) -> Finding:
     """Returns what is to be said of a machine that says it is this one, and cannot be asked: two of one MAC cannot speak."""
     what = (
         f"{other.name} ({other.where}) announces itself with this machine's identity, which is made of its machine id and MAC"
         " address, and does not answer: one of the two is a copy of the other."
     )
-    why = "Two machines of one MAC address on one network take each other's packets: neither reaches the other."
-    do = "Give one of the two another MAC address (in a virtual machine's settings), run this on it, and restart k3 there:"
-    return problem(Subject.IDENTITY, what, why=why, do=do, commands=_new_identity(machine))
+    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
 
 
 def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:

@@ -7,11 +7,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from k3.core.node import NodeView
+from k3.core.phrases import is_renamed
 from k3.core.sources import NETWORK
+from k3.core.times import parse_timestamp
 from k3.doctor.machine import Machine
+from k3.doctor.silence import way_of_silence
 from k3.network.hearing import Heard
-from k3.network.messages import READER, Answered, Endpoint, Outcome, Target
+from k3.network.messages import READER, Answered, Endpoint, NoAnswer, Outcome, Target
 from k3.network.probe import probe
+from k3.view.findings import Way
 
 ASK_SECONDS: Final = 1.2
 MACHINES: Final = 32
@@ -33,6 +37,8 @@ class Other:
     node: NodeView | None = None
     """As the store shows it."""
     outcome: Outcome | None = None
+    way: Way | None = None
+    """How it is silent, where it gave no answer."""
     ahead_seconds: float | None = None
     """How far its clock is ahead of this process's; None: it has not said."""
 
@@ -45,6 +51,17 @@ class Other:
     def is_announced(self) -> bool:
         """Whether it speaks at this moment."""
         return bool(self.interface or self.answers_broadcast)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether only the store knows it, and does not call it Ready."""
+        return not self.is_announced and self.node is not None and not self.node.is_ready
+
+    @property
+    def silent_seconds(self) -> float | None:
+        """For how long it has not been known alive; None: it speaks now, or never was."""
+        last = parse_timestamp(self.node.last_seen) if self.node and not self.is_announced else None
+        return abs((datetime.now(UTC) - last).total_seconds()) if last else None
 
     @property
     def answered(self) -> Answered | None:
@@ -72,14 +89,15 @@ def known(heard: Iterable[Heard], nodes: Iterable[NodeView], machine: Machine, n
             found[seen.name, seen.id, other.where] = other
     mine = {machine.identity.id, machine.identity.clone_of} - {""}
     # Who may be this machine's namesake or copy is asked in any case.
-    ordered = sorted(found.values(), key=lambda each: not (each.id in mine or each.name.startswith(name)))
+    ordered = sorted(found.values(), key=lambda each: (not (each.id in mine or each.name.startswith(name)), each.is_away))
     return ordered[:MACHINES]
 
 
 def _in_store(seen: NodeView, machine: Machine) -> Other | None:
-    """Returns a machine that only the store knows, unless it is this one, is away, or is on none of its links."""
+    """Returns a machine that only the store knows, unless it is this one, has left, or is on none of its links."""
     reachable = tuple(each for each in seen.addresses if machine.links.on_link(each) and each not in machine.addresses)
-    if seen.owner != NETWORK.name or not seen.is_ready or not seen.port or not reachable or seen.id == machine.identity.id:
+    has_left = seen.ready is None or seen.ready.reason in {"PeerLeft", "NodeShutdown"} or is_renamed(seen.ready.message)
+    if seen.owner != NETWORK.name or has_left or not seen.port or not reachable or seen.id == machine.identity.id:
         return None
     return Other(name=seen.name, id=seen.id, addresses=reachable, port=seen.port, node=seen)
 
@@ -104,8 +122,14 @@ async def ask(others: Sequence[Other], *, seconds: float = ASK_SECONDS) -> list[
 
 async def _ask(other: Other, seconds: float) -> Other:
     ends = tuple(Endpoint(address, other.port) for address in other.addresses)
-    outcome = await probe(Target(other.name, (ends,), other.id, READER), timeout_seconds=seconds)
+    async with asyncio.TaskGroup() as tasks:
+        # Beside the question, since both take the whole time where nothing comes back.
+        silent = way_of_silence(other.where, other.port, silent_seconds=other.silent_seconds, seconds=seconds)
+        way = tasks.create_task(silent)
+        outcome = await probe(Target(other.name, (ends,), other.id, READER), timeout_seconds=seconds)
+        if not isinstance(outcome, NoAnswer):
+            way.cancel()
     ahead = None
     if isinstance(outcome, Answered) and outcome.time:
         ahead = (outcome.time - datetime.now(UTC)).total_seconds()
-    return replace(other, outcome=outcome, ahead_seconds=ahead)
+    return replace(other, outcome=outcome, way=None if way.cancelled() else way.result(), ahead_seconds=ahead)

@@ -3,6 +3,7 @@
 Writes one Lease and deletes it again.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from k3.agent import host_names
 from k3.agent.local import LocalAgent
 from k3.agent.tasks import time_limit
 from k3.core import freshness, limits, node
@@ -24,7 +26,9 @@ from k3.core.objects import NODE
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Page
-from k3.doctor.finding import Finding, Severity, Subject, note, ok, problem, sentence, warning
+from k3.doctor import disk
+from k3.doctor.disk import KEPT_IN
+from k3.doctor.finding import LOOK_UP_SHARE, Finding, Severity, Subject, look_up_commands, note, ok, problem, sentence, warning
 from k3.doctor.machine import Case
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
@@ -32,8 +36,6 @@ from k3.stores import connect
 from k3.stores.check import Telling, write_refusal
 from k3.view.cells import human_duration
 
-FULL_BYTES: Final = 1024 * 1024
-LOW_BYTES: Final = 32 * 1024 * 1024
 _KINDS: Final[Mapping[type[Exception], str]] = {
     Forbidden: "The store refuses this user",
     Unavailable: "The store does not answer, or takes no writes",
@@ -41,7 +43,6 @@ _KINDS: Final[Mapping[type[Exception], str]] = {
     StartFailed: "The store cannot be opened here",
 }
 _UNITS: Final = {"etcd": "etcd", "mysql": "mariadb"}
-KEPT_IN: Final = "The list of machines is kept there: without it nothing is written, and what is read grows old."
 _COMMANDS: Final = re.compile(r"`((?:etcdctl|kubectl) [^`]+)`")
 _CHMOD: Final = re.compile(r"(chmod \d+ \S+) and (chmod \d+ [^\s,]+)")
 _LAST: Final = re.compile(r": ((?:etcdctl|kubectl|k3|GRANT|CREATE|ALTER) .+)$")
@@ -59,22 +60,52 @@ class StoreSeen:
 async def look(case: Case, *, seconds: float) -> StoreSeen:
     """Looks at the store for so long. Raises for nothing that a store does."""
     storage = case.network.storage
-    room = tuple(_room(storage.file)) if storage.file is not None else ()
+    room = tuple(disk.room(storage.file)) if storage.file is not None else ()
     if storage.file is not None and not is_there(storage.file):
         return StoreSeen(findings=(*room, _not_made_yet(case)))
     if storage.is_private:
         return StoreSeen(
             findings=(note(Subject.STORE, "The store is in the memory of one process: no other one can read it."),)
         )
-    try:
-        async with time_limit(seconds):
-            seen = await _looked_at(case)
-    except TimeoutError:
-        error: Exception = Unavailable(f"{one_line(storage.url)} does not answer within {seconds:g} s")
-        return StoreSeen(findings=(*room, _failed(case, error)))
-    except K3Error as raised:
-        return StoreSeen(findings=_causes(room, _failed(case, raised)))
+    async with asyncio.TaskGroup() as tasks:
+        nameless = tasks.create_task(_unknown(storage, seconds=seconds * LOOK_UP_SHARE))
+        try:
+            async with time_limit(seconds):
+                seen = await _looked_at(case)
+        except TimeoutError:
+            return StoreSeen(findings=(*room, _silent(case, await nameless, seconds)))
+        except K3Error as raised:
+            return StoreSeen(findings=_causes(room, _failed(case, raised)))
+        finally:
+            nameless.cancel()
     return replace(seen, findings=_causes(room, *seen.findings))
+
+
+def _hosts(storage: Storage) -> list[str]:
+    """Returns the hosts that a store's URL names; an etcd cluster's has several, with commas between them."""
+    if storage.file is not None:
+        return []
+    places = urlsplit(storage.url).netloc.rpartition("@")[2].split(",")
+    with suppress(ValueError):
+        return [host for each in places if (host := urlsplit(f"//{each}").hostname)]
+    return []
+
+
+async def _unknown(storage: Storage, *, seconds: float) -> tuple[str, str]:
+    """Returns a host of which none of the store's has an address, and why; empty texts where one has."""
+    hosts = _hosts(storage)
+    found = await asyncio.gather(*(host_names.unknown(host, seconds=seconds) for host in hosts))
+    return (hosts[0], found[0]) if found and all(found) else ("", "")
+
+
+def _silent(case: Case, nameless: tuple[str, str], seconds: float) -> Finding:
+    """Returns what is to be said of a store that gave no answer: its name has no address, or it is silent."""
+    (host, why), url = nameless, one_line(case.network.storage.url)
+    if not why:
+        return _failed(case, Unavailable(f"{url} does not answer within {seconds:g} s"))
+    what = f"The store {url} cannot be looked for: {why}."
+    do = "Correct its URL, or see why the name is not found:"
+    return problem(Subject.STORE, what, why=KEPT_IN, do=do, commands=look_up_commands(host))
 
 
 def _causes(room: Sequence[Finding], *findings: Finding) -> tuple[Finding, ...]:
@@ -189,25 +220,6 @@ def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
     return ()
 
 
-def _room(file: Path) -> Iterable[Finding]:
-    """Gives what is to be said of the disk that holds a file."""
-    place = next((each for each in file.parents if each.exists()), Path("/"))
-    try:
-        disk = os.statvfs(place)
-    except OSError:
-        return
-    free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else 1
-    do, commands = "Make room:", (f"df -h {quote(str(place))}", f"du -xh {quote(str(place))} | sort -h | tail")
-    if free < FULL_BYTES or not inodes:
-        lacks = f"{free // 1024} KiB are free" if inodes else "no more files can be made (no inodes)"
-        yield problem(
-            Subject.STORE, f"The disk that holds the store is full: {lacks} at {place}.", why=KEPT_IN, do=do, commands=commands
-        )
-    elif free < LOW_BYTES:
-        what = f"The disk that holds the store is almost full: {free // 1024 // 1024} MiB are free at {place}."
-        yield warning(Subject.STORE, what, why=KEPT_IN, do=do, commands=commands)
-
-
 def _not_made_yet(case: Case) -> Finding:
     file = case.network.storage.file or Path()
     place = next((each for each in file.parents if each.exists()), Path("/"))
@@ -229,6 +241,8 @@ def agreement(case: Case, seen: StoreSeen, agent: LocalAgent) -> Iterable[Findin
         what = f"The agent of k3 on this machine uses another store than {one_line(case.network.storage.url)}, looked at here."
         yield note(Subject.STORE, what, do="Give the same one: k3 doctor --store URL.")
         return
+    if any(each.severity is Severity.PROBLEM for each in seen.findings):
+        return  # it follows from that
     silent = freshness.unwritten_seconds(seen.nodes, datetime.now(UTC), ())
     if silent and abs(agent.ahead_seconds) <= freshness.SKEW_SECONDS:
         span = human_duration(timedelta(seconds=round(silent)))

@@ -3,13 +3,13 @@
 Every finding rests on something that is recorded, or that the reader has worked out itself, and names it: nothing is invented.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final, Literal, Self
 
-from k3.core import freshness, times
+from k3.core import freshness, phrases, times
 from k3.core.freshness import WrongClock
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
@@ -56,17 +56,44 @@ class Fleet:
     """Network's Ready Nodes whose own agents write to this store: those may ask other machines."""
     seconds: Mapping[str, Sequence[NodeView]]
     """By the name that they asked for, those that go by their second name."""
+    by_id: Mapping[str, Sequence[NodeView]]
+    """Those that have an id, by that."""
     clocks: Clocks
 
     @classmethod
     def of(cls, nodes: Sequence[NodeView], clocks: Clocks) -> Self:
         """Returns it for a list."""
         seconds: dict[str, list[NodeView]] = {}
+        by_id: dict[str, list[NodeView]] = {}
         for each in nodes:
+            if each.id:
+                by_id.setdefault(each.id, []).append(each)
             if (wanted := wanted_name(each)) != each.name:
                 seconds.setdefault(wanted, []).append(each)
         writers = [each for each in nodes if each.agent and each.is_ready and each.owner == NETWORK.name]
-        return cls(by_name={each.name: each for each in nodes}, writers=writers, seconds=seconds, clocks=clocks)
+        by_name = {each.name: each for each in nodes}
+        return cls(by_name=by_name, writers=writers, seconds=seconds, by_id=by_id, clocks=clocks)
+
+
+def copies(seen: NodeView, nodes: Iterable[NodeView]) -> list[NodeView]:
+    """Returns the other machines of k3 network that have this one's id, except where one is the other's former name.
+
+    An id is made of the machine id and the hardware address. Copies that reach each other part (ADR 44); two of one hardware
+    address do not, since each takes the other's packets. From one Node a machine that was renamed cannot be told from a copy.
+    """
+    if not seen.id or seen.owner != NETWORK.name or _is_former(seen):
+        return []
+    return [
+        each
+        for each in nodes
+        if each.id == seen.id and each.name != seen.name and each.owner == NETWORK.name and not _is_former(each)
+    ]
+
+
+def _is_former(seen: NodeView) -> bool:
+    """Whether the machine was stopped under this name, or goes by another one now."""
+    ready = seen.ready
+    return ready is not None and (ready.reason in {"PeerLeft", "NodeShutdown"} or phrases.is_renamed(ready.message))
 
 
 def wanted_name(seen: NodeView) -> str:
@@ -117,6 +144,11 @@ class Record:
     def observer(self) -> NodeView | None:
         """The Node of the machine whose agent last knew this one alive."""
         return self.fleet.by_name.get(self.seen.seen_by)
+
+    @property
+    def copies(self) -> list[NodeView]:
+        """The Nodes that have this one's id."""
+        return copies(replace(self.seen, name=self.name), self.fleet.by_id.get(self.seen.id, ()))
 
     @property
     def writers(self) -> list[NodeView]:

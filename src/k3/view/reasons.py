@@ -200,9 +200,15 @@ SITUATIONS: Final[Mapping[str, Word]] = {
         "If the machine is gone for good, remove its Node; else find out where it is now.",
         "k3 delete node NAME",
     ),
+    "SameId": Word(
+        "Another Node has its id: where one is a copy with the same hardware address, each takes the other's packets.",
+        "Give one of the two another hardware address and machine id; if it is one machine, renamed, remove the older Node.",
+        "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
+        on_machine=True,
+    ),
     "RefusesNow": Word(
-        "The machine is on, and no k3 listens at its port.",
-        "Start k3 on that machine again.",
+        "The machine is on, and refuses the connection: no k3 listens at its port, or a firewall on it refuses.",
+        "Start k3 on that machine again; if it runs there, open TCP port PORT in its firewall: ufw allow PORT/tcp.",
         "k3 SOURCE",
         on_machine=True,
     ),

@@ -6,7 +6,7 @@ Events about it and the Leases, as `k3.core.decision` and the policies of the so
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ _MODULES: Final = {NETWORK.name: why_network, DISCOVERY.name: why_discovery, Non
 """Who explains the Nodes of a source, and those of no source."""
 _DOWN: Final = frozenset({"PeerUnreachable", "NeverAnswered", "ObserverLost", "ProbeFailed", "PeerLeft", "NodeShutdown"})
 """Causes about which this reader's own question to the machine tells more than what is recorded."""
+
+_ENDED: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
 _NOW: Final = {
     "answered": "AnswersNow",
@@ -78,19 +80,26 @@ class Explanation:
 def cause(record: Record) -> Finding:
     """Returns the rule that decided the state, in words."""
     found: Finding = _module(record).cause(record) if record.seen.owner in _MODULES else _of_another_source(record)
-    return found
+    return replace(found, text=f"{found.text} {why_besides.same_id(record)}") if _may_be_a_copy(record, found) else found
 
 
 def advice(record: Record, found: Finding) -> Word:
     """Returns what the cause means and what to do; nothing to do for a machine that is well."""
     if record.reading.state.is_well:
         return words.of_reason(record.reading.state.reason)
+    if _may_be_a_copy(record, found):
+        return words.fitted(SITUATIONS["SameId"], record.reading)
     if record.asked is not None and found.rule in _DOWN:
         now = _NOW.get(record.asked.way)
         is_announced = found.rule == "NeverAnswered" and now == "RefusesNow"  # so k3 runs there: a firewall refuses for it
         if now is not None and not is_announced:
             return words.fitted(SITUATIONS[now], record.reading)
     return words.of(record.reading)
+
+
+def _may_be_a_copy(record: Record, found: Finding) -> bool:
+    """Whether the machine is down, and another Node has its id: two of one hardware address take each other's packets."""
+    return found.rule in _DOWN - _ENDED and bool(record.copies)
 
 
 def explain(record: Record, *, is_brief: bool = False) -> Explanation:

@@ -11,6 +11,7 @@ from k3.core.sources import DISCOVERY, NETWORK
 from k3.view import node_table, words
 from k3.view.cells import clock_offset, human_duration, part, text_at
 from k3.view.findings import Finding, Record, wanted_name
+from k3.view.reasons import SITUATIONS
 
 _PRESSURES: Final = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable", f"{DISCOVERY.prefix}Warning")
 _SHOWN: Final = 4
@@ -58,9 +59,26 @@ def _copies(record: Record) -> Iterator[Finding]:
     cloned = node.condition(record.reading.manifest, node.CLONED)
     if cloned is not None and record.reading.state.reason != cloned.reason:
         yield _by(record, "SameIdentity", NETWORK.name, cloned.message)
+    if record.copies and record.reading.state.is_well:
+        word = words.fitted(SITUATIONS["SameId"], record.reading)
+        yield Finding(
+            rule="SameId", source=NETWORK.name, text=same_id(record), do=word.do, command=word.command, on=record.name
+        )
     if former := record.note("clone-of"):
         text = f"it goes by an id of its own since another machine had the same one ({former}): one of the two is a copy"
         yield Finding(rule="SameIdentity", source=NETWORK.name, text=text)
+
+
+def same_id(record: Record) -> str:
+    """Returns who else has this machine's id, and what that may mean."""
+    others = record.copies
+    shown = ", ".join(f"{each.name} ({_at(each)})" for each in others[:_SHOWN])
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    has = "has" if len(others) == 1 else "have"
+    return (
+        f"The same id, made of machine id and hardware address, {has} {shown}{more}: a copy of this machine,"
+        " or this machine under another name."
+    )
 
 
 def _clocks(record: Record) -> Iterator[Finding]:

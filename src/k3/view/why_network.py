@@ -171,12 +171,12 @@ def asked(record: Record, found: Asked) -> Finding:
     texts = {
         "answered": "it gives the right answer",
         "another": f"{why} answers there",
-        "refused": "the connection is refused, so no k3 listens there",
+        "refused": "the connection is refused: no k3 listens there, or a firewall there refuses",
         "odd": f"what answers there is not k3 ({why})",
         "hangs": "it takes the connection and gives no answer",
         "filtered": "its hardware address is found on this link, but nothing comes back from the port",
         "gone": "nothing on this link has its address",
-        "silent": "nothing comes back",
+        "silent": "nothing comes back (k3 doctor says whether a firewall of this machine keeps the question in)",
     }
     text = f"asked {record.where} from here, just now: {texts[found.way]}" if found.way in texts else ""
     text = text or f"could not ask {record.where} from here: {why}"

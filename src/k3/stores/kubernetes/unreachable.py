@@ -5,7 +5,9 @@ import os
 import socket
 import ssl
 from typing import Final
+from urllib.parse import urlsplit
 
+from k3.agent.host_names import why_unknown
 from k3.agent.http import HttpError, LongAnswer, NotHttp
 from k3.core.errors import Forbidden, K3Error, Unavailable
 from k3.core.safe_text import one_line
@@ -40,7 +42,9 @@ def _no_connection(error: OSError, asker: Asker) -> K3Error:
         case ssl.SSLError():
             return _no_tls(error, asker)
         case socket.gaierror():
-            why = "no such host): correct the server's name"
+            why = (
+                f"{why_unknown(urlsplit(asker.url).hostname or asker.url, error)}): correct the server's name, or mend your DNS"
+            )
         case PermissionError() if error.errno in {errno.EACCES, errno.EPERM}:
             why = "not permitted: a firewall of this machine?)"
         case _:

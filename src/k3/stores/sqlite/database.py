@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -188,7 +189,8 @@ class DatabaseFile:
     def _open(self, before: Files | None) -> Database:
         # With an isolation level, Python's sqlite3 would begin deferred transactions by itself.
         database = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, factory=Database)
-        return self._checked(database, before, self._set_up)
+        is_to_be_made = not self._reading or before is None or before.is_empty
+        return self._checked(database, before, partial(self._set_up, may_begin=is_to_be_made))
 
     def _checked(self, database: Database, before: Files | None, set_up: Callable[[Database], None]) -> Database:
         """Returns the connection, set up, if it is to the file of `before`; else closes it."""
@@ -338,11 +340,15 @@ class DatabaseFile:
             f"{self.path}-wal was removed while in use; the file is opened anew once no connection has the old one"
         )
 
-    def _set_up(self, database: Database) -> None:
+    def _set_up(self, database: Database, *, may_begin: bool) -> None:
+        """Sets up a file. A reader begins no store in one that is there: its empty list would be shown for the lost one."""
         for pragma in _PRAGMAS:
             database.execute(f"PRAGMA {pragma}")
-        if not database.tables():
+        if not database.tables() and may_begin:
             database.make_tables(self._clock(), self._new_uid)
+        elif not database.tables():
+            with _locked(self.path.parent):  # who makes a store holds this until its tables are there
+                self._check_tables(database)
         self._check_tables(database)
         if database.rows("PRAGMA journal_mode")[0][0] != b"wal":  # a copy that was made by another program
             _use_wal(database)
@@ -355,7 +361,12 @@ class DatabaseFile:
 
     def _check_tables(self, database: Database) -> None:
         """Raises StartFailed where the file is another program's, Damaged where a table is gone."""
-        missing = sorted(_NAMES - database.tables())
+        tables = database.tables()
+        missing = sorted(_NAMES - tables)
+        if not tables and not database.rows("PRAGMA application_id")[0][0]:
+            name = self.path.name
+            what = f"it has no tables, as a copy of {name} has that was made without {name}-wal, where the data were"
+            raise self._place.damaged(what)
         if len(missing) == len(_NAMES) or database.rows("PRAGMA application_id")[0][0]:
             msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
             raise StartFailed(msg)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from k3.agent.tasks import time_limit
-from k3.core.node import NodeView
 from k3.view.findings import Way
 
 CONNECT_SECONDS: Final = 1.0
@@ -20,12 +19,11 @@ _COMPLETE: Final = 0x2
 """ATF_COM of <net/if_arp.h>: the hardware address was found."""
 
 
-async def way_of_silence(seen: NodeView, *, silent_seconds: float | None) -> Way:
+async def way_of_silence(address: str, port: int, *, silent_seconds: float | None, seconds: float = CONNECT_SECONDS) -> Way:
     """Returns how a machine is silent. `silent_seconds`: for how long; None: it was never known alive."""
-    address = seen.addresses[0]
     try:
-        async with time_limit(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(address, seen.port)
+        async with time_limit(seconds):
+            _, writer = await asyncio.open_connection(address, port)
     except ConnectionRefusedError:
         return "refused"
     except (OSError, TimeoutError, ValueError):

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from k3.cli import silence
-from k3.core import node
-from k3.core.node import NodeView
+from k3.doctor import silence
 
+HOST = "127.0.0.1"
 ARP = """\
 IP address       HW type     Flags       HW address            Mask     Device
 10.0.0.7         0x1         0x2         08:00:27:8d:c0:4d     *        eth0
@@ -18,17 +17,11 @@ IP address       HW type     Flags       HW address            Mask     Device
 """
 
 
-def machine(port: int) -> NodeView:
-    notes = {"k3.network/port": str(port)}
-    addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
-    return node.view_manifest("web1", {"metadata": {"annotations": notes}, "status": {"addresses": addresses}})
-
-
 async def test_a_process_that_hangs_and_one_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        assert await silence.way_of_silence(machine(mute.getsockname()[1]), silent_seconds=None) == "hangs"
+        assert await silence.way_of_silence(HOST, mute.getsockname()[1], silent_seconds=None) == "hangs"
         port = mute.getsockname()[1]
-    assert await silence.way_of_silence(machine(port), silent_seconds=None) == "refused"
+    assert await silence.way_of_silence(HOST, port, silent_seconds=None) == "refused"
 
 
 @pytest.mark.parametrize(

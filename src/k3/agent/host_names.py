@@ -1,0 +1,44 @@
+"""Which addresses a host name has, and how a person is told that it has none: which name, and whether that is certain."""
+
+import asyncio
+import socket
+from typing import Final
+
+from k3.agent.tasks import time_limit
+from k3.core.addresses import parse_address
+from k3.core.safe_text import one_line
+
+_NOT_ANSWERED: Final = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL})
+"""No name server has said that there is no such name: it was not reached, or has failed (getaddrinfo(3))."""
+
+
+async def addresses(host: str, port: int, *, seconds: float) -> list[str]:
+    """Returns the addresses of a host. Raises socket.gaierror, also where no name server answers in time."""
+    if parse_address(host.partition("%")[0]) is not None:
+        return [host]
+    try:
+        async with time_limit(seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        msg = f"no name server answers within {seconds:g} s"
+        raise socket.gaierror(socket.EAI_AGAIN, msg) from None
+    except UnicodeError as error:  # a label that is empty or too long: the name never gets as far as a name server
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
+    return [str(each[4][0]) for each in found]
+
+
+async def unknown(host: str, *, seconds: float) -> str:
+    """Returns why a host name leads nowhere; empty: it has addresses, or is one."""
+    try:
+        await addresses(host, 0, seconds=seconds)
+    except OSError as error:
+        return why_unknown(host, error)
+    return ""
+
+
+def why_unknown(host: str, error: OSError) -> str:
+    """Returns which host name has no address, and whether a name server has said so."""
+    name = one_line(host)
+    if error.errno in _NOT_ANSWERED:
+        return f"the host name {name} cannot be looked up now: no name server answers"
+    return f"the host name {name} is not known"
