@@ -23,6 +23,13 @@ async def test_a_name_without_an_address_is_named(host: str) -> None:
     assert host in await host_names.unknown(host, seconds=10)
 
 
+async def test_a_link_local_address_of_a_name_keeps_its_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nss-mdns gives it for a name in .local."""
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 3))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert await host_names.addresses("hub.local", 80, seconds=10) == ["fe80::1%3"]
+
+
 async def test_a_client_names_the_host_it_cannot_find() -> None:
     with pytest.raises(socket.gaierror) as caught:
         await get(Server(host=NOWHERE, port=8500), "/", timeout_seconds=10)

@@ -24,7 +24,12 @@ async def addresses(host: str, port: int, *, seconds: float) -> list[str]:
         raise socket.gaierror(socket.EAI_AGAIN, msg) from None
     except UnicodeError as error:  # a label that is empty or too long: the name never gets as far as a name server
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from None
-    return [str(each[4][0]) for each in found]
+    return [_scoped(*each[4]) for each in found]
+
+
+def _scoped(address: str, _port: int, _flow: int = 0, scope: int = 0) -> str:
+    """Returns an address with its scope: a name in `.local` may have link-local addresses alone (RFC 4007 §11)."""
+    return f"{address}%{scope}" if scope and "%" not in address else address
 
 
 async def unknown(host: str, *, seconds: float) -> str:

@@ -299,7 +299,7 @@ class Http:
         return await host_names.addresses(self._server.host, self._server.port, seconds=seconds)
 
     async def _connected(self, places: Sequence[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connects to the first address that takes it. Raises the error of the one that is best."""
+        """Connects to the first address that takes it. Raises the error of the first one that does not, if none does."""
         server = self._server
         name = (server.server_name or server.host) if server.tls else None
         failure: OSError = OSError("it has no address")
