@@ -13,7 +13,9 @@ from k3.agent.listener import MEANWHILE, SILENT_SECONDS, Listener, listening_soc
 from k3.agent.refusals import Trouble
 from tests.lab.waiting import until_so
 
-SOON_SECONDS = SILENT_SECONDS / 2
+# Linux counts a silent client's time in retransmissions, the first of which may come a little before the second is over.
+LEAST_SECONDS = SILENT_SECONDS / 2
+log = logging.getLogger(__name__)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger, socket(7)
 
 
@@ -43,10 +45,12 @@ class Door:
     port: int
     admits: bool = True
     came: list[str] = field(default_factory=list)
+    came_at: float = 0.0
     entered: list[str] = field(default_factory=list)
 
     def ask(self, address: str) -> bool:
         self.came.append(address)
+        self.came_at = asyncio.get_running_loop().time()
         return self.admits
 
     def protocol(self, address: str) -> Echo:
@@ -63,7 +67,7 @@ class Door:
 async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     sock = listening_socket(request.param, 0)
     made = Door(request.param, sock.getsockname()[1])
-    trouble = Trouble(logging.getLogger(__name__), "test.refused", MEANWHILE)
+    trouble = Trouble(log, "test.refused", MEANWHILE)
     listener = Listener(sock, made.protocol, trouble=trouble, admits=made.ask)
     yield made
     listener.close()
@@ -80,21 +84,18 @@ async def all_of(client: socket.socket) -> bytes:
     return received
 
 
-async def test_a_client_that_says_something_and_closes_its_side_is_answered_at_once(door: Door) -> None:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+async def test_a_client_that_says_something_and_closes_its_side_is_answered(door: Door) -> None:
     with door.client() as client:
         client.sendall(b"hello")
         client.shutdown(socket.SHUT_WR)
         assert await all_of(client) == b"hello"
-    assert loop.time() - began < SOON_SECONDS
 
 
 async def test_a_client_that_says_nothing_is_let_in_later_and_may_then_speak(door: Door) -> None:
+    began = asyncio.get_running_loop().time()
     with door.client() as client:
-        await asyncio.sleep(SOON_SECONDS)
-        assert not door.came
         await until_so(lambda: door.entered)
+        assert door.came_at - began >= LEAST_SECONDS
         client.sendall(b"hello")
         client.shutdown(socket.SHUT_WR)
         assert await all_of(client) == b"hello"
@@ -121,3 +122,21 @@ async def test_who_is_not_admitted_is_closed_whatever_it_says(door: Door) -> Non
         with pytest.raises(ConnectionResetError):
             await all_of(client)
     assert (door.came, door.entered) == ([door.host], [])
+
+
+async def test_a_connection_that_has_just_come_is_closed_with_the_listener() -> None:
+    """Its task has not begun then; a socket that is left open would be a warning, which fails a test."""
+    sock = listening_socket("127.0.0.1", 0)
+    door = Door("127.0.0.1", sock.getsockname()[1])
+    listener: list[Listener] = []
+
+    def ask(address: str) -> bool:
+        asyncio.get_running_loop().call_soon(listener[0].close)
+        return door.ask(address)
+
+    listener.append(Listener(sock, door.protocol, trouble=Trouble(log, "test.refused", MEANWHILE), admits=ask))
+    with door.client() as client:
+        client.sendall(b"hello")
+        with pytest.raises(ConnectionResetError):
+            await all_of(client)
+    assert door.entered == []

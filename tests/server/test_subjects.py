@@ -46,6 +46,7 @@ async def test_what_is_about_one_object_is_found_whatever_has_changed() -> None:
         assert await _names(server, "involvedObject.uid=u2") == ["a.2"]
         assert await _names(server, "involvedObject.name=a,involvedObject.name=b") == []
         assert await _names(server, "involvedObject.name=", limit="1") == []
+        assert await _names(server, "involvedObject.uid=") == ["b.1", "p"]
         await server.ask("POST", _PATH, _event("a.0", "a"))
         await server.ask("DELETE", f"{_PATH}/a.1")
         await server.ask("DELETE", f"{_PATH}/b.1")

@@ -80,7 +80,7 @@ class Listener:
         self._admits = admits
         self._exhausted = exhausted
         self._tls = tls
-        self._adopting: set[asyncio.Task[None]] = set()
+        self._adopting: dict[asyncio.Task[None], socket.socket] = {}
         self._again: asyncio.TimerHandle | None = None
         self._trouble = trouble
         self._loop.add_reader(sock, self._accept_all)
@@ -133,12 +133,17 @@ class Listener:
                     self._tls.failed(address[0], ended)
             else:
                 task = self._loop.create_task(self._adopt(connection, address[0]))
-                self._adopting.add(task)
-                task.add_done_callback(self._adopting.discard)
+                self._adopting[task] = connection
+                task.add_done_callback(self._adopted)
+
+    def _adopted(self, task: asyncio.Task[None]) -> None:
+        connection = self._adopting.pop(task)
+        if task.cancelled():  # perhaps before its first step, so that it could not close what it was given
+            connection.close()
 
     async def _adopt(self, connection: socket.socket, address: str) -> None:
-        protocol = self._protocols(address)
         try:
+            protocol = self._protocols(address)
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: protocol, connection)
             else:

@@ -83,27 +83,33 @@ class Sender:
         Raises what `call` raises, and Invalid where the answer is no list.
         """
         try:
-            async with time_limit(timeout_seconds):
+            async with time_limit(timeout_seconds) as limit:
                 try:
-                    return await self._read(target, collector, timeout_seconds)
+                    return await self._read(target, collector, timeout_seconds, limit)
                 except Forbidden:
                     if not self._has_new_token():
                         raise
-                    return await self._read(target, collector, timeout_seconds)
+                    return await self._read(target, collector, timeout_seconds, limit)
         except (OSError, HttpError) as error:
             raise no_answer(error, self.where, waited_seconds=timeout_seconds) from None
         except NoList as error:
             raise self._not_json(str(error)) from None
 
-    async def _read(self, target: str, collector: Collector[T], timeout_seconds: float) -> tuple[Mapping[str, str], T]:
+    async def _read(
+        self, target: str, collector: Collector[T], timeout_seconds: float, limit: asyncio.Timeout
+    ) -> tuple[Mapping[str, str], T]:
+        """`limit`: of the caller's wait for an answer, which ends where a list begins: that has a time of its own."""
+        clock = asyncio.get_running_loop().time
         request, bound = self._request("GET", target), limits.HTTP_ANSWER_BYTES
         async with self._http.stream(request, timeout_seconds=timeout_seconds, bound=bound) as (head, pieces):
             if head.status == _OK:
+                limit.reschedule(None)
+                began = clock()
                 try:
                     async with time_limit(LIST_SECONDS):
                         return head.headers, await self._collected(pieces, collector)
                 except TimeoutError:
-                    raise unfinished(self.where, after_seconds=LIST_SECONDS) from None
+                    raise unfinished(self.where, after_seconds=clock() - began) from None
             body = await anext(pieces, b"")
         raise refusal(head.status, body, self.where)
 

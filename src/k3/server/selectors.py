@@ -66,8 +66,8 @@ class Selection:
 
     @property
     def subject(self) -> FieldTerm | None:
-        """Returns the one thing that the objects are about; None: not only one."""
-        return next((term for term in self.fields if term.field in SUBJECTS and term.is_equal), None)
+        """Returns the one thing that the objects are about; None: not only one, or those that say nothing of it."""
+        return next((term for term in self.fields if term.field in SUBJECTS and term.is_equal and term.value), None)
 
     def matches(self, entry: Entry) -> bool:
         """Whether the client wants this object."""
