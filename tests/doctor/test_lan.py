@@ -9,10 +9,10 @@ import pytest
 from k3.agent.facts import Identity
 from k3.agent.info import Info
 from k3.agent.local import LocalAgent
-from k3.core import node
+from k3.core import node, phrases
 from k3.core.node import NodeView
 from k3.core.observation import Facts
-from k3.doctor import lan, names, port, surroundings
+from k3.doctor import examination, lan, names, port, surroundings
 from k3.doctor.finding import Finding, Severity, Subject
 from k3.doctor.firewall import Firewall
 from k3.doctor.lan import Evidence
@@ -100,6 +100,9 @@ def test_who_answers_and_is_not_heard_has_lost_its_multicast() -> None:
     assert only(lan.multicast(seen(Heard(interface="eth0", machines=(third,)), unheard))).severity is Severity.WARNING
     later = Heard(interface="eth0", senders=frozenset({"10.0.0.2"}))
     assert heard_by_now([unheard], [later])[0].interface == "eth0"
+    dead = replace(unheard, outcome=Refused())
+    assert heard_by_now([dead], [later])[0].interface == "", "another program speaks there"
+    assert heard_by_now([dead], [replace(later, machines=(SAID,))])[0].interface == "eth0"
 
 
 def test_who_is_heard_late_is_heard() -> None:
@@ -270,3 +273,20 @@ def test_legacy_tables_that_were_not_followed_are_told_and_never_called_well() -
     found = only(lan.firewall(replace(seen(Heard(interface="eth0")), firewall=Firewall(unfollowed="filter"))))
     assert found.severity is Severity.NOTE
     assert "Legacy tables of iptables are loaded here (filter); their rules were not followed" in found.what
+
+
+def test_the_name_that_this_machine_has_given_up_is_not_how_others_see_it() -> None:
+    here = machine(ETH0)
+    former = known("web0", id_=here.identity.id, address="10.0.0.1", last_seen="2026-11-27T18:00:00Z")
+    assert former.ready
+    former = replace(former, ready=replace(former.ready, status="False", message=phrases.renamed("web0", "web1")))
+    own = known("web1", id_=here.identity.id, address="10.0.0.1", last_seen="2026-11-27T19:00:00Z", status="True")
+    assert examination.own_node((former, own), here) == own
+    assert examination.own_node((former,), here) is None
+
+
+def test_a_machine_of_the_store_whose_k3_has_ended_is_told_of_and_no_firewall_is_blamed() -> None:
+    dead = replace(WEB2, interface="", outcome=Refused(), node=known("web2", id_=WEB2.id, address="10.0.0.2", status="True"))
+    found = only(lan.machines(seen(Heard(interface="eth0"), dead)))
+    assert (found.severity, "does not answer" in found.what) == (Severity.WARNING, True)
+    assert not any("ufw" in each for each in found.commands)

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from k3.agent import facts, local
 from k3.agent.tasks import time_limit
 from k3.core.node import NodeView
+from k3.core.phrases import is_renamed
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.doctor import clock, consul, firewall, lan, names, port, store, surroundings
@@ -106,7 +107,7 @@ class _Examination:
         nodes = kept.result().nodes if kept.done() else ()
         machine = await self._found_elsewhere(machine, heard.result(), nodes)
         others = await self._asked(known(heard.result(), nodes, machine, self._name), heard.result(), machine)
-        mine = next((each for each in nodes if _is_own(each, machine)), None)
+        mine = own_node(nodes, machine)
         seen = Evidence(
             machine=machine,
             firewall=await walls,
@@ -183,6 +184,12 @@ class _Examination:
     def _failed(self, subject: Subject, error: Exception) -> None:
         why = one_line(str(error)) or type(error).__name__
         self.findings.append(note(subject, f"{subject} could not be looked at ({type(error).__name__}: {why})."))
+
+
+def own_node(nodes: Iterable[NodeView], machine: Machine) -> NodeView | None:
+    """Returns this machine as the store shows it, and not a name that it has given up."""
+    own = (each for each in nodes if _is_own(each, machine))
+    return next((each for each in own if each.ready is None or not is_renamed(each.ready.message)), None)
 
 
 def _is_own(seen: NodeView, machine: Machine) -> bool:

@@ -205,7 +205,7 @@ def machines(seen: Evidence) -> Iterable[Finding]:
     unannounced = [each for each in seen.others if not each.is_announced and _can_be_judged(each, seen)]
     yield from _away(unannounced, seen)
     unannounced = [each for each in unannounced if not each.is_away]
-    quiet = [each for each in unannounced if isinstance(each.outcome, NoAnswer)]
+    quiet = [each for each in unannounced if isinstance(each.outcome, NoAnswer | Refused)]
     if quiet:
         what = f"The store calls {_named(quiet)} Ready, and from here {'it does' if len(quiet) == 1 else 'they do'} not answer."
         do = "If it stays so, look whether they are on, and whether this machine's cable or Wi-Fi leads to their network."

@@ -103,11 +103,17 @@ def _in_store(seen: NodeView, machine: Machine) -> Other | None:
 
 
 def heard_by_now(others: Sequence[Other], heard: Iterable[Heard]) -> list[Other]:
-    """Returns the machines with what was heard of them later, or of any mDNS of theirs: its multicast is not lost then."""
-    said = [(each.interface, {*each.senders, *(place for one in each.machines for place in one.addresses)}) for each in heard]
-    by_address = {address: interface for interface, addresses in said for address in addresses}
+    """Returns the machines with what was heard of them later.
+
+    Any mDNS of a machine that answers will do: its multicast is not lost then. Of one that does not answer it is no word of
+    k3's, but another program's.
+    """
+    heard = tuple(heard)
+    announced = {place: each.interface for each in heard for one in each.machines for place in one.addresses}
+    spoken = {sender: each.interface for each in heard for sender in each.senders} | announced
     found = []
     for other in others:
+        by_address = spoken if other.answered else announced
         on = next((by_address[address] for address in other.addresses if address in by_address), "")
         found.append(replace(other, interface=other.interface or on))
     return found

@@ -21,7 +21,6 @@ from zeroconf._protocol.incoming import DNSIncoming
 from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf.const import _CLASS_IN, _FLAGS_QR_QUERY, _TYPE_PTR
 
-from k3.agent.tasks import time_limit_at
 from k3.core import limits
 from k3.network.instances import InstanceTable
 from k3.network.links import Interface, Links
@@ -123,16 +122,29 @@ async def _converse(
     take: Callable[[bytes, str], None],
     until: float,
 ) -> None:
-    """Sends a question twice, and takes in what comes until the time is over. Raises OSError."""
+    """Sends a question twice, and takes in what has come when the time is over, however busy this machine. Raises OSError."""
     loop = asyncio.get_running_loop()
+    left = 2 * limits.PACKETS_AT_ONCE
+
+    def read() -> None:
+        nonlocal left
+        with suppress(OSError):  # there is no more for now
+            while left > 0:
+                packet, sender = sock.recvfrom(PACKET_BYTES)
+                left -= 1
+                take(packet, str(sender[0]))
+        if left <= 0:
+            loop.remove_reader(sock)
+
     again = min(until, loop.time() + ASK_AGAIN_SECONDS)
-    for limit in (again, until):
-        sock.sendto(question, place)
-        with suppress(TimeoutError):
-            async with time_limit_at(limit):
-                for _ in range(limits.PACKETS_AT_ONCE):
-                    packet, sender = await loop.sock_recvfrom(sock, PACKET_BYTES)
-                    take(packet, str(sender[0]))
+    loop.add_reader(sock, read)
+    try:
+        for limit in (again, until):
+            sock.sendto(question, place)
+            await asyncio.sleep(limit - loop.time())
+        read()
+    finally:
+        loop.remove_reader(sock)
 
 
 def _question(*names: str) -> bytes:

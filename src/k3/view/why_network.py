@@ -72,8 +72,8 @@ _CAUSES: Final = {
     ),
     "NodeShutdown": "Ready=False, because its own agent was told to stop {when} and wrote that itself before it ended.",
     "ObserverLost": (
-        "Ready=Unknown, because {ttl} passed without a sign of life since {last}, and the agent that says so may not blame the"
-        " machine: {message}."
+        "Ready=Unknown, because {ttl} passed without a sign of life after the last, {last}, and the agent that says so may not"
+        " blame the machine: {message}."
     ),
     "LANDiscovery": "Ready=True, because another program of the same purpose heard it announce itself.",
     "PeerExpired": "Ready=False, because another program of the same purpose could not connect to it: {message}.",
