@@ -246,7 +246,13 @@ def test_without_an_observer_the_state_is_the_readers_and_nothing_is_blamed() ->
     assert (found.status, found.cause.rule) == ("Unknown (no observer)", "NoObserver")
     assert "by beta, at 11:49:34Z (15m ago): that is longer than 180s" in found.cause.text
     assert (found.command, found.on) == ("k3 network", "")
-    assert [each.text for each in found.besides] == ["no Node of this store was refreshed for 15m"]
+    unwritten = "no Node of this store was refreshed for 15m, so what became of it since is not known"
+    assert [each.text for each in found.besides] == [unwritten]
+    answering = why(network(lastSeen=ago(20)), fleet=Fleet.of([], Clocks(unwritten_seconds=20)))
+    assert answering.is_well
+    assert [(each.rule, each.command) for each in answering.besides] == [("Unwritten", "k3 doctor")], (
+        "the agents live, and do not write"
+    )
     mirror = why(mirrored("True", "ConsulPassing", "all its checks in Consul pass"), is_observed=False)
     assert "longer than 720s" in mirror.cause.text
     assert mirror.command == "k3 discovery"
@@ -275,7 +281,7 @@ def test_the_only_other_agent_is_named_and_of_several_none_is_accused() -> None:
         ("filtered", "Open TCP port 7946 in its firewall", "ufw allow 7946/tcp", "web1"),
         ("gone", "Look whether it is on, and at its cable", "", ""),
         ("silent", "Look whether the machine is on", "curl -m 3 http://10.0.0.7:7946/info", ""),
-        ("unable", "Look whether the machine is on", "curl -m 3 http://10.0.0.7:7946/info", ""),
+        ("unable", "Mend this machine's own network first", "k3 doctor", ""),
     ],
 )
 def test_what_the_machine_answers_now_makes_the_advice_better(way: Any, do: str, command: str, on: str) -> None:
@@ -284,7 +290,7 @@ def test_what_the_machine_answers_now_makes_the_advice_better(way: Any, do: str,
     assert found.do.startswith(do)
     assert (found.command, found.on) == (command, on)
     assert found.evidence[0].rule == "AskedNow"
-    assert found.evidence[0].text.startswith(("asked http://10.0.0.7", "could not ask http://10.0.0.7"))
+    assert found.evidence[0].text.startswith("asked http://10.0.0.7")
 
 
 def test_evidence_has_a_source_and_an_age() -> None:

@@ -239,6 +239,11 @@ SITUATIONS: Final[Mapping[str, Word]] = {
         "Nothing on this network has its address: the machine is off, or cut off, or has another address by now.",
         "Look whether it is on, and at its cable, switch or Wi-Fi.",
     ),
+    "NoWay": Word(
+        "This machine itself has no way to the other one's network: its interface is down, or it has no route there.",
+        "Mend this machine's own network first: k3 doctor says what is wrong with it.",
+        "k3 doctor",
+    ),
     "ConsulAgentLost": Word(
         "The Consul agent of the machine does not answer, and neither does k3 there.",
         "Look whether the machine is on, and whether its Consul agent runs.",

@@ -31,6 +31,7 @@ _NOW: Final = {
     "hangs": "Hangs",
     "filtered": "Filtered",
     "gone": "NotThere",
+    "unable": "NoWay",
 }
 """The situation that an answer to this reader shows."""
 

@@ -99,13 +99,16 @@ def _clocks(record: Record) -> Iterator[Finding]:
             )
             text += " by that, and no state rests on them"
             yield Finding(rule="WrongClock", source="this command", text=text, do=do, command=command, on=clock.name)
-    if seen.owner and seen.is_ready and not record.reading.at.is_observed:
-        if freshness.is_ahead(seen, record.now):
-            text = "its time stamps are still to come by this machine's clock, and no agent answers: one of the clocks is wrong"
-            yield Finding(rule="WrongClock", source="this command", text=text, do=do, command=command)
-        elif clocks.unwritten_seconds:
-            span = human_duration(timedelta(seconds=round(clocks.unwritten_seconds)))
-            yield Finding(rule="Unwritten", source="this command", text=f"no Node of this store was refreshed for {span}")
+    if not (seen.owner and seen.is_ready):
+        return
+    if not record.reading.at.is_observed and freshness.is_ahead(seen, record.now):
+        text = "its time stamps are still to come by this machine's clock, and no agent answers: one of the clocks is wrong"
+        yield Finding(rule="WrongClock", source="this command", text=text, do=do, command=command)
+    elif clocks.unwritten_seconds:
+        span = human_duration(timedelta(seconds=round(clocks.unwritten_seconds)))
+        text = f"no Node of this store was refreshed for {span}, so what became of it since is not known"
+        do = "Look on a machine that runs k3 whether it may write to this store."
+        yield Finding(rule="Unwritten", source="this command", text=text, do=do, command="k3 doctor")
 
 
 def _cordon(record: Record) -> Iterator[Finding]:

@@ -177,9 +177,9 @@ def asked(record: Record, found: Asked) -> Finding:
         "filtered": "its hardware address is found on this link, but nothing comes back from the port",
         "gone": "nothing on this link has its address",
         "silent": "nothing comes back (k3 doctor says whether a firewall of this machine keeps the question in)",
+        "unable": f"this machine has no way there ({why})",
     }
-    text = f"asked {record.where} from here, just now: {texts[found.way]}" if found.way in texts else ""
-    text = text or f"could not ask {record.where} from here: {why}"
+    text = f"asked {record.where} from here, just now: {texts[found.way]}"
     return Finding(rule="AskedNow", source="this command", text=text, age_seconds=0.0)
 
 
