@@ -410,6 +410,7 @@ async def test_on_a_phone_it_is_the_whole_window(stage: Stage) -> None:
     await stage.tab.look(width=320, height=640)
     await shown(stage, "web1")
     await stage.tab.value("panel.raw.open = true")
+    await stage.tab.until("panel.dialog.getAnimations().length === 0")  # it slides in from the side
     sizes = await stage.tab.value(
         "[panel.dialog.getBoundingClientRect().width, panel.dialog.scrollWidth, panel.dialog.clientWidth]"
     )
