@@ -1,5 +1,6 @@
 """The drawer of one machine, and the changes that a person makes there, in a browser on a real server."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -366,6 +367,37 @@ async def test_nothing_is_offered_without_the_right(stage: Stage) -> None:
     assert 'cannot patch resource "nodes"' in await notice(stage)
 
 
+async def test_rights_that_the_server_cannot_tell_stay_as_they_were(stage: Stage) -> None:
+    """A busy server that is back has not said no: a form half filled in stays, and is asked until it answers."""
+    await put(stage, "web1")
+    await shown(stage, "web1")
+    await stage.tab.until("isShown('.label-form') && isShown('.danger-zone')")
+    answers = {"busy": "throw new Refusal(503, 'busy')", "only to delete": "return verb === 'delete'"}
+    answers["denied"] = "throw new Refusal(403, 'no')"
+    standings = "for (const each of ['lost', 'live']) { document.body.dataset.standing = each; panel.stand(); }"
+
+    async def asked_anew(answer: str, *, is_lost: bool = True) -> None:
+        may = f"async (verb) => {{ asked += 1; {answers[answer]}; }}"
+        script = f"globalThis.asked = 0; panel.editor.may = {may}; {standings if is_lost else ''}"
+        await stage.tab.value(f"import('/page/api.js').then(({{ Refusal }}) => {{ globalThis.Refusal = Refusal; {script} }})")
+
+    await stage.tab.value("panel.editor.key.focus()")
+    await stage.tab.write("zo")
+    await asked_anew("busy")
+    await stage.tab.until("asked >= 4")
+    assert await stage.tab.value("isShown('.label-form') && isShown('.danger-zone') && panel.editor.key.value === 'zo'")
+    await asked_anew("only to delete", is_lost=False)
+    await stage.tab.until("!isShown('.label-form') && isShown('.danger-zone')")
+    assert await stage.tab.value("asked") == 2
+    await asked_anew("denied")
+    await stage.tab.until("!isShown('.danger-zone')")
+    await asked_anew("busy")
+    await stage.tab.value("panel.close()")
+    asked = await stage.tab.value("asked")
+    await asyncio.sleep(1)
+    assert await stage.tab.value("asked") == asked, "the details are closed"
+
+
 async def test_on_a_phone_it_is_the_whole_window(stage: Stage) -> None:
     """Nothing reaches beyond its sides, and its name stays in sight."""
     await put(
@@ -378,6 +410,7 @@ async def test_on_a_phone_it_is_the_whole_window(stage: Stage) -> None:
     await stage.tab.look(width=320, height=640)
     await shown(stage, "web1")
     await stage.tab.value("panel.raw.open = true")
+    await stage.tab.until("panel.dialog.getAnimations().length === 0")  # it slides in from the side
     sizes = await stage.tab.value(
         "[panel.dialog.getBoundingClientRect().width, panel.dialog.scrollWidth, panel.dialog.clientWidth]"
     )

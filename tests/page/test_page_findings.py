@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from k3.core.objects import NODE, Key
 from tests.page.pasts import NOW, event, machine, ready
 from tests.page.stage import Stage, staged
 
@@ -204,6 +205,16 @@ async def test_findings_are_shown_and_lead_to_the_machine(stage: Stage) -> None:
     assert (seen["bold"], seen["hidden"]) == (True, True)
     assert r"<b>x</b>\u202e" in seen["text"]
     assert "and 10 others" in seen["text"]
+
+
+async def test_a_look_that_fails_is_not_the_last(stage: Stage) -> None:
+    """Whatever went wrong with some Nodes: with the next change all are looked over again."""
+    fails = "() => { looks += 1; throw new Error('one that fails'); }"
+    await stage.of("findings", f"(globalThis.looks = 0, m.FindingsView.prototype.show = {fails}, 0)")
+    for number in (1, 2):
+        await stage.store.create(Key(NODE, f"look{number}"), machine(f"look{number}"))
+        await stage.tab.until(f"looks >= {number}")
+    assert all("one that fails" in each for each in stage.tab.complaints)
 
 
 async def test_yaml_is_read_back_as_it_was(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from k3.core.objects import EVENT, Key
 from tests.page.pasts import NOW, event, machine, ready
 from tests.page.stage import Stage, staged
 
@@ -166,6 +167,50 @@ async def test_10000_pasts_take_no_time(stage: Stage) -> None:
         " return performance.now() - began; })()"
     )
     assert await stage.of("history", script, node=web("False", 20), told=told, now=ms(NOW)) < 5_000
+
+
+async def test_events_of_others_are_not_read_without_end(stage: Stage) -> None:
+    """Where Pods have written very many Events, those of a Node are fetched when they are wanted."""
+    script = """(async () => {
+        let asked = 0;
+        const items = Array(1000).fill({ involvedObject: { kind: "Pod", name: "p" }, metadata: {} });
+        const list = async () => ({ items, metadata: { resourceVersion: "1", continue: (asked += 1) < 100 ? "more" : "" } });
+        const past = new m.Past({ list });
+        await past.load();
+        return [asked, past.isWhole];
+    })()"""
+    assert await stage.of("past", script) == [20, False]
+
+
+async def test_what_happens_while_the_past_is_listed_is_known_behind_it(stage: Stage) -> None:
+    """A list that takes its time knows nothing of what is written meanwhile, and must not take it away again."""
+
+    async def told(number: int, reason: str) -> None:
+        written = event("told", number, reason, ago(3 - number))
+        await stage.store.create(Key(EVENT, written["metadata"]["name"], "default"), written)
+
+    await told(1, "Registered")
+    slow = """Promise.all([import("/page/api.js"), import("/page/past.js")]).then(async ([{ Api }, { Past }]) => {
+        globalThis.api = new Api();
+        globalThis.past = new Past(api);
+        const at = (readySince) => past.show(["told"], new Map([["told", { readySince }]]));
+        await past.load();
+        at(1);
+        const { list } = api;
+        api.list = async (...asked) => {
+            const found = await list.apply(api, asked);
+            globalThis.isListed = true;
+            await new Promise((resolve) => setTimeout(resolve, 3000));
+            return found;
+        };
+        globalThis.loading = past.load().then(() => true);
+        at(2);
+    })"""
+    await stage.tab.value(slow)
+    await stage.tab.until("globalThis.isListed")
+    await told(2, "NodeNotReady")
+    assert await stage.tab.value("loading")
+    await stage.tab.until("past.of('told').length === 2", 5)
 
 
 async def test_a_status_that_nobody_knows_is_unknown(stage: Stage) -> None:

@@ -104,7 +104,7 @@ async def page(window: Window, namespace: str, wanted: Selection, options: ReadO
     """Returns what a list request asks for. Raises Refused, Unavailable."""
     after: Place | None = None
     if (subject := wanted.subject) is not None:
-        await window.about()
+        await window.index_subjects()
     if options.continue_:
         revision, after = _read_token(options.continue_)
         await wait_for(window, revision, origin)

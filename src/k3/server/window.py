@@ -206,8 +206,8 @@ class Window:
         """Returns all objects as they are now: to be read before the caller waits for anything."""
         return Snapshot(self.revision, self._places, self._entries)
 
-    async def about(self) -> None:
-        """Makes ready what `narrowed` needs."""
+    async def index_subjects(self) -> None:
+        """Makes ready the index that `narrowed` reads: which objects are about what."""
         if self._subjects is None:
             self._subjects = Subjects(self._entries)
         await self._subjects.catch_up()

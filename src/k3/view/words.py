@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from k3.core import name_rules, phrases
+from k3.core import phrases
 from k3.core.addresses import authority, parse_address
 from k3.core.documents import UNREADABLE
 from k3.core.node import NodeView
@@ -130,12 +130,6 @@ def to_json() -> dict[str, dict[str, dict[str, str | bool]]]:
     """
     tables = {"states": STATES, "conditions": CONDITIONS, "reasons": REASONS, "situations": SITUATIONS}
     return {title: {key: word.to_json() for key, word in table.items()} for title, table in tables.items()}
-
-
-def of_label(key: str, value: str) -> str:
-    """Returns what is wrong with a label that a person has typed; empty: nothing."""
-    odd = "key" if name_rules.label_key(key) else "value" if name_rules.label_value(value) else ""
-    return LABELS.get(odd, "")
 
 
 def of_reason(reason: str) -> Word:

@@ -1,6 +1,7 @@
 /** The Kubernetes API, asked as any client asks it. A refusal is an error with its code; 0: the server cannot be reached. */
 
 const REQUEST_MS = 30_000;
+const RETRY_MS = [300, 600, 1_000, 2_000, 4_000];
 const JSON_TYPE = "application/json";
 /** Rows of the server's table, which say what no object says: whether an agent looks after a Node. */
 export const TABLE_TYPE = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -104,6 +105,9 @@ export class Api {
     if (!Number.isNaN(said)) this.aheadMs = said + 500 - Date.now();
   }
 }
+
+/** Returns how long to wait after so many failures, not the same for everybody: all clients lose and find a server at once. */
+export const retryMs = (failures) => RETRY_MS[Math.min(failures, RETRY_MS.length) - 1] * (0.75 + Math.random() / 2);
 
 /** Returns the path of an object of the core group, `namespace` for those that have one. */
 export function pathOf(plural, name, namespace = "") {

@@ -152,18 +152,22 @@ class Page {
     if (document.hidden || this.follower.standing.kind !== "live") return;
     this.grid.tick();
     this.fleet.settle((names) => this.follower.words(names), this.now()).catch(() => {});
-    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) void this.#find();
+    if (!this.#isFound && performance.now() > this.#findAt && !this.follower.progress) this.#find().catch(reportError);
   }
 
   /** Looks every Machine over. Of ten thousand that takes a hundredth of the time at the most. */
   async #find() {
     this.#isFound = true;
     this.#findAt = Infinity;
-    const nodes = Array.from(this.fleet.machines.values(), (each) => each.node);
-    await prepare(nodes);
-    const began = performance.now();
-    this.findings.show(findings(nodes, this.past.all(), this.now()));
-    this.#findAt = performance.now() + Math.max(RARELY_MS, 100 * (performance.now() - began));
+    let began = performance.now();
+    try {
+      const nodes = Array.from(this.fleet.machines.values(), (each) => each.node);
+      await prepare(nodes);
+      began = performance.now();
+      this.findings.show(findings(nodes, this.past.all(), this.now()));
+    } finally {
+      this.#findAt = performance.now() + Math.max(RARELY_MS, 100 * (performance.now() - began));
+    }
   }
 
   choose(change) {

@@ -30,7 +30,7 @@ export function fitting({ words, selects, kind }) {
   return (each) => (!kind || each.state.kind === kind) && terms.every((term) => each.words.includes(term)) && selects(each.labels);
 }
 
-/** Returns a function that compares two Machines, of which no two are alike. */
+/** Returns a function that compares two Machines, a total order: it is never 0 for two different Machines. */
 export function comparison({ sort, isDown }) {
   const key = KEYS[sort] ?? KEYS.state;
   const direction = isDown ? -1 : 1;

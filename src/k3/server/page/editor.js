@@ -1,6 +1,7 @@
 // The parts of the drawer by which a person changes a Node. Each is there only where the server says that the person may.
 
 import * as actions from "/page/actions.js";
+import { retryMs } from "/page/api.js";
 import { make, mark, write } from "/page/dom.js";
 import { LABELS } from "/page/facts.js";
 import { oddPart } from "/page/selector.js";
@@ -8,6 +9,8 @@ import { annotations, labels, nameOf, owner } from "/page/states.js";
 import { printable } from "/page/text.js";
 
 const SHOWN = 200;
+/** The server has answered: no. Of any other failure it is not known what it would have said. */
+const DENIED = [401, 403];
 /** Labels that agents write again: to take them off by the page would last for seconds, or give the Node away. */
 const KEPT = /^(k3\.(network|discovery)\/|kubernetes\.io\/(hostname|os|arch)$)/;
 
@@ -22,6 +25,8 @@ export class Editor {
     this.isAllowed = { patch: false, delete: false };
     /** Why nothing can be changed now; empty: it can. */
     this.hindrance = "";
+    /** How often the rights have been asked for: only the newest answer counts. */
+    this.asked = 0;
     this.cordon = make("button", { type: "button", class: "small", onclick: () => this.#cordon() });
     this.#buildNote();
     this.#buildLabels();
@@ -37,11 +42,11 @@ export class Editor {
     this.#allow(nameOf(node));
   }
 
-  /** Nothing can be changed from now on, for a reason, or (an empty one) it can again: what is allowed may be another by then. */
+  /** Nothing can be changed from now on, for a reason, or (an empty one) it can again: then the rights are asked again. */
   hinder(why) {
     if (why === this.hindrance) return;
     this.hindrance = why;
-    this.labelsKey = undefined;
+    this.labelsKey = undefined; // the buttons of the labels are made anew, so that their titles come back
     this.#draw();
     if (!why && this.node !== null) this.#allow(nameOf(this.node));
   }
@@ -54,16 +59,20 @@ export class Editor {
 
   end() {
     this.node = null;
+    this.asked += 1;
   }
 
-  async #allow(name) {
+  /** Asks for the rights. Where the server cannot say, what it said last stays, and it is asked again later. */
+  async #allow(name, failures = 0) {
+    const asked = (this.asked += 1);
     this.#draw();
-    const ask = (verb) => this.may(verb, "nodes", name).catch(() => false);
+    const ask = (verb) => this.may(verb, "nodes", name).catch((error) => (DENIED.includes(error.code) ? false : null));
     const [patch, remove] = await Promise.all([ask("patch"), ask("delete")]);
-    if (this.node === null || nameOf(this.node) !== name) return;
-    this.isAllowed = { patch, delete: remove };
-    this.labelsKey = undefined;
+    if (asked !== this.asked) return;
+    this.isAllowed = { patch: patch ?? this.isAllowed.patch, delete: remove ?? this.isAllowed.delete };
     this.#draw();
+    if (patch !== null && remove !== null) return;
+    setTimeout(() => asked === this.asked && !this.hindrance && this.#allow(name, failures + 1), retryMs(failures + 1));
   }
 
   #draw() {

@@ -4,13 +4,12 @@
  * revision (410), everything is listed again.
  */
 
-import { Refusal, TABLE_TYPE } from "/page/api.js";
+import { Refusal, retryMs, TABLE_TYPE } from "/page/api.js";
 
 const NODES = "/api/v1/nodes";
 /** The first page of the list is short, so that something is to be seen at once. */
 const FIRST_PAGE = 200;
 const PAGE = 1_000;
-const RETRY_MS = [300, 600, 1_000, 2_000, 4_000];
 /** A server from which nothing has come for so long is asked whether it is there, and has so long to answer. */
 const QUIET_MS = 2_000;
 const ANSWER_MS = 3_000;
@@ -149,9 +148,8 @@ export class Follower extends EventTarget {
       return;
     }
     this.#stand(error.code === 0 ? "lost" : error.code === UNAVAILABLE ? "store" : "refused", error.message, error.code);
-    const longest = RETRY_MS[Math.min(this.#tries, RETRY_MS.length - 1)];
     this.#tries += 1;
-    await this.#pause(longest * (0.75 + Math.random() / 2));
+    await this.#pause(retryMs(this.#tries));
   }
 
   /** Looks after the connection: a server may be gone without a word. */

@@ -1,6 +1,6 @@
 /**
- * The Machines that fit, in their order and groups, and how many there are of each kind. What a change costs depends on how many
- * Machines have changed, not on how many there are: each leaves its place, which a binary search finds, for its new one. Pure.
+ * The Machines that fit, in their order and groups, and how many there are of each kind. For a few changes there is no
+ * sorting, filtering or counting of all: each leaves its place, which a binary search finds, for its new one. Pure.
  */
 
 import { compareGroups, comparison, fitting, grouping, KINDS, NONE } from "/page/choice.js";

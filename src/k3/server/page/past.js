@@ -5,15 +5,18 @@
 
 const EVENTS = "/api/v1/namespaces/default/events";
 const PAGE = 1_000;
-/** So many are kept. Where there are more, those of a Node are fetched when it is opened or has changed. */
+/** So many are kept, and read of a list, in which those of Pods may stand, too. Where there are more, those of a Node are fetched when it is opened or has changed. */
 const MOST = 20_000;
 /** An agent writes the Event after the Node. */
 const LATER_MS = 800;
+/** The watch is to bring what has been written already, and then gives its connection back. */
 const WATCH_SECONDS = 1;
+/** A watch that has not ended by then is given up: the server may be gone without a word. */
 const LONGEST_MS = 30_000;
 /** Fetching that took long is followed by a rest so many times as long. */
 const REST = 5;
 const LONGEST_REST_MS = 60_000;
+/** Where not all are kept, those of so many Nodes are fetched at a time; the other Nodes wait for the next time. */
 const FEW = 16;
 const FORGOTTEN = 410;
 
@@ -26,6 +29,7 @@ export class Past extends EventTarget {
   #changed = new Set();
   #timer = 0;
   #waitMs = LATER_MS;
+  #turn = Promise.resolve();
   /** Whether those of all Nodes are here. */
   isWhole = false;
 
@@ -45,19 +49,31 @@ export class Past extends EventTarget {
   }
 
   /** Lists the Events about all Nodes. Whatever the server refuses, there is then no history, and nothing else is lost. */
-  async load() {
+  load() {
+    return this.#inTurn(() => this.#list());
+  }
+
+  /** Does something after all that was begun before: a list that is on its way knows nothing of what a watch brings meanwhile. */
+  #inTurn(work) {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  async #list() {
     const found = new Map();
-    let count = 0;
+    let [read, count] = [0, 0];
     let page = { metadata: {} };
     do {
       page = await this.#api.list(EVENTS, { limit: PAGE, continue: page.metadata.continue ?? "" });
+      read += page.items.length;
       for (const event of page.items.filter(isAboutNode)) {
         const { name } = event.involvedObject;
         if (!found.has(name)) found.set(name, []);
         found.get(name).push(kept(event));
         count += 1;
       }
-    } while (page.metadata.continue && count < MOST);
+    } while (page.metadata.continue && read < MOST);
     this.#revision = page.metadata.resourceVersion;
     this.isWhole = !page.metadata.continue;
     this.#events = found;
@@ -88,6 +104,12 @@ export class Past extends EventTarget {
   }
 
   async #refresh() {
+    await this.#inTurn(() => this.#lookUp());
+    this.#timer = 0;
+    this.#plan();
+  }
+
+  async #lookUp() {
     const began = performance.now();
     const names = [...this.#changed].slice(0, this.isWhole ? Infinity : FEW);
     for (const name of names) this.#changed.delete(name);
@@ -97,11 +119,9 @@ export class Past extends EventTarget {
       else await Promise.all(names.map((name) => this.fetch(name)));
     } catch (refusal) {
       // where the server is away, the list that follows when it is back brings them
-      if (refusal.code === FORGOTTEN) await this.load().catch(() => {});
+      if (refusal.code === FORGOTTEN) await this.#list().catch(() => {});
     }
     if (!this.isWhole) this.#waitMs = Math.min(Math.max(LATER_MS, REST * (performance.now() - began)), LONGEST_REST_MS);
-    this.#timer = 0;
-    this.#plan();
   }
 
   /** Takes in what has been written since. */
