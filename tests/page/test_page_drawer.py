@@ -349,8 +349,11 @@ async def test_a_node_is_deleted_only_by_its_name_and_as_it_was_seen(stage: Stag
     await stage.tab.value("panel.editor.ask.click(); panel.editor.sure.click()")
     await stage.tab.until("panel.editor.confirm.hidden")
     assert await kept(stage, "web1") is None
+    assert await stage.tab.value("isShown('.cordon') && isShown('.label-form') && isShown('.danger-zone')")
     await stage.tab.value("panel.update(null)")
     assert "is not on the list any more" in await notice(stage)
+    assert not await stage.tab.value("isShown('.cordon') || isShown('.label-form') || isShown('.danger-zone')")
+    assert await stage.tab.value("getComputedStyle(at('.drawer-name .chip')).filter") == "grayscale(1)"
 
 
 async def test_nothing_is_offered_without_the_right(stage: Stage) -> None:

@@ -27,7 +27,7 @@ export class Editor {
     this.hindrance = "";
     /** How often the rights have been asked for: only the newest answer counts. */
     this.asked = 0;
-    this.cordon = make("button", { type: "button", class: "small", onclick: () => this.#cordon() });
+    this.cordon = make("button", { type: "button", class: "small cordon", onclick: () => this.#cordon() });
     this.#buildNote();
     this.#buildLabels();
     this.#buildDanger();
@@ -121,7 +121,7 @@ export class Editor {
 
   #buildNote() {
     this.noteText = make("p", { class: "machine-text note-text" });
-    this.noteEdit = make("button", { type: "button", class: "small", onclick: () => this.#editNote(true) });
+    this.noteEdit = make("button", { type: "button", class: "small note-edit", onclick: () => this.#editNote(true) });
     this.noteField = make("textarea", { rows: 3, maxlength: 4000, "aria-label": "Note" });
     const buttons = make("div", { class: "buttons" }, make("button", { type: "submit", class: "small primary" }, "Save"), make("button", { type: "button", class: "small harmless", onclick: () => this.#editNote(false) }, "Cancel"));
     this.noteForm = make("form", { class: "note-form", onsubmit: (event) => this.#saveNote(event) }, this.noteField, buttons);
