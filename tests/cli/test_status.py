@@ -61,6 +61,17 @@ def test_nothing_from_the_store_reaches_the_terminal_unescaped(k3: K3, store: St
     assert not any(character < " " for character in shown.out.replace("\n", ""))
 
 
+def test_who_only_announces_this_machines_id_is_no_doubt(k3: K3, store: StoreFile, agent: Agent) -> None:
+    for name, seen_ago in (("web1", 1.0), ("web2", None)):
+        manifest = node(name, seen_ago=seen_ago)
+        manifest["metadata"]["annotations"] |= {"k3.network/id": ID, "k3.network/seen-by": "web3"}
+        store.put(name, manifest)
+    shown = k3("status", "--listen", agent("network"), "--store", store.url)
+    assert "Besides:    web2 (10.0.0.7) has this machine's id: a copy of it, or" in shown.out
+    assert "or something that announces its id: it has never answered" in shown.out
+    assert not any(line.startswith("Not well:") and "web2" in line for line in shown.out.splitlines())
+
+
 def test_the_interfaces_are_those_that_k3_was_told_to_use(k3: K3, store: StoreFile, agent: Agent, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("network:\n  interface: [nowhere0]\n")

@@ -87,6 +87,8 @@ class Status:
     page: str = ""
     doubts: list[str] = field(default_factory=list)
     """What is not as it should be, in words."""
+    remarks: list[str] = field(default_factory=list)
+    """What a person may want to look at, and what proves nothing."""
 
 
 def parser() -> Parser:
@@ -240,7 +242,11 @@ def _tell_of_nodes(status: Status, info: Info, readings: Mapping[str, Reading]) 
     views = [replace(each.view, name=name) for name, each in readings.items()]
     for each in copies(replace(own.view, name=status.node), views) if own else ():
         where = each.addresses[0] if each.addresses else "?"
-        status.doubts.append(f"{each.name} ({where}) has this machine's id: a copy of it, or this machine under another name")
+        told = f"{each.name} ({where}) has this machine's id: a copy of it, or this machine under another name"
+        if each.is_unproven:  # anybody on the LAN may announce an id (ADR 44)
+            status.remarks.append(f"{told}, or something that announces its id: it has never answered")
+        else:
+            status.doubts.append(told)
     if own is None:
         status.doubts.append(f"{status.node} is not on the list (was it started with --register-self=false?)")
     elif not own.state.is_well:
@@ -281,7 +287,8 @@ def _lines(status: Status, settings: Settings) -> list[str]:
         ("Leads", _leads(status)),
         ("Page", f"{status.page}/" if status.page else f"no server runs; start one with: {settings.reader.command('up')}"),
         *(("Not well", doubt) for doubt in status.doubts),
-        ("What to do", f"{settings.reader.command('doctor')} says it" if status.doubts else ""),
+        *(("Besides", remark) for remark in status.remarks),
+        ("What to do", f"{settings.reader.command('doctor')} says it" if status.doubts or status.remarks else ""),
     ]
     # Here and nowhere before, so that no text of a store or of an agent reaches the terminal without it.
     return [f"{title + ':':<12}{printable(text, limit=limits.STATUS_LINE_CHARACTERS)}\n" for title, text in rows if text]

@@ -206,6 +206,11 @@ SITUATIONS: Final[Mapping[str, Word]] = {
         "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
         on_machine=True,
     ),
+    "SameIdAnnounced": Word(
+        "Another Node has its id, and one of the two was only announced: a copy, or something that announces the other's id.",
+        "Look who is at the two addresses, and whether both have one hardware address; only a copy needs another id.",
+        "ip neigh",
+    ),
     "RefusesNow": Word(
         "The machine is on, and refuses the connection: no k3 listens at its port, or a firewall on it refuses.",
         "Start k3 on that machine again; if it runs there, open TCP port PORT in its firewall: ufw allow PORT/tcp.",

@@ -88,7 +88,7 @@ def advice(record: Record, found: Finding) -> Word:
     if record.reading.state.is_well:
         return words.of_reason(record.reading.state.reason)
     if _may_be_a_copy(record, found):
-        return words.fitted(SITUATIONS["SameId"], record.reading)
+        return words.fitted(SITUATIONS[why_besides.same_id_situation(record)], record.reading)
     if record.asked is not None and found.rule in _DOWN:
         now = _NOW.get(record.asked.way)
         is_announced = found.rule == "NeverAnswered" and now == "RefusesNow"  # so k3 runs there: a firewall refuses for it
