@@ -24,6 +24,7 @@ from k3.network.hearing import Heard
 from k3.network.links import Interface, Links
 from k3.network.messages import Announcement, Answered, Endpoint, Impostor, NoAnswer, Refused
 from k3.network.netlink import LinkEntry
+from k3.settings.structs import Reader
 
 UP = netlink.IFF_UP | netlink.IFF_RUNNING | netlink.IFF_MULTICAST
 ETH0 = Interface(name="eth0", index=2, mac="", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",))
@@ -53,7 +54,8 @@ def machine(*interfaces: Interface, entries: tuple[LinkEntry, ...] = (), **chang
 
 
 def seen(heard: Heard, *others: Other) -> Evidence:
-    return Evidence(machine=machine(ETH0), firewall=Firewall(), blocked=(), heard=(heard,), others=others)
+    here, reader = machine(ETH0), Reader()
+    return Evidence(machine=here, firewall=Firewall(), blocked=(), heard=(heard,), others=others, reader=reader)
 
 
 def only(findings: Any) -> Finding:
@@ -226,9 +228,10 @@ def test_a_machine_that_is_there_and_shuts_everybody_out_is_told_by_who_does_not
     assert found.severity is Severity.PROBLEM
     assert found.commands[0] == "ufw allow 5353/udp"
     assert "ufw allow 7946/tcp" in found.commands
-    (found,) = lan.machines(replace(seen(Heard(interface="eth0"), replace(shut, way="gone")), nodes=(down,)))
+    gone = replace(seen(Heard(interface="eth0"), replace(shut, way="gone")), nodes=(down,), reader=Reader(" --store URL"))
+    (found,) = lan.machines(gone)
     assert found.severity is Severity.NOTE, "it may simply be off"
-    assert (found.what, found.commands) == ("The store does not call web3 Ready.", ("k3 why",))
+    assert (found.what, found.commands) == ("The store does not call web3 Ready.", ("k3 why --store URL",))
 
 
 def test_who_takes_the_connection_is_not_behind_a_firewall() -> None:
