@@ -1,6 +1,7 @@
 """What `k3 status` says of an agent that answers here, and of what the store and this machine have wrong."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from k3.cli import status
 from tests.cli.conftest import K3, StoreFile, node
 
 ID = "a" * 32
@@ -79,3 +81,20 @@ def test_the_interfaces_are_those_that_k3_was_told_to_use(k3: K3, store: StoreFi
     wanted = ("--config", str(file), "--store", store.url)
     assert "nowhere0" in k3("status", "--listen", agent("network"), *wanted).out
     assert "nowhere0" not in k3("status", "--listen", agent("discovery"), *wanted).out, "Consul is asked without multicast"
+
+
+def test_a_disk_that_hangs_is_told(k3: K3, store: StoreFile, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file system of the network does whose server is away."""
+    is_back = threading.Event()
+
+    def hang(_: object) -> None:
+        is_back.wait(30)
+        raise OSError
+
+    monkeypatch.setattr(status, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(os, "statvfs", hang)
+    store.put("web1")
+    shown = k3("status", "--listen", agent("network"), "--store", store.url)
+    is_back.set()
+    assert shown.code == status.NO_STORE
+    assert "Not well:   the disk that holds the store has not answered within 0.2 s" in shown.out

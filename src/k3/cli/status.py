@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -123,8 +124,9 @@ async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
         _tell_figures(status, await _metrics(agent.host, agent.port))
     if not status.sources or NETWORK.name in status.sources:  # Consul is reached without multicast
         _tell_of_interfaces(status, said.texts("interface"))
-    _tell_of_disk(status, settings.storage.file)
-    await _look_into_store(status, settings, agent.info)
+    status.store = one_line(settings.storage.url)
+    if _tell_of_disk(status, settings.storage.file):
+        await _look_into_store(status, settings, agent.info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
@@ -140,10 +142,28 @@ def _tell_of_interfaces(status: Status, named: Sequence[str]) -> None:
             _tell(status, surroundings.interfaces(network))
 
 
-def _tell_of_disk(status: Status, file: Path | None) -> None:
-    """Says what `k3 doctor` finds wrong with the disk that holds a file store."""
-    if file is not None:
-        _tell(status, disk.room(file))
+def _tell_of_disk(status: Status, file: Path | None) -> bool:
+    """Says what `k3 doctor` finds wrong with the disk that holds a file store. Returns False where the disk does not answer."""
+    if file is None:
+        return True
+    found: list[Finding] = []
+
+    def look() -> None:
+        with suppress(OSError):
+            found.extend(disk.room(file))
+
+    # A file system of the network may hang for ever: a thread of asyncio's would keep the process.
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(ASK_SECONDS)
+    if thread.is_alive():
+        silent = (
+            f"the disk that holds the store has not answered within {ASK_SECONDS:g} s: whether the store is well is not known"
+        )
+        status.doubts.append(silent)
+        return False
+    _tell(status, found)
+    return True
 
 
 def _tell(status: Status, found: Iterable[Finding]) -> None:
@@ -200,7 +220,6 @@ def _tell_figures(status: Status, figures: Mapping[tuple[str, str], float]) -> N
 
 
 async def _look_into_store(status: Status, settings: Settings, info: Info | None) -> None:
-    status.store = one_line(settings.storage.url)
     try:
         store = await open_existing(settings)
     except K3Error as error:
