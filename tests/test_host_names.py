@@ -41,6 +41,9 @@ async def test_a_client_names_the_host_it_cannot_find() -> None:
 def test_whether_a_name_server_has_said_so_is_told() -> None:
     assert host_names.why_unknown("a", socket.gaierror(socket.EAI_NONAME, "")) == "the host name a is not known"
     assert "no name server answers" in host_names.why_unknown("a", socket.gaierror(socket.EAI_AGAIN, ""))
+    assert host_names.why_unknown("a", socket.gaierror(socket.EAI_ADDRFAMILY, "")) == "the host name a has no address"
+    told = host_names.why_unknown("a", socket.gaierror(socket.EAI_MEMORY, "Memory allocation failure"))
+    assert told == "the host name a cannot be looked up (Memory allocation failure)"
 
 
 def test_every_host_of_a_cluster_is_looked_up() -> None:

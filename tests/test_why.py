@@ -432,8 +432,15 @@ def with_id_of_web1(name: str, *condition: str) -> Fleet:
     return Fleet.of([other("beta"), nodes.view_manifest(name, manifest), nodes.view_manifest("web1", network())], Clocks())
 
 
-def test_a_machine_whose_id_another_one_has_may_be_a_copy() -> None:
+def test_who_only_announces_an_id_may_be_no_copy() -> None:
     found = why(network(*SILENT, lastSeen=None), fleet=with_id_of_web1("web2"), asked=Asked("gone"))
+    assert "under another name, or something that announces its id." in found.cause.text
+    assert found.do.startswith("Look who is at the two addresses")
+    assert (found.command, found.on) == ("ip neigh", "")
+
+
+def test_a_machine_whose_id_another_one_has_may_be_a_copy() -> None:
+    found = why(network(*SILENT), fleet=with_id_of_web1("web2"), asked=Asked("gone"))
     assert "has web2 (the machine at 10.0.0.7:7946): a copy of this machine, or this machine under another" in found.cause.text
     assert found.do.startswith("Give one of the two another hardware address")
     assert "systemd-machine-id-setup" in found.command

@@ -85,7 +85,7 @@ def test_an_entry_is_one_sentence_for_each_and_its_command_is_one_of_k3s_or_well
         assert len(sentence) <= 140
     assert not (word.command and word.do == NOTHING)
     program, _, rest = word.command.partition(" ")
-    assert program in {"", "k3", "curl", "kubectl", "systemctl", "journalctl", "ufw", "ss", "ps", "rm"}
+    assert program in {"", "k3", "curl", "kubectl", "systemctl", "journalctl", "ufw", "ss", "ps", "rm", "ip"}
     if program == "k3":
         assert rest.split(" ")[0] in {*COMMANDS, "SOURCE"}
 

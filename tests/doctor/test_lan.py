@@ -24,6 +24,7 @@ from k3.network.hearing import Heard
 from k3.network.links import Interface, Links
 from k3.network.messages import Announcement, Answered, Endpoint, Impostor, NoAnswer, Refused
 from k3.network.netlink import LinkEntry
+from k3.settings.structs import Reader
 
 UP = netlink.IFF_UP | netlink.IFF_RUNNING | netlink.IFF_MULTICAST
 ETH0 = Interface(name="eth0", index=2, mac="", running=True, addresses=("10.0.0.1",), prefixes=("10.0.0.0/24",))
@@ -53,7 +54,8 @@ def machine(*interfaces: Interface, entries: tuple[LinkEntry, ...] = (), **chang
 
 
 def seen(heard: Heard, *others: Other) -> Evidence:
-    return Evidence(machine=machine(ETH0), firewall=Firewall(), blocked=(), heard=(heard,), others=others)
+    here, reader = machine(ETH0), Reader()
+    return Evidence(machine=here, firewall=Firewall(), blocked=(), heard=(heard,), others=others, reader=reader)
 
 
 def only(findings: Any) -> Finding:
@@ -205,7 +207,7 @@ def test_a_machine_without_an_id_and_one_with_the_same() -> None:
     assert only(names.identity(machine(ETH0), [answered])).severity is Severity.OK
     twin = replace(WEB2, id="a" * 32, outcome=SILENT)
     found = only(names.identity(machine(ETH0), [twin]))
-    assert (found.severity, "announces itself with this machine's identity" in found.what) == (Severity.PROBLEM, True)
+    assert (found.severity, "announces itself with this machine's identity" in found.what) == (Severity.WARNING, True)
     assert not list(lan.machines(seen(Heard(interface="eth0", machines=(SAID,)), twin))), "no firewall is blamed"
 
 
@@ -229,9 +231,10 @@ def test_a_machine_that_is_there_and_shuts_everybody_out_is_told_by_who_does_not
     assert found.severity is Severity.PROBLEM
     assert found.commands[0] == "ufw allow 5353/udp"
     assert "ufw allow 7946/tcp" in found.commands
-    (found,) = lan.machines(replace(seen(Heard(interface="eth0"), replace(shut, way="gone")), nodes=(down,)))
+    gone = replace(seen(Heard(interface="eth0"), replace(shut, way="gone")), nodes=(down,), reader=Reader(" --store URL"))
+    (found,) = lan.machines(gone)
     assert found.severity is Severity.NOTE, "it may simply be off"
-    assert (found.what, found.commands) == ("The store does not call web3 Ready.", ("k3 why",))
+    assert (found.what, found.commands) == ("The store does not call web3 Ready.", ("k3 why --store URL",))
 
 
 def test_who_takes_the_connection_is_not_behind_a_firewall() -> None:
@@ -251,22 +254,28 @@ def test_multicast_that_is_not_heard_may_be_kept_in_on_the_other_side(broadcast:
     assert len(found.commands) == number
 
 
-def test_a_node_of_this_machines_id_that_never_answered_is_a_copy() -> None:
+def test_who_only_announces_an_identity_is_no_proven_copy() -> None:
     here = machine(ETH0)
     own = known("web1", id_=here.identity.id, address="10.0.0.1", last_seen="2026-11-27T19:00:00Z", status="True")
-    copy = known("web2", id_=here.identity.id)
-    found = only(names.identity(here, (), own, (own, copy)))
-    assert found.severity is Severity.PROBLEM
-    assert "web2 (10.0.0.9) has announced itself with this machine's identity" in found.what
+    recorded = only(names.identity(here, (), own, (own, known("web2", id_=here.identity.id))))
+    assert "web2 (10.0.0.9) has announced itself with this machine's identity" in recorded.what
+    announced = only(names.identity(here, (replace(WEB2, id=here.identity.id, outcome=SILENT),)))
+    elsewhere = only(names.identity(here, (WEB2, replace(WEB2, name="web3", addresses=("10.0.0.3",)))))
+    for found in (recorded, announced, elsewhere):
+        assert found.severity is Severity.WARNING
+        assert "or something that announces its id" in found.what
+        assert found.do.startswith("Look who is at that address")
+        assert all(command.startswith("ip neigh show 10.0.0.") for command in found.commands)
     former = known("web0", id_=here.identity.id, last_seen="2026-11-27T18:00:00Z")
     assert only(names.identity(here, (), own, (own, former))).severity is Severity.OK, "it may be this machine's former name"
 
 
-def test_two_others_that_announce_one_identity_are_copies() -> None:
-    another = replace(WEB2, name="web3", addresses=("10.0.0.3",))
-    found = only(names.identity(machine(ETH0), (WEB2, another)))
-    assert "web2 (10.0.0.2) and web3 (10.0.0.3) announce themselves with one identity" in found.what
-    assert only(names.identity(machine(ETH0), (WEB2, replace(another, interface="")))).severity is Severity.OK
+def test_two_others_that_answer_with_one_identity_are_copies() -> None:
+    one, another = (replace(WEB2, outcome=ANSWER), replace(WEB2, name="web3", addresses=("10.0.0.3",), outcome=ANSWER))
+    found = only(names.identity(machine(ETH0), (one, another)))
+    assert "web2 (10.0.0.2) and web3 (10.0.0.3) answer with one identity" in found.what
+    assert (found.severity, found.commands) == (Severity.PROBLEM, ("rm -f /etc/machine-id && systemd-machine-id-setup",))
+    assert only(names.identity(machine(ETH0), (one, replace(another, interface="")))).severity is Severity.OK
 
 
 def test_legacy_tables_that_were_not_followed_are_told_and_never_called_well() -> None:

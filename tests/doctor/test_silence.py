@@ -1,20 +1,14 @@
 """Why a machine does not answer from here: what a closed port, a hanging process and the table of addresses tell."""
 
 import socket
-from pathlib import Path
+import sys
 
 import pytest
 
 from k3.doctor import silence
+from tests.lab import Host
 
 HOST = "127.0.0.1"
-ARP = """\
-IP address       HW type     Flags       HW address            Mask     Device
-10.0.0.7         0x1         0x2         08:00:27:8d:c0:4d     *        eth0
-10.0.0.8         0x1         0x0         00:00:00:00:00:00     *        eth0
-10.0.0.9         0x1         0x0         00:00:00:00:00:00     *        eth0
-10.0.0.9         0x1         0x6         08:00:27:8d:c0:4e     *        eth1
-"""
 
 
 async def test_a_process_that_hangs_and_one_that_is_not_there() -> None:
@@ -24,21 +18,24 @@ async def test_a_process_that_hangs_and_one_that_is_not_there() -> None:
     assert await silence.way_of_silence(HOST, port, silent_seconds=None) == "refused"
 
 
-@pytest.mark.parametrize(
-    ("address", "is_there"),
-    [("10.0.0.7", True), ("10.0.0.8", False), ("10.0.0.9", True), ("10.0.0.70", None), ("fd00::7", None)],
-)
-def test_the_kernels_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, is_there: bool | None) -> None:
-    file = tmp_path / "arp"
-    file.write_text(ARP)
-    monkeypatch.setattr(silence, "_ARP", file)
-    assert silence._is_on_link(address) is is_there
+ASKED = "from k3.doctor.silence import _is_on_link as there; print(*(there(f'10.9.0.{last}') for last in range(1, 8)))"
 
 
-@pytest.mark.parametrize("text", ["", "head\n10.0.0.7 0x1\n", "head\n10.0.0.7 0x1 what\n", None])
-def test_without_such_a_table_nothing_is_concluded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
-    file = tmp_path / "arp"
-    if text is not None:
-        file.write_text(text)
-    monkeypatch.setattr(silence, "_ARP", file)
-    assert silence._is_on_link("10.0.0.7") is None
+@pytest.mark.netns
+@pytest.mark.slow
+def test_only_an_entry_that_the_kernel_calls_reachable_is_proof() -> None:
+    with Host("lonely") as host:
+        host.ip("link add eth0 type veth peer name eth1", "link set eth0 up", "link set eth1 up")
+        host.ip("address add 10.9.0.250/24 dev eth0")
+        for last, state in enumerate(("reachable", "stale", "delay", "probe", "failed", "permanent"), start=1):
+            host.ip(f"neigh add 10.9.0.{last} lladdr 02:00:00:00:00:0{last} dev eth0 nud {state}")
+        said = host.run([sys.executable, "-c", ASKED]).stdout.split()
+    assert said[0] == "True"
+    assert "True" not in said[1:], "a machine that is off has such an entry for a while"
+    assert said[4] == "False"
+    assert said[6] == "None"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.70", "fd00::7", "", "web1"])
+def test_of_an_address_that_is_not_in_the_table_nothing_is_concluded(address: str) -> None:
+    assert silence._is_on_link(address) is None

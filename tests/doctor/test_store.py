@@ -1,10 +1,12 @@
 """What is said of a store that refuses: k3's own error, taken apart into the cause, what to do, and the command."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from k3.agent.tasks import time_limit
 from k3.core.errors import Damaged, Forbidden, K3Error, Unavailable
 from k3.doctor import store
 from k3.doctor.finding import Severity, is_healthy
@@ -88,3 +90,18 @@ async def test_a_store_that_is_not_made_yet_is_no_problem(tmp_path: Path) -> Non
     seen = await store.look(case(SqliteStorage(tmp_path / "new" / "k3.db")), seconds=5.0)
     assert is_healthy(seen.findings)
     assert not os.listdir(tmp_path), "nothing is made by looking"  # noqa: PTH208 - one call
+
+
+async def test_a_disk_that_hangs_does_not_stand_the_doctor_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_back = threading.Event()
+
+    def hang(_: object) -> None:
+        is_back.wait(30)
+        raise OSError
+
+    monkeypatch.setattr(os, "statvfs", hang)
+    with pytest.raises(TimeoutError):
+        async with time_limit(0.2):
+            await store.look(case(SqliteStorage(tmp_path / "k3.db")), seconds=5.0)
+    assert not is_back.is_set()
+    is_back.set()

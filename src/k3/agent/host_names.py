@@ -10,6 +10,10 @@ from k3.core.safe_text import one_line
 
 _NOT_ANSWERED: Final = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL})
 """No name server has said that there is no such name: it was not reached, or has failed (getaddrinfo(3))."""
+_NO_ADDRESS: Final = frozenset(
+    value for value in (getattr(socket, name, None) for name in ("EAI_NODATA", "EAI_ADDRFAMILY")) if value is not None
+)
+"""The name is known, and has no address (of a kind that is used here); not every system has these codes."""
 
 
 async def addresses(host: str, port: int, *, seconds: float) -> list[str]:
@@ -42,8 +46,12 @@ async def unknown(host: str, *, seconds: float) -> str:
 
 
 def why_unknown(host: str, error: OSError) -> str:
-    """Returns which host name has no address, and whether a name server has said so."""
+    """Returns which host name leads nowhere, and why: only where a name server has said so, the name is not known."""
     name = one_line(host)
     if error.errno in _NOT_ANSWERED:
         return f"the host name {name} cannot be looked up now: no name server answers"
-    return f"the host name {name} is not known"
+    if error.errno in _NO_ADDRESS:
+        return f"the host name {name} has no address"
+    if error.errno == socket.EAI_NONAME:
+        return f"the host name {name} is not known"
+    return f"the host name {name} cannot be looked up ({one_line(error.strerror or str(error))})"

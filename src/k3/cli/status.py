@@ -9,8 +9,9 @@ import asyncio
 import json
 import os
 import re
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,8 @@ from k3.core.safe_text import one_line, printable
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store
 from k3.core.times import parse_timestamp, timestamp
-from k3.doctor.finding import Severity
+from k3.doctor import disk
+from k3.doctor.finding import Finding, Severity
 from k3.settings import options
 from k3.settings.listen import Listen
 from k3.settings.structs import Settings
@@ -86,6 +88,8 @@ class Status:
     page: str = ""
     doubts: list[str] = field(default_factory=list)
     """What is not as it should be, in words."""
+    remarks: list[str] = field(default_factory=list)
+    """What a person may want to look at, and what proves nothing."""
 
 
 def parser() -> Parser:
@@ -109,7 +113,8 @@ def run(arguments: list[str]) -> int:
 
 
 async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
-    listen = Listen.parse(values_of(chosen, options.NETWORK, settings, os.environ, section=NETWORK.name).text("listen"))
+    said = values_of(chosen, options.NETWORK, settings, os.environ, section=NETWORK.name)
+    listen = Listen.parse(said.text("listen"))
     from k3.agent import local  # noqa: PLC0415 - its parser of HTTP is loaded only where an agent is asked
 
     agent = await local.find(listen, _own_addresses, seconds=ASK_SECONDS)
@@ -117,21 +122,51 @@ async def _find(chosen: argparse.Namespace, settings: Settings) -> Status:
     if agent.info is not None:
         _tell_agent(status, agent.info)
         _tell_figures(status, await _metrics(agent.host, agent.port))
-    _tell_of_this_machine(status, settings.storage.file)
-    await _look_into_store(status, settings, agent.info)
+    if not status.sources or NETWORK.name in status.sources:  # Consul is reached without multicast
+        _tell_of_interfaces(status, said.texts("interface"))
+    status.store = one_line(settings.storage.url)
+    if _tell_of_disk(status, settings.storage.file):
+        await _look_into_store(status, settings, agent.info)
     chosen.listen = None  # from here on it would be the server's
     status.page = await serving.find(serving.candidates(chosen, settings))
     return status
 
 
-def _tell_of_this_machine(status: Status, file: Path | None) -> None:
-    """Says what `k3 doctor` finds wrong with the interfaces, and with the disk that holds a file store."""
-    from k3.doctor import disk, surroundings  # noqa: PLC0415 - netlink is loaded only where a status is asked for
+def _tell_of_interfaces(status: Status, named: Sequence[str]) -> None:
+    """Says what `k3 doctor` finds wrong with the interfaces. `named`: those that k3 was told to use."""
+    from k3.doctor import surroundings  # noqa: PLC0415 - netlink is loaded only where a status is asked for
 
-    found = list(disk.room(file)) if file is not None else []
     with suppress(OSError):
-        network = surroundings.look()
-        found += surroundings.interfaces(network) if network.others else ()  # with none at all, `Links` says so
+        network = surroundings.look(named)
+        if network.others:  # with none at all, `Links` says so
+            _tell(status, surroundings.interfaces(network))
+
+
+def _tell_of_disk(status: Status, file: Path | None) -> bool:
+    """Says what `k3 doctor` finds wrong with the disk that holds a file store. Returns False where the disk does not answer."""
+    if file is None:
+        return True
+    found: list[Finding] = []
+
+    def look() -> None:
+        with suppress(OSError):
+            found.extend(disk.room(file))
+
+    # A file system of the network may hang for ever: a thread of asyncio's would keep the process.
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(ASK_SECONDS)
+    if thread.is_alive():
+        silent = (
+            f"the disk that holds the store has not answered within {ASK_SECONDS:g} s: whether the store is well is not known"
+        )
+        status.doubts.append(silent)
+        return False
+    _tell(status, found)
+    return True
+
+
+def _tell(status: Status, found: Iterable[Finding]) -> None:
     wrong = (each for each in found if each.severity in {Severity.PROBLEM, Severity.WARNING})
     status.doubts += [one_line(each.what.removesuffix(".")) for each in wrong]
 
@@ -185,7 +220,6 @@ def _tell_figures(status: Status, figures: Mapping[tuple[str, str], float]) -> N
 
 
 async def _look_into_store(status: Status, settings: Settings, info: Info | None) -> None:
-    status.store = one_line(settings.storage.url)
     try:
         store = await open_existing(settings)
     except K3Error as error:
@@ -227,12 +261,16 @@ def _tell_of_nodes(status: Status, info: Info, readings: Mapping[str, Reading]) 
     views = [replace(each.view, name=name) for name, each in readings.items()]
     for each in copies(replace(own.view, name=status.node), views) if own else ():
         where = each.addresses[0] if each.addresses else "?"
-        status.doubts.append(f"{each.name} ({where}) has this machine's id: a copy of it, or this machine under another name")
+        told = f"{each.name} ({where}) has this machine's id: a copy of it, or this machine under another name"
+        if each.is_unproven:  # anybody on the LAN may announce an id (ADR 44)
+            status.remarks.append(f"{told}, or something that announces its id: it has never answered")
+        else:
+            status.doubts.append(told)
     if own is None:
         status.doubts.append(f"{status.node} is not on the list (was it started with --register-self=false?)")
     elif not own.state.is_well:
-        told = f": {printable(own.state.message)}" if own.state.message else ""
-        status.doubts.append(f"{status.node} is {printable(str(own.state))} on the list{told}")
+        told = f": {own.state.message}" if own.state.message else ""
+        status.doubts.append(f"{status.node} is {own.state} on the list{told}")
 
 
 def _leader(item: Object) -> tuple[str, str] | None:
@@ -268,9 +306,11 @@ def _lines(status: Status, settings: Settings) -> list[str]:
         ("Leads", _leads(status)),
         ("Page", f"{status.page}/" if status.page else f"no server runs; start one with: {settings.reader.command('up')}"),
         *(("Not well", doubt) for doubt in status.doubts),
-        ("What to do", f"{settings.reader.command('doctor')} says it" if status.doubts else ""),
+        *(("Besides", remark) for remark in status.remarks),
+        ("What to do", f"{settings.reader.command('doctor')} says it" if status.doubts or status.remarks else ""),
     ]
-    return [f"{title + ':':<12}{text}\n" for title, text in rows if text]
+    # Here and nowhere before, so that no text of a store or of an agent reaches the terminal without it.
+    return [f"{title + ':':<12}{printable(text, limit=limits.STATUS_LINE_CHARACTERS)}\n" for title, text in rows if text]
 
 
 def _agent(status: Status, settings: Settings, now: datetime) -> str:
@@ -293,19 +333,19 @@ def _store(status: Status, now: datetime) -> str:
 
 def _nodes(status: Status) -> str:
     """Returns how many there are of each state; nothing where that cannot be known."""
-    states = ", ".join(f"{count:,} {printable(state)}" for state, count in sorted(status.nodes.items()))
+    states = ", ".join(f"{count:,} {state}" for state, count in sorted(status.nodes.items()))
     return states or ("none" if status.store_answers else "")
 
 
 def _leads(status: Status) -> str:
     """Returns who mirrors Consul, service by service."""
     own = " (this agent)" if status.leads else ""
-    return ", ".join(f"{printable(holder)}{own} for {printable(service)}" for service, holder in sorted(status.leaders.items()))
+    return ", ".join(f"{holder}{own} for {service}" for service, holder in sorted(status.leaders.items()))
 
 
 def _named(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(printable(name) for name in names[:NAMED]) + more
+    return ", ".join(names[:NAMED]) + more
 
 
 def _ago(stamp: str, now: datetime) -> str:

@@ -140,12 +140,13 @@ DATACENTER_CHARACTERS: Final = 63
 SERVICE_ID_BYTES: Final = 512
 TOKEN_BYTES: Final = 4_096
 
-# The command line: what is kept of the lines that would be written onto a live table, and read of the agent's `/metrics`;
-# how long a shell waits for words, and how many it gets.
+# The command line: what is kept of the lines that would be written onto a live table; how long a shell waits for words, and how
+# many it gets; what `k3 status` reads of the agent's `/metrics`, and shows in one line.
 KEPT_REMARKS: Final = 100
 COMPLETION_SECONDS: Final = 1.0
 COMPLETIONS: Final = 1_000
 STATUS_FIGURES_BYTES: Final = 1024 * 1024
+STATUS_LINE_CHARACTERS: Final = 4_096
 
 # Stores: calls under way, jobs that wait, and what is kept of foreign values.
 ETCD_CALLS: Final = 64

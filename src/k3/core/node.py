@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from k3.core import limits, name_rules
+from k3.core import limits, name_rules, phrases
 from k3.core.addresses import Address, parse_address
 from k3.core.documents import UNREADABLE
 from k3.core.objects import Manifest, Object
@@ -89,6 +89,12 @@ class NodeView:
     def is_unproven(self) -> bool:
         """Announced, shown by one of k3's agents, and never once reached."""
         return self.owner is not None and not self.last_seen and bool(self.seen_by)
+
+    @property
+    def is_former(self) -> bool:
+        """Whether k3 network was stopped under this name, or the machine goes by another one now."""
+        ready = self.ready
+        return ready is not None and (ready.reason in phrases.STOPPED_REASONS or phrases.is_renamed(ready.message))
 
     @property
     def evidence(self) -> Evidence:

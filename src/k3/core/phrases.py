@@ -8,6 +8,8 @@ from typing import Final
 
 AGENT_LOST: Final = "the Consul agent of this machine does not answer"
 """Of a machine that discovery mirrors: nobody in Consul can say how it is."""
+STOPPED_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
+"""Of a machine that network looks after: k3 was stopped there."""
 _RENAMED: Final = "renamed: "
 _UNANSWERED: Final = "does not answer "
 _ANOTHER: Final = re.compile(r" answers (?:under another identity|as \S+) now$")

@@ -4,9 +4,9 @@ Theory of operation
 -------------------
 What is asked of the LAN, of this machine, of the store and of Consul is asked at the same time: all that is needed before is
 which interfaces there are. Then the machines that became known are asked who they are. There is one time for the whole,
-`SECONDS` from when the command was given; each part has its share of it, and what is not finished then is said to be
-unfinished, and is not taken for well. A part that fails in a way that was not foreseen becomes a note, and costs the others
-nothing. What is concluded is in the module of each subject.
+`SECONDS` from when the command was given, or `LEAST_IN_ALL_SECONDS` after its modules were loaded, if that is later; each part
+has its share of it, and what is not finished then is said to be unfinished, and is not taken for well. A part that fails in a
+way that was not foreseen becomes a note, and costs the others nothing. What is concluded is in the module of each subject.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from k3.network.multicast import Blocked
 T = TypeVar("T")
 
 SECONDS: Final = 4.5
-"""What the whole command may take until it prints, loading its modules included."""
+"""So long after the process began everything is to be known; later, where its modules took long to load (the next)."""
 LEAST_IN_ALL_SECONDS: Final = 3.2
 """So long the looks are given, however long the modules took to load: enough to hear the others, and to ask them."""
 FAR_SECONDS: Final = 3.0
@@ -114,6 +114,7 @@ class _Examination:
             blocked=blocked.result(),
             heard=heard.result(),
             others=tuple(others),
+            reader=self._case.reader,
             own_node=mine,
             nodes=tuple(nodes),
         )

@@ -6,6 +6,7 @@ What is not understood stands there as a condition that cannot be judged, or as 
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any, Final
 
 LEGACY: Final = "iptables-legacy"
@@ -15,11 +16,12 @@ _NOT_FILTERING: Final = "nat"
 _VERDICTS: Final = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "reject", "RETURN": "return"}
 _GO_ON: Final = frozenset({"LOG", "NFLOG", "MARK", "CONNMARK", "TRACE", "NOTRACK", "CT", "TCPMSS", "DSCP", "TOS"})
 """Targets behind which the walk goes on with the next rule (iptables-extensions(8))."""
-_SILENT: Final = frozenset({"--comment", "--reject-with", "--log-prefix", "--log-level"})
+_SILENT: Final = frozenset({"--comment"})
 """Options that change nothing for a packet; each has a value."""
 _MODULES: Final = frozenset({"tcp", "udp", "comment", "conntrack", "state", "multiport", "pkttype"})
 """Those whose options are understood."""
-_UNKNOWN: Final[Mapping[str, Any]] = {"xt": None}
+_UNKNOWN: Final[Mapping[str, Any]] = {"match": "unknown"}
+"""A condition that cannot be judged. `xt` would be one, too, and a verdict that is not known besides."""
 _NOTHING: Final[Mapping[str, Any]] = {"counter": None}
 """An expression that every packet meets."""
 _LEFT: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -34,6 +36,8 @@ _LEFT: Final[Mapping[str, Mapping[str, Any]]] = {
 """What an option is about."""
 _CHAIN: Final = re.compile(r":(\S+) (\S+)")
 _MOST_CHARACTERS: Final = 4_096
+_ODD: Final = ["-j"]
+"""Stands for a rule that cannot be read: its verdict is not known."""
 
 
 def translated(saved: str) -> Iterator[Mapping[str, Any]]:
@@ -61,26 +65,39 @@ def _rule(table: str, line: str, chains: set[str]) -> Mapping[str, Any]:
     try:
         _, chain, *words = shlex.split(line)
     except ValueError:  # a quotation mark without its partner
-        chain, words = line.split(" ")[1], ["--odd"]
+        chain, words = line.split(" ")[1], _ODD
+    words = _ODD if len(line) == _MOST_CHARACTERS else words  # its verdict may have been cut off
     return {"family": LEGACY, "table": table, "chain": chain, "expr": list(_expressions(words, chains))}
 
 
 def _expressions(words: list[str], chains: set[str]) -> Iterator[Mapping[str, Any]]:
-    """Gives the conditions of a rule, and what it does with a packet."""
-    protocol, op, left = "", "==", iter(words)
-    for word in left:
+    """Gives the conditions of a rule, and what it does with a packet.
+
+    An option of an extension has no value, one or two: all up to the next word that begins with a dash is taken for its own.
+    """
+    protocol, op, at = "", "==", 0
+    while at < len(words):
+        word = words[at]
+        at += 1
         if word == "!":
             op = "!="
             continue
-        value = next(left, "")
+        values = _values(words, at)
+        at += len(values)
         if word in {"-j", "-g"}:
-            yield from _target(word, value, chains)
-            if value in _GO_ON:
-                return  # what follows are the target's own options
-        elif word not in _SILENT:
-            protocol = value if word == "-p" else protocol
-            yield _condition(word, value, op, protocol)
+            yield from _target(word, values[0] if values else "", chains)
+            return  # what follows are the target's own options
+        if word not in _SILENT:
+            protocol = values[0] if word == "-p" and values else protocol
+            yield _condition(word, values[0], op, protocol) if len(values) == 1 else _UNKNOWN
         op = "=="
+
+
+def _values(words: list[str], at: int) -> list[str]:
+    """Returns the values of the option before this place; that of a comment may be anything."""
+    if words[at - 1] in _SILENT:
+        return words[at : at + 1]
+    return list(takewhile(lambda word: word != "!" and not word.startswith("-"), words[at:]))
 
 
 def _condition(option: str, value: str, op: str, protocol: str) -> Mapping[str, Any]:

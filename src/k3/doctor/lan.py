@@ -17,6 +17,7 @@ from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP, FIREWALLS_UDP_OUT
 from k3.network.mdns import PORT
 from k3.network.messages import Impostor, LocalFault, NoAnswer, Refused
 from k3.network.multicast import Blocked
+from k3.settings.structs import Reader
 
 FINDS_BY: Final = "k3 finds machines by multicast: what is not heard is not found."
 REACHES_BY: Final = "k3 calls a machine Ready only when it answers at its TCP port."
@@ -33,6 +34,8 @@ class Evidence:
     blocked: tuple[Blocked, ...]
     heard: tuple[Heard, ...]
     others: tuple[Other, ...]
+    reader: Reader
+    """How another command of this user is told of the same store."""
     own_node: NodeView | None = None
     """This machine, as the store shows it."""
     nodes: tuple[NodeView, ...] = ()
@@ -235,7 +238,7 @@ def _away(unannounced: Sequence[Other], seen: Evidence) -> Iterable[Finding]:
     if down:
         shown = ", ".join(sorted(down)[:NAMED]) + (f" and {len(down) - NAMED} more" if len(down) > NAMED else "")
         what = f"The store does not call {shown} Ready."
-        yield note(Subject.MACHINES, what, do="Ask why:", commands=("k3 why",))
+        yield note(Subject.MACHINES, what, do="Ask why:", commands=(seen.reader.command("why"),))
 
 
 def _is_down(seen: NodeView) -> bool:

@@ -1,6 +1,7 @@
 """Whether this machine's name and identity are its own: two machines of one name, and copies of one disk."""
 
 from collections.abc import Iterable, Sequence
+from shlex import quote
 from typing import Final
 
 from k3.agent import facts
@@ -58,12 +59,12 @@ def _copies(
         yield _copy(machine, other, answer)
     twins = [each for each in others if each.is_announced and not each.answered and each.id == machine.identity.id]
     for other in twins:
-        yield _twin(machine, other)
+        yield _twin(other)
     for one, another in _pairs(machine, others):
-        yield _copies_elsewhere(one, another)
+        yield _copies_elsewhere(machine, one, another)
     if not (answered or twins):
         for seen in _recorded(machine, own_node, nodes):
-            yield _recorded_twin(machine, seen)
+            yield _recorded_twin(seen)
 
 
 def _pairs(machine: Machine, others: Iterable[Other]) -> list[tuple[Other, Other]]:
@@ -78,13 +79,13 @@ def _pairs(machine: Machine, others: Iterable[Other]) -> list[tuple[Other, Other
     return found
 
 
-def _copies_elsewhere(one: Other, another: Other) -> Finding:
-    what = (
-        f"{one.name} ({one.where}) and {another.name} ({another.where}) announce themselves with one identity, which is made of"
-        " machine id and MAC address: one of the two is a copy of the other."
-    )
-    commands = ("rm -f /etc/machine-id /var/lib/dbus/machine-id && systemd-machine-id-setup",)
-    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=commands)
+def _copies_elsewhere(machine: Machine, one: Other, another: Other) -> Finding:
+    named = f"{one.name} ({one.where}) and {another.name} ({another.where})"
+    if one.answered and another.answered:
+        what = f"{named} answer with one identity, {_MADE_OF}: one of the two is a copy of the other."
+        return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
+    what = f"{named} announce themselves with one identity, {_MADE_OF}: a copy, or something that announces its id."
+    return _claimed(what, *(each.where for each in (one, another) if not each.answered))
 
 
 def _recorded(machine: Machine, own_node: NodeView | None, nodes: Sequence[NodeView]) -> list[NodeView]:
@@ -95,28 +96,39 @@ def _recorded(machine: Machine, own_node: NodeView | None, nodes: Sequence[NodeV
     return [each for each in found if each.is_unproven and machine.addresses.isdisjoint(each.addresses)]
 
 
-def _recorded_twin(machine: Machine, seen: NodeView) -> Finding:
+def _recorded_twin(seen: NodeView) -> Finding:
     where = seen.addresses[0] if seen.addresses else "an address that is not known"
     what = (
-        f"{seen.name} ({where}) has announced itself with this machine's identity, which is made of its machine id and MAC"
-        " address, and has never answered: one of the two is a copy of the other."
+        f"{seen.name} ({where}) has announced itself with this machine's identity, {_MADE_OF}, and has never answered: a copy"
+        " of this machine, or something that announces its id."
     )
-    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
+    return _claimed(what, *seen.addresses[:1])
 
 
+_MADE_OF: Final = "which is made of machine id and MAC address"
 _TAKEN: Final = "Two machines of one MAC address on one network take each other's packets: neither reaches the other."
 _ANOTHER_MAC: Final = (
     "Give one of the two another MAC address (in a virtual machine's settings), run this on it, and restart k3 there:"
 )
 
 
-def _twin(machine: Machine, other: Other) -> Finding:
+def _claimed(what: str, *places: str) -> Finding:
+    """Returns a finding about what was announced and proven by nothing: ids are known to everybody on the LAN (ADR 44)."""
+    why = f"Ids are announced to everybody, so an announcement alone proves nothing. {_TAKEN}"
+    do = (
+        "Look who is at that address, and whether it has this machine's MAC address (ip -br link). Only if it is a copy, give"
+        " one of the two another MAC address and another machine id: k3 doctor on the copy says how."
+    )
+    return warning(Subject.IDENTITY, what, why=why, do=do, commands=[f"ip neigh show {quote(place)}" for place in places])
+
+
+def _twin(other: Other) -> Finding:
     """Returns what is to be said of a machine that says it is this one, and cannot be asked: two of one MAC cannot speak."""
     what = (
-        f"{other.name} ({other.where}) announces itself with this machine's identity, which is made of its machine id and MAC"
-        " address, and does not answer: one of the two is a copy of the other."
+        f"{other.name} ({other.where}) announces itself with this machine's identity, {_MADE_OF}, and does not answer: a copy"
+        " of this machine, or something that announces its id."
     )
-    return problem(Subject.IDENTITY, what, why=_TAKEN, do=_ANOTHER_MAC, commands=_new_identity(machine))
+    return _claimed(what, other.where)
 
 
 def _copy(machine: Machine, other: Other, answer: Answered) -> Finding:

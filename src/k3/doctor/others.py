@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from k3.core.node import NodeView
-from k3.core.phrases import is_renamed
 from k3.core.sources import NETWORK
 from k3.core.times import parse_timestamp
 from k3.doctor.machine import Machine
@@ -96,7 +95,7 @@ def known(heard: Iterable[Heard], nodes: Iterable[NodeView], machine: Machine, n
 def _in_store(seen: NodeView, machine: Machine) -> Other | None:
     """Returns a machine that only the store knows, unless it is this one, has left, or is on none of its links."""
     reachable = tuple(each for each in seen.addresses if machine.links.on_link(each) and each not in machine.addresses)
-    has_left = seen.ready is None or seen.ready.reason in {"PeerLeft", "NodeShutdown"} or is_renamed(seen.ready.message)
+    has_left = seen.ready is None or seen.is_former
     if seen.owner != NETWORK.name or has_left or not seen.port or not reachable or seen.id == machine.identity.id:
         return None
     return Other(name=seen.name, id=seen.id, addresses=reachable, port=seen.port, node=seen)

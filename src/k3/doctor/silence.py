@@ -1,22 +1,22 @@
 """Why a machine does not answer from here: its process hangs, a firewall drops the question, or nothing is there at all.
 
 The port is tried once more, without a question: a kernel takes connections for a process that hangs. Then the kernel's own
-table tells whether the address was found on the link (Linux, IPv4): ARP (RFC 826) is answered below every firewall. An entry
-may be as old as a minute, so a machine that was known alive since then is not said to be there because of one.
+table tells whether the address was found on the link (Linux): ARP (RFC 826) and neighbour discovery (RFC 4861) are answered
+below every firewall. Only an entry that the kernel calls reachable is proof: one that is stale, or is just being asked for
+again, keeps the hardware address of a machine that was switched off. A reachable one may be as old as a minute, so a machine
+that was known alive since then is not said to be there because of one.
 """
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
 from k3.agent.tasks import time_limit
+from k3.network import netlink
 from k3.view.findings import Way
 
 CONNECT_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 60.0
-_ARP: Final = Path("/proc/net/arp")
-_COMPLETE: Final = 0x2
-"""ATF_COM of <net/if_arp.h>: the hardware address was found."""
+_NOT_FOUND: Final = netlink.NUD_INCOMPLETE | netlink.NUD_FAILED
 
 
 async def way_of_silence(address: str, port: int, *, silent_seconds: float | None, seconds: float = CONNECT_SECONDS) -> Way:
@@ -36,10 +36,11 @@ async def way_of_silence(address: str, port: int, *, silent_seconds: float | Non
 
 
 def _is_on_link(address: str) -> bool | None:
-    """Whether the address was found on a link of this machine; None: that is not known."""
+    """Whether the address is on a link of this machine now; None: that is not known."""
     try:
-        rows = [line.split() for line in _ARP.read_text(encoding="ascii").splitlines()[1:]]
-        flags = [int(row[2], 16) for row in rows if row[0] == address]
-    except (OSError, ValueError, IndexError):
+        states = netlink.neighbour_states(address)
+    except (OSError, ValueError):
         return None
-    return any(each & _COMPLETE for each in flags) if flags else None
+    if any(each & netlink.NUD_REACHABLE for each in states):
+        return True
+    return False if states and all(each & _NOT_FOUND for each in states) else None

@@ -60,9 +60,12 @@ class StoreSeen:
 async def look(case: Case, *, seconds: float) -> StoreSeen:
     """Looks at the store for so long. Raises for nothing that a store does."""
     storage = case.network.storage
-    room = tuple(disk.room(storage.file)) if storage.file is not None else ()
-    if storage.file is not None and not is_there(storage.file):
-        return StoreSeen(findings=(*room, _not_made_yet(case)))
+    room: tuple[Finding, ...] = ()
+    if storage.file is not None:
+        # In a thread: a file system of the network that hangs would stand the whole process still.
+        room = await asyncio.to_thread(lambda file: tuple(disk.room(file)), storage.file)
+        if not await asyncio.to_thread(is_there, storage.file):
+            return StoreSeen(findings=(*room, _not_made_yet(case)))
     if storage.is_private:
         return StoreSeen(
             findings=(note(Subject.STORE, "The store is in the memory of one process: no other one can read it."),)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k3.agent.refusals import EXHAUSTED
+from k3.core.addresses import parse_address
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8
@@ -20,6 +21,10 @@ IFF_RUNNING: Final = 0x40
 IFF_NOARP: Final = 0x80
 IFF_MULTICAST: Final = 0x1000
 
+NUD_INCOMPLETE: Final = 0x01
+NUD_REACHABLE: Final = 0x02
+NUD_FAILED: Final = 0x20
+
 _NETLINK_ROUTE: Final = 0
 _RTM_NEWLINK: Final = 16
 _RTM_GETLINK: Final = 18
@@ -27,6 +32,8 @@ _RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
 _RTM_NEWROUTE: Final = 24
 _RTM_GETROUTE: Final = 26
+_RTM_NEWNEIGH: Final = 28
+_RTM_GETNEIGH: Final = 30
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _REQUEST: Final = 0x1
@@ -37,6 +44,7 @@ _HEADER: Final = struct.Struct("=IHHII")
 _LINK: Final = struct.Struct("=BxHiII")
 _ADDRESS: Final = struct.Struct("=BBBBI")
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
+_NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _WORD: Final = struct.Struct("=I")
 
@@ -53,6 +61,7 @@ _RTA_DST: Final = 1
 _RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RTA_PREFSRC: Final = 7
+_NDA_DST: Final = 1
 _FAR_AWAY: Final = {socket.AF_INET: "192.88.99.1", socket.AF_INET6: "2000::1"}
 """Addresses that are on no link (RFC 7526, and a part of the global space that is not assigned)."""
 
@@ -125,6 +134,21 @@ def ways_out(index: int) -> tuple[WayOut, ...]:
         except (struct.error, ValueError):
             continue
     return tuple(found)
+
+
+def neighbour_states(address: str) -> tuple[int, ...]:
+    """Returns what the kernel knows of an address on each link that it has it on (NUD_*). Raises OSError, and ValueError."""
+    wanted = parse_address(address)
+    packed = b"" if wanted is None else wanted.packed
+    try:
+        entries = [
+            (_NEIGHBOUR.unpack_from(body)[2], _attributes(body[_NEIGHBOUR.size :]))
+            for kind, body in _dump(_RTM_GETNEIGH)
+            if kind == _RTM_NEWNEIGH
+        ]
+    except struct.error as error:
+        raise OSError(errno.EBADMSG, "the kernel's answer over netlink is not understood") from error
+    return tuple(state for state, found in entries if packed and found.get(_NDA_DST) == packed)
 
 
 def _way_out(family: socket.AddressFamily, destination: str, index: int) -> WayOut:

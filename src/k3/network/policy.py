@@ -71,9 +71,8 @@ from k3.core.observation import (
     System,
     Unproven,
 )
+from k3.core.phrases import STOPPED_REASONS
 from k3.core.sources import NETWORK
-
-GONE_REASONS: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
 _P: Final = NETWORK.prefix
 _number = partial(numbered, source=NETWORK)
@@ -151,7 +150,7 @@ def _alive(stored: NodeView, wanted: Manifest, seen: Alive, now: datetime) -> De
     if stored.id and seen.facts.id and stored.id not in {seen.facts.id, seen.displaces}:
         return Keep("the name belongs to another machine")
     ready = stored.ready
-    gone = ready is not None and ready.reason in GONE_REASONS and stored.boot == seen.facts.boot
+    gone = ready is not None and ready.reason in STOPPED_REASONS and stored.boot == seen.facts.boot
     if gone and stored.evidence != seen.evidence:
         return Keep("it left while the probe was under way")
     _put_facts(wanted, seen.facts)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final, Literal, Self
 
-from k3.core import freshness, phrases, times
+from k3.core import freshness, times
 from k3.core.freshness import WrongClock
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
@@ -81,19 +81,13 @@ def copies(seen: NodeView, nodes: Iterable[NodeView]) -> list[NodeView]:
     An id is made of the machine id and the hardware address. Copies that reach each other part (ADR 44); two of one hardware
     address do not, since each takes the other's packets. From one Node a machine that was renamed cannot be told from a copy.
     """
-    if not seen.id or seen.owner != NETWORK.name or _is_former(seen):
+    if not seen.id or seen.owner != NETWORK.name or seen.is_former:
         return []
     return [
         each
         for each in nodes
-        if each.id == seen.id and each.name != seen.name and each.owner == NETWORK.name and not _is_former(each)
+        if each.id == seen.id and each.name != seen.name and each.owner == NETWORK.name and not each.is_former
     ]
-
-
-def _is_former(seen: NodeView) -> bool:
-    """Whether the machine was stopped under this name, or goes by another one now."""
-    ready = seen.ready
-    return ready is not None and (ready.reason in {"PeerLeft", "NodeShutdown"} or phrases.is_renamed(ready.message))
 
 
 def wanted_name(seen: NodeView) -> str:

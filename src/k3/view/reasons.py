@@ -28,6 +28,7 @@ class Word:
         return {"means": self.means, "do": self.do, "command": self.command, "onMachine": self.on_machine}
 
 
+NEW_MACHINE_ID: Final = "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup"
 _START: Final = ("Start k3 on that machine again.", "k3 SOURCE", True)
 
 OWN_REASONS: Final[Mapping[str, Word]] = {
@@ -100,7 +101,7 @@ OWN_REASONS: Final[Mapping[str, Word]] = {
     "SameIdentity": Word(
         "Another machine has the same machine id and hardware address: one of them is a copy of the other.",
         "Give one of the two an identity of its own, and restart k3 there; the message says how where this is no Linux.",
-        "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
+        NEW_MACHINE_ID,
         on_machine=True,
     ),
     "ConsulWarning": Word(
@@ -203,8 +204,13 @@ SITUATIONS: Final[Mapping[str, Word]] = {
     "SameId": Word(
         "Another Node has its id: where one is a copy with the same hardware address, each takes the other's packets.",
         "Give one of the two another hardware address and machine id; if it is one machine, renamed, remove the older Node.",
-        "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
+        NEW_MACHINE_ID,
         on_machine=True,
+    ),
+    "SameIdAnnounced": Word(
+        "Another Node has its id, and one of the two was only announced: a copy, or something that announces the other's id.",
+        "Look who is at the two addresses, and whether both have one hardware address; only a copy needs another id.",
+        "ip neigh",
     ),
     "RefusesNow": Word(
         "The machine is on, and refuses the connection: no k3 listens at its port, or a firewall on it refuses.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Final
 
+from k3.core.phrases import STOPPED_REASONS
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.view import why_besides, why_controller, why_discovery, why_network, words
 from k3.view.findings import Finding, Record, facts, stamped
@@ -20,8 +21,6 @@ _MODULES: Final = {NETWORK.name: why_network, DISCOVERY.name: why_discovery, Non
 """Who explains the Nodes of a source, and those of no source."""
 _DOWN: Final = frozenset({"PeerUnreachable", "NeverAnswered", "ObserverLost", "ProbeFailed", "PeerLeft", "NodeShutdown"})
 """Causes about which this reader's own question to the machine tells more than what is recorded."""
-
-_ENDED: Final = frozenset({"PeerLeft", "NodeShutdown"})
 
 _NOW: Final = {
     "answered": "AnswersNow",
@@ -89,7 +88,7 @@ def advice(record: Record, found: Finding) -> Word:
     if record.reading.state.is_well:
         return words.of_reason(record.reading.state.reason)
     if _may_be_a_copy(record, found):
-        return words.fitted(SITUATIONS["SameId"], record.reading)
+        return words.fitted(SITUATIONS[why_besides.same_id_situation(record)], record.reading)
     if record.asked is not None and found.rule in _DOWN:
         now = _NOW.get(record.asked.way)
         is_announced = found.rule == "NeverAnswered" and now == "RefusesNow"  # so k3 runs there: a firewall refuses for it
@@ -100,7 +99,7 @@ def advice(record: Record, found: Finding) -> Word:
 
 def _may_be_a_copy(record: Record, found: Finding) -> bool:
     """Whether the machine is down, and another Node has its id: two of one hardware address take each other's packets."""
-    return found.rule in _DOWN - _ENDED and bool(record.copies)
+    return found.rule in _DOWN - STOPPED_REASONS and bool(record.copies)
 
 
 def explain(record: Record, *, is_brief: bool = False) -> Explanation:

@@ -60,13 +60,17 @@ def _copies(record: Record) -> Iterator[Finding]:
     if cloned is not None and record.reading.state.reason != cloned.reason:
         yield _by(record, "SameIdentity", NETWORK.name, cloned.message)
     if record.copies and record.reading.state.is_well:
-        word = words.fitted(SITUATIONS["SameId"], record.reading)
-        yield Finding(
-            rule="SameId", source=NETWORK.name, text=same_id(record), do=word.do, command=word.command, on=record.name
-        )
+        word = words.fitted(SITUATIONS[same_id_situation(record)], record.reading)
+        on = record.name if word.on_machine else ""
+        yield Finding(rule="SameId", source=NETWORK.name, text=same_id(record), do=word.do, command=word.command, on=on)
     if former := record.note("clone-of"):
         text = f"it goes by an id of its own since another machine had the same one ({former}): one of the two is a copy"
         yield Finding(rule="SameIdentity", source=NETWORK.name, text=text)
+
+
+def same_id_situation(record: Record) -> str:
+    """Returns which situation it is that another Node has this one's id: ids are public, and an announcement proves nothing."""
+    return "SameIdAnnounced" if any(each.is_unproven for each in (record.seen, *record.copies)) else "SameId"
 
 
 def same_id(record: Record) -> str:
@@ -75,9 +79,10 @@ def same_id(record: Record) -> str:
     shown = ", ".join(f"{each.name} ({_at(each)})" for each in others[:_SHOWN])
     more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     has = "has" if len(others) == 1 else "have"
+    liar = ", or something that announces its id" if same_id_situation(record) == "SameIdAnnounced" else ""
     return (
         f"The same id, made of machine id and hardware address, {has} {shown}{more}: a copy of this machine,"
-        " or this machine under another name."
+        f" or this machine under another name{liar}."
     )
 
 

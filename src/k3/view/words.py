@@ -20,7 +20,7 @@ from k3.core.documents import UNREADABLE
 from k3.core.node import NodeView
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.view.node_table import A_CLONE, CORDONED, NO_OBSERVER, NOT_ANSWERING, Reading, State
-from k3.view.reasons import NOTHING, OTHERS_REASONS, OWN_REASONS, SITUATIONS, Word
+from k3.view.reasons import NEW_MACHINE_ID, NOTHING, OTHERS_REASONS, OWN_REASONS, SITUATIONS, Word
 
 STATES: Final[Mapping[str, Word]] = {
     "Ready": Word("The machine answered when it was last asked, or its controller says that it is well.", NOTHING),
@@ -47,7 +47,7 @@ STATES: Final[Mapping[str, Word]] = {
     f"Ready ({A_CLONE})": Word(
         "Another machine has the same machine id and hardware address: one of them is a copy of the other.",
         "Give one of the two an identity of its own, and restart k3 there; the message says how where this is no Linux.",
-        "rm -f /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup",
+        NEW_MACHINE_ID,
         on_machine=True,
     ),
     UNREADABLE: OWN_REASONS[UNREADABLE],
