@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from k3.agent.info import Info
+from k3.agent.local import LocalAgent
 from k3.agent.tasks import time_limit
 from k3.core.errors import Damaged, Forbidden, K3Error, Unavailable
+from k3.core.observation import Facts
 from k3.doctor import store
-from k3.doctor.finding import Severity, is_healthy
+from k3.doctor.finding import Severity, Subject, is_healthy
 from k3.doctor.machine import Case
 from k3.settings.structs import NetworkConfig, Reader, Storage
+from k3.stores import connect
 from k3.stores.etcd.settings import EtcdStorage
 from k3.stores.mysql.settings import MysqlStorage
 from k3.stores.sqlite import SqliteStorage
@@ -105,3 +109,21 @@ async def test_a_disk_that_hangs_does_not_stand_the_doctor_still(tmp_path: Path,
             await store.look(case(SqliteStorage(tmp_path / "k3.db")), seconds=5.0)
     assert not is_back.is_set()
     is_back.set()
+
+
+async def test_an_agent_on_another_store_is_said_where_the_one_looked_at_is_not_made_yet(tmp_path: Path) -> None:
+    looked_at = case(SqliteStorage(tmp_path / "k3.db"))
+    seen = await store.look(looked_at, seconds=10)
+    info = Info(facts=Facts(node="a", port=7946), store_id="4f6b2c")
+    [told] = store.agreement(looked_at, seen, LocalAgent(host="", port=7946, info=info))
+    assert "uses another store than" in told.what
+    assert told.do == "Give the same one: k3 doctor --store URL."
+    assert not list(store.agreement(looked_at, seen, LocalAgent(host="", port=7946)))
+
+
+async def test_a_file_that_is_not_read_in_time_is_not_called_broken(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path / "k3.db")
+    await (await connect(storage)).aclose()
+    seen = await store.look(case(storage), seconds=0)
+    assert [each.is_unfinished for each in seen.findings if each.subject is Subject.STORE][-1]
+    assert all(each.severity is not Severity.PROBLEM for each in seen.findings)

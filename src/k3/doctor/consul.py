@@ -46,7 +46,7 @@ async def look(options: DiscoveryOptions, reader: Reader, *, seconds: float) -> 
                 return ConsulSeen(findings=(_nameless(options.consul, why),))
             await visit.run()
     except TimeoutError:
-        visit.findings.append(_away(f"Consul at {where} does not answer within {seconds:g} s.", where))
+        visit.findings.append(_away(f"Consul at {where} does not answer within {seconds:.1f} s.", where))
     except Unavailable as error:
         visit.findings.append(_away(sentence(str(error)), where))
     except Forbidden as error:

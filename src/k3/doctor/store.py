@@ -28,7 +28,19 @@ from k3.core.sources import NETWORK
 from k3.core.store import Page
 from k3.doctor import disk
 from k3.doctor.disk import KEPT_IN
-from k3.doctor.finding import LOOK_UP_SHARE, Finding, Severity, Subject, look_up_commands, note, ok, problem, sentence, warning
+from k3.doctor.finding import (
+    LOOK_UP_SHARE,
+    Finding,
+    Severity,
+    Subject,
+    look_up_commands,
+    note,
+    ok,
+    problem,
+    sentence,
+    unfinished,
+    warning,
+)
 from k3.doctor.machine import Case
 from k3.settings.load import is_there
 from k3.settings.structs import Storage
@@ -55,6 +67,8 @@ class StoreSeen:
     findings: tuple[Finding, ...]
     id: str = ""
     nodes: tuple[NodeView, ...] = ()
+    is_missing: bool = False
+    """There is no store there yet."""
 
 
 async def look(case: Case, *, seconds: float) -> StoreSeen:
@@ -65,7 +79,7 @@ async def look(case: Case, *, seconds: float) -> StoreSeen:
         # In a thread: a file system of the network that hangs would stand the whole process still.
         room = await asyncio.to_thread(lambda file: tuple(disk.room(file)), storage.file)
         if not await asyncio.to_thread(is_there, storage.file):
-            return StoreSeen(findings=(*room, _not_made_yet(case)))
+            return StoreSeen(findings=(*room, _not_made_yet(case)), is_missing=True)
     if storage.is_private:
         return StoreSeen(
             findings=(note(Subject.STORE, "The store is in the memory of one process: no other one can read it."),)
@@ -76,7 +90,9 @@ async def look(case: Case, *, seconds: float) -> StoreSeen:
             async with time_limit(seconds):
                 seen = await _looked_at(case)
         except TimeoutError:
-            return StoreSeen(findings=(*room, _silent(case, await nameless, seconds)))
+            # A file is not silent: its disk, or this machine, is busy.
+            told = unfinished(Subject.STORE) if storage.file is not None else _silent(case, await nameless, seconds)
+            return StoreSeen(findings=(*room, told))
         except K3Error as raised:
             return StoreSeen(findings=_causes(room, _failed(case, raised)))
         finally:
@@ -105,7 +121,7 @@ def _silent(case: Case, nameless: tuple[str, str], seconds: float) -> Finding:
     """Returns what is to be said of a store that gave no answer: its name has no address, or it is silent."""
     (host, why), url = nameless, one_line(case.network.storage.url)
     if not why:
-        return _failed(case, Unavailable(f"{url} does not answer within {seconds:g} s"))
+        return _failed(case, Unavailable(f"{url} does not answer within {seconds:.1f} s"))
     what = f"The store {url} cannot be looked for: {why}."
     do = "Correct its URL, or see why the name is not found:"
     return problem(Subject.STORE, what, why=KEPT_IN, do=do, commands=look_up_commands(host))
@@ -238,7 +254,8 @@ def _not_made_yet(case: Case) -> Finding:
 def agreement(case: Case, seen: StoreSeen, agent: LocalAgent) -> Iterable[Finding]:
     """Gives whether the agent that runs here uses this store, and whether it gets its writes into it."""
     info = agent.info
-    if info is None or not info.store_id or not seen.id:
+    is_known = seen.id or seen.is_missing
+    if info is None or not info.store_id or not is_known:
         return
     if info.store_id != seen.id:
         what = f"The agent of k3 on this machine uses another store than {one_line(case.network.storage.url)}, looked at here."
