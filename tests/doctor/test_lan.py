@@ -81,7 +81,17 @@ def test_silence_is_no_problem() -> None:
     other_devices = Heard(interface="eth0", senders=frozenset({"10.0.0.9"}))
     found = only(lan.multicast(seen(other_devices)))
     assert found.severity is Severity.NOTE
-    assert "1 other device" in found.what
+    assert "1 other device is" in found.what
+
+
+def test_where_the_list_has_another_machine_none_is_to_be_started_for_the_first_time() -> None:
+    alone = only(lan.multicast(seen(Heard(interface="eth0"))))
+    assert "Start k3 on a second machine" in alone.do
+    web2 = known("web2")
+    found = only(lan.multicast(replace(seen(Heard(interface="eth0")), nodes=(web2,))))
+    assert found.do == "Run k3 doctor on another machine of the list, too."
+    own = known("web1", id_="a" * 32)
+    assert only(lan.multicast(replace(seen(Heard(interface="eth0")), nodes=(own,)))).do == alone.do
 
 
 @pytest.mark.usefixtures("wireless")

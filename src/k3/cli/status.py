@@ -316,7 +316,7 @@ def _lines(status: Status, settings: Settings) -> list[str]:
 def _agent(status: Status, settings: Settings, now: datetime) -> str:
     if not status.is_running and status.holder:
         doctor = settings.reader.command("doctor")
-        return f"none answers at {status.asked_at}, where {status.holder} listens; what is wrong says: {doctor}"
+        return f"none answers at {status.asked_at}, where {status.holder} listens; {doctor} says why"
     if not status.is_running:
         return f"none answers at {status.asked_at}; start one with: {settings.reader.command(NETWORK.name)}"
     modules = f", {' and '.join(status.sources)}" if status.sources else ""

@@ -127,7 +127,8 @@ def _on(heard: Heard, seen: Evidence) -> Finding:
         return problem(Subject.MULTICAST, what, why=surroundings.BRIDGE, do=do, commands=surroundings.HOST_NETWORK)
     if heard.senders:
         what = (
-            f"No other machine of k3 is heard on {name}; {_count(len(heard.senders), 'other device')} are: multicast comes in."
+            f"No other machine of k3 is heard on {name}; {_count(len(heard.senders), 'other device')}"
+            f" {'is' if len(heard.senders) == 1 else 'are'}: multicast comes in."
         )
         return note(Subject.MULTICAST, what, do="Start k3 on a second machine:", commands=("k3 network",))
     return _nobody(name, seen)
@@ -145,6 +146,9 @@ def _nobody(name: str, seen: Evidence) -> Finding:
         return warning(Subject.MULTICAST, what, why=why, do=do) if silent else note(Subject.MULTICAST, what, why=why, do=do)
     what = f"Nobody else is heard on {name}; what this machine sends comes back to it."
     why = "From here it cannot be known whether another machine is there and its multicast is lost on the way."
+    own = seen.machine.identity.id
+    if any(each.owner and each.id != own for each in seen.nodes):
+        return note(Subject.MULTICAST, what, why=why, do="Run k3 doctor on another machine of the list, too.")
     do = "Start k3 on a second machine; if it does not show up, run k3 doctor there too."
     if surroundings.is_in_container():
         do += " If this is a container, it needs the host's network (--network host)."

@@ -123,7 +123,13 @@ def _none(network: Network) -> Finding:
     own = [each for each in others if not is_of_containers(each.name) and not _is_tunnel(each)]
     why = "Without it no other machine is found, and none finds this one."
     if not others:
-        return problem(Subject.INTERFACES, "This machine has no network interface but loopback.", why=why, do="Give it one.")
+        return problem(
+            Subject.INTERFACES,
+            "This machine has no network interface but loopback.",
+            why=why,
+            do="Give it a network card, or its container a network; what is there:",
+            commands=("ip -br link",),
+        )
     if not own:
         if all(_is_tunnel(each) for each in others):
             what = f"The only network is a tunnel ({others[0].name}), which carries no multicast."
