@@ -123,7 +123,8 @@ def test_another_program_holds_its_lock(fleet: MakeFleet) -> None:
         began = datetime.now(UTC)
         until(lambda: datetime.now(UTC) - began > TTL, what="the outage has lasted")
         assert set(a.nodes()) == {"a", "b"}
-        assert all("another process" in said(agent, "store.lost")[0] for agent in machines.agents)
+        told = [said(agent, "store.lost")[0] for agent in machines.agents]
+        assert all("another process" in line for line in told), told
         holder.execute("ROLLBACK")
     wait_right(machines, datetime.now(UTC), "a", "b")
     assert machines.downs("a", "b") == []
