@@ -236,6 +236,30 @@ async def test_a_directory_may_go_and_come_back(store: Store, path: Path, tmp_pa
     assert (await until_it_works(lambda: store.create(node("n2"), {}))).revision == made.revision + 1
 
 
+async def test_upkeep_leaves_a_write_its_time_to_wait_for_a_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the write that waits behind it is given up before it can say what was in its way."""
+    monkeypatch.setattr(limits, "HISTORY_REVISIONS", 2)
+    store = SqliteStore(path, clock=(clock := FakeClock()).time)
+    await store.open()
+    await store.create(node("web0"), {})
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        await store._writer.run(store._forget)  # there is nothing to forget yet: nobody is waited for
+        other.execute("ROLLBACK")
+        last = [await store.create(node(f"web{number}"), {}) for number in range(1, 4)][-1]
+        clock.advance(limits.HISTORY_SECONDS + 1)
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="another process is writing"):
+            await store._writer.run(store._forget)
+        assert time.monotonic() - began < database.BUSY_SECONDS / 2
+        other.execute("ROLLBACK")
+    other.close()
+    await store._writer.run(store._forget)
+    assert (await store.facts())["history"] == f"kept from revision {last.revision - 2}"
+    await store.aclose()
+
+
 async def test_a_lock_held_for_long_is_unavailable(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     subject = await connect(SqliteStorage(path))

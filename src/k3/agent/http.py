@@ -299,17 +299,17 @@ class Http:
         return await host_names.addresses(self._server.host, self._server.port, seconds=seconds)
 
     async def _connected(self, places: Sequence[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connects to the first address that takes it. Raises the error of the first one that does not, if none does."""
+        """Connects to the first address that takes it; there is at least one. Raises the first one's error if none does."""
         server = self._server
         name = (server.server_name or server.host) if server.tls else None
-        failure: OSError = OSError("it has no address")
-        for number, place in enumerate(places):
+        failures: list[OSError] = []
+        for place in places:
             try:
                 # `limit`: with twice that unread, asyncio stops reading from the socket: a long answer takes bounded memory.
                 return await asyncio.open_connection(place, server.port, ssl=server.tls, server_hostname=name, limit=READ_BYTES)
             except OSError as error:
-                failure = failure if number else error
-        raise failure
+                failures.append(error)
+        raise failures[0]
 
     async def aclose(self) -> None:
         """Closes the kept connections; requests under way are for their callers to cancel."""

@@ -1,6 +1,6 @@
 """What else a person should know about a Node beside the cause of its state: names, copies, clocks, cordons, pressure. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -44,11 +44,13 @@ def _names(record: Record) -> Iterator[Finding]:
         text = f"it asked for the name {wanted} and goes by its second name{called}: {has}"
         yield _by(record, "NameConflict", NETWORK.name, text)
     if rivals := record.fleet.seconds.get(record.name):
-        shown = ", ".join(f"{each.name} ({_at(each)})" for each in rivals[:_SHOWN])
-        more = f" and {len(rivals) - _SHOWN} more" if len(rivals) > _SHOWN else ""
-        yield _by(
-            record, "NameConflict", NETWORK.name, f"other machines ask for this name too, and go by another: {shown}{more}"
-        )
+        text = f"other machines ask for this name too, and go by another: {_listed(rivals)}"
+        yield _by(record, "NameConflict", NETWORK.name, text)
+
+
+def _listed(nodes: Sequence[NodeView]) -> str:
+    shown = ", ".join(f"{each.name} ({_at(each)})" for each in nodes[:_SHOWN])
+    return f"{shown} and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else shown
 
 
 def _at(seen: NodeView) -> str:
@@ -76,12 +78,10 @@ def same_id_situation(record: Record) -> str:
 def same_id(record: Record) -> str:
     """Returns who else has this machine's id, and what that may mean."""
     others = record.copies
-    shown = ", ".join(f"{each.name} ({_at(each)})" for each in others[:_SHOWN])
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     has = "has" if len(others) == 1 else "have"
     liar = ", or something that announces its id" if same_id_situation(record) == "SameIdAnnounced" else ""
     return (
-        f"The same id, made of machine id and hardware address, {has} {shown}{more}: a copy of this machine,"
+        f"The same id, made of machine id and hardware address, {has} {_listed(others)}: a copy of this machine,"
         f" or this machine under another name{liar}."
     )
 

@@ -283,10 +283,22 @@ class DatabaseFile:
         """Shortens the write-ahead log where readers have kept it from being reused for long."""
         with self.errors():
             if self._beside("-wal").stat().st_size > 4 * WAL_BYTES:
-                # TRUNCATE waits for every reader; the writer's callers wait meanwhile, so not for long.
-                database.execute("PRAGMA busy_timeout = 50")
-                database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-                database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+                with self.without_patience(database):  # TRUNCATE waits for every reader
+                    database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def without_patience(self, database: Database) -> Iterator[None]:
+        """Has upkeep wait for no lock: it is done again later, and a write that waits behind it has only so much time."""
+        database.execute("PRAGMA busy_timeout = 50")
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _LOCKED:
+                raise
+            msg = f"{self.path}: another process is writing"
+            raise Unavailable(msg) from error
+        finally:
+            database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -300,7 +312,7 @@ class DatabaseFile:
             raise Unavailable(msg) from error
 
     def _translate(self, error: sqlite3.Error) -> K3Error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+        code = _code(error)
         if code in _REFUSED:
             return Forbidden(not_writable(self.path))
         if code in _FULL:
@@ -344,11 +356,12 @@ class DatabaseFile:
         """Sets up a file. A reader begins no store in one that is there: its empty list would be shown for the lost one."""
         for pragma in _PRAGMAS:
             database.execute(f"PRAGMA {pragma}")
-        if not database.tables() and may_begin:
-            database.make_tables(self._clock(), self._new_uid)
-        elif not database.tables():
-            with _locked(self.path.parent):  # who makes a store holds this until its tables are there
-                self._check_tables(database)
+        if not database.tables():
+            if may_begin:
+                database.make_tables(self._clock(), self._new_uid)
+            else:
+                with _locked(self.path.parent):  # who makes a store holds this until its tables are there
+                    self._check_tables(database)
         self._check_tables(database)
         if database.rows("PRAGMA journal_mode")[0][0] != b"wal":  # a copy that was made by another program
             _use_wal(database)
@@ -361,18 +374,22 @@ class DatabaseFile:
 
     def _check_tables(self, database: Database) -> None:
         """Raises StartFailed where the file is another program's, Damaged where a table is gone."""
-        tables = database.tables()
+        tables, is_marked = database.tables(), bool(database.rows("PRAGMA application_id")[0][0])
         missing = sorted(_NAMES - tables)
-        if not tables and not database.rows("PRAGMA application_id")[0][0]:
+        if not (tables or is_marked):
             name = self.path.name
             what = f"it has no tables, as a copy of {name} has that was made without {name}-wal, where the data were"
             raise self._place.damaged(what)
-        if len(missing) == len(_NAMES) or database.rows("PRAGMA application_id")[0][0]:
+        if len(missing) == len(_NAMES) or is_marked:
             msg = f"{self.path} is a SQLite database of another program; choose another place with --store sqlite:///PATH"
             raise StartFailed(msg)
         if missing:
             what = f"its table {missing[0]} is gone"
             raise self._place.damaged(what)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & _PRIMARY
 
 
 @contextmanager
