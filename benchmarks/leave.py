@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median, tell
 from benchmarks.scene import Ear, Stage, connect_seconds, is_quick, settle, stage
-from tests.system.agents import Agent, Sight, Watcher, is_ready
+from tests.system.agents import Agent, Sight, Sights, is_ready
 
 TTL_SECONDS = 5.0
 SUSPECT_SECONDS = 4.0
@@ -46,7 +46,7 @@ class Scene:
         return self.watching, self.other, self.victim
 
     @property
-    def watcher(self) -> Watcher:
+    def watcher(self) -> Sights:
         return self.watching.watch()
 
     def seconds(self, wanted: Callable[[Sight], object], since: float) -> float:

@@ -5,6 +5,7 @@ at which a watcher saw it. Nothing here decides what is right; tests do.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from k3.cli.follow import follow
 from k3.core import node, times
 from k3.core.node import NodeView
-from k3.core.objects import NODE, Manifest
-from k3.core.store import Store
+from k3.core.objects import NODE, Manifest, Object
+from k3.core.store import ChangeType, Store
 from k3.stores import connect
 from k3.stores.sqlite import SqliteStorage
 from tests.lab import Host, Lan, Process, until
@@ -75,26 +77,14 @@ class Sight:
         return next(each for each in self.manifest["status"]["conditions"] if each["type"] == kind)
 
 
-class Watcher:
-    """`k3 nodes -w -o json` on a host: every Node it printed, with the time it did."""
+class Sights:
+    """What a watcher was shown, with the time it was."""
 
-    def __init__(self, host: Host, *arguments: str) -> None:
-        argv = host.namespace.entering(["k3", "nodes", "-w", "-o", "json", *arguments])
+    def __init__(self, host: Host) -> None:
         self.host = host
         self.remarks: list[str] = []
         self._sights: list[Sight] = []
         self._news = threading.Condition()
-        self._process = subprocess.Popen(
-            argv,
-            env=host._environment(None),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +129,34 @@ class Watcher:
         raise AssertionError(msg)
 
     def close(self) -> None:
+        """Watch no longer."""
+        raise NotImplementedError
+
+    def _show(self, manifest: Manifest) -> None:
+        with self._news:
+            self._sights.append(Sight(datetime.now(UTC), manifest))
+            self._news.notify_all()
+
+
+class Watcher(Sights):
+    """`k3 nodes -w -o json` on a host: every Node it printed."""
+
+    def __init__(self, host: Host, *arguments: str) -> None:
+        super().__init__(host)
+        argv = host.namespace.entering(["k3", "nodes", "-w", "-o", "json", *arguments])
+        self._process = subprocess.Popen(
+            argv,
+            env=host._environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(10)
@@ -154,11 +172,63 @@ class Watcher:
                     continue
                 lines.append(line)
                 if line == "}\n":
-                    sight = Sight(datetime.now(UTC), json.loads("".join(lines)))
+                    self._show(json.loads("".join(lines)))
                     lines.clear()
-                    with self._news:
-                        self._sights.append(sight)
-                        self._news.notify_all()
+
+
+class FileWatcher(Sights):
+    """The same from a SQLite file, on a thread of the test: a process for each agent is a fifth of what the tests cost."""
+
+    def __init__(self, host: Host, path: Path) -> None:
+        super().__init__(host)
+        self._items: dict[str, Object] = {}
+        self._loop = asyncio.new_event_loop()
+        self._following = self._loop.create_task(self._follow(path))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._following.cancel)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def again(self, items: Sequence[Object]) -> None:
+        """Take in everything that there is now."""
+        there = {item.key.name for item in items}
+        for item in [item for name, item in self._items.items() if name not in there]:
+            self.apply("DELETED", item)
+        for item in items:
+            former = self._items.get(item.key.name)
+            if former is None or former.revision != item.revision:
+                self.apply("MODIFIED", item)
+
+    def apply(self, kind: ChangeType, item: Object) -> None:
+        """Take in one change."""
+        manifest = item.manifest()
+        if kind == "DELETED":
+            self._items.pop(item.key.name, None)
+            manifest["metadata"].setdefault("deletionTimestamp", times.timestamp(datetime.now(UTC)))
+        else:
+            self._items[item.key.name] = item
+        self._show(manifest)
+
+    def lost(self) -> None:
+        """Note nothing: what was shown stays."""
+
+    def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._following)
+        self._loop.close()
+
+    async def _follow(self, path: Path) -> None:
+        store = await connect(SqliteStorage(path))
+        try:
+            page = await store.list(NODE)
+            self.again(page.objects)
+            await follow(store, NODE, page, self)
+        finally:
+            await store.aclose()
 
 
 class Agent:
@@ -180,7 +250,7 @@ class Agent:
         self.path = Path(store.removeprefix("sqlite://")) if store else directory / "k3.db"
         """The store's file, as the test can open it."""
         self._options = ["--peer-ttl", ttl, *options]
-        self._watcher: Watcher | None = None
+        self._watcher: Sights | None = None
         self.runs: list[Process] = []
 
     @property
@@ -193,15 +263,14 @@ class Agent:
         return self.runs[-1]
 
     @property
-    def watcher(self) -> Watcher:
+    def watcher(self) -> Sights:
         """The one of `watch`."""
         return self.watch()
 
-    def watch(self) -> Watcher:
-        """Follow this agent's store from this host, from the first call on; the store is made if need be."""
+    def watch(self) -> Sights:
+        """Follow this agent's store, from the first call on; the store is made if need be."""
         if self._watcher is None:
-            self.in_store(lambda store: store.list(NODE))
-            self._watcher = Watcher(self.host, *self._store)
+            self._watcher = FileWatcher(self.host, self.path)
         return self._watcher
 
     def start(self, *options: str, env: Mapping[str, str] | None = None) -> Process:

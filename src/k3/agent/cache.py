@@ -8,7 +8,6 @@ subscribes again: neither the cache nor another subscriber waits for it.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from random import Random
 from typing import Final, TypeVar
 
@@ -16,6 +15,7 @@ from k3.agent.backoff import Backoff
 from k3.agent.buffer import Buffer
 from k3.core.errors import Expired, K3Error
 from k3.core.objects import Key, Kind, Object
+from k3.core.records import dataclass
 from k3.core.store import Bookmark, Change, Store, pages
 
 FIRST_PAUSE_SECONDS: Final = 0.1

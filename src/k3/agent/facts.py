@@ -18,7 +18,6 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from k3.core import limits
 from k3.core.errors import Invalid, StartFailed
 from k3.core.node import valid_name
 from k3.core.observation import System
+from k3.core.records import dataclass
 
 OS: Final = "linux"
 ID_DIGITS: Final = 32

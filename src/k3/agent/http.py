@@ -13,7 +13,6 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 import h11
@@ -22,6 +21,7 @@ from k3.agent import host_names
 from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.addresses import authority
+from k3.core.records import dataclass
 
 READ_BYTES: Final = 256 * 1024
 """The longest piece of a body."""

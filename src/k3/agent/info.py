@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NoReturn
@@ -18,6 +17,7 @@ from k3.core import limits
 from k3.core.errors import Invalid
 from k3.core.node import publishable, valid_name
 from k3.core.observation import BOOT, ID, VERSION, WORD, Facts, System
+from k3.core.records import dataclass
 from k3.core.times import duration, parse_timestamp, precise_timestamp, seconds
 
 _STORE: Final = re.compile(r"[0-9A-Za-z][-._:0-9A-Za-z]{0,63}")

@@ -11,7 +11,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
@@ -21,6 +20,7 @@ from k3.agent.tasks import time_limit, time_limit_at
 from k3.core import node
 from k3.core.errors import AlreadyExists, Conflict, Expired, Invalid, K3Error, NotFound, NotPermitted
 from k3.core.objects import LEASE, Key, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Change, Store
 
 NAMESPACE: Final = "kube-system"

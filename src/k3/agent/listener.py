@@ -7,12 +7,12 @@ import socket
 import ssl
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from k3.agent import packet_filter
 from k3.agent.refusals import Trouble
 from k3.core import limits
+from k3.core.records import dataclass
 
 _GONE_BEFORE_ACCEPTED: Final = frozenset(
     {

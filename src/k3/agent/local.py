@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from k3.agent.http import HttpError, Server, get
 from k3.agent.info import Info, parse_info
 from k3.agent.tasks import time_limit
 from k3.core.errors import Invalid
+from k3.core.records import dataclass
 from k3.settings.listen import Listen
 
 ASK_SECONDS: Final = 0.8

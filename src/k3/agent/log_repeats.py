@@ -10,10 +10,10 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from k3.core import limits
+from k3.core.records import dataclass
 
 MINUTE_SECONDS: Final = 60.0
 REPEATED: Final = "repeated"

@@ -6,10 +6,10 @@ asked for. The values of a label are bounded in number, and are k3's own words w
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from k3.core import limits
+from k3.core.records import dataclass
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OTHER: Final = "other"

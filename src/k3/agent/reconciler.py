@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -23,6 +22,7 @@ from k3.core import limits
 from k3.core.decision import Create, Decision, Delete, Keep, Update
 from k3.core.errors import AlreadyExists, Conflict, Forbidden, K3Error, NotFound, NotPermitted, Unavailable
 from k3.core.objects import NODE, Key, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Store
 
 ATTEMPTS: Final = 16

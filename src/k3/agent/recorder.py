@@ -5,7 +5,6 @@ Nodes come first: an Event is written when no Node waits to be.
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from k3.core import limits, times
 from k3.core.decision import Transition
 from k3.core.errors import AlreadyExists
 from k3.core.objects import EVENT, Key, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Store, modify
 
 NAMESPACE: Final = "default"

@@ -11,7 +11,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ from k3.core.errors import Expired
 from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.observation import Facts
 from k3.core.ownership import foreign_reason
+from k3.core.records import dataclass
 from k3.core.sources import SourceRow
 from k3.core.store import Change, Store
 

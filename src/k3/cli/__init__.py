@@ -3,6 +3,7 @@
 Only the chosen command's module is loaded, so that help and mistakes are answered at once.
 """
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -80,6 +81,9 @@ _ALIASES: Final = {
 _HABITS: Final = ("ls", "list", "members", "ps")
 """The names of the lists of other programs."""
 _INTERRUPTED: Final = 130
+_RARELY: Final = (20_000, 20, 50)
+"""How many objects are made between two looks for cycles (`gc.set_threshold`): few here are cyclic, no module is, and with
+10,000 Nodes in memory each look is long."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     141 the answer's reader has gone.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    gc.set_threshold(*_RARELY)
     open_streams()
     try:
         return _run(unaliased(arguments))

@@ -8,12 +8,13 @@ list whose stamps agree with the clock, none is (ADR 33).
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from k3.core import freshness, times
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 from k3.doctor.silence import way_of_silence
 from k3.network.messages import READER, SILENT, Answered, Endpoint, Impostor, LocalFault, NoAnswer, Outcome, Refused, Target
 from k3.view.cells import clock_offset, human_duration

@@ -8,7 +8,6 @@ import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from k3.cli.printers import Read, colour_of
 from k3.cli.screen import Notes, Screen, Size
 from k3.cli.sorting import Order
 from k3.core.objects import NODE, Object
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.core.store import ChangeType, Page, Store
 from k3.view.cells import Column, human_duration

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,6 +11,7 @@ from k3.cli.terminal import remark
 from k3.core import freshness
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Object
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line
 from k3.core.store import Page, Store
 from k3.view import node_table

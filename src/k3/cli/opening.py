@@ -1,7 +1,6 @@
 """From a command's flags to its settings and its store."""
 
 import argparse
-import gc
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,15 +24,11 @@ SERVER_PACKAGES: Final[Mapping[str, str]] = {
     "lightkube": "lightkube-models",
 }
 """What the extra `server` brings, by the module that it is imported as."""
-RARELY: Final = 100_000
-"""Objects made between two looks of the cyclic collector."""
 _LOG: Final = logging.getLogger(__name__)
 
 
 def settings_for_reading(arguments: argparse.Namespace) -> Settings:
     """Returns the settings of a command that answers and ends: it logs only warnings unless told otherwise."""
-    # What is read is kept until it is printed: looking for cycles in it, again and again, would be an eighth of the time.
-    gc.set_threshold(RARELY, 50, 100)
     found = settings_of(arguments, reading=True, log_level="warning")
     logs.tell(_LOG, sources.learn())
     return found

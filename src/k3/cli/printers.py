@@ -1,12 +1,12 @@
 """How `k3 nodes` shows Nodes: a list, then, when following, one change at a time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from k3.cli.terminal import answer, answer_in_pieces
 from k3.core import node
 from k3.core.objects import Manifest, Object
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.core.store import ChangeType
 from k3.core.times import timestamp

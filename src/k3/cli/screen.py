@@ -14,13 +14,13 @@ import termios
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TextIO
 
 from k3.agent.tasks import time_limit
 from k3.cli.terminal import answer
 from k3.core import limits
+from k3.core.records import dataclass
 
 FRAME_SECONDS: Final = 0.25
 """Frames follow each other no faster than this, however much changes."""

@@ -5,13 +5,13 @@ Numbers in texts count as numbers: web2 comes before web10. What lacks the value
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from k3.cli.usage import BadUsage
 from k3.core import times
 from k3.core.objects import Manifest
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.view import node_table
 from k3.view.cells import NONE, UNKNOWN

@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.objects import LEASE, NODE, Object
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line, printable
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.core.store import Store

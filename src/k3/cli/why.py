@@ -5,7 +5,7 @@ import asyncio
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from k3.agent.lease import lease_key
@@ -20,6 +20,7 @@ from k3.cli.terminal import answer, remark
 from k3.core import freshness
 from k3.core.errors import K3Error, NotFound
 from k3.core.objects import LEASE, NODE, Key, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.core.sources import DISCOVERY
 from k3.core.store import Page, Store

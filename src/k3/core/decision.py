@@ -6,13 +6,14 @@ only that one, tells of it in an Event.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from k3.core import limits, node
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Facts
+from k3.core.records import dataclass
 from k3.core.sources import SourceRow
 
 

@@ -22,12 +22,12 @@ A reader that stays needs no clock but its own: it counts from the moment at whi
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from k3.core import node, times
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 
 SKEW_SECONDS: Final = 5.0
 """Two clocks kept by NTP differ by less."""

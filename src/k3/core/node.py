@@ -5,7 +5,7 @@ Reading never fails: Nodes come from kubelets, people and other programs, and an
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -15,6 +15,7 @@ from k3.core.addresses import Address, parse_address
 from k3.core.documents import UNREADABLE
 from k3.core.objects import Manifest, Object
 from k3.core.observation import Evidence
+from k3.core.records import dataclass
 from k3.core.sources import NETWORK, SOURCES, labelled, prefix_of
 from k3.core.times import seconds, timestamp
 

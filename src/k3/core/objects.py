@@ -10,11 +10,12 @@ with `Object.with_manifest` leaves those three as they were found.
 Pure.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Self, TypeAlias
 
 from k3.core import documents, limits
 from k3.core.errors import Invalid, TooLarge
+from k3.core.records import dataclass
 
 Manifest: TypeAlias = documents.Manifest
 

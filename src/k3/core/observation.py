@@ -7,8 +7,9 @@ Pure.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from k3.core.records import dataclass
 
 # How a machine writes what it says of itself, by whichever way it comes: TXT, `/info` or Consul's meta. Whole matches only.
 ID: Final = re.compile(r"[0-9a-f]{32}")

@@ -6,10 +6,11 @@ and one row here (`docs/adr/0037`). Whose a Node is, `k3.core.ownership` decides
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from k3.core.objects import Manifest
+from k3.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

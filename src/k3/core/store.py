@@ -15,12 +15,12 @@ The laws (proven for every backend by `k3.testing.StoreSuite`):
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from k3.core import limits
 from k3.core.errors import Conflict
 from k3.core.objects import KINDS, Key, Kind, Manifest, Object
+from k3.core.records import dataclass
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 

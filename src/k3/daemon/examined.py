@@ -1,9 +1,9 @@
 """What `k3 doctor` says, for the page of the server: one look at a time, shared by everybody who asks meanwhile."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
+from k3.core.records import dataclass
 from k3.doctor.examination import examine
 from k3.doctor.finding import document
 from k3.doctor.machine import Case

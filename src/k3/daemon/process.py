@@ -1,7 +1,6 @@
 """What every long-running command does as a process: its signals, its state directory, its first words."""
 
 import asyncio
-import gc
 import os
 import shutil
 import signal
@@ -26,11 +25,6 @@ from k3.view.table import Table
 LOGGED_SECONDS: Final = 0.5
 EXIT_CODES: Final = {signal.SIGTERM: 0, signal.SIGHUP: 0, signal.SIGINT: 130, signal.SIGQUIT: 131}
 """The signals that stop an agent, and what a shell is told when it has stopped in order. SIGHUP: the terminal was closed."""
-
-
-def collect_rarely() -> None:
-    """Has the cyclic collector look less often: little here is cyclic, and with 10,000 Nodes in memory each look is long."""
-    gc.set_threshold(20_000, 20, 50)
 
 
 def stop_on_signals() -> asyncio.Future[int]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from k3.agent import health, logs, refusals
@@ -13,11 +13,12 @@ from k3.agent.figures import Figures
 from k3.agent.source import Shared, Source
 from k3.agent.tasks import time_limit
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.core.sources import SOURCES, SourceRow
 from k3.core.store import Store
 from k3.daemon.lock import only_one
 from k3.daemon.opening import open_unless_stopped
-from k3.daemon.process import collect_rarely, greet, state_directory, stop_on_signals
+from k3.daemon.process import greet, state_directory, stop_on_signals
 from k3.settings.listen import Listen
 from k3.settings.structs import Reader, Storage
 
@@ -88,7 +89,6 @@ async def run_until_stopped(
     agent: Agent, sources: Sequence[Source], listen: Listen, stop: asyncio.Future[int], reader: Reader
 ) -> None:
     """Runs sources behind one health server, which speaks for the first of them. Raises what they do."""
-    collect_rarely()
     asyncio.get_running_loop().set_exception_handler(agent.shared.faults.in_callback)
     first = sources[0]
     metrics, counters = Figures(agent.shared, sources).text, agent.shared.counters

@@ -9,7 +9,7 @@ from pathlib import Path
 from k3.agent import logs, refusals
 from k3.agent.faults import Faults
 from k3.daemon.opening import open_unless_stopped
-from k3.daemon.process import collect_rarely, how_to_ask, state_directory, stop_on_signals
+from k3.daemon.process import how_to_ask, state_directory, stop_on_signals
 from k3.daemon.served import recorded
 from k3.network import netlink
 from k3.server.access.settings import AccessSettings
@@ -28,7 +28,6 @@ def run_server(storage: Storage, settings: AccessSettings, store_wait_seconds: f
 async def _serve(storage: Storage, settings: AccessSettings, store_wait_seconds: float, reader: Reader) -> int:
     async with AsyncExitStack() as stack:
         refusals.take_all_descriptors()
-        collect_rarely()
         state_dir = state_directory()
         stop = stop_on_signals()
         store = await open_unless_stopped(stop, storage, wait_seconds=store_wait_seconds)

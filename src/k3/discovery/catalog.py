@@ -6,11 +6,12 @@ long as they were asked to wait, even when given up: callers do not cancel them 
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.discovery.checks import NODE_CHECK, Check, Checks
 from k3.discovery.elements import Collector
 from k3.discovery.names import is_datacenter

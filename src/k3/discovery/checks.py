@@ -4,11 +4,11 @@ A check that cannot be read is refused by itself, and says nothing: the others c
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from k3.core import limits
 from k3.core.phrases import AGENT_LOST
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.discovery.elements import NoList
 from k3.discovery.fields import Refused, mapping, text

@@ -6,11 +6,12 @@ Consul's list of them has no index to wait with: it is asked for now and then.
 import asyncio
 import logging
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from k3.core import limits
 from k3.core.errors import Forbidden, Invalid, K3Error
+from k3.core.records import dataclass
 from k3.discovery import snapshot
 from k3.discovery.consul import Consul
 from k3.discovery.guards import Guard, Trust

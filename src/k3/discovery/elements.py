@@ -10,12 +10,12 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 from k3.core import limits
 from k3.core.documents import DECODER, is_too_deep
+from k3.core.records import dataclass
 
 T_co = TypeVar("T_co", covariant=True)
 

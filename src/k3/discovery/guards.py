@@ -15,9 +15,10 @@ once, or anything after an outage (Consul may have come back without its memory)
 The grace of a machine that was shown begins with the silence, that of a missing one when answers ceased to be FULL.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from k3.core.records import dataclass
 
 STALE_SECONDS: Final = 2.0
 """A server that has not heard from its leader for longer may be cut off."""

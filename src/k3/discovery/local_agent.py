@@ -5,12 +5,12 @@ The agent answers from its own memory, also while its servers are away. What the
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from k3.core import limits
 from k3.core.errors import Invalid, NotFound
+from k3.core.records import dataclass
 from k3.discovery.fields import Refused, items, port, text, texts
 from k3.discovery.names import is_datacenter
 from k3.discovery.sender import Sender, read_timeout_seconds

@@ -13,7 +13,7 @@ Decides nothing itself: `guards`, `snapshot` and `picture` do, and `decide` what
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
@@ -21,6 +21,7 @@ from typing import Final
 from k3.agent.cache import Cache, Listed, Notice
 from k3.core.decision import Create, Decision, Keep, Update
 from k3.core.objects import NODE, Key, Object
+from k3.core.records import dataclass
 from k3.core.sources import labelled
 from k3.core.store import Change
 from k3.discovery import guards

@@ -1,10 +1,11 @@
 """What a person may set for `k3 discovery`, as one frozen struct. No I/O here."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from typing import Final
 
 from k3.core import limits, node, times
+from k3.core.records import dataclass
 from k3.discovery import names
 from k3.discovery.mirror import MirrorSettings
 from k3.discovery.settings import ConsulSettings

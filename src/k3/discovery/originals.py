@@ -6,11 +6,11 @@ for longer each time: k3 does not fight over a Node, it says once that the other
 
 import logging
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from k3.agent.logs import Once
 from k3.core.ownership import ADOPTION_SECONDS
+from k3.core.records import dataclass
 
 LONGEST_SECONDS: Final = 3600.0
 

@@ -21,8 +21,9 @@ goodbye is no doubt. `SILENT` has no grace, it lasts for as long as the machine 
 
 import math
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import Enum
+
+from k3.core.records import dataclass
 
 
 class Why(Enum):

@@ -12,8 +12,9 @@ as it is as well, and beyond the grace is lost from sight.
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.discovery.guards import Belief, Trust
 from k3.discovery.patience import Doubt, Why

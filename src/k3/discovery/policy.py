@@ -31,7 +31,6 @@ An instance that stays as it is costs one write per `REFRESH_SECONDS` and a litt
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
@@ -57,6 +56,7 @@ from k3.core.node import NodeView
 from k3.core.objects import Manifest, copied
 from k3.core.observation import Evidence, Facts
 from k3.core.phrases import AGENT_LOST
+from k3.core.records import dataclass
 from k3.core.sources import DISCOVERY
 
 Health = Literal["passing", "warning", "critical", "unknown", "unasked"]

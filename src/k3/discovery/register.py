@@ -14,7 +14,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from k3.core import times
 from k3.core.addresses import authority
 from k3.core.errors import K3Error
 from k3.core.observation import Facts
+from k3.core.records import dataclass
 from k3.discovery.catalog import MARK
 from k3.discovery.consul import Consul
 from k3.discovery.local_agent import Held

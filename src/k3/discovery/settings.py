@@ -6,7 +6,7 @@ Flag > environment > default, with one exception that Consul makes too: a token 
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,6 +15,7 @@ from k3.agent.tls import BadFile, client_context, present
 from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line, without_passwords
 from k3.settings import parsing
 

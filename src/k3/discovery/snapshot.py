@@ -9,12 +9,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
 from k3.core import limits, node
 from k3.core.addresses import parse_address
 from k3.core.observation import BOOT, ID, VERSION, WORD, Facts
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.discovery.checks import BAD_CHECK, NODE_CHECK, Check, Checks, ailments, judge
 from k3.discovery.elements import Unreadable

@@ -15,13 +15,13 @@ than its hint, or one that lacks a check which was ailing, shows nothing: the wh
 import asyncio
 import logging
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Final, Protocol
 
 from k3.agent.tasks import gather
 from k3.core.errors import K3Error
+from k3.core.records import dataclass
 from k3.discovery import guards
 from k3.discovery.catalog import WAIT_SECONDS, Catalog, Reading, next_index
 from k3.discovery.checks import Check

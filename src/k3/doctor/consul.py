@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 from k3.agent import host_names
 from k3.agent.tasks import time_limit
 from k3.core.errors import ConfigInvalid, Forbidden, Invalid, K3Error, NotFound, Unavailable
+from k3.core.records import dataclass
 from k3.core.sources import DISCOVERY
 from k3.discovery.catalog import Catalog
 from k3.discovery.local_agent import LocalAgent

@@ -1,10 +1,11 @@
 """What the doctor says: one finding for each thing looked at, the causes before what follows from them. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum, unique
 from shlex import quote
 from typing import Final
+
+from k3.core.records import dataclass
 
 LOOK_UP_SHARE: Final = 0.8
 """So much of the time for a question a host name may take to be looked up: the rest is for saying that it has no address."""

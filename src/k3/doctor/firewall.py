@@ -12,11 +12,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from k3.agent.tasks import time_limit
+from k3.core.records import dataclass
 from k3.doctor.iptables import LEGACY, translated
 from k3.network.lookout import FIREWALLS_TCP, FIREWALLS_UDP, FIREWALLS_UDP_OUT
 from k3.network.mdns import GROUP_V4

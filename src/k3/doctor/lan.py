@@ -1,11 +1,12 @@
 """What is concluded from what was sent, heard and asked on the LAN: who does not hear whom, and which side is to be opened."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from k3.core.addresses import authority
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 from k3.doctor import surroundings
 from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
 from k3.doctor.firewall import Firewall, Packet

@@ -1,13 +1,14 @@
 """What this machine is: its interfaces, who it goes by, and which agent of k3 runs here. Changes nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from k3.agent import facts, local
 from k3.agent.facts import Identity
 from k3.agent.info import Info
 from k3.agent.local import LocalAgent
+from k3.core.records import dataclass
 from k3.discovery.options import DiscoveryOptions
 from k3.doctor.surroundings import Network
 from k3.network.links import Links

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 from k3.core.sources import NETWORK
 from k3.core.times import parse_timestamp
 from k3.doctor.machine import Machine

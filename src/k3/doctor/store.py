@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shlex import quote
@@ -23,6 +23,7 @@ from k3.core import freshness, limits, node
 from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line
 from k3.core.sources import NETWORK
 from k3.core.store import Page

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from k3.agent import facts
 from k3.core.errors import K3Error
+from k3.core.records import dataclass
 from k3.doctor.finding import Finding, Subject, note, ok, problem, warning
 from k3.network import link_changes, netlink
 from k3.network.interfaces import is_of_containers, is_tunnel

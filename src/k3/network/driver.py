@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.agent.faults import MEANT, Faults
 from k3.core.observation import Observation
+from k3.core.records import dataclass
 from k3.network.events import Action, BoundMet, Contested, Event, Probed, Reannounce, Report, StartProbe, Suspecting, Tick
 from k3.network.messages import LocalFault, Outcome, Target
 from k3.network.namesakes import Asks

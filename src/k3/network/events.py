@@ -1,9 +1,8 @@
 """What happens to an agent, and what its `PeerTable` asks for in turn. Pure: data only."""
 
-from dataclasses import dataclass
-
 from k3.core.node import NodeView
 from k3.core.observation import Facts, Observation
+from k3.core.records import dataclass
 from k3.network.messages import Announcement, Outcome, Target, Withdrawal
 
 

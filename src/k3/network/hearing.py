@@ -12,7 +12,6 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from zeroconf import RecordUpdate, current_time_millis
@@ -22,6 +21,7 @@ from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf.const import _CLASS_IN, _FLAGS_QR_QUERY, _TYPE_PTR
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.network.instances import InstanceTable
 from k3.network.links import Interface, Links
 from k3.network.mdns import GROUP_V4, GROUP_V6, PORT

@@ -8,13 +8,14 @@ make room for others (ADR 43).
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from zeroconf import RecordUpdate
 from zeroconf._dns import DNSAddress, DNSPointer, DNSRecord, DNSService, DNSText
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.network.messages import Announcement
 from k3.network.origins import Shares, Turns
 from k3.network.records import HeardAddress, Reason, Unacceptable, instance_of

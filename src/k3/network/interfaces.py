@@ -21,9 +21,9 @@ is the same on every machine of its kind.
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from k3.core.records import dataclass
 from k3.network import netlink
 from k3.network.netlink import AddressEntry, LinkEntry, WayOut
 

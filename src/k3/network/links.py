@@ -4,12 +4,12 @@ Which interfaces count is decided in `k3.network.interfaces`; `k3.network.link_c
 """
 
 import ipaddress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from typing import Final
 
 from k3.core import limits
+from k3.core.records import dataclass
 
 # Networks of /31 and /32 have no broadcast address (RFC 3021).
 _WHOLE_V4: Final = 31

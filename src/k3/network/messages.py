@@ -1,10 +1,11 @@
 """What passes between the network module's parts: announcements heard, probes asked for, and how they went. Pure: data only."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Final
 
 from k3.core.observation import Facts
+from k3.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ import os
 import secrets
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from k3.agent.refusals import EXHAUSTED
 from k3.agent.tasks import time_limit
+from k3.core.records import dataclass
 from k3.network.links import Interface, Links
 from k3.network.mdns import GROUP_V4, GROUP_V6, PORT
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -19,6 +19,7 @@ from k3.core import limits, node
 from k3.core.errors import NotFound, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Object
+from k3.core.records import dataclass
 from k3.core.store import Store
 from k3.network import naming
 from k3.network.events import NameKept

@@ -11,11 +11,12 @@ a reinstalled one for example. As soon as the first one answers, or the store sh
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from k3.core import limits
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 from k3.network import naming
 from k3.network.messages import Announcement, Answered, Impostor, Outcome, Target, Withdrawal
 

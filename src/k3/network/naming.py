@@ -11,13 +11,13 @@ who", says the same in words; a test holds the two together. `name_claim` finds 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
 from k3.core import limits
 from k3.core.errors import NameTaken, RunEnded
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 from k3.core.sources import NETWORK
 from k3.network.messages import READER, Announcement, Answered, Endpoint, Target
 from k3.network.ranks import LAST_RANK, Timing

@@ -8,11 +8,11 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from k3.agent.refusals import EXHAUSTED
 from k3.core.addresses import parse_address
+from k3.core.records import dataclass
 
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8

@@ -5,12 +5,12 @@ Pure functions and tables. All agents on a store compute the same order without 
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Self
 
 from k3.core.node import NodeView
+from k3.core.records import dataclass
 from k3.core.sources import NETWORK
 
 LAST_RANK: Final = 8

@@ -7,7 +7,6 @@ over, so that no packet makes this machine connect anywhere else.
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from k3.core import limits
 from k3.core.node import valid_name, whole_number
 from k3.core.observation import BOOT, ID
+from k3.core.records import dataclass
 from k3.network.links import Links
 from k3.network.messages import Announcement
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from k3.core.node import NodeView
 from k3.core.objects import NODE, Key, Manifest, Object
 from k3.core.observation import Evidence, Facts, Left, Observation
 from k3.core.ownership import foreign_reason, was_overwritten
+from k3.core.records import dataclass
 from k3.core.sources import NETWORK
 from k3.network import link_changes, name_claim, policy, tally
 from k3.network.announce import Announcer, instance_name

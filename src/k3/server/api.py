@@ -7,12 +7,13 @@ is answered with a Status; what was not expected is logged with an id, and answe
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from k3.core.errors import Expired, NotFound
 from k3.core.objects import Key, Kind, Manifest
+from k3.core.records import dataclass
 from k3.core.store import Store
 from k3.server import discovery, patches, paths, reads, watching
 from k3.server.access.roles import Attempt

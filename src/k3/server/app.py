@@ -5,7 +5,7 @@ import gzip
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, web
 from k3.agent.faults import Faults
 from k3.agent.tasks import time_limit
 from k3.core.errors import K3Error, Unavailable
+from k3.core.records import dataclass
 from k3.server import paths
 from k3.server.access import audit
 from k3.server.access.authenticate import Connection

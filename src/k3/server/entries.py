@@ -6,11 +6,11 @@ selectors look at. An object of another program's that cannot be read is shown a
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
 from k3.core.objects import Key, Kind, Manifest, Object
+from k3.core.records import dataclass
 
 Place = tuple[str, str]
 """Namespace and name: lists are in this order."""

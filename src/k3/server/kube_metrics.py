@@ -7,12 +7,12 @@ entries with the same labels the last one counts, since Prometheus takes each se
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.agent.metrics import Labels, head, sample
 from k3.core import limits, node
 from k3.core.objects import Manifest
+from k3.core.records import dataclass
 from k3.core.times import parse_timestamp
 from k3.view.cells import entries, part, text_at, texts
 

@@ -7,7 +7,7 @@ until the object changes.
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from k3 import __version__
@@ -18,6 +18,7 @@ from k3.agent.figures import DROPPED_LINES, FAULTS, NODES_HELP, kind_of, store_w
 from k3.agent.metrics import OTHER, Labels, Metric, counted, exposition, gauge
 from k3.core import limits
 from k3.core.objects import NODE, Key, Object
+from k3.core.records import dataclass
 from k3.core.store import Store
 from k3.server.kube_metrics import LEASE_FAMILIES, Series, node_families, rendered
 from k3.server.targets import target_group

@@ -4,10 +4,10 @@ A form that is not known, such as protobuf or CBOR, is passed over: every client
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from k3.core.objects import Kind
+from k3.core.records import dataclass
 from k3.server.status import Refused
 
 JSON: Final = "application/json"

@@ -7,10 +7,10 @@ cannot be meant is refused.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
 from k3.core.objects import Kind
+from k3.core.records import dataclass
 from k3.server.patching import managed
 from k3.server.schema import metadata_rules
 from k3.server.schema.complaints import Complaints

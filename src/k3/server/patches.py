@@ -1,13 +1,13 @@
 """The four kinds of patches, by the media type of their body."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from k3.core import times
 from k3.core.documents import DECODER
 from k3.core.objects import Kind, Manifest, copied
+from k3.core.records import dataclass
 from k3.server.decoding import in_a_thread_if_long
 from k3.server.options import WriteOptions
 from k3.server.patching import apply, json_patch, managed, merge_patch, strategic

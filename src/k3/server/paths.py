@@ -9,11 +9,12 @@ it is no path of the API's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
+from k3.core.records import dataclass
 from k3.server.resources import RESOURCES, Resource
 
 _BY_PATH: Final = {(each.kind.group, each.kind.version, each.kind.plural): each for each in RESOURCES}

@@ -6,10 +6,10 @@ import binascii
 import json
 import time
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from k3.core.errors import Expired
+from k3.core.records import dataclass
 from k3.server.entries import Entry, Place
 from k3.server.options import ReadOptions
 from k3.server.schema import json_text

@@ -4,10 +4,10 @@ Nodes, Events and Leases are stored. The others are there because clients ask fo
 always the same, or empty.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from k3.core.objects import EVENT, LEASE, NODE, Kind
+from k3.core.records import dataclass
 
 READ: Final = ("get", "list", "watch")
 WRITE: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core.errors import Invalid
 from k3.core.objects import EVENT, NODE, Kind, Manifest
+from k3.core.records import dataclass
 from k3.core.safe_text import quoted
 from k3.server.entries import Entry
 from k3.server.resources import NAMESPACE, POD, SERVICE

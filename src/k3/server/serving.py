@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -25,6 +24,7 @@ from k3.core import limits
 from k3.core.addresses import authority
 from k3.core.errors import StartFailed
 from k3.core.objects import LEASE, NODE, TOKEN, Object
+from k3.core.records import dataclass
 from k3.core.store import Store
 from k3.server.access import handshakes
 from k3.server.access.authenticate import Authenticator, Connection

@@ -5,12 +5,12 @@ Each shape writes one object, a list and an event of a watch; all is bytes, so t
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 from k3.core.objects import Kind, Manifest
+from k3.core.records import dataclass
 from k3.server.entries import AgingRow, Entry, encoded
 from k3.server.negotiation import META, Form
 from k3.server.schema import types

@@ -5,10 +5,10 @@ the message.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core.objects import Kind
+from k3.core.records import dataclass
 from k3.core.safe_text import quoted
 
 REASONS: Final = {

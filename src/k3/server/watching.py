@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from k3.core.errors import Expired, K3Error
+from k3.core.records import dataclass
 from k3.server.entries import Entry
 from k3.server.options import ReadOptions
 from k3.server.outlet import Outlet

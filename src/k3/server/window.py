@@ -13,7 +13,6 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from k3.agent.buffer import Buffer
@@ -22,6 +21,7 @@ from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import Expired, K3Error, Unavailable
 from k3.core.objects import Key, Kind
+from k3.core.records import dataclass
 from k3.core.store import Bookmark, Change
 from k3.server.entries import Entry, Place
 from k3.server.selectors import FieldTerm

@@ -6,7 +6,6 @@ revision is told (409). What changes nothing is not written.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 from k3.core import times
 from k3.core.errors import AlreadyExists, Conflict, NotFound
 from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Store
 from k3.server.options import DeleteOptions, WriteOptions
 from k3.server.patching import managed

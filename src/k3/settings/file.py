@@ -6,12 +6,13 @@ value, which may be a password.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.settings.parsing import Section
 

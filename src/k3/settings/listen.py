@@ -1,11 +1,11 @@
 """`--listen`: parsed once, before any store is opened, into what a socket can be bound to. No I/O: no name is looked up."""
 
 import re
-from dataclasses import dataclass
 from typing import Final, Self
 
 from k3.core import limits
 from k3.core.addresses import authority, parse_address, parse_port
+from k3.core.records import dataclass
 from k3.settings.parsing import bad_value
 
 DEFAULT_PORT: Final = 7946

@@ -6,11 +6,11 @@ Reads the environment it is handed and the one configuration file; opens no stor
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line
 from k3.settings import backends, options, parsing
 from k3.settings import file as config_file

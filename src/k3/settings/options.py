@@ -8,10 +8,10 @@ names the place. No I/O.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.settings import parsing
 from k3.settings.structs import Given
 

@@ -6,11 +6,11 @@ a duration or boolean is shown, since it cannot be one.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core import times
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 
 _ZERO: Final = re.compile(r"0+(\.0*)?(ns|us|µs|ms|s|m|h)?")

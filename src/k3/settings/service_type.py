@@ -1,9 +1,9 @@
 """`--service` and `--domain`: parsed once into the name that is announced and browsed for."""
 
 import re
-from dataclasses import dataclass
 from typing import Final, Self
 
+from k3.core.records import dataclass
 from k3.settings.parsing import bad_value
 
 DOMAIN: Final = "local."

@@ -8,10 +8,11 @@ What neither says is the default. Errors never repeat a value of the section or 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.settings import backends, parsing
 from k3.settings.parsing import Fields

@@ -6,11 +6,12 @@ part of a repr.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Protocol
 
 from k3.core import node, times
+from k3.core.records import dataclass
 from k3.settings.listen import INTERFACE, Listen
 from k3.settings.parsing import bad_value
 from k3.settings.service_type import ServiceType

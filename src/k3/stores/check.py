@@ -7,11 +7,12 @@ it again, unless it is told to only read.
 import statistics
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol, runtime_checkable
 
 from k3.core.errors import Forbidden, NotFound
 from k3.core.objects import KINDS, LEASE, NODE, Key, Kind
+from k3.core.records import dataclass
 from k3.core.store import Store, kinds_of, pages
 
 ROUND_TRIPS: Final = 5

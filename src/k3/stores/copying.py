@@ -7,12 +7,12 @@ does not keep, as a Kubernetes API keeps no tokens of k3's, everything is left o
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from k3.core.documents import same_json
 from k3.core.errors import AlreadyExists, Conflict, Invalid
 from k3.core.objects import KINDS, Key, Kind, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Store, kinds_of, modify, pages
 
 _IDENTITY: Final = ("uid", "resourceVersion", "creationTimestamp")

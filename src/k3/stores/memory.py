@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from uuid import uuid4
 from k3.core import limits
 from k3.core.errors import Expired, NotFound, Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object, kind_prefix
+from k3.core.records import dataclass
 from k3.core.store import Change, Event, Page, Watch
 from k3.settings.parsing import Fields
 from k3.stores.log.fanout import Fanout

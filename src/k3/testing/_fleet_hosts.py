@@ -1,11 +1,12 @@
 """A simulated host: its links, its wall clock, and its agent, which may run, freeze or be gone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Final
 
 from k3.core.observation import Facts
+from k3.core.records import dataclass
 from k3.network.events import Action, Event, LinksChanged, Stalled, StoreLost, Tick
 from k3.network.messages import Announcement
 from k3.network.peers import PeerTable

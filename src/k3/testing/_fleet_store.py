@@ -1,7 +1,7 @@
 """A simulated store: real decisions, conditional writes and a watch, without a disk; and what became of each Node."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ from k3.core.decision import Create, Delete, Keep, Update
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
 from k3.core.observation import Observation
+from k3.core.records import dataclass
 from k3.network.events import Event, NodeGone, NodeShown, StoreLost, Synced
 from k3.network.policy import decide
 from k3.testing._fleet_time import SimulatedTime

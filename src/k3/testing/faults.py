@@ -7,11 +7,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from k3.core.errors import Unavailable
 from k3.core.objects import Key, Kind, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Event, Page, Store, Watch
 
 T = TypeVar("T")

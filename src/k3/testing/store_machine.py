@@ -14,7 +14,7 @@ purpose, tells without waiting for time to pass that a watcher has heard everyth
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeVar
 
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from k3.core.documents import encode
 from k3.core.errors import AlreadyExists, Conflict, K3Error, NotFound
 from k3.core.objects import NODE, Key, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Change, Event, Page, Store
 
 T = TypeVar("T")

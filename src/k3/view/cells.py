@@ -5,13 +5,13 @@ escapes them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
 from k3.core import times
 from k3.core.objects import Manifest
+from k3.core.records import dataclass
 
 NONE: Final = "<none>"
 UNKNOWN: Final = "<unknown>"

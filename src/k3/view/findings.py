@@ -4,7 +4,7 @@ Every finding rests on something that is recorded, or that the reader has worked
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final, Literal, Self
@@ -13,6 +13,7 @@ from k3.core import freshness, times
 from k3.core.freshness import WrongClock
 from k3.core.node import NodeView
 from k3.core.objects import Manifest
+from k3.core.records import dataclass
 from k3.core.sources import NETWORK
 from k3.view import words
 from k3.view.cells import human_duration, text_at

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from k3.core import freshness, node, ownership, times
 from k3.core.node import Condition, NodeView
 from k3.core.objects import Manifest, Object
+from k3.core.records import dataclass
 from k3.view import cells
 from k3.view.cells import AGE, NAME, NONE, UNKNOWN, Column, Moment, Row, human_duration, part, text_at
 

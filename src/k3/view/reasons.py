@@ -4,8 +4,9 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from k3.core.records import dataclass
 
 NOTHING: Final = "Nothing is to be done."
 _LOOK: Final = "Look whether the machine is on and k3 runs there, then ask it from here."

@@ -5,11 +5,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from k3.core import name_rules
 from k3.core.errors import Invalid
+from k3.core.records import dataclass
 from k3.core.safe_text import printable, quoted
 
 Operator = Literal["in", "notin", "exists", "absent", "above", "below"]

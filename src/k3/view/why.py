@@ -6,11 +6,12 @@ Events about it and the Leases, as `k3.core.decision` and the policies of the so
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
 from k3.core.phrases import STOPPED_REASONS
+from k3.core.records import dataclass
 from k3.core.sources import DISCOVERY, NETWORK
 from k3.view import why_besides, why_controller, why_discovery, why_network, words
 from k3.view.findings import Finding, Record, facts, stamped

@@ -10,11 +10,11 @@ reports is held to the Node's evidence by `policy.decide`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
 from k3.core.observation import Alive, Explained, Forgotten, Joined, Left, Observation, Silent, Suspected, Unproven
+from k3.core.records import dataclass
 from k3.network.events import (
     Action,
     BoundMet,

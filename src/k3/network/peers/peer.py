@@ -3,7 +3,7 @@
 Everything here answers from the peer alone; the rules (`table`) change it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from k3.core import limits, node, ownership
@@ -11,6 +11,7 @@ from k3.core.addresses import authority
 from k3.core.node import NodeView
 from k3.core.observation import Evidence, Facts, Observation
 from k3.core.phrases import another_answers, renamed
+from k3.core.records import dataclass
 from k3.network.messages import Announcement, Endpoint, Impostor
 from k3.network.peers.laws import State
 from k3.network.ranks import LAST_RANK, Member, Timing

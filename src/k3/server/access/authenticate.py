@@ -7,11 +7,11 @@ itself.
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.server.access import roles, tokens
 from k3.server.access.identity import ANONYMOUS, User, certificate_names, of_certificate
 from k3.server.access.roles import Attempt

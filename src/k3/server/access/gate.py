@@ -4,11 +4,12 @@ The order is that of what it costs: where the request may come from at all, who 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from k3.core.addresses import network_of
 from k3.core.objects import Manifest
+from k3.core.records import dataclass
 from k3.server.access import audit, bounds, browsers, reviews, roles
 from k3.server.access.authenticate import Authenticator, Connection
 from k3.server.access.bounds import Bounds, Share

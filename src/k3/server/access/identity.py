@@ -5,8 +5,9 @@ Names and groups are Kubernetes' own where it has them, so that the certificates
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
+
+from k3.core.records import dataclass
 
 Role = Literal["view", "agent", "admin"]
 """What a user may do (`roles`): read, write what an agent writes, or all."""

@@ -1,7 +1,8 @@
 """What the authority makes, apart from it: cryptography is loaded only where one of these is made or checked. Pure."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from k3.core.records import dataclass
 
 NAME_CHARACTERS: Final = 64
 """RFC 5280, upper bound of a common name."""

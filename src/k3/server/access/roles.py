@@ -11,12 +11,13 @@ that discovery renews, nothing else.
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
 from k3.core import limits, ownership
 from k3.core.objects import Manifest, copied
+from k3.core.records import dataclass
 from k3.server.access.identity import User
 from k3.server.status import Refused
 

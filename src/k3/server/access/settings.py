@@ -1,9 +1,10 @@
 """How the server is reached, and by whom: parsed before anything is opened. No I/O."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, Self
 
 from k3.core.addresses import parse_address
+from k3.core.records import dataclass
 from k3.settings.listen import Listen
 from k3.settings.options import Values
 from k3.settings.parsing import bad_value, nearest

@@ -8,13 +8,13 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from k3.core import limits, times
 from k3.core.node import valid_name
 from k3.core.objects import TOKEN, Key, Manifest, Object
+from k3.core.records import dataclass
 from k3.core.store import Store, pages
 from k3.server.access.identity import ROLES, Role, User, of_token
 

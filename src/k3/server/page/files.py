@@ -10,12 +10,12 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
 from k3.core.documents import UNREADABLE
+from k3.core.records import dataclass
 from k3.core.sources import SOURCES
 from k3.server.api import Answer, Ask
 from k3.view import words

@@ -5,10 +5,10 @@ item, and everything atomic is one field.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from k3.core.documents import Manifest
+from k3.core.records import dataclass
 from k3.server.patching.field_sets import LEAF, SELF, FieldSet, is_whole, json_of, union
 from k3.server.patching.shapes import ABSENT, METADATA, UNTYPED, Shape
 

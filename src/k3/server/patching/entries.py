@@ -1,11 +1,11 @@
 """`metadata.managedFields`: who manages which fields, as entries of an object and as a table from managers to sets. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from k3.core import limits
 from k3.core.documents import Manifest
+from k3.core.records import dataclass
 from k3.core.times import parse_timestamp
 from k3.server.patching.field_sets import NOTHING, FieldSet, decoded, encoded, json_of, union
 from k3.server.patching.shapes import Shape

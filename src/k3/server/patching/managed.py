@@ -6,12 +6,12 @@ entry is not.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core import limits
 from k3.core.documents import Manifest
 from k3.core.objects import NODE, Kind
+from k3.core.records import dataclass
 from k3.server.patching import entries
 from k3.server.patching.changes import Changes, changes
 from k3.server.patching.entries import NO_MANAGER, UPDATE, Managed, Manager, Share

@@ -9,11 +9,12 @@ are atomic.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from k3.core.objects import EVENT, LEASE, NODE, Kind
+from k3.core.records import dataclass
 
 ABSENT: Final = object()
 """A member that is not there; null is one that is."""

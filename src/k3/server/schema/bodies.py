@@ -1,10 +1,10 @@
 """Request bodies: JSON, YAML or protobuf into a manifest of the kind that the path names, refused in Kubernetes' words."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from k3.core.objects import Kind, Manifest
+from k3.core.records import dataclass
 from k3.core.safe_text import quoted
 from k3.server import status
 from k3.server.schema import json_text, protobuf, types

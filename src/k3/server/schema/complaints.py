@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.core.safe_text import quoted
 from k3.server.status import Cause
 

@@ -10,9 +10,10 @@ After it:
 * `:Type`: the type in Go where the models have only "a number", "a text" or "an object", as messages of refusals name it.
 """
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
+
+from k3.core.records import dataclass
 
 FIELDS: Final = {
     # meta/v1

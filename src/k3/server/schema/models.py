@@ -7,11 +7,12 @@ fields and their descriptions in its docstring. Only the classes asked for are p
 
 import ast
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from k3.core.records import dataclass
 
 _CLASS: Final = re.compile(r"^class (\w+)\(DictMixin\):\n(.*?)(?=^@dataclass|^\w|\Z)", re.MULTILINE | re.DOTALL)
 _PARAMETER: Final = re.compile(r"^\s*\* \*\*(\w+)\*\* ``[^`]*`` - ", re.MULTILINE)

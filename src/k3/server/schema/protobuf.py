@@ -7,12 +7,12 @@ there are at most `limits.PROTOBUF_FIELDS`. Messages are those that a type has, 
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeAlias
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.server.schema import json_text
 from k3.server.schema.facts import facts
 from k3.server.schema.models import model

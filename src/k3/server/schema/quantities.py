@@ -5,10 +5,10 @@ whole number (`resource.Quantity`, and the defaults of core/v1).
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from k3.core import limits
+from k3.core.records import dataclass
 
 FORMAT: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _SUFFIX: Final = "unable to parse quantity's suffix"

@@ -5,10 +5,11 @@ are in UTC and quantities canonical. Each type is made once, into one function: 
 """
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any, Final, TypeAlias
 
+from k3.core.records import dataclass
 from k3.server.schema import facts, literals, quantities, timestamps
 from k3.server.schema.json_text import Doubled
 from k3.server.schema.literals import Number

@@ -7,12 +7,13 @@ and only as long as `limits.YAML_BYTES`: to parse it takes some fifty times as l
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import yaml
 
 from k3.core import limits
+from k3.core.records import dataclass
 from k3.core.safe_text import quoted
 from k3.server.schema.literals import Number
 

@@ -8,10 +8,10 @@ and however many processes there are, one compacts. A process that has just star
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from k3.core import limits
 from k3.core.errors import Expired, Forbidden, K3Error
+from k3.core.records import dataclass
 from k3.stores.etcd import messages
 from k3.stores.etcd.client import Client
 

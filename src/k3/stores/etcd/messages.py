@@ -5,12 +5,13 @@ of an answer is skipped by protobuf. The descriptors live in a pool of their own
 cannot collide with them, and there is no generated code to fit to a protobuf release (ADR 14).
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+
+from k3.core.records import dataclass
 
 Message = Any
 """An instance of one of the classes below; its fields are those of the table."""

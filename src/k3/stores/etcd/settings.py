@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.settings.parsing import DURATION, FLAG, TEXT, TEXTS, Fields
 from k3.settings.urls import query, read_query
 

@@ -1,13 +1,13 @@
 """What went wrong with an etcd, as one of k3's errors: cause and remedy in one line, without a secret in it. Pure."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from k3.core.errors import Expired, Forbidden, K3Error, TooLarge, Unavailable
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line
 
 CLOSED: Final = "the store was closed"

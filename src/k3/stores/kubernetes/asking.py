@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
 
 from k3.core.objects import Key, Kind, Manifest
+from k3.core.records import dataclass
 
 Verb = Literal["get", "list", "watch", "create", "update", "delete"]
 """As roles name them."""

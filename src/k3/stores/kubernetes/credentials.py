@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from k3.agent.tls import BadFile, client_context, present
 from k3.core import limits
 from k3.core.addresses import bracketed
 from k3.core.errors import K3Error, StartFailed
+from k3.core.records import dataclass
 from k3.stores.kubernetes import kubeconfig
 from k3.stores.kubernetes.kubeconfig import Access, Pem
 from k3.stores.kubernetes.settings import KubernetesStorage

@@ -7,13 +7,13 @@ refused as a whole: `Odd` says why.
 An object's document is what the server gave, without `managedFields`: the server keeps them, whether or not they are sent back.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core import limits
 from k3.core.documents import DECODER, encode, is_too_deep
 from k3.core.errors import Invalid
 from k3.core.objects import EVENT, LEASE, NODE, Key, Kind, Manifest, Object, check_size
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.core.store import Bookmark, Change, ChangeType
 from k3.stores.log.writes import is_storable

@@ -8,11 +8,12 @@ whose certificate is not to be checked.
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.settings import file as yaml_file
 from k3.stores.kubernetes.settings import why_no_server

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.settings.parsing import TEXT, Fields
 from k3.settings.urls import query, read_query
 

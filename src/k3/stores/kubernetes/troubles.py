@@ -5,7 +5,6 @@ of Kubernetes', is no answer: `Unavailable`, so that no lost server looks like a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from k3.core.errors import (
@@ -20,6 +19,7 @@ from k3.core.errors import (
     TooLarge,
     Unavailable,
 )
+from k3.core.records import dataclass
 from k3.core.safe_text import one_line
 from k3.stores.kubernetes.asking import Ask, matches
 from k3.stores.kubernetes.documents import Odd, parse

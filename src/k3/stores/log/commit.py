@@ -6,13 +6,13 @@ Under load a commit to disk is shared by hundreds of writes; a lone write does n
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import K3Error, Unavailable
 from k3.core.objects import Object
+from k3.core.records import dataclass
 from k3.stores.log.writes import CreateWrite, UpdateWrite, Write, WriteOutcome
 
 BATCH_WRITES: Final = 500

@@ -15,12 +15,12 @@ Damaged. What is odd in one object's rows costs that object alone, which is ther
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from k3.core import limits
 from k3.core.errors import Damaged, Expired, StartFailed
 from k3.core.objects import Key, Kind, Object, key_from_path, kind_prefix
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.core.store import Change, ChangeType, Page
 from k3.stores.log.writes import Entry

@@ -7,11 +7,11 @@ another's) and in any case every `interval_seconds`, but only while there is a w
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from k3.agent.tasks import time_limit
 from k3.core.errors import K3Error, Unavailable
+from k3.core.records import dataclass
 from k3.core.store import Change
 from k3.stores.log.fanout import Fanout
 from k3.stores.log.writes import Entry

@@ -5,13 +5,14 @@ refused. `apply` then holds it against the object as it stands, inside the backe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
 from k3.core import limits
 from k3.core.documents import decode, same_json
 from k3.core.errors import AlreadyExists, Conflict, Invalid, K3Error, NotFound
 from k3.core.objects import Key, Manifest, Object, check_size, key_from_path, new_document
+from k3.core.records import dataclass
 from k3.core.store import Change
 from k3.core.times import timestamp
 

@@ -8,13 +8,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from k3.agent.tasks import time_limit
 from k3.agent.tls import BadFile, Check, client_context, present
 from k3.core import limits
 from k3.core.errors import Damaged, StartFailed, Unavailable
+from k3.core.records import dataclass
 from k3.core.safe_text import printable
 from k3.stores.log import sql
 from k3.stores.mysql import text

@@ -1,13 +1,14 @@
 """What a person may set of a MySQL store: the server, the account, the database and the encryption."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from k3.core import limits
 from k3.core.addresses import authority
+from k3.core.records import dataclass
 from k3.settings import parsing
 from k3.settings.parsing import TEXT, Fields, whole
 from k3.settings.urls import query, read_query

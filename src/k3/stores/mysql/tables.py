@@ -1,9 +1,9 @@
 """What is odd about k3's tables, by what the server says of their columns: another program may have changed them. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from k3.core.records import dataclass
 from k3.stores.log.sql import as_text
 
 TYPES: Final[Mapping[str, Mapping[str, str]]] = {

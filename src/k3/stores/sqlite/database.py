@@ -11,7 +11,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from urllib.parse import quote
 from k3.agent.trust import foreign_file, foreign_link
 from k3.core import limits
 from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
+from k3.core.records import dataclass
 from k3.stores.log import sql
 from k3.stores.sqlite.local_disk import no_file, not_writable, only_readable, prepare
 
@@ -113,6 +113,20 @@ class Database(sqlite3.Connection):
         finally:
             if self.in_transaction:
                 self.execute("ROLLBACK")
+
+    @contextmanager
+    def without_patience(self) -> Iterator[None]:
+        """Has upkeep wait for no lock: it is done again later, and a write that waits behind it has only so much time."""
+        self.execute("PRAGMA busy_timeout = 50")
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _LOCKED:
+                raise
+            msg = f"{self.place.name}: another process is writing"
+            raise Unavailable(msg) from error
+        finally:
+            self.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
     def head(self) -> sql.Head:
         """Returns how the store stands. Raises Damaged, StartFailed (a newer k3's), Unavailable (another store)."""
@@ -283,22 +297,8 @@ class DatabaseFile:
         """Shortens the write-ahead log where readers have kept it from being reused for long."""
         with self.errors():
             if self._beside("-wal").stat().st_size > 4 * WAL_BYTES:
-                with self.without_patience(database):  # TRUNCATE waits for every reader
+                with database.without_patience():  # TRUNCATE waits for every reader
                     database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    @contextmanager
-    def without_patience(self, database: Database) -> Iterator[None]:
-        """Has upkeep wait for no lock: it is done again later, and a write that waits behind it has only so much time."""
-        database.execute("PRAGMA busy_timeout = 50")
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if _code(error) not in _LOCKED:
-                raise
-            msg = f"{self.path}: another process is writing"
-            raise Unavailable(msg) from error
-        finally:
-            database.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -1,11 +1,11 @@
 """What a person may set of a SQLite store: its file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from k3.core.errors import ConfigInvalid
+from k3.core.records import dataclass
 from k3.settings.parsing import TEXT, Fields
 
 TYPE: Final = "sqlite"

@@ -171,7 +171,7 @@ class SqliteStore(LoggedStore):
             with database.snapshot() as head:
                 if head.next_compaction() is None:  # mostly so, and to know it takes no lock
                     return
-            with self._file.without_patience(database):
+            with database.without_patience():
                 database.execute("BEGIN IMMEDIATE")
             head = database.head()
             until = head.next_compaction()

@@ -9,12 +9,12 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from k3.agent.tasks import time_limit
 from k3.core import limits
 from k3.core.errors import Expired, Unavailable
+from k3.core.records import dataclass
 from k3.stores.sqlite.database import Database
 
 T = TypeVar("T")
