@@ -346,7 +346,7 @@ def test_a_signal_ends_the_wait_at_once(tmp_path: Path, number: signal.Signals, 
         subprocess.Popen(argv, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, stderr=log) as process,
     ):
         try:
-            until(lambda: "connection refused" in said.read_text(), guard_seconds=2 * HANG_SECONDS)
+            until(lambda: "store.waiting" in said.read_text(), guard_seconds=2 * HANG_SECONDS, what=said.read_text)
             process.send_signal(number)
             assert process.wait(HANG_SECONDS) == code, said.read_text()
         finally:

@@ -373,7 +373,7 @@ def test_a_machine_that_comes_back_with_another_identity(
     assert after.manifest["metadata"]["uid"] == before.manifest["metadata"]["uid"]
     assert ids(peer, "web") == {before.view.id, after.view.id}
     until(lambda: ("web", "Warning") in events(peer, "IdentityChanged"), what="the Event")
-    assert ready_names(peer) == {"web", "peer"}
+    until(lambda: ready_names(peer) == {"web", "peer"}, what="nobody else")
     no_traceback(web, peer)
 
 
