@@ -65,3 +65,11 @@ async def test_a_consul_without_rights_to_keep_and_one_that_is_away() -> None:
         assert any("is not registered" in each.what for each in seen.findings)
         assert "knows no datacenter dc7; it has dc1" in first(await look(where, datacenter="dc7"))
     assert "cannot reach Consul" in first(await look(where))
+
+
+async def test_a_consul_elsewhere_is_looked_after_there() -> None:
+    here = (await look("http://localhost:1")).findings[0]
+    assert here.commands == ("systemctl status consul", "consul members -http-addr=http://localhost:1")
+    there = (await look("http://192.0.2.1:1")).findings[0]
+    assert there.commands == ("consul members -http-addr=http://192.0.2.1:1",)
+    assert there.do.startswith("See that Consul's agent runs on 192.0.2.1 (there: systemctl status consul)")

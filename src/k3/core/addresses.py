@@ -41,6 +41,12 @@ def _parsed(text: str) -> Address | None:
         return None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, an IP literal or a name, is this machine itself by what it is called."""
+    address = parse_address(host)
+    return address.is_loopback if address is not None else host.lower().rstrip(".") == "localhost"
+
+
 def parse_port(text: str) -> int | None:
     """A port as people write it, 0 to 65535, or None."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(limits.PORT))):

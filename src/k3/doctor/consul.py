@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from k3.agent import host_names
 from k3.agent.tasks import time_limit
+from k3.core.addresses import is_loopback
 from k3.core.errors import ConfigInvalid, Forbidden, Invalid, K3Error, NotFound, Unavailable
 from k3.core.records import dataclass
 from k3.core.sources import DISCOVERY
@@ -34,7 +35,6 @@ class ConsulSeen:
 
 async def look(options: DiscoveryOptions, reader: Reader, *, seconds: float) -> ConsulSeen:
     """Looks at Consul for so long. Raises for nothing that it does."""
-    where = options.consul.where
     try:
         sender = Sender(options.consul)
     except ConfigInvalid as error:
@@ -46,9 +46,10 @@ async def look(options: DiscoveryOptions, reader: Reader, *, seconds: float) -> 
                 return ConsulSeen(findings=(_nameless(options.consul, why),))
             await visit.run()
     except TimeoutError:
-        visit.findings.append(_away(f"Consul at {where} does not answer within {seconds:.1f} s.", where))
+        what = f"Consul at {options.consul.where} does not answer within {seconds:.1f} s."
+        visit.findings.append(_away(what, options.consul))
     except Unavailable as error:
-        visit.findings.append(_away(sentence(str(error)), where))
+        visit.findings.append(_away(sentence(str(error)), options.consul))
     except Forbidden as error:
         visit.findings.append(_lacking(str(error), "", options))
     except K3Error as error:
@@ -70,11 +71,15 @@ def _nameless(consul: ConsulSettings, why: str) -> Finding:
     return problem(Subject.CONSUL, what, why=NEEDED, do=do, commands=look_up_commands(consul.host))
 
 
-def _away(what: str, where: str) -> Finding:
-    commands = ("systemctl status consul", f"consul members -http-addr={where}")
-    return problem(
-        Subject.CONSUL, what, why=NEEDED, do="See that Consul's agent runs, and that --consul-addr is right:", commands=commands
-    )
+def _away(what: str, consul: ConsulSettings) -> Finding:
+    commands = [f"consul members -http-addr={consul.where}"]
+    there = ""
+    if consul.scheme == "unix" or is_loopback(consul.host):
+        commands.insert(0, "systemctl status consul")
+    else:
+        there = f" on {consul.host} (there: systemctl status consul)"
+    do = f"See that Consul's agent runs{there}, and that --consul-addr is right:"
+    return problem(Subject.CONSUL, what, why=NEEDED, do=do, commands=tuple(commands))
 
 
 class _Visit:

@@ -13,20 +13,20 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from k3.core.addresses import parse_address, parse_port
+from k3.core.addresses import is_loopback, parse_port
 from k3.server.status import Refused
 
 _SAME: Final = ("same-origin", "none")
 _FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
-def check(headers: Mapping[str, str], *, is_loopback: bool, is_file: bool = False) -> None:
-    """Raises Refused (403) for a request of a page of another site; `is_loopback`: over loopback, where no token is asked for.
+def check(headers: Mapping[str, str], *, is_plain: bool, is_file: bool = False) -> None:
+    """Raises Refused (403) for a request of a page of another site; `is_plain`: over loopback without TLS.
 
-    Names of headers are in lower case. `is_file`: for a file of the server's own page.
+    No token is asked for there. Names of headers are in lower case. `is_file`: for a file of the server's own page.
     """
     host = headers.get("host")  # none: HTTP/1.0, which no browser speaks, but the health checks of load balancers
-    if is_loopback and host is not None and not _is_loopback_host(host):
+    if is_plain and host is not None and not _is_loopback_host(host):
         msg = "forbidden: over loopback without TLS the server answers to localhost, 127.0.0.1 and [::1] only"
         raise Refused(403, msg)
     origin = headers.get("origin")
@@ -60,5 +60,4 @@ def _is_loopback_host(host: str) -> bool:
         port = f":{port}"
     if port and parse_port(port[1:]) is None:
         return False
-    address = parse_address(name) if "%" not in name else None
-    return address.is_loopback if address is not None else name.lower().rstrip(".") == "localhost"
+    return "%" not in name and is_loopback(name)

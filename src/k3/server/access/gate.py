@@ -106,7 +106,7 @@ class Gate:
         """
         pairs = list(headers)
         by_name = {name.lower(): value for name, value in pairs}
-        browsers.check(by_name, is_loopback=connection.local is not None, is_file=is_file)
+        browsers.check(by_name, is_plain=connection.local is not None, is_file=is_file)
         if connection.local is not None and browsers.is_forwarded(by_name):
             forwarded = of_local("forwarded", may_write=False)
             connection = Connection(address=connection.address, local=forwarded)

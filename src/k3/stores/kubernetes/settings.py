@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
+from k3.core.addresses import is_loopback
 from k3.core.errors import ConfigInvalid
 from k3.core.records import dataclass
 from k3.settings.parsing import TEXT, Fields
@@ -123,11 +123,3 @@ def why_no_server(url: str, *, has_credentials: bool) -> str:
     if has_credentials:
         return "a token or certificate is not shown over http://, where any user may listen; write https://, or leave it out"
     return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
