@@ -1,22 +1,21 @@
-"""A late joiner among 1,000 announced instances: until all are known, with address and identity; CPU and memory of that.
+"""A late joiner among 1,000 announced machines: until all are known, with address and identity; CPU and memory of that.
 
-Real responders announce them from four other hosts. k3's browser beside python-zeroconf's, which asks for each instance it
-was told of (`AsyncServiceBrowser`, then `async_request`), in turns. Needs root. Prints one JSON object.
+Real responders announce them from four other hosts, and answer at their addresses. k3's browser beside python-zeroconf's, which
+asks for each instance it was told of (`AsyncServiceBrowser`, then `async_request`), in turns; then `k3 network`, until all are
+Ready in its list. Needs root. Prints one JSON object.
 
 PYTHONPATH=src:. python benchmarks/crowd.py [--quick]
 """
 
 import asyncio
-import hashlib
 import json
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from zeroconf import ServiceInfo, ServiceStateChange, Zeroconf
+from zeroconf import ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from benchmarks.figures import Figure, median, tell
@@ -26,7 +25,9 @@ from k3.network.browse import Browser
 from k3.network.mdns import Mdns
 from k3.network.messages import Announcement
 from k3.settings.service_type import ServiceType
-from tests.lab import Host
+from tests.lab import Host, until
+from tests.network import machines
+from tests.system.agents import Agent, is_ready
 
 INSTANCES: Final = 1_000
 RESPONDERS: Final = 4
@@ -37,34 +38,17 @@ PAGE_BYTES: Final = 4_096
 Found = Callable[[str], None]
 
 
-def service(number: int) -> ServiceInfo:
-    """One machine's records, as `k3 network` announces them."""
-    node, id_ = f"n{number:04}", hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
-    instance = f"{node}-{id_[:8]}"
-    text = {"node": node, "port": "7946", "pid": "4242", "id": id_, "boot": id_[16:]}
-    address = socket.inet_aton(f"10.77.{100 + number // 250}.{number % 250 + 1}")
-    return ServiceInfo(
-        SERVICE, f"{instance}.{SERVICE}", port=7946, properties=text, server=f"{instance}.local.", addresses=[address]
-    )
-
-
-async def respond(first: int, count: int) -> None:
-    """Be so many machines: all registered, nothing said unasked."""
-    async with AsyncZeroconf() as responder:
-        for number in range(first, first + count):
-            responder.zeroconf.registry.async_add(service(number))
-        print("READY", flush=True)
-        await asyncio.Event().wait()
-
-
 async def browse_k3(found: Found) -> None:
     mdns = await Mdns.open(link_changes.read())
     browser = Browser(mdns, ServiceType(SERVICE))
+    answered: set[str] = set()
+    browser.trust(answered.__contains__)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(browser.run())
         async for heard in browser:
             if isinstance(heard, Announcement):
                 found(heard.instance)
+                answered.add(heard.instance)
 
 
 async def browse_zeroconf(found: Found) -> None:
@@ -141,23 +125,45 @@ def attempt(host: Host, who: str) -> dict[str, float] | str:
         return str(error).splitlines()[0]
 
 
-def measure(rounds: int) -> tuple[list[dict[str, float]], list[dict[str, float] | str]]:
+def newcomer(agent: Agent) -> dict[str, float]:
+    """`k3 network` on a new store, from its start until it lists all of them as Ready."""
+    watcher, began = agent.watch(), time.perf_counter()
+    agent.start()
+    ready: dict[str, bool] = {}
+    seen = 0
+
+    def all_are_there() -> bool:
+        nonlocal seen
+        fresh = watcher.sights[seen:]
+        seen += len(fresh)
+        ready.update((sight.name, is_ready(sight)) for sight in fresh)
+        return sum(ready.values()) > INSTANCES
+
+    until(all_are_there, guard_seconds=60, every_seconds=0.05, what=lambda: f"{sum(ready.values())} are Ready")
+    seconds, process = time.perf_counter() - began, agent.process
+    took = {"seconds": seconds, "cpu_seconds": process.cpu_seconds(), "rss_mb": process.rss_bytes() / 2**20}
+    agent.stop()
+    return took
+
+
+def measure(rounds: int) -> tuple[list[dict[str, float]], list[dict[str, float] | str], dict[str, float]]:
     each = INSTANCES // RESPONDERS
     ours, theirs = [], []
     with stage("10.77.0.0/16") as scene:
         for number in range(RESPONDERS):
-            host = scene.lan.host(f"responders-{number}")
-            role(host, __file__, "respond", str(number * each), str(each)).wait_for("READY")
+            machines.start(scene.lan, scene.lan.host(f"responders-{number}"), first=number * each, count=each)
         host = scene.lan.host("late")
         for _ in range(rounds):
             ours.append(late(host, "k3"))
             theirs.append(attempt(host, "zeroconf"))
-    return ours, theirs
+        # Once: the kernel keeps 1,024 neighbours of all hosts of the laboratory together (`gc_thresh3`, arp(7)).
+        agent = newcomer(scene.agent("newcomer", shared=False))
+    return ours, theirs, agent
 
 
 def main() -> None:
     rounds = 2 if is_quick() else 7
-    ours, theirs = measure(rounds)
+    ours, theirs, agent = measure(rounds)
     plain = [each for each in theirs if not isinstance(each, str)]
     failed = f"{len(theirs) - len(plain)} of {len(theirs)} plain rounds did not find all" if len(plain) < len(theirs) else ""
     limits = {"seconds": ("all delivered", "s", 0.5), "cpu_seconds": ("CPU", "s", 0.5), "rss_mb": ("RSS", "MB", None)}
@@ -173,14 +179,22 @@ def main() -> None:
                 *("AsyncServiceBrowser + async_request", beside, worst),
             )
         )
-    tell(table, k3=ours, zeroconf=theirs)
+    among = f"new agent among {INSTANCES:,} machines"
+    beside = median([each["seconds"] for each in plain]) if plain else None
+    table += [
+        Figure(
+            f"{among}: its start → all Ready in its list",
+            *(agent["seconds"], "s", None, None),
+            *("AsyncServiceBrowser + async_request, which ask nobody whether it is there", beside),
+        ),
+        Figure(f"{among}: CPU until then", agent["cpu_seconds"], "s"),
+        Figure(f"{among}: RSS", agent["rss_mb"], "MB"),
+    ]
+    tell(table, k3=ours, zeroconf=theirs, agent=agent)
 
 
-def play(who: str, *numbers: str) -> None:
-    if who == "respond":
-        asyncio.run(respond(int(numbers[0]), int(numbers[1])))
-    else:
-        asyncio.run(join_late(browse_k3 if who == "k3" else browse_zeroconf))
+def play(who: str) -> None:
+    asyncio.run(join_late(browse_k3 if who == "k3" else browse_zeroconf))
 
 
 if __name__ == "__main__":

@@ -29,14 +29,10 @@ from k3.agent.tasks import time_limit_at
 from k3.network.instances import Instance, InstanceTable
 from k3.network.mdns import Mdns
 from k3.network.messages import Announcement, Withdrawal
-from k3.network.origins import Allowance
+from k3.network.news import News
 from k3.network.questions import AGAIN_SECONDS, STARTUP_SECONDS, GeneralSchedule, NamedSchedule, ask_about, ask_who
 from k3.network.records import Reason, Unacceptable, read_announcement
 from k3.settings.service_type import ServiceType
-
-NEWS_AT_ONCE: Final = 512
-NEWS_PER_SECOND: Final = 50.0
-"""So much news of machines that are not proven is looked at, whatever is announced; a fleet that starts is seen at once."""
 
 COMPLETION_SECONDS: Final = 1.0
 """How long an instance's other records may take to arrive by themselves."""
@@ -71,7 +67,7 @@ class Browser:
         self._random = random or Random()  # noqa: S311 - it spreads load, it keeps no secret
         self._general = GeneralSchedule(self._random)
         self._named = NamedSchedule()
-        self._allowance = Allowance(at_once=NEWS_AT_ONCE, per_second=NEWS_PER_SECOND, now=self._clock())
+        self._news = News(lambda name: self._table.is_proven(name), now=self._clock())  # noqa: PLW0108 - `trust` changes it
         self._waits_until = math.inf
         self._real = 0
         """How many of the instances were those of machines that had answered, when that was looked at last."""
@@ -141,15 +137,18 @@ class Browser:
             if at > now:
                 await self._wait(at)
                 continue
-            if not self._table.has_news:
-                self._allowance.take(now)
+            is_free = self._table.has_news
             name = self._table.take(now)
-            if name is not None and (message := self._evaluate(name)) is not None:
+            if name is None:
+                continue
+            if not is_free:
+                self._news.take(name, now)
+            if (message := self._evaluate(name)) is not None:
                 return message
 
     def _due_at(self, now: float) -> float:
         """When there is something to look at."""
-        return 0.0 if self._table.has_news else max(self._table.next_at(), self._allowance.at(now))
+        return 0.0 if self._table.has_news else max(self._table.next_at(), self._news.at(now))
 
     async def _wait(self, until: float) -> None:
         """Waits for the next turn, or for something that is due earlier."""

@@ -1,0 +1,53 @@
+"""How much news is looked at: a flood has its allowance, and a fleet that answers is seen as fast as it answers."""
+
+from collections import Counter
+
+from k3.network.news import AT_ONCE, LOOK_RARELY_SECONDS, LOOK_SECONDS, PER_SECOND, News
+
+
+def looked_at(news: News, names: list[str], *, until: float) -> float:
+    """When all of these had been looked at, or `until`."""
+    now = 0.0
+    while names and now < until:
+        now = max(now, news.at(now))
+        if now < until and news.at(now) <= now:
+            news.take(names.pop(), now)
+    return now
+
+
+def test_a_flood_has_its_allowance() -> None:
+    names = [f"m{number}" for number in range(10_000)]
+    looked_at(News(lambda _: False, now=0.0), names, until=10.0)
+    assert AT_ONCE + 10 * PER_SECOND - 2 <= 10_000 - len(names) <= AT_ONCE + 10 * PER_SECOND + 2
+
+
+def test_a_fleet_that_answers_is_seen_as_fast_as_it_answers() -> None:
+    names = [f"m{number}" for number in range(10_000)]
+    took = looked_at(News(lambda _: True, now=0.0), names, until=60.0)
+    assert not names
+    assert took <= (10_000 / AT_ONCE) * (LOOK_SECONDS + 1 / PER_SECOND)
+
+
+def test_in_a_flood_it_is_rarely_looked_who_has_answered() -> None:
+    asked: Counter[str] = Counter()
+
+    def is_proven(name: str) -> bool:
+        asked[name] += 1
+        return False
+
+    looked_at(News(is_proven, now=0.0), [f"m{number}" for number in range(10_000)], until=60.0)
+    assert asked.total() <= AT_ONCE * (60 / LOOK_RARELY_SECONDS + 5)
+
+
+def test_what_answers_in_a_flood_pays_for_itself_alone() -> None:
+    names = [("invented-" if number % 10 else "real-") + str(number) for number in range(10_000)]
+    looked_at(News(lambda name: name.startswith("real"), now=0.0), names, until=10.0)
+    spent = [number for number in range(10_000 - len(names)) if number % 10]
+    assert len(spent) <= AT_ONCE + 10 * PER_SECOND + 2
+
+
+def test_nothing_is_given_back_twice() -> None:
+    proven = {f"m{number}" for number in range(AT_ONCE)}
+    names = [f"m{number}" for number in reversed(range(10_000))]
+    looked_at(News(proven.__contains__, now=0.0), names, until=LOOK_SECONDS * 2.5)
+    assert 10_000 - len(names) <= 2 * AT_ONCE + PER_SECOND

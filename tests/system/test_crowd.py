@@ -1,0 +1,42 @@
+"""A new agent in a network with many machines."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab import Lan, until
+from tests.network import machines
+from tests.system.agents import Agent, is_ready, record
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+MACHINES = 600
+FEW = 200
+
+
+def test_the_last_of_many_machines_are_listed_as_fast_as_the_first(tmp_path: Path) -> None:
+    """What is announced is looked at within an allowance, since it may be invented; machines that answer cost nothing of it."""
+    with Lan("10.77.0.0/16") as lan:
+        for number in range(2):
+            machines.start(lan, lan.host(f"many-{number}"), first=number * MACHINES // 2, count=MACHINES // 2)
+        agent = Agent(lan, lan.host("late"), tmp_path / "late", ttl="90s")
+        try:
+            agent.watch()
+            began = time.monotonic()
+            agent.start()
+            until(lambda: ready(agent) > FEW, guard_seconds=60, every_seconds=0.05, what=lambda: f"{ready(agent)} are Ready")
+            few = time.monotonic() - began
+            until(
+                lambda: ready(agent) > MACHINES, guard_seconds=60, every_seconds=0.05, what=lambda: f"{ready(agent)} are Ready"
+            )
+            took = time.monotonic() - began
+        finally:
+            agent.close()
+    record("crowd.600.listed", took, beside={"the first 200": few})
+    assert took < 4 * few
+
+
+def ready(agent: Agent) -> int:
+    """How many machines were listed as Ready."""
+    return len({sight.name for sight in agent.watcher.sights if is_ready(sight)})
