@@ -80,6 +80,7 @@ async def test_watchers_and_an_informer_go_on_after_the_server_was_killed(server
         informer = SharedInformer(list_func=core.list_node)  # type: ignore[no-untyped-call]
         informer.start()  # type: ignore[no-untyped-call]
         stack.callback(informer.stop)
+        stack.callback(server.close)  # first: an informer that is told to stop between two watches waits for the next one's end
         seen: dict[str, list[tuple[int, str]]] = {"": [], "allowWatchBookmarks=true": []}
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
             followers = [tasks.create_task(follow(session, server, query, found)) for query, found in seen.items()]

@@ -73,11 +73,18 @@ def settle(a: Host, mallory: Host, *, is_v6: bool, count: int) -> None:
 
 
 def slowest_answer(host: Host, url: str, flood: Process) -> float:
-    """Asks from this host until the flood is over. Returns how long it took at the worst (seconds)."""
-    slowest = 0.0
+    """Asks from this host until the flood is over. Returns how long it took at the worst (seconds).
+
+    One refusal is let pass: until the flood is seen as one, whoever is there too early or too late may be taken for part of it.
+    """
+    slowest, refusals = 0.0, 0
     while "made" not in flood.text:
         asked = time.monotonic()
-        host.fetch(url)
+        try:
+            host.fetch(url)
+        except ConnectionResetError:
+            refusals += 1
+            assert refusals == 1
         slowest = max(slowest, time.monotonic() - asked)
         time.sleep(0.2)
     return slowest
@@ -98,6 +105,7 @@ def test_a_flood_of_connections_makes_nobody_not_ready(
     url = f"http://{lan.address(a.host)}:7946/metrics"
     for agent in machines.agents if is_v6 else ():
         agent.watcher.wait_for("a", lambda sight: target in sight.view.addresses)
+    b.host.fetch(url)  # who was answered before is known
     since = datetime.now(UTC)
     cpu, rss = a.process.cpu_seconds(), a.process.rss_bytes()
     flood = mallory.start(["python3", "-c", FLOOD, target, kind, str(count), str(SECONDS)])
