@@ -33,7 +33,7 @@ FAST    := not slow and not netns and not servers
 run: $(VENV)/.run
 	$(BIN)/k3 up $(ARGS)
 
-## check: format, lint, strict types, import rules and the fast tests; a minute or two
+## check: format, lint, strict types, import rules and the fast tests; two or three minutes
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
