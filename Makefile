@@ -13,8 +13,8 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCK    := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
            --no-emit-index-url --no-emit-find-links
 # Most tests wait more than they work (those with Consul use a tenth of a core each); but those in namespaces start many processes
-# each, so three more than there are cores.
-WORKERS ?= $(shell expr $$(nproc) + 3)
+# each, so two more than there are cores.
+WORKERS ?= $(shell expr $$(nproc) + 2)
 # Real hosts are network namespaces, which only root may make. Run by sudo, the tests leave no files of root's in the tree.
 # What Python compiles is kept: else each of the many processes that the tests start compiles all of k3 anew, and each worker
 # all of the tests.

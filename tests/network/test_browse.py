@@ -89,8 +89,7 @@ def test_an_instance_whose_records_are_missing_is_asked_for_them(lan: Lan, liste
     with questions(forger) as sock:
         mdns.send(forger, [pointer("partial")])
         until(lambda: b"partial" in sock.recv(9000), what="a question about it")
-        mdns.send(forger, [forged(lan, forger, instance="partial")])
-        assert until(listener.heard)[0]["instance"] == "partial"
+        assert first_heard(forger, forged(lan, forger, instance="partial"), listener)["instance"] == "partial"
 
 
 def test_a_forged_goodbye_is_undone_by_its_victim_within_a_second(

@@ -120,7 +120,8 @@ def test_a_flood_of_connections_makes_nobody_not_ready(
     grown = (a.process.rss_bytes() - rss) / MEGABYTE
     beside = {"newcomer": took, "slowest_answer": slowest, "made": made, "closed": closed, "unserved": unserved}
     record(f"flood.{kind}.{'v6' if is_v6 else 'v4'}.cpu_share", share, beside={**beside, "rss_megabytes": grown})
-    undisturbed(machines, since)
+    undisturbed(machines, since, undoubted=False)  # on a busy machine two probes in a row may come too late
+    machines.wait_ready()
     no_crash(machines)
     assert grown < 20
     assert closed + unserved > 0
