@@ -64,8 +64,7 @@ def first_heard(forger: Host, packet: bytes, listener: Speaking) -> dict[str, An
 
 
 def test_a_change_of_text_or_port_is_news_and_a_repetition_is_not(lan: Lan, listener: Speaking, forger: Host) -> None:
-    mdns.send(forger, [forged(lan, forger)])
-    until(listener.heard)
+    first_heard(forger, forged(lan, forger), listener)
     mdns.send(forger, [forged(lan, forger), forged(lan, forger)])
     mdns.send(forger, [forged(lan, forger, TEXT | {"pid": "2"})])
     until(lambda: [each["pid"] for each in listener.heard()] == [1, 2], what="a new pid")
@@ -124,8 +123,7 @@ def test_a_crashed_machine_is_not_reported_as_left(lan: Lan, speak: Speak, liste
 
 
 def test_a_restart_is_one_piece_of_news(lan: Lan, speak: Speak, listener: Speaking, forger: Host) -> None:
-    mdns.send(forger, [forged(lan, forger, TEXT | {"boot": "0" * 16})])
-    until(listener.heard)
+    first_heard(forger, forged(lan, forger, TEXT | {"boot": "0" * 16}), listener)
     mdns.send(forger, [forged(lan, forger, TEXT | {"boot": "1" * 16})])
     until(lambda: [each["boot"] for each in listener.heard()] == ["0" * 16, "1" * 16])
 

@@ -11,8 +11,9 @@ from tests.system.agents import Agent, is_ready, record
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
-MACHINES = 600
-FEW = 200
+MACHINES = 350
+"""The allowance is enough for 256. The kernel has room for 1,024 neighbours, of all hosts of all tests together."""
+FEW = 100
 
 
 def test_the_last_of_many_machines_are_listed_as_fast_as_the_first(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_the_last_of_many_machines_are_listed_as_fast_as_the_first(tmp_path: Pat
             took = time.monotonic() - began
         finally:
             agent.close()
-    record("crowd.600.listed", took, beside={"the first 200": few})
+    record("crowd.350.listed", took, beside={"the first 100": few})
     assert took < 4 * few
 
 
