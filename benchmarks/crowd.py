@@ -27,7 +27,7 @@ from k3.network.messages import Announcement
 from k3.settings.service_type import ServiceType
 from tests.lab import Host, until
 from tests.network import machines
-from tests.system.agents import Agent, is_ready
+from tests.system.agents import Agent
 
 INSTANCES: Final = 1_000
 RESPONDERS: Final = 4
@@ -127,19 +127,9 @@ def attempt(host: Host, who: str) -> dict[str, float] | str:
 
 def newcomer(agent: Agent) -> dict[str, float]:
     """`k3 network` on a new store, from its start until it lists all of them as Ready."""
-    watcher, began = agent.watch(), time.perf_counter()
+    ready, began = agent.watch().ready, time.perf_counter()
     agent.start()
-    ready: dict[str, bool] = {}
-    seen = 0
-
-    def all_are_there() -> bool:
-        nonlocal seen
-        fresh = watcher.sights[seen:]
-        seen += len(fresh)
-        ready.update((sight.name, is_ready(sight)) for sight in fresh)
-        return sum(ready.values()) > INSTANCES
-
-    until(all_are_there, guard_seconds=60, every_seconds=0.05, what=lambda: f"{sum(ready.values())} are Ready")
+    until(lambda: len(ready()) > INSTANCES, guard_seconds=60, every_seconds=0.05, what=lambda: f"{len(ready())} are Ready")
     seconds, process = time.perf_counter() - began, agent.process
     took = {"seconds": seconds, "cpu_seconds": process.cpu_seconds(), "rss_mb": process.rss_bytes() / 2**20}
     agent.stop()
@@ -193,12 +183,8 @@ def main() -> None:
     tell(table, k3=ours, zeroconf=theirs, agent=agent)
 
 
-def play(who: str) -> None:
-    asyncio.run(join_late(browse_k3 if who == "k3" else browse_zeroconf))
-
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--role"]:
-        play(*sys.argv[2:])
+        asyncio.run(join_late(browse_k3 if sys.argv[2] == "k3" else browse_zeroconf))
     else:
         main()

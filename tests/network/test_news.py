@@ -1,8 +1,11 @@
 """How much news is looked at: a flood has its allowance, and a fleet that answers is seen as fast as it answers."""
 
+import math
 from collections import Counter
 
-from k3.network.news import AT_ONCE, LOOK_RARELY_SECONDS, LOOK_SECONDS, PER_SECOND, News
+import pytest
+
+from k3.network.news import AT_ONCE, LONGEST_LOOK_SECONDS, LOOK_SECONDS, PER_SECOND, News
 
 
 def looked_at(news: News, names: list[str], *, until: float) -> float:
@@ -36,7 +39,7 @@ def test_in_a_flood_it_is_rarely_looked_who_has_answered() -> None:
         return False
 
     looked_at(News(is_proven, now=0.0), [f"m{number}" for number in range(10_000)], until=60.0)
-    assert asked.total() <= AT_ONCE * (60 / LOOK_RARELY_SECONDS + 5)
+    assert asked.total() <= AT_ONCE * (60 / LONGEST_LOOK_SECONDS + 5)
 
 
 def test_what_answers_in_a_flood_pays_for_itself_alone() -> None:
@@ -44,6 +47,25 @@ def test_what_answers_in_a_flood_pays_for_itself_alone() -> None:
     looked_at(News(lambda name: name.startswith("real"), now=0.0), names, until=10.0)
     spent = [number for number in range(10_000 - len(names)) if number % 10]
     assert len(spent) <= AT_ONCE + 10 * PER_SECOND + 2
+
+
+def seconds_for_a_fleet(*, flood_seconds: float) -> float:
+    """How long it takes to look at a fleet each of which answers shortly after it was looked at, a day after a flood."""
+    answered_at: dict[str, float] = {}
+    now = 0.0
+    news = News(lambda name: answered_at.get(name, math.inf) <= now, now=now)
+    looked_at(news, [f"invented{number}" for number in range(10_000)], until=flood_seconds)
+    now = began = flood_seconds + 86_400
+    for number in range(2 * AT_ONCE):
+        while news.at(now) > now:
+            now = news.at(now)
+        news.take(f"m{number}", now)
+        answered_at[f"m{number}"] = now + LOOK_SECONDS / 2
+    return now - began
+
+
+def test_a_flood_of_long_ago_delays_no_fleet() -> None:
+    assert seconds_for_a_fleet(flood_seconds=10.0) == pytest.approx(seconds_for_a_fleet(flood_seconds=0.0))
 
 
 def test_nothing_is_given_back_twice() -> None:

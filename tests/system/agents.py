@@ -12,13 +12,16 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from k3.cli.follow import follow
+from k3.cli.follow import Shown, follow
+from k3.cli.printers import Read
 from k3.core import node, times
 from k3.core.node import NodeView
 from k3.core.objects import NODE, Manifest, Object
@@ -33,7 +36,7 @@ STATE = "/var/lib/k3"
 """Where an agent that runs as root keeps its state and, when nobody says otherwise, its Nodes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # not slotted: `cached_property` keeps its value in the instance's dict
 class Sight:
     """A Node as a watcher was shown it, and when (UTC)."""
 
@@ -52,7 +55,7 @@ class Sight:
     def is_deleted(self) -> bool:
         return "deletionTimestamp" in self.manifest["metadata"]
 
-    @property
+    @cached_property
     def view(self) -> NodeView:
         return node.view_manifest(self.name, self.manifest)
 
@@ -77,13 +80,14 @@ class Sight:
         return next(each for each in self.manifest["status"]["conditions"] if each["type"] == kind)
 
 
-class Sights:
+class Sights(ABC):
     """What a watcher was shown, with the time it was."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.remarks: list[str] = []
         self._sights: list[Sight] = []
+        self._newest: dict[str, Sight] = {}
         self._news = threading.Condition()
 
     def __enter__(self) -> Self:
@@ -104,8 +108,15 @@ class Sights:
 
     def last(self, name: str) -> Sight | None:
         """The newest sight of a Node; None while it was never shown, or is deleted."""
-        found = self.of(name)
-        return found[-1] if found and not found[-1].is_deleted else None
+        with self._news:
+            found = self._newest.get(name)
+        return found if found and not found.is_deleted else None
+
+    def ready(self) -> set[str]:
+        """Who is Ready, and suspected by nobody, as shown last."""
+        with self._news:
+            newest = list(self._newest.values())
+        return {each.name for each in newest if not each.is_deleted and is_ready(each)}
 
     def wait_for(
         self, name: str, wanted: Callable[[Sight], object], *, since: datetime | None = None, guard_seconds: float = 30.0
@@ -128,13 +139,14 @@ class Sights:
         msg = f"{self.host.name} did not show {name} so within {guard_seconds:g} s; it showed\n{shown or self.remarks}\n{said}"
         raise AssertionError(msg)
 
+    @abstractmethod
     def close(self) -> None:
         """Watch no longer."""
-        raise NotImplementedError
 
     def _show(self, manifest: Manifest) -> None:
         with self._news:
-            self._sights.append(Sight(datetime.now(UTC), manifest))
+            sight = self._newest[manifest["metadata"]["name"]] = Sight(datetime.now(UTC), manifest)
+            self._sights.append(sight)
             self._news.notify_all()
 
 
@@ -181,7 +193,6 @@ class FileWatcher(Sights):
 
     def __init__(self, host: Host, path: Path) -> None:
         super().__init__(host)
-        self._items: dict[str, Object] = {}
         self._loop = asyncio.new_event_loop()
         self._following = self._loop.create_task(self._follow(path))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -193,28 +204,21 @@ class FileWatcher(Sights):
         self._thread.join(10)
         assert not self._thread.is_alive()
 
-    def again(self, items: Sequence[Object]) -> None:
-        """Take in everything that there is now."""
-        there = {item.key.name for item in items}
-        for item in [item for name, item in self._items.items() if name not in there]:
-            self.apply("DELETED", item)
+    def everything(self, items: Sequence[Object], read: Read) -> None:
+        """Take in the Nodes there are, as a printer does."""
         for item in items:
-            former = self._items.get(item.key.name)
-            if former is None or former.revision != item.revision:
-                self.apply("MODIFIED", item)
+            self.change("ADDED", item, read)
 
-    def apply(self, kind: ChangeType, item: Object) -> None:
-        """Take in one change."""
+    def change(self, kind: ChangeType, item: Object, read: Read) -> None:
+        """Take in one change. A deleted Node carries the time of its deletion, as in Kubernetes."""
         manifest = item.manifest()
         if kind == "DELETED":
-            self._items.pop(item.key.name, None)
-            manifest["metadata"].setdefault("deletionTimestamp", times.timestamp(datetime.now(UTC)))
-        else:
-            self._items[item.key.name] = item
+            manifest["metadata"].setdefault("deletionTimestamp", times.timestamp(read(item).at.now))
         self._show(manifest)
 
-    def lost(self) -> None:
-        """Note nothing: what was shown stays."""
+    def face(self, item: Object, read: Read) -> object:
+        """Every revision is shown."""
+        return item.revision
 
     def _run(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
@@ -225,8 +229,9 @@ class FileWatcher(Sights):
         store = await connect(SqliteStorage(path))
         try:
             page = await store.list(NODE)
-            self.again(page.objects)
-            await follow(store, NODE, page, self)
+            shown = Shown(self, lambda _: True, lambda: datetime.now(UTC))
+            shown.first(page.objects, ())
+            await follow(store, NODE, page, shown)
         finally:
             await store.aclose()
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab import Lan, until
 from tests.network import machines
-from tests.system.agents import Agent, is_ready, record
+from tests.system.agents import Agent, record
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -26,18 +26,16 @@ def test_the_last_of_many_machines_are_listed_as_fast_as_the_first(tmp_path: Pat
             agent.watch()
             began = time.monotonic()
             agent.start()
-            until(lambda: ready(agent) > FEW, guard_seconds=60, every_seconds=0.05, what=lambda: f"{ready(agent)} are Ready")
-            few = time.monotonic() - began
-            until(
-                lambda: ready(agent) > MACHINES, guard_seconds=60, every_seconds=0.05, what=lambda: f"{ready(agent)} are Ready"
-            )
-            took = time.monotonic() - began
+            few = seconds_until_ready(agent, FEW, began)
+            took = seconds_until_ready(agent, MACHINES, began)
         finally:
             agent.close()
     record("crowd.350.listed", took, beside={"the first 100": few})
     assert took < 3 * few
 
 
-def ready(agent: Agent) -> int:
-    """How many machines were listed as Ready."""
-    return len({sight.name for sight in agent.watcher.sights if is_ready(sight)})
+def seconds_until_ready(agent: Agent, count: int, since: float) -> float:
+    """How long it took until this agent's machine and so many others were listed as Ready."""
+    ready = agent.watcher.ready
+    until(lambda: len(ready()) > count, guard_seconds=60, every_seconds=0.05, what=lambda: f"{len(ready())} are Ready")
+    return time.monotonic() - since

@@ -44,8 +44,7 @@ def join(agent: Agent, *options: str, env: Mapping[str, str] | None = None) -> N
 
 def ready_names(agent: Agent) -> set[str]:
     """Who is Ready in this agent's view now."""
-    names = {sight.name for sight in agent.watcher.sights}
-    return {name for name in names if is_ready(agent.watcher.last(name))}
+    return agent.watcher.ready()
 
 
 def both(agent: Agent, name: str = "web") -> str:

@@ -13,7 +13,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse_address(text: str) -> Address | None:
-    """An IP literal without scope, or None."""
+    """An IP literal, without the scope that one of IPv6 may have (RFC 4007 §11.2), or None."""
     return _parsed(text) if len(text) <= _LITERAL_CHARACTERS else None  # what is long is not remembered either
 
 
@@ -35,8 +35,9 @@ def network_of(text: str) -> str:
 
 @lru_cache(maxsize=32_768)
 def _parsed(text: str) -> Address | None:
+    literal, percent, _ = text.partition("%")
     try:
-        return ipaddress.ip_address(text.partition("%")[0])
+        return ipaddress.IPv6Address(literal) if percent else ipaddress.ip_address(literal)
     except ValueError:
         return None
 
@@ -44,7 +45,7 @@ def _parsed(text: str) -> Address | None:
 def is_loopback(host: str) -> bool:
     """Whether a host, an IP literal or a name, is this machine itself by what it is called."""
     address = parse_address(host)
-    return address.is_loopback if address is not None else host.lower().rstrip(".") == "localhost"
+    return address.is_loopback if address is not None else host.lower().removesuffix(".") == "localhost"
 
 
 def parse_port(text: str) -> int | None:

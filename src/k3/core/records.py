@@ -1,8 +1,8 @@
-"""`dataclass`, in a quarter of the time that the library's takes to make a class. Pure.
+"""`dataclass`, which makes a class in less than half the time of `dataclasses.dataclass`. Pure.
 
-To type checkers it is `dataclasses.dataclass`. At run time the library makes the fields and `__init__`. What it would compile
-besides, for each class anew, is one function for all here (`__eq__`, `__hash__`, `__repr__`), or is left to the type checker:
-that a frozen instance is not changed (ADR 63).
+To type checkers it is that one. At run time Python's makes the fields and `__init__`. What it would compile for each class
+besides, `__eq__`, `__hash__` and `__repr__`, are functions here that all classes share. That a frozen instance is not changed
+is left to the type checker (ADR 63).
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ else:
     ) -> Callable[[type[Any]], type[Any]]:
         """The decorator. A frozen class is frozen to type checkers, and hashed by its fields.
 
-        As with the library: what the class defines itself is kept, what is equal by its fields without being frozen has no
-        hash, a field counts for both unless it says `compare=False`, and is shown unless it says `repr=False`.
+        As with Python's: what the class defines itself is kept, a class with `eq` that is not frozen has no hash, a field
+        counts for equality and hash unless it says `compare=False`, and is shown unless it says `repr=False`.
         """
 
         def make(of: type[Any]) -> type[Any]:

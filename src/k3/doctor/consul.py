@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from shlex import quote
 from typing import Any, Final
 
 from k3.agent import host_names
@@ -72,7 +73,7 @@ def _nameless(consul: ConsulSettings, why: str) -> Finding:
 
 
 def _away(what: str, consul: ConsulSettings) -> Finding:
-    commands = [f"consul members -http-addr={consul.where}"]
+    commands = [f"consul members -http-addr={quote(consul.where)}"]
     there = ""
     if consul.scheme == "unix" or is_loopback(consul.host):
         commands.insert(0, "systemctl status consul")

@@ -20,6 +20,7 @@ from k3.agent import host_names
 from k3.agent.local import LocalAgent
 from k3.agent.tasks import time_limit
 from k3.core import freshness, limits, node
+from k3.core.addresses import is_loopback
 from k3.core.errors import Damaged, Forbidden, K3Error, StartFailed, Unavailable
 from k3.core.node import NodeView
 from k3.core.objects import NODE
@@ -234,7 +235,7 @@ def _for_type(storage: Storage, error: Exception) -> Sequence[str]:
             "mysql": f"mysqladmin --host={host} --port={port or 3306} ping",
             "kubernetes": "kubectl cluster-info",
         }
-        is_here = host in {"localhost", "127.0.0.1", "::1"} and storage.type in _UNITS
+        is_here = is_loopback(host) and storage.type in _UNITS
         restarts = (f"systemctl restart {_UNITS[storage.type]}",) if is_here else ()
         return (*restarts, *((looks[storage.type],) if storage.type in looks else ()))
     return ()

@@ -212,9 +212,9 @@ class Allowance:
         self._left -= 1
         return True
 
-    def give_back(self) -> None:
-        """One was not used."""
-        self._left = min(self._at_once, self._left + 1)
+    def give_back(self, count: int = 1) -> None:
+        """So many were not used."""
+        self._left = min(self._at_once, self._left + count)
 
     def at(self, now: float) -> float:
         """When there is one."""

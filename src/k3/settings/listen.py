@@ -54,7 +54,7 @@ def _can_be_bound(*, v6: str | None, v4: str | None) -> bool:
 def _is_address(text: str, *, version: int | None = None) -> bool:
     found = parse_address(text)
     _, percent, scope = text.partition("%")
-    if found is None or (percent and (found.version == _IPV4 or not INTERFACE.fullmatch(scope))):
+    if found is None or (percent and not INTERFACE.fullmatch(scope)):
         return False
     return version is None or found.version == version
 

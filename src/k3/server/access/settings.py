@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Final, Literal, Self
 
-from k3.core.addresses import parse_address
+from k3.core.addresses import is_loopback
 from k3.core.records import dataclass
 from k3.settings.listen import Listen
 from k3.settings.options import Values
@@ -48,8 +48,7 @@ class AccessSettings:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        address = parse_address(self.listen.host)
-        return address is not None and address.is_loopback
+        return is_loopback(self.listen.host)
 
     @classmethod
     def parse(cls, said: Values) -> Self:
@@ -60,8 +59,7 @@ class AccessSettings:
                 raise bad_value(_WHO, writes, f"{' or '.join(_WRITERS)}{nearest(writes, _WRITERS)}")
             listen = Listen.parse(said.text("listen"))
             files = {name: said.text(name) for name in ("tls-cert-file", "tls-key-file", "client-ca-file")}
-            address = parse_address(listen.host)
-            needed = address is None or not address.is_loopback or any(files.values())
+            needed = not is_loopback(listen.host) or any(files.values())
             return cls(
                 listen=listen,
                 tls=said.is_true("tls") if said.is_given("tls") else needed,
